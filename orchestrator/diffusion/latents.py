@@ -1,0 +1,77 @@
+"""Latents and pixels: which size the networks run at, and what their numbers mean as a picture.
+
+Pictures are uint8 (height, width, 3) RGB; latents are float32 (1, C, height / 8, width / 8).
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Array = npt.NDArray[np.float32]
+Pixels = npt.NDArray[np.uint8]
+Size = tuple[int, int]
+"""(width, height) in pixels."""
+
+
+def choose_bucket(buckets: Sequence[Size], width: int, height: int) -> Size:
+    """The bucket whose aspect ratio is nearest to width : height, then whose pixel count is; the first of equals.
+
+    Nearness of ratios a and b is |log a - log b|, which orders as max(a/b, b/a) does: kept as an exact fraction, so
+    that a square between two mirrored buckets is a tie and not a matter of rounding.
+    """
+
+    def distance(bucket: Size) -> tuple[Fraction, int]:
+        bucket_width, bucket_height = bucket
+        ratio = Fraction(width * bucket_height, height * bucket_width)
+        return max(ratio, 1 / ratio), abs(bucket_width * bucket_height - width * height)
+
+    return min(buckets, key=distance)
+
+
+def latent_shape(size: Size, channels: int, factor: int) -> tuple[int, int, int, int]:
+    """(1, C, h, w) of a picture of `size` behind a VAE that shrinks by `factor`.
+
+    Raises:
+        ValueError: a side is not a multiple of factor.
+    """
+    width, height = size
+    if width % factor or height % factor:
+        raise ValueError(f"{width} x {height} is not a multiple of {factor}")
+    return 1, channels, height // factor, width // factor
+
+
+def unscale(latents: Array, scaling_factor: float, shift_factor: float = 0.0) -> Array:
+    """Latents as the VAE decoder takes them, from the UNet's unit-variance ones: z = x / scaling_factor + shift."""
+    return latents / scaling_factor + shift_factor
+
+
+def to_pixels(image: Array) -> Pixels:
+    """A decoder's (1, 3, H, W) or (3, H, W) picture in [-1, 1], clipped, as uint8 (H, W, 3).
+
+    In float32 and with halves rounded to even, as diffusers' VaeImageProcessor does it: equal to its bytes.
+
+    Raises:
+        FloatingPointError: NaN or infinity among the values: the network overflowed.
+    """
+    if not np.isfinite(image).all():
+        raise FloatingPointError("the decoded picture is not finite")
+    chw = np.clip(image.reshape(image.shape[-3:]) * 0.5 + 0.5, 0, 1)
+    return np.ascontiguousarray((chw * 255).round().astype(np.uint8).transpose(1, 2, 0))
+
+
+def preview(x0: Array, factors: Array, bias: Array) -> Pixels:
+    """A rough picture of predicted latents, one pixel for each: uint8 (h, w, 3).
+
+    The decoder is near to a linear map of each latent's channels: rgb in [-1, 1] = factors^T · x0 + bias, where
+    factors is (C, 3) and bias (3,), fitted by least squares for each family.
+    """
+    channels = x0.shape[-3]
+    rgb = np.tensordot(factors.reshape(channels, 3), x0.reshape(x0.shape[-3:]), axes=(0, 0))
+    return to_pixels(np.nan_to_num(rgb + bias.reshape(3, 1, 1)))

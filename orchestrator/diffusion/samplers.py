@@ -1,0 +1,177 @@
+"""Samplers: each a free function that walks latents from noise to picture, after the paper it names.
+
+A sampler knows nothing of networks, guidance or requests: it asks `denoise` for the picture x₀ that the network sees
+in x, and moves x one noise level down. It holds x in its paper's coordinates: `α·x₀ + σ̂·ε` (variance preserving, what
+the networks were trained on) or that divided by α, `x₀ + σ·ε`. Symbols are explained in schedules.py.
+
+Every step awaits `denoise`, so cancelling a task, or an error that the network call raises, ends a sampler between two
+steps. No state outlives a call.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.diffusion.schedules import (
+    LCM_TRAINING_STEPS,
+    NoiseSchedule,
+    Plan,
+    Prediction,
+    ddim_plan,
+    dpm_plan,
+    euler_plan,
+    karras_plan,
+    lcm_plan,
+    mixture,
+)
+
+Latents = npt.NDArray[np.float32]
+"""(1, C, h, w) float32: one picture's latents."""
+
+Denoise = Callable[[Latents, int], Awaitable[Latents]]
+"""(x in variance-preserving coordinates, step index) -> predicted x₀."""
+
+Network = Callable[[Latents, float], Awaitable[Latents]]
+"""(x in variance-preserving coordinates, timestep) -> output after guidance: ε or v, by the plan's prediction."""
+
+StepNoise = Callable[[int], Latents]
+"""Step index -> N(0, I) of the latents' shape; the same noise each time it is asked for the same step."""
+
+OnStep = Callable[[int, Latents], Awaitable[None]]
+"""(steps done so far, predicted x₀), awaited after each network call: for progress and previews."""
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A walk over noise levels and the rule for each of its steps."""
+
+    plan: Callable[[NoiseSchedule, int], Plan]
+    """Lays out the noise levels of a number of steps; raises ValueError outside 1 .. max_steps."""
+    walk: Callable[[Denoise, Latents, Plan, StepNoise], Awaitable[Latents]]
+    """Takes latents from plan.init_sigma * N(0, I) to the picture's latents."""
+    max_steps: int
+
+
+async def sample(
+    sampler: Sampler, network: Network, start: Latents, plan: Plan, *, noise: StepNoise, on_step: OnStep
+) -> Latents:
+    """Denoise `start`, a draw of N(0, I), by `plan`; the result is the picture's latents, of the same shape.
+
+    What network or on_step raises passes through, and nothing further is called.
+    """
+
+    async def denoise(x: Latents, step: int) -> Latents:
+        output = await network(x, plan.timesteps[step])
+        x0 = predict_x0(plan.prediction, x, output, plan.sigmas[step])
+        await on_step(step + 1, x0)
+        return x0
+
+    return await sampler.walk(denoise, plan.init_sigma * start, plan, noise)
+
+
+def predict_x0(prediction: Prediction, x: Latents, output: Latents, sigma: float) -> Latents:
+    """x₀ from the network's output at x = α·x₀ + σ̂·ε.
+
+    epsilon: x₀ = (x - σ̂·ε) / α (Song et al. 2021, formula 9); v: x₀ = α·x - σ̂·v (Salimans & Ho 2022, appendix D).
+    """
+    alpha, sigma_hat = mixture(sigma)
+    if prediction is Prediction.EPSILON:
+        return (1 / alpha) * (x - sigma_hat * output)
+    return alpha * x - sigma_hat * output
+
+
+async def ddim(denoise: Denoise, x: Latents, plan: Plan, _noise: StepNoise) -> Latents:
+    """Denoising Diffusion Implicit Models (Song et al. 2021, formula 12 with η = 0); x = α·x₀ + σ̂·ε.
+
+    Formula 12, α'·x₀ + σ̂'·ε with ε = (x - α·x₀) / σ̂, is gathered by x and x₀: no difference is divided by a small σ̂.
+    """
+    for step, (sigma, sigma_next) in enumerate(pairwise(plan.sigmas)):
+        x0 = await denoise(x, step)
+        (alpha, sigma_hat), (alpha_next, sigma_hat_next) = mixture(sigma), mixture(sigma_next)
+        ratio = sigma_hat_next / sigma_hat
+        x = ratio * x + (alpha_next - ratio * alpha) * x0
+    return x
+
+
+async def euler(denoise: Denoise, x: Latents, plan: Plan, _noise: StepNoise) -> Latents:
+    """Euler's method on the probability flow ODE (Karras et al. 2022, algorithm 1 without its correction); x₀ + σ·ε."""
+    for step, (sigma, sigma_next) in enumerate(pairwise(plan.sigmas)):
+        alpha, _ = mixture(sigma)  # c_in of the paper
+        x0 = await denoise(alpha * x, step)
+        d = (x - x0) / sigma  # dx/dσ, formula 3
+        x = x + (sigma_next - sigma) * d
+    return x
+
+
+async def euler_ancestral(denoise: Denoise, x: Latents, plan: Plan, noise: StepNoise) -> Latents:
+    """Ancestral sampling (Ho et al. 2020) by Euler steps, as Crowson's k-diffusion formulates it; x = x₀ + σ·ε.
+
+    Each step goes below its target, to σ_down, and fresh noise of σ_up brings it back: σ_down² + σ_up² = σ_next².
+    """
+    for step, (sigma, sigma_next) in enumerate(pairwise(plan.sigmas)):
+        alpha, _ = mixture(sigma)
+        x0 = await denoise(alpha * x, step)
+        sigma_up = sigma_next * math.sqrt(1 - (sigma_next / sigma) ** 2)  # posterior deviation, Ho et al. formula 7
+        sigma_down = sigma_next**2 / sigma  # sqrt(σ_next² - σ_up²)
+        d = (x - x0) / sigma
+        x = x + (sigma_down - sigma) * d
+        if sigma_up > 0:
+            x = x + sigma_up * noise(step)
+    return x
+
+
+async def dpmpp_2m(denoise: Denoise, x: Latents, plan: Plan, _noise: StepNoise) -> Latents:
+    """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2), midpoint, first and last step of first order; α·x₀ + σ̂·ε.
+
+    λ = log(α / σ̂) = -log σ, so the paper's e^(-h), h = λ_next - λ, is σ_next / σ.
+    """
+    x0_before, h_before = None, 0.0
+    for step, (sigma, sigma_next) in enumerate(pairwise(plan.sigmas)):
+        x0 = await denoise(x, step)
+        (_, sigma_hat), (alpha_next, sigma_hat_next) = mixture(sigma), mixture(sigma_next)
+        D = x0
+        h = math.inf if sigma_next == 0 else math.log(sigma / sigma_next)
+        if x0_before is not None and step < plan.steps - 1:
+            r = h_before / h
+            D = x0 + (x0 - x0_before) / (2 * r)
+        x = (sigma_hat_next / sigma_hat) * x + alpha_next * (1 - sigma_next / sigma) * D
+        x0_before, h_before = x0, h
+    return x
+
+
+async def lcm(denoise: Denoise, x: Latents, plan: Plan, noise: StepNoise) -> Latents:
+    """Latent consistency sampling (Luo et al. 2023, algorithm 3): predict x₀, add the next level's noise, repeat.
+
+    c_skip and c_out (formula 9) hold the boundary condition f(x, 0) = x, with diffusers' timestep scaling of 10.
+    """
+    sigma_data, timestep_scaling = 0.5, 10.0
+    for step, timestep in enumerate(plan.timesteps):
+        x0 = await denoise(x, step)
+        t = timestep_scaling * timestep
+        c_skip = sigma_data**2 / (t**2 + sigma_data**2)
+        c_out = t / math.hypot(t, sigma_data)
+        x = c_out * x0 + c_skip * x
+        if step < plan.steps - 1:
+            alpha_next, sigma_hat_next = mixture(plan.sigmas[step + 1])
+            x = alpha_next * x + sigma_hat_next * noise(step)
+    return x
+
+
+MAX_STEPS = 500
+"""Half of the 1000 timesteps that the networks are trained on: NoiseSchedule.max_steps."""
+
+SAMPLERS = {
+    "ddim": Sampler(ddim_plan, ddim, MAX_STEPS),
+    "euler": Sampler(euler_plan, euler, MAX_STEPS),
+    "euler_ancestral": Sampler(euler_plan, euler_ancestral, MAX_STEPS),
+    "dpmpp_2m": Sampler(dpm_plan, dpmpp_2m, MAX_STEPS),
+    "dpmpp_2m_karras": Sampler(karras_plan, dpmpp_2m, MAX_STEPS),
+    "lcm": Sampler(lcm_plan, lcm, LCM_TRAINING_STEPS),
+}
+"""Every sampler by the name that requests and families.toml use."""

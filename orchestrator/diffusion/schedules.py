@@ -1,0 +1,209 @@
+"""Noise schedules: which noise levels a sampler visits, and what the network is told there.
+
+Symbols, after Song et al. 2021 (DDIM), Karras et al. 2022 (EDM) and Lu et al. 2022 (DPM-Solver++):
+
+    ᾱ_t  alphas_cumprod[t]: share of the signal's variance left after t training steps
+    α    sqrt(ᾱ), σ̂ = sqrt(1 - ᾱ): the variance-preserving mixture x = α·x₀ + σ̂·ε that the networks were trained on
+    σ    σ̂ / α = sqrt((1 - ᾱ) / ᾱ): noise level of the same mixture divided by α, x / α = x₀ + σ·ε
+
+Coefficients are computed in float64 once per request and kept as Python floats; numpy multiplies a float32 array by a
+Python float in float32, so latents stay float32 while no coefficient carries rounding of its own from step to step.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+LCM_TRAINING_STEPS = 50
+"""Timesteps a latent consistency model is distilled at (Luo et al. 2023, section 4.3: k = 20 of 1000)."""
+
+KARRAS_RHO = 7.0
+"""ρ of Karras et al. 2022, table 1."""
+
+
+class Prediction(StrEnum):
+    """What the network's output means."""
+
+    EPSILON = "epsilon"
+    """The noise ε (Ho et al. 2020)."""
+    V_PREDICTION = "v_prediction"
+    """The velocity v = α·ε - σ̂·x₀ (Salimans & Ho 2022, appendix D)."""
+
+
+class Spacing(StrEnum):
+    """How inference timesteps are picked from the training ones (Lin et al. 2023, table 2)."""
+
+    LEADING = "leading"
+    """Multiples of a whole stride from 0 up, plus steps_offset: never visits the last training timestep."""
+    TRAILING = "trailing"
+    """Strides from the last training timestep down: starts at the highest noise level."""
+
+
+@dataclass(frozen=True)
+class NoiseSchedule:
+    """The noise levels that a family's networks were trained on, and how to walk them.
+
+    The fields bear the names of diffusers' scheduler_config.json, where a family's values come from.
+    """
+
+    alphas_cumprod: npt.NDArray[np.float64] = field(repr=False)
+    """ᾱ_t for t = 0 .. T-1, strictly decreasing in (0, 1)."""
+    prediction: Prediction
+    spacing: Spacing = Spacing.TRAILING
+    steps_offset: int = 0
+    """Added to leading timesteps; 1 for Stable Diffusion 1.x."""
+    set_alpha_to_one: bool = True
+    """Whether DDIM's last step goes to ᾱ = 1 (no noise) or only to ᾱ_0; False for Stable Diffusion 1.x."""
+
+    @classmethod
+    def scaled_linear(
+        cls,
+        prediction: Prediction,
+        *,
+        beta_start: float = 0.00085,
+        beta_end: float = 0.012,
+        train_steps: int = 1000,
+        spacing: Spacing = Spacing.TRAILING,
+        steps_offset: int = 0,
+        set_alpha_to_one: bool = True,
+    ) -> NoiseSchedule:
+        """The schedule of latent diffusion (Rombach et al. 2022): sqrt(β_t) linear in t, ᾱ_t = Π (1 - β_s).
+
+        β is rounded to float32 as in training: the networks learned that table, not the exact one.
+        """
+        sqrt_beta = np.linspace(math.sqrt(beta_start), math.sqrt(beta_end), train_steps).astype(np.float32)
+        alphas = 1 - sqrt_beta**2
+        return cls(np.cumprod(alphas, dtype=np.float64), prediction, spacing, steps_offset, set_alpha_to_one)
+
+    @property
+    def train_steps(self) -> int:
+        """T, the number of training timesteps."""
+        return len(self.alphas_cumprod)
+
+    @property
+    def max_steps(self) -> int:
+        """Most inference steps: with more, leading strides shrink to one timestep and steps_offset leaves the table."""
+        return self.train_steps // 2
+
+    @property
+    def sigmas(self) -> npt.NDArray[np.float64]:
+        """σ_t for t = 0 .. T-1, increasing."""
+        sigmas: npt.NDArray[np.float64] = np.sqrt((1 - self.alphas_cumprod) / self.alphas_cumprod)
+        return sigmas
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The walk of one request: len(timesteps) network calls, from noise level sigmas[i] to sigmas[i + 1]."""
+
+    timesteps: tuple[float, ...]
+    """What the network is told at each step, decreasing, in [0, T)."""
+    sigmas: tuple[float, ...]
+    """σ before each step and, last, the level where the walk ends (mostly 0). One longer than timesteps."""
+    init_sigma: float
+    """Standard deviation of the first latents, in the sampler's own coordinates: x = init_sigma * N(0, I)."""
+    prediction: Prediction
+
+    @property
+    def steps(self) -> int:
+        """Number of network calls."""
+        return len(self.timesteps)
+
+
+def mixture(sigma: float) -> tuple[float, float]:
+    """(α, σ̂) of the variance-preserving mixture at noise level σ (Lu et al. 2022)."""
+    alpha = 1 / math.sqrt(1 + sigma**2)
+    return alpha, sigma * alpha
+
+
+def ddim_plan(schedule: NoiseSchedule, steps: int) -> Plan:
+    """Even timesteps; the last step goes to ᾱ = 1 or ᾱ_0 by schedule.set_alpha_to_one.
+
+    A step leads to the next timestep of the plan. diffusers' DDIMScheduler takes strides of T // steps instead, which
+    with trailing spacing drift from its own timesteps where steps does not divide T; elsewhere both are the same.
+    """
+    timesteps = even_timesteps(schedule, steps)
+    last = 0.0 if schedule.set_alpha_to_one else float(schedule.sigmas[0])
+    return _plan(schedule, timesteps, schedule.sigmas[timesteps], last=last)
+
+
+def euler_plan(schedule: NoiseSchedule, steps: int) -> Plan:
+    """Even timesteps for Euler's method in the coordinates x₀ + σ·ε, so x starts with σ_max's deviation.
+
+    With leading spacing the start has the deviation of signal and noise together, sqrt(σ_max² + 1), as in diffusers.
+    """
+    timesteps = even_timesteps(schedule, steps)
+    sigmas = schedule.sigmas[timesteps]
+    top = float(sigmas[0])
+    init_sigma = top if schedule.spacing is Spacing.TRAILING else math.hypot(top, 1)
+    return _plan(schedule, timesteps, sigmas, init_sigma=init_sigma)
+
+
+def dpm_plan(schedule: NoiseSchedule, steps: int) -> Plan:
+    """Even timesteps as diffusers' DPMSolverMultistepScheduler picks them: leading strides are T // (steps + 1)."""
+    _check(steps, schedule.max_steps)
+    if schedule.spacing is Spacing.TRAILING:
+        timesteps = even_timesteps(schedule, steps)
+    else:
+        timesteps = np.arange(steps, 0, -1) * (schedule.train_steps // (steps + 1)) + schedule.steps_offset
+    return _plan(schedule, timesteps, schedule.sigmas[timesteps])
+
+
+def karras_plan(schedule: NoiseSchedule, steps: int) -> Plan:
+    """Noise levels even in σ^(1/ρ) over the whole trained range (Karras et al. 2022, formula 5), whatever the spacing.
+
+    The network is told the training timestep nearest to each level, by interpolation in log σ.
+    """
+    _check(steps, schedule.max_steps)
+    table = schedule.sigmas
+    top, bottom = table[-1] ** (1 / KARRAS_RHO), table[0] ** (1 / KARRAS_RHO)
+    sigmas = np.linspace(top, bottom, steps) ** KARRAS_RHO
+    timesteps = np.interp(np.log(sigmas), np.log(table), np.arange(len(table))).round()
+    return _plan(schedule, timesteps, sigmas)
+
+
+def lcm_plan(schedule: NoiseSchedule, steps: int) -> Plan:
+    """Even picks from the 50 timesteps 19, 39 .. 999 of the distillation, whatever the spacing; at most 50 steps."""
+    _check(steps, LCM_TRAINING_STEPS)
+    k = schedule.train_steps // LCM_TRAINING_STEPS
+    picks = LCM_TRAINING_STEPS - np.arange(steps) * LCM_TRAINING_STEPS // steps
+    timesteps = picks * k - 1
+    return _plan(schedule, timesteps, schedule.sigmas[timesteps])
+
+
+def even_timesteps(schedule: NoiseSchedule, steps: int) -> npt.NDArray[np.int64]:
+    """Decreasing int64 (steps,) timesteps by the schedule's spacing (Lin et al. 2023, table 2).
+
+    Raises:
+        ValueError: steps outside 1 .. schedule.max_steps.
+    """
+    _check(steps, schedule.max_steps)
+    if schedule.spacing is Spacing.LEADING:
+        return np.arange(steps - 1, -1, -1) * (schedule.train_steps // steps) + schedule.steps_offset
+    return np.round(schedule.train_steps - np.arange(steps) * (schedule.train_steps / steps)).astype(np.int64) - 1
+
+
+def _plan(
+    schedule: NoiseSchedule,
+    timesteps: npt.NDArray[np.int64] | npt.NDArray[np.float64],
+    sigmas: npt.NDArray[np.float64],
+    *,
+    last: float = 0.0,
+    init_sigma: float = 1.0,
+) -> Plan:
+    return Plan(
+        timesteps=tuple(float(t) for t in timesteps),
+        sigmas=(*(float(sigma) for sigma in sigmas), last),
+        init_sigma=init_sigma,
+        prediction=schedule.prediction,
+    )
+
+
+def _check(steps: int, most: int) -> None:
+    if not 1 <= steps <= most:
+        raise ValueError(f"steps must be between 1 and {most}, not {steps}")
