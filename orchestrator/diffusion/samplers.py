@@ -82,7 +82,8 @@ def predict_x0(prediction: Prediction, x: Latents, output: Latents, sigma: float
     """
     alpha, sigma_hat = mixture(sigma)
     if prediction is Prediction.EPSILON:
-        return (1 / alpha) * (x - sigma_hat * output)
+        signal: Latents = x - sigma_hat * output  # α·x₀
+        return signal * (1 / alpha)
     return alpha * x - sigma_hat * output
 
 
