@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 
+from orchestrator.errors import FamilyConfigError
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -32,17 +34,18 @@ class Tokenizer:
         """Load `path`; encode to `length` ids, padded with `pad_id`.
 
         Raises:
-            ValueError: the file is missing or no tokenizer, or it does not put one special token before and one
-                after a prompt, as CLIP and BERT do: cutting a long prompt relies on it.
+            FamilyConfigError: the file is missing or no tokenizer, or it does not put one special token before and
+                one after a prompt, as CLIP and BERT do: cutting a long prompt relies on it.
         """
         try:
             self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the Rust side raises bare Exception
-            raise ValueError(f"{path} is no tokenizer: {error}") from error
+            raise FamilyConfigError(f"{path} is no tokenizer: {error}") from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
-        if self._tokenizer.encode("a").special_tokens_mask[:: len(self._tokenizer.encode("a")) - 1] != [1, 1]:
-            raise ValueError(f"{path} does not frame a prompt by two special tokens")
+        special = self._tokenizer.encode("a").special_tokens_mask
+        if sum(special) != 2 or not special[0] or not special[-1]:
+            raise FamilyConfigError(f"{path} does not frame a prompt by two special tokens")
         self._length = length
         self._pad_id = pad_id
 
