@@ -1,0 +1,122 @@
+"""Settings of the orchestrator, read once from the environment. README.md lists them with units and defaults."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from orchestrator.errors import SettingsError
+
+Number = TypeVar("Number", int, float)
+
+_LOOPBACK = ("127.", "localhost:", "[::1]:")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an operator can set.
+
+    Attributes:
+        grpc_address: host:port of the gRPC server.
+        metrics_address: host:port of the Prometheus endpoint.
+        triton_url: host:port of Triton's gRPC endpoint.
+        triton_timeout_seconds: longest time for one Triton call.
+        families: path of families.toml.
+        results_dir: folder of the result store.
+        public_url: scheme and host under which the gateway serves results.
+        api_keys_file: file of hashed API keys; None lets everybody in, which is allowed on loopback only.
+        max_pixels: largest width times height of a picture.
+        max_in_flight: pipelines that run at once.
+        max_queued: requests that may wait.
+        grace_seconds: time that running work has after SIGTERM.
+        health_interval_seconds: time between two looks at Triton's models.
+        log_level: lowest level that is logged.
+    """
+
+    grpc_address: str = "127.0.0.1:50051"
+    metrics_address: str = "127.0.0.1:9090"
+    triton_url: str = "127.0.0.1:8001"
+    triton_timeout_seconds: float = 300.0
+    families: Path = Path("families/families.toml")
+    results_dir: Path = Path(".local/results")
+    public_url: str = "http://127.0.0.1:8080"
+    api_keys_file: Path | None = None
+    max_pixels: int = 4096 * 4096
+    max_in_flight: int = 8
+    max_queued: int = 256
+    grace_seconds: float = 60.0
+    health_interval_seconds: float = 1.0
+    log_level: str = "info"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read IMAGEGEN_<FIELD> for each field that is set.
+
+        Raises:
+            SettingsError: a value does not parse or lies out of range; the message names the variable.
+        """
+        values: dict[str, object] = {}
+        for name, cast in _CASTS.items():
+            variable = f"IMAGEGEN_{name.upper()}"
+            if raw := environ.get(variable, "").strip():
+                try:
+                    values[name] = cast(raw)
+                except ValueError as error:
+                    raise SettingsError(f"{variable}={raw!r}: {error}") from None
+        settings = cls(**values)  # type: ignore[arg-type]  # the casts of _CASTS give each field its type
+        if settings.api_keys_file is None and not settings.grpc_address.startswith(_LOOPBACK):
+            raise SettingsError(
+                f"IMAGEGEN_API_KEYS_FILE is not set, and IMAGEGEN_GRPC_ADDRESS={settings.grpc_address!r} is not on "
+                "loopback: a server without keys would let everybody in"
+            )
+        return settings
+
+
+def _address(raw: str) -> str:
+    host, colon, port = raw.rpartition(":")
+    if not (host and colon and port.isdigit() and int(port) < 65536):
+        raise ValueError("give host:port")
+    return raw
+
+
+def _ranged(cast: Callable[[str], Number], low: Number, high: Number) -> Callable[[str], Number]:
+    def parse(raw: str) -> Number:
+        try:
+            number = cast(raw)
+        except ValueError:
+            raise ValueError(f"give {'an integer' if cast is int else 'a number'} from {low} to {high}") from None
+        if not low <= number <= high:  # also catches NaN
+            raise ValueError(f"must be from {low} to {high}")
+        return number
+
+    return parse
+
+
+def _url(raw: str) -> str:
+    if not raw.startswith(("http://", "https://")):
+        raise ValueError("give an http or https URL")
+    return raw.rstrip("/")
+
+
+def _level(raw: str) -> str:
+    if raw.lower() not in {"debug", "info", "warning", "error"}:
+        raise ValueError("give debug, info, warning or error")
+    return raw.lower()
+
+
+_CASTS: dict[str, Callable[[str], object]] = {
+    "grpc_address": _address,
+    "metrics_address": _address,
+    "triton_url": _address,
+    "triton_timeout_seconds": _ranged(float, 0.1, 86_400.0),
+    "families": Path,
+    "results_dir": Path,
+    "public_url": _url,
+    "api_keys_file": Path,
+    "max_pixels": _ranged(int, 64 * 64, 4096 * 4096),
+    "max_in_flight": _ranged(int, 1, 1024),
+    "max_queued": _ranged(int, 0, 1_000_000),
+    "grace_seconds": _ranged(float, 0.0, 86_400.0),
+    "health_interval_seconds": _ranged(float, 0.05, 60.0),
+    "log_level": _level,
+}

@@ -1,0 +1,65 @@
+"""Arrays to files. Decoding comes with the tasks that start from a picture."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.errors import PreconditionError
+from orchestrator.params import ImageFormat, OutputParams
+
+Pixels = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """A picture's file, and the quality that it was written with (None for lossless PNG)."""
+
+    data: bytes
+    quality: int | None
+
+
+def encode(picture: Pixels, output: OutputParams) -> Encoded:
+    """Write uint8 (height, width, 3) RGB as output.format.
+
+    With a max_file_size, the highest quality up to output.quality that fits is found by bisection: file size grows with
+    quality (nearly always; the result fits in any case).
+
+    Raises:
+        PreconditionError: not even quality 0 fits.
+    """
+    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    if output.format is ImageFormat.PNG:
+        return Encoded(_write(bgr, ".png", [cv2.IMWRITE_PNG_COMPRESSION, 6]), None)
+    data = _lossy(bgr, output.format, output.quality)
+    if output.max_file_size is None or len(data) <= output.max_file_size:
+        return Encoded(data, output.quality)
+    best, low, high = None, 0, output.quality - 1
+    while low <= high:
+        quality = (low + high) // 2
+        data = _lossy(bgr, output.format, quality)
+        if len(data) <= output.max_file_size:
+            best, low = Encoded(data, quality), quality + 1
+        else:
+            high = quality - 1
+    if best is None:
+        raise PreconditionError(
+            f"output.max_file_size: the picture does not fit into {output.max_file_size} bytes at any quality"
+        )
+    return best
+
+
+def _lossy(bgr: npt.NDArray[Any], image_format: ImageFormat, quality: int) -> bytes:
+    if image_format is ImageFormat.JPEG:
+        return _write(bgr, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, quality])
+    # OpenCV's WebP knows 1 to 100, and above 100 means lossless.
+    return _write(bgr, ".webp", [cv2.IMWRITE_WEBP_QUALITY, 101 if quality == 100 else max(1, quality)])
+
+
+def _write(bgr: npt.NDArray[Any], extension: str, options: list[int]) -> bytes:
+    ok, data = cv2.imencode(extension, bgr, options)
+    if not ok:
+        raise RuntimeError(f"OpenCV could not write {extension}")
+    return data.tobytes()

@@ -1,0 +1,1 @@
+"""Requests as jobs: who may start, what waits, what is kept."""

@@ -1,0 +1,21 @@
+"""Prometheus metrics, named once. Counters and histograms of the process; the names are part of the interface."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+_FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 120)
+
+REQUESTS = Counter("imagegen_requests", "Ended requests.", ["task", "family", "outcome"])
+QUEUE_WAIT = Histogram("imagegen_queue_wait_seconds", "Time from arrival to start.", ["priority"], buckets=_FAST)
+QUEUE_DEPTH = Gauge("imagegen_queue_depth", "Requests that wait.", ["priority"])
+IN_FLIGHT = Gauge("imagegen_in_flight", "Requests that run.")
+STAGE = Histogram("imagegen_stage_seconds", "Wall time of a stage.", ["family", "stage"], buckets=_FAST)
+STEPS = Counter("imagegen_denoising_steps", "Denoising steps done.", ["family", "sampler"])
+STEP = Histogram("imagegen_denoising_step_seconds", "Wall time of one denoising step.", ["family"], buckets=_FAST)
+TRITON_BATCHES = Gauge(
+    "imagegen_triton_batch_executions",
+    "Executions of a Triton model by the number of rows that shared the batch, since Triton's start.",
+    ["model", "rows"],
+)
+TRITON_ERRORS = Counter("imagegen_triton_errors", "Calls of Triton that failed.", ["model", "kind"])
+FAMILY_READY = Gauge("imagegen_family_ready", "1 if all networks of the family are ready.", ["family"])
+RPC = Histogram("imagegen_rpc_seconds", "Wall time of a gRPC call.", ["method", "code"], buckets=_FAST)

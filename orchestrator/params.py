@@ -1,0 +1,193 @@
+"""What a request asks for, as frozen dataclasses that check themselves: the only place where ranges are enforced.
+
+A field that is None takes its family's default later. Field paths in errors are those of GenerateRequest in
+proto/imagegen/v1/generation.proto.
+"""
+
+import math
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from orchestrator.errors import InvalidRequestError, Violation
+
+MIN_SIDE, MAX_SIDE = 64, 4096
+MAX_STEPS = 150
+MAX_GUIDANCE = 50.0
+MAX_SEED = 2**63 - 1
+MAX_TEXT = 100_000
+MIN_FILE_SIZE, MAX_FILE_SIZE = 1024, 2**31 - 1
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+class SamplerName(StrEnum):
+    """Samplers, by the names of families.toml; orchestrator/diffusion/samplers.py holds them."""
+
+    DDIM = "ddim"
+    EULER = "euler"
+    EULER_ANCESTRAL = "euler_ancestral"
+    DPMPP_2M = "dpmpp_2m"
+    DPMPP_2M_KARRAS = "dpmpp_2m_karras"
+    LCM = "lcm"
+
+
+class ImageFormat(StrEnum):
+    """File formats that are written."""
+
+    JPEG = "jpeg"
+    PNG = "png"
+    WEBP = "webp"
+
+    @property
+    def media_type(self) -> str:
+        """Media type (RFC 2046) of the format."""
+        return f"image/{self.value}"
+
+
+class Priority(StrEnum):
+    """Who goes first, best first."""
+
+    HIGH = "high"
+    NORMAL = "normal"
+    LOW = "low"
+
+
+class Delivery(StrEnum):
+    """How a picture comes back: its bytes in the stream, or a URI in the result store."""
+
+    INLINE = "inline"
+    URI = "uri"
+
+
+class Violations:
+    """Collects what is wrong with a request, so that a client learns all of it at once."""
+
+    def __init__(self) -> None:
+        self._found: list[Violation] = []
+
+    def check(self, field_path: str, ok: bool, description: str) -> None:
+        """Note a violation of `field_path` unless `ok`."""
+        if not ok:
+            self._found.append(Violation(field_path, description))
+
+    def within(self, field_path: str, value: float | None, low: float, high: float, unit: str = "") -> None:
+        """Note a violation unless `value` is None or a finite number from low to high."""
+        if value is not None and not (math.isfinite(value) and low <= value <= high):
+            self._found.append(Violation(field_path, f"must be from {low:g} to {high:g}{unit}, not {value:g}"))
+
+    def raise_if_any(self) -> None:
+        """Raise InvalidRequestError with everything that was noted."""
+        if self._found:
+            raise InvalidRequestError(*self._found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputParams:
+    """File format and its options.
+
+    Attributes:
+        format: of the file.
+        quality: 0 to 100, of JPEG and WebP.
+        max_file_size: bytes, 1024 to 2^31 - 1, JPEG and WebP only; None for no limit.
+        delivery: bytes or URI.
+    """
+
+    format: ImageFormat = ImageFormat.PNG
+    quality: int = 85
+    max_file_size: int | None = None
+    delivery: Delivery = Delivery.INLINE
+
+    def validate(self, violations: Violations) -> None:
+        """Note what is out of range."""
+        violations.within("output.quality", self.quality, 0, 100)
+        if self.max_file_size is not None:
+            size_ok = MIN_FILE_SIZE <= self.max_file_size <= MAX_FILE_SIZE
+            violations.check("output.max_file_size", size_ok, f"must be from {MIN_FILE_SIZE} to {MAX_FILE_SIZE} bytes")
+            violations.check(
+                "output.max_file_size", self.format is not ImageFormat.PNG, "works for jpeg and webp only, not for png"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextToImageParams:
+    """A picture from text alone.
+
+    Attributes:
+        prompt: 1 to 100,000 characters, not only white space.
+        max_pixels: the server's limit of width times height.
+        negative_prompt: 0 to 100,000 characters.
+        family: name of the model family.
+        width: pixels, 64 to 4096.
+        height: pixels, 64 to 4096.
+        seed: 0 to 2^63 - 1; None draws one.
+        sampler: by name.
+        steps: network evaluations, 1 to 150.
+        guidance_scale: 0 to 50.
+        output: file format and its options.
+        preview_interval: a preview after each n-th step, 0 to 150; 0 for none.
+
+    Raises:
+        InvalidRequestError: with a violation for each field out of range.
+    """
+
+    prompt: str
+    max_pixels: int
+    negative_prompt: str = ""
+    family: str | None = None
+    width: int | None = None
+    height: int | None = None
+    seed: int | None = None
+    sampler: SamplerName | None = None
+    steps: int | None = None
+    guidance_scale: float | None = None
+    output: OutputParams = field(default_factory=OutputParams)
+    preview_interval: int = 0
+
+    def __post_init__(self) -> None:
+        """Check every field."""
+        violations = Violations()
+        violations.check("prompt", bool(self.prompt.strip()), "is empty; say what the picture shows")
+        for path, text in (("prompt", self.prompt), ("negative_prompt", self.negative_prompt)):
+            violations.check(path, len(text) <= MAX_TEXT, f"is longer than {MAX_TEXT} characters")
+        violations.within("size.width", self.width, MIN_SIDE, MAX_SIDE, " pixels")
+        violations.within("size.height", self.height, MIN_SIDE, MAX_SIDE, " pixels")
+        pixels = (self.width or self.height or 0) * (self.height or self.width or 0)
+        violations.check(
+            "size", pixels <= self.max_pixels, f"width times height exceeds the limit of {self.max_pixels} pixels"
+        )
+        if self.seed is not None:
+            violations.check("seed", 0 <= self.seed <= MAX_SEED, "must be from 0 to 2^63 - 1")
+        violations.within("steps", self.steps, 1, MAX_STEPS)
+        violations.within("guidance_scale", self.guidance_scale, 0, MAX_GUIDANCE)
+        violations.within("preview_interval", self.preview_interval, 0, MAX_STEPS, " steps")
+        self.output.validate(violations)
+        violations.raise_if_any()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobOptions:
+    """How a request is run, whatever its task.
+
+    Attributes:
+        request_id: 1 to 128 characters of A-Z a-z 0-9 . _ : -; the client's, or a drawn UUID.
+        priority: who goes first.
+        detach_on_disconnect: the work goes on when the client hangs up.
+
+    Raises:
+        InvalidRequestError: request_id has another form.
+    """
+
+    request_id: str
+    priority: Priority = Priority.NORMAL
+    detach_on_disconnect: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the form of the id: it goes into logs and headers."""
+        violations = Violations()
+        violations.check(
+            "request_id",
+            bool(_REQUEST_ID.fullmatch(self.request_id)),
+            "must be 1 to 128 characters of A-Z a-z 0-9 . _ : -",
+        )
+        violations.raise_if_any()
