@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.errors import EngineFaultError
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -60,10 +58,10 @@ def to_pixels(image: Array) -> Pixels:
     In float32 and with halves rounded to even, as diffusers' VaeImageProcessor does it: equal to its bytes.
 
     Raises:
-        EngineFaultError: NaN or infinity among the values: the network overflowed.
+        FloatingPointError: NaN or infinity among the values: the network overflowed.
     """
     if not np.isfinite(image).all():
-        raise EngineFaultError("the decoded picture is not finite")
+        raise FloatingPointError("the decoded picture is not finite")
     chw = np.clip(image.reshape(image.shape[-3:]) * 0.5 + 0.5, 0, 1)
     return np.ascontiguousarray((chw * 255).round().astype(np.uint8).transpose(1, 2, 0))
 

@@ -9,8 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 
-from orchestrator.errors import FamilyConfigError
-
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -34,18 +32,18 @@ class Tokenizer:
         """Load `path`; encode to `length` ids, padded with `pad_id`.
 
         Raises:
-            FamilyConfigError: the file is missing or no tokenizer, or it does not put one special token before and
+            ValueError: the file is missing or no tokenizer, or it does not put one special token before and
                 one after a prompt, as CLIP and BERT do: cutting a long prompt relies on it.
         """
         try:
             self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the Rust side raises bare Exception
-            raise FamilyConfigError(f"{path} is no tokenizer: {error}") from error
+            raise ValueError(f"{path} is no tokenizer: {error}") from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         special = self._tokenizer.encode("a").special_tokens_mask
         if sum(special) != 2 or not special[0] or not special[-1]:
-            raise FamilyConfigError(f"{path} does not frame a prompt by two special tokens")
+            raise ValueError(f"{path} does not frame a prompt by two special tokens")
         self._length = length
         self._pad_id = pad_id
 

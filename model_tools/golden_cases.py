@@ -1,0 +1,89 @@
+"""What the goldens are made of: shared by the tool that makes them (goldens.py) and the tests that hold us to them.
+
+Needs numpy alone, so that tests can import it without torch.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
+TRAJECTORIES = GOLDEN / "trajectories.npz"
+TIMESTEPS = GOLDEN / "timesteps.npz"
+PICTURES = GOLDEN / "pictures.npz"
+MANIFEST = GOLDEN / "manifest.json"
+
+SEED = 20_261_124
+TRAJECTORY_SHAPE = (1, 4, 2, 3)
+"""Small: every element goes its own way, and 66 trajectories are committed."""
+
+PICTURE_SIZE = (96, 64)
+"""(width, height): not square, so that swapped axes show."""
+PICTURE_STEPS = 8
+GUIDANCE_SCALE = 7.5
+PROMPT = "a red lighthouse on a cliff, stormy sea"
+NEGATIVE_PROMPT = "blurry"
+
+SAMPLERS = ("ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras", "lcm")
+PREDICTIONS = ("epsilon", "v_prediction")
+SPACINGS = ("leading", "trailing")
+ONE_SPACING = ("dpmpp_2m_karras", "lcm")
+"""Samplers whose timesteps do not depend on the spacing."""
+
+
+class ScheduleSettings(TypedDict):
+    """Settings that go with a spacing."""
+
+    steps_offset: int
+    set_alpha_to_one: bool
+
+
+@dataclass(frozen=True)
+class Case:
+    """One sampler, set up one way."""
+
+    sampler: str
+    prediction: str
+    spacing: str
+    steps: int
+    reference: str = ""
+    """Which of diffusers' schedulers to compare with, where it is not the sampler's own."""
+
+    @property
+    def name(self) -> str:
+        """Key of this case in the stored files."""
+        return f"{self.sampler}-{self.prediction}-{self.spacing}-{self.steps}"
+
+    @property
+    def schedule(self) -> ScheduleSettings:
+        """What goes with leading spacing in Stable Diffusion 1.x's scheduler_config.json, and nothing otherwise."""
+        leading = self.spacing == "leading"
+        return {"steps_offset": int(leading), "set_alpha_to_one": not leading}
+
+
+def cases(*steps: int) -> list[Case]:
+    """Every sampler, prediction and spacing that differ, at each number of steps."""
+    every = (Case(*setting) for setting in product(SAMPLERS, PREDICTIONS, SPACINGS, steps))
+    return [case for case in every if case.sampler not in ONE_SPACING or case.spacing == "trailing"]
+
+
+TRAJECTORY_CASES = [
+    *cases(1, 8, 25),
+    # Where steps does not divide 1000, DDIMScheduler drifts from its own trailing timesteps; DDIM is DPM-Solver++ of
+    # first order (Lu et al. 2022, section 3), and that scheduler of diffusers' keeps to the timesteps.
+    *(Case("ddim", prediction, "trailing", 30, "dpm_first_order") for prediction in PREDICTIONS),
+]
+PICTURE_CASES = cases(PICTURE_STEPS)
+
+
+def closed_form(x: npt.NDArray[np.float32], timestep: float) -> npt.NDArray[np.float32]:
+    """A network in one line: bounded, non-linear, different at each timestep and element; float32 like x."""
+    phase = np.arange(x.size, dtype=np.float32).reshape(x.shape)
+    output: npt.NDArray[np.float32] = 0.7 * x + 0.3 * np.sin(2 * x + phase + np.float32(timestep / 100))
+    return output

@@ -1,0 +1,149 @@
+"""Makes the goldens: what diffusers' own schedulers and pipeline answer, for our tests to hold us to.
+
+    .tools/bin/python -m model_tools.goldens trajectories   # needs no network: a closed-form model
+    .tools/bin/python -m model_tools.goldens pictures       # the tiny model of model_tools.tiny
+
+The noise is ours in both: start latents are handed to diffusers, and its randn_tensor gives our noise of each step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any
+from unittest import mock
+
+import diffusers
+import numpy as np
+import numpy.typing as npt
+import torch
+from diffusers.schedulers import SchedulerMixin, scheduling_euler_ancestral_discrete, scheduling_lcm
+
+from model_tools import golden_cases
+from model_tools.golden_cases import SEED, TRAJECTORY_SHAPE, Case
+from orchestrator.diffusion.noise import start_noise, step_noise
+
+LARGEST_STEPS = 100
+PACKAGES = ("diffusers", "numpy", "torch", "transformers")
+
+SCHEDULERS: dict[str, tuple[type[SchedulerMixin], dict[str, bool | int]]] = {
+    "ddim": (diffusers.DDIMScheduler, {"clip_sample": False}),
+    "euler": (diffusers.EulerDiscreteScheduler, {}),
+    "euler_ancestral": (diffusers.EulerAncestralDiscreteScheduler, {}),
+    "dpmpp_2m": (diffusers.DPMSolverMultistepScheduler, {}),
+    "dpmpp_2m_karras": (diffusers.DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
+    "dpm_first_order": (diffusers.DPMSolverMultistepScheduler, {"solver_order": 1}),
+    "lcm": (diffusers.LCMScheduler, {}),
+}
+
+
+def scheduler(case: Case) -> SchedulerMixin:
+    """The scheduler of diffusers that is a sampler's reference."""
+    kind, settings = SCHEDULERS[case.reference or case.sampler]
+    config = {
+        "beta_start": 0.00085,
+        "beta_end": 0.012,
+        "beta_schedule": "scaled_linear",
+        "prediction_type": case.prediction,
+        "timestep_spacing": case.spacing,
+    }
+    return kind.from_config({**config, **case.schedule, **settings})  # drops what a scheduler does not know
+
+
+@contextmanager
+def our_step_noise() -> Iterator[None]:
+    """While open, diffusers' schedulers draw our noise: the n-th draw is that of step n."""
+    step = 0
+
+    def randn_tensor(shape: torch.Size, **_: object) -> torch.Tensor:
+        nonlocal step
+        noise = torch.from_numpy(step_noise(SEED, step, tuple(shape)))
+        step += 1
+        return noise
+
+    with (
+        mock.patch.object(scheduling_euler_ancestral_discrete, "randn_tensor", randn_tensor),
+        mock.patch.object(scheduling_lcm, "randn_tensor", randn_tensor),
+    ):
+        yield
+
+
+def trajectory(case: Case) -> npt.NDArray[np.float32]:
+    """Latents before each step and after the last, (steps + 1, ...), as diffusers' scheduler moves them."""
+    reference = scheduler(case)
+    reference.set_timesteps(case.steps)
+    x = torch.from_numpy(start_noise(SEED, TRAJECTORY_SHAPE)) * reference.init_noise_sigma
+    path = [x.numpy()]
+    with our_step_noise():
+        for t in reference.timesteps:
+            output = golden_cases.closed_form(reference.scale_model_input(x, t).numpy(), float(t))
+            x = reference.step(torch.from_numpy(output), t, x).prev_sample
+            path.append(x.numpy())
+    return np.stack(path)
+
+
+def timesteps() -> dict[str, Any]:
+    """Timesteps of every number of steps from 1 up, one after another, for each sampler and spacing."""
+    tables: dict[str, Any] = {}
+    for case in golden_cases.cases(LARGEST_STEPS):
+        reference, table = scheduler(case), []
+        for steps in range(1, (50 if case.sampler == "lcm" else LARGEST_STEPS) + 1):
+            reference.set_timesteps(steps)
+            table.append(reference.timesteps.numpy()[:steps])  # of 61 trailing steps rounding makes 62, the last -1
+        tables[f"{case.sampler}-{case.spacing}"] = np.concatenate(table).astype(np.int16)
+    return tables
+
+
+def picture(case: Case, folder: str) -> dict[str, Any]:
+    """What StableDiffusionPipeline makes of the tiny model in `folder`: its last latents and its uint8 picture."""
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(folder, scheduler=scheduler(case), safety_checker=None)
+    pipeline.set_progress_bar_config(disable=True)
+    width, height = golden_cases.PICTURE_SIZE
+    last: dict[str, torch.Tensor] = {}
+
+    def keep(_pipeline: object, _step: int, _t: object, values: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        last.update(values)
+        return values
+
+    with our_step_noise():
+        result = pipeline(
+            golden_cases.PROMPT,
+            negative_prompt=golden_cases.NEGATIVE_PROMPT,
+            width=width,
+            height=height,
+            num_inference_steps=case.steps,
+            guidance_scale=golden_cases.GUIDANCE_SCALE,
+            latents=torch.from_numpy(start_noise(SEED, (1, 4, height // 8, width // 8))),
+            callback_on_step_end=keep,
+        )
+    return {"latents": last["latents"].numpy(), "picture": np.asarray(result.images[0])}
+
+
+def write_manifest(part: str) -> None:
+    """Record, for one part, the command and the versions that made it."""
+    manifest = json.loads(golden_cases.MANIFEST.read_text()) if golden_cases.MANIFEST.exists() else {}
+    manifest[part] = {
+        "command": f"python -m model_tools.goldens {part}",
+        "python": sys.version.split()[0],
+        "versions": {package: version(package) for package in PACKAGES},
+    }
+    golden_cases.MANIFEST.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("part", choices=["trajectories", "pictures"])
+    part = parser.parse_args().part
+    if part == "trajectories":
+        np.savez_compressed(golden_cases.TIMESTEPS, **timesteps())
+        paths: dict[str, Any] = {case.name: trajectory(case) for case in golden_cases.TRAJECTORY_CASES}
+        np.savez_compressed(golden_cases.TRAJECTORIES, **paths)
+    write_manifest(part)
+
+
+if __name__ == "__main__":
+    main()
