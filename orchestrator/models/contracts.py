@@ -72,9 +72,28 @@ class Networks:
     vae_decoder: VaeDecoder
 
 
+@dataclass(frozen=True, slots=True)
+class ModelDigest:
+    """Which network, exactly.
+
+    Attributes:
+        model: name of the Triton model.
+        sha256: of the graph file, hex, as the model's configuration states it; empty if it does not.
+        engine: backend and precision, for a reader.
+    """
+
+    model: str
+    sha256: str
+    engine: str
+
+
 class NetworkSource(Protocol):
     """Gives the networks of a family, by the family's name."""
 
     def networks(self, family: str) -> Networks:
         """The networks, or EngineUnavailableError while they are not ready."""
+        ...
+
+    def digests(self, family: str) -> tuple[ModelDigest, ...]:
+        """Which networks they are, in the order of NetworkTable.model_names; empty if they never were ready."""
         ...

@@ -16,7 +16,7 @@ from tritonclient.utils import InferenceServerException
 from orchestrator import metrics
 from orchestrator.errors import EngineFaultError, EngineUnavailableError, FamilyConfigError
 from orchestrator.models import contracts
-from orchestrator.models.contracts import Floats, Ids, Networks, NetworkSpec
+from orchestrator.models.contracts import Floats, Ids, ModelDigest, Networks, NetworkSpec
 from orchestrator.models.families import Families, Family
 
 RETRY_AFTER_SECONDS = 2.0
@@ -52,15 +52,13 @@ class ModelInfo:
         name: of the model.
         types: Triton datatype of each tensor.
         max_batch_size: most rows of one request.
-        sha256: of the graph file, hex, as config.pbtxt states it; empty if it does not.
-        engine: backend and precision, for a reader.
+        digest: which network it is.
     """
 
     name: str
     types: Mapping[str, str]
     max_batch_size: int
-    sha256: str
-    engine: str
+    digest: ModelDigest
 
 
 class TritonServer:
@@ -107,8 +105,11 @@ class TritonServer:
             name=model,
             types={name: _datatype(tensor) for name, tensor in tensors.items()},
             max_batch_size=int(config.max_batch_size),
-            sha256=parameters.get("graph_sha256", ""),
-            engine=" ".join(filter(None, (config.backend or config.platform, parameters.get("precision")))),
+            digest=ModelDigest(
+                model=model,
+                sha256=parameters.get("graph_sha256", ""),
+                engine=" ".join(filter(None, (config.backend or config.platform, parameters.get("precision")))),
+            ),
         )
 
     async def infer(self, model: ModelInfo, inputs: Mapping[str, Floats | Ids], output: str) -> Floats:
@@ -210,7 +211,7 @@ class TritonNetworks:
     def __init__(self, server: TritonServer, families: Families) -> None:
         self._server, self._families = server, families
         self._networks: dict[str, Networks] = {}
-        self._infos: dict[str, tuple[ModelInfo, ...]] = {}
+        self._digests: dict[str, tuple[ModelDigest, ...]] = {}
         self._missing: dict[str, list[str]] = {}
 
     def networks(self, family: str) -> Networks:
@@ -225,9 +226,9 @@ class TritonNetworks:
         """Whether all networks of the family were ready at the last look."""
         return family in self._networks
 
-    def infos(self, family: str) -> tuple[ModelInfo, ...]:
-        """The models of the family, as last described; empty if they never were ready."""
-        return self._infos.get(family, ())
+    def digests(self, family: str) -> tuple[ModelDigest, ...]:
+        """See contracts.NetworkSource."""
+        return self._digests.get(family, ())
 
     async def refresh(self) -> None:
         """Look at every model once. Models that came back are described anew: they may be others."""
@@ -261,5 +262,5 @@ class TritonNetworks:
         except (EngineUnavailableError, EngineFaultError, FamilyConfigError) as error:
             log.error("family_not_usable", family=family.name, error=str(error))  # noqa: TRY400  # expected, no trace
             return
-        self._infos[family.name] = (text, unet, vae)
+        self._digests[family.name] = (text.digest, unet.digest, vae.digest)
         log.info("family_ready", family=family.name, models=[info.name for info in (text, unet, vae)])

@@ -20,6 +20,7 @@ DRAWN_SEED_BITS = 32
 class Plan:
     """A request with everything decided that it left open."""
 
+    family: str
     params: TextToImageParams
     inputs: PipelineInputs
     size: Size
@@ -57,7 +58,7 @@ async def plan(params: TextToImageParams, family: Family, pipeline: Pipeline) ->
         steps=steps,
         guidance_scale=family.default_guidance_scale if params.guidance_scale is None else params.guidance_scale,
     )
-    return Plan(params, inputs, size, prompt.dropped)
+    return Plan(family.name, params, inputs, size, prompt.dropped)
 
 
 async def run(plan: Plan, pipeline: Pipeline, networks: Networks, listener: Listener, timer: Timer) -> Encoded:

@@ -1,0 +1,105 @@
+"""The servicers: convert, call, convert."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+
+from imagegen.v1 import generation_pb2 as pb
+from imagegen.v1 import generation_pb2_grpc, jobs_pb2, jobs_pb2_grpc
+from orchestrator.api import converters
+from orchestrator.api.auth import account, request_id
+from orchestrator.errors import InvalidRequestError, Violation
+from orchestrator.jobs.job import Job
+from orchestrator.jobs.queue import JobQueue
+from orchestrator.jobs.results import ResultStore
+from orchestrator.models.families import Families
+from orchestrator.models.triton import TritonNetworks
+from orchestrator.params import Delivery
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
+    """GenerationService over the job queue."""
+
+    def __init__(self, queue: JobQueue, families: Families, networks: TritonNetworks, max_pixels: int) -> None:
+        self._queue, self._families, self._networks, self._max_pixels = queue, families, networks, max_pixels
+
+    async def Generate(self, request: pb.GenerateRequest, _context: Context) -> AsyncIterator[pb.GenerateEvent]:
+        """A job that ends with its stream, unless it is to be detached."""
+        options = converters.to_options(request, request_id.get())
+        request_id.set(options.request_id)
+        params = converters.to_params(request, self._max_pixels)
+        detach = options.detach_on_disconnect
+        job = await self._queue.submit(account.get(), params, options, ephemeral=not detach)
+        try:
+            async for sequence, event in job.watch():
+                for message in converters.from_event(job, sequence, event):
+                    yield message
+        finally:  # also when the client has hung up: then the loop above ends with CancelledError
+            if not detach:
+                self._queue.cancel(job)
+                self._queue.forget(job)
+
+    async def ListFamilies(self, _request: pb.ListFamiliesRequest, _context: Context) -> pb.ListFamiliesResponse:
+        """Every family of families.toml."""
+        return pb.ListFamiliesResponse(
+            families=[converters.to_family(f, ready=self._networks.is_ready(f.name)) for f in self._families]
+        )
+
+
+class JobServicer(jobs_pb2_grpc.JobServiceServicer):
+    """JobService over the job queue and the result store."""
+
+    def __init__(self, queue: JobQueue, results: ResultStore, max_pixels: int) -> None:
+        self._queue, self._results, self._max_pixels = queue, results, max_pixels
+
+    async def CreateJob(self, request: jobs_pb2.CreateJobRequest, _context: Context) -> jobs_pb2.Job:
+        """Queue a request whose picture goes to the result store."""
+        if not request.HasField("request"):
+            raise InvalidRequestError(Violation("request", "is not set"))
+        wanted = pb.GenerateRequest()
+        wanted.CopyFrom(request.request)
+        wanted.output.delivery = converters.DELIVERIES[Delivery.URI]
+        options = converters.to_options(wanted, request_id.get())
+        request_id.set(options.request_id)
+        params = converters.to_params(wanted, self._max_pixels)
+        return converters.to_job(await self._queue.submit(account.get(), params, options, ephemeral=False))
+
+    async def GetJob(self, request: jobs_pb2.GetJobRequest, _context: Context) -> jobs_pb2.Job:
+        """The state of a job."""
+        return converters.to_job(self._job(request.job_id))
+
+    async def WatchJob(self, request: jobs_pb2.WatchJobRequest, _context: Context) -> AsyncIterator[pb.GenerateEvent]:
+        """The events of a job."""
+        job = self._job(request.job_id)
+        async for sequence, event in job.watch(request.after_sequence):
+            for message in converters.from_event(job, sequence, event):
+                yield message
+
+    async def CancelJob(self, request: jobs_pb2.CancelJobRequest, _context: Context) -> jobs_pb2.Job:
+        """Stop a job."""
+        job = self._job(request.job_id)
+        self._queue.cancel(job)
+        return converters.to_job(job)
+
+    async def DeleteJob(self, request: jobs_pb2.DeleteJobRequest, _context: Context) -> jobs_pb2.Job:
+        """Remove a job's picture."""
+        job = self._job(request.job_id)
+        await self._queue.delete(job)
+        return converters.to_job(job)
+
+    async def ReadResult(
+        self, request: jobs_pb2.ReadResultRequest, _context: Context
+    ) -> AsyncIterator[jobs_pb2.ReadResultResponse]:
+        """A picture's bytes."""
+        stored = await self._results.open(request.name)
+        answer = jobs_pb2.ReadResultResponse(content_type=stored.media_type, file_size=stored.size)
+        async for chunk in stored.chunks:
+            answer.data = chunk
+            yield answer
+            answer = jobs_pb2.ReadResultResponse()
+
+    def _job(self, job_id: str) -> Job:
+        return self._queue.get(job_id, account.get())

@@ -1,0 +1,62 @@
+"""The table from the error tree to gRPC: status code, ErrorInfo reason, and google.rpc details."""
+
+from google.protobuf import any_pb2, duration_pb2
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from orchestrator import errors
+from orchestrator.errors import ImagegenError, InvalidRequestError, RetryableError
+
+DOMAIN = "imagegen"
+
+# The first row whose class fits is taken, so subclasses stand before their bases.
+_TABLE: tuple[tuple[type[ImagegenError], int, str], ...] = (
+    (errors.InvalidRequestError, code_pb2.INVALID_ARGUMENT, "INVALID_REQUEST"),
+    (errors.UnsupportedTaskError, code_pb2.UNIMPLEMENTED, "TASK_NOT_SERVED"),
+    (errors.ApiKeyMissingError, code_pb2.UNAUTHENTICATED, "API_KEY_MISSING"),
+    (errors.ApiKeyUnknownError, code_pb2.UNAUTHENTICATED, "API_KEY_UNKNOWN"),
+    (errors.NotFoundError, code_pb2.NOT_FOUND, "NOT_FOUND"),
+    (errors.PreconditionError, code_pb2.FAILED_PRECONDITION, "FAILED_PRECONDITION"),
+    (errors.QueueFullError, code_pb2.RESOURCE_EXHAUSTED, "QUEUE_FULL"),
+    (errors.ShuttingDownError, code_pb2.UNAVAILABLE, "SHUTTING_DOWN"),
+    (errors.EngineUnavailableError, code_pb2.UNAVAILABLE, "ENGINE_UNAVAILABLE"),
+    (errors.CancelledByClientError, code_pb2.CANCELLED, "CANCELLED"),
+    (errors.EngineFaultError, code_pb2.INTERNAL, "ENGINE_FAULT"),
+    (errors.ImagegenError, code_pb2.INTERNAL, "INTERNAL"),
+)
+
+
+def code_and_reason(error: ImagegenError) -> tuple[int, str]:
+    """google.rpc.Code and ErrorInfo.reason of an error."""
+    return next((code, reason) for kind, code, reason in _TABLE if isinstance(error, kind))
+
+
+def message(error: ImagegenError, request_id: str) -> str:
+    """What the client reads. Internal detail stays in the log, under the request id."""
+    code, _ = code_and_reason(error)
+    return f"internal error; request id {request_id}" if code == code_pb2.INTERNAL else str(error)
+
+
+def to_status(error: ImagegenError, request_id: str) -> status_pb2.Status:
+    """The error as google.rpc.Status."""
+    code, reason = code_and_reason(error)
+    details: list[Message] = [
+        error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN),
+        error_details_pb2.RequestInfo(request_id=request_id),
+    ]
+    if isinstance(error, InvalidRequestError):
+        violations = [
+            error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
+            for v in error.violations
+        ]
+        details.append(error_details_pb2.BadRequest(field_violations=violations))
+    if isinstance(error, RetryableError):
+        delay = duration_pb2.Duration()
+        delay.FromNanoseconds(int(error.retry_after * 1e9))
+        details.append(error_details_pb2.RetryInfo(retry_delay=delay))
+    status = status_pb2.Status(code=code, message=message(error, request_id))
+    for detail in details:
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    return status

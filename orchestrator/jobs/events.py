@@ -1,0 +1,64 @@
+"""What happens to a request, as plain values; the API edge turns them into protobuf."""
+
+from dataclasses import dataclass
+
+from orchestrator.diffusion.pipeline import Stage, StageTime
+from orchestrator.models.contracts import ModelDigest
+from orchestrator.params import ImageFormat, SamplerName
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """The request waits: how many start before it, and for about how many seconds."""
+
+    position: int
+    estimated_wait: float
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The work has begun, with what is decided by now: see GenerateEvent.Started in the schema."""
+
+    seed: int
+    network_width: int
+    network_height: int
+    prompt_tokens_cut: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A step, from 1 to total, of a stage is done."""
+
+    stage: Stage
+    step: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A small JPEG of the picture as predicted after a denoising step."""
+
+    jpeg: bytes
+    step: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """The picture: its bytes (None once they are only in the result store), its URI (None if it is not there)."""
+
+    data: bytes | None
+    uri: str | None
+    file_size: int
+    format: ImageFormat
+    quality: int | None
+    width: int
+    height: int
+    seed: int
+    family: str
+    sampler: SamplerName
+    steps: int
+    models: tuple[ModelDigest, ...]
+    timings: tuple[StageTime, ...]
+
+
+Event = Queued | Started | Progress | Preview | Artifact

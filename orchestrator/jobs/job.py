@@ -1,0 +1,134 @@
+"""One request on its way: its state, its events, and those who watch it."""
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from orchestrator.errors import CancelledByClientError, ImagegenError
+from orchestrator.jobs.events import Artifact, Event, Queued, Started
+from orchestrator.params import JobOptions
+from orchestrator.tasks.text_to_image import Plan
+
+WATCHER_BACKLOG = 256
+"""Events that wait for a slow watcher. Beyond that the oldest are lost to it; the last, the artifact, never is."""
+
+
+class JobState(StrEnum):
+    """Where a job is. The last four are ends."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    DELETED = "deleted"
+
+
+@dataclass(eq=False)
+class _Watcher:
+    backlog: deque[tuple[int, Event]] = field(default_factory=lambda: deque(maxlen=WATCHER_BACKLOG))
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Job:
+    """A request from its arrival to its end. Lives in one event loop.
+
+    Attributes:
+        id: 22 characters, unguessable.
+        account: whose it is.
+        plan: what to do.
+        options: how.
+        ephemeral: nobody but the stream that made it will ask for it.
+        cancel_requested: the work stops at the next step.
+    """
+
+    def __init__(self, account: str, plan: Plan, options: JobOptions, *, ephemeral: bool) -> None:
+        self.id = secrets.token_urlsafe(16)
+        self.account = account
+        self.plan = plan
+        self.options = options
+        self.ephemeral = ephemeral
+        self.cancel_requested = False
+        self.created = datetime.now(UTC)
+        self.started: datetime | None = None
+        self.ended: datetime | None = None
+        self.state = JobState.QUEUED
+        self.queued: Queued | None = None
+        self.artifact: Artifact | None = None
+        self.error: ImagegenError | None = None
+        self._sequence = 0
+        self._kept: dict[type[Event], tuple[int, Event]] = {}
+        self._watchers: set[_Watcher] = set()
+
+    @property
+    def is_ended(self) -> bool:
+        """Whether nothing more will happen to it."""
+        return self.ended is not None
+
+    @property
+    def seconds(self) -> float | None:
+        """Time from start to end; None if it never started or has not ended."""
+        return (self.ended - self.started).total_seconds() if self.started and self.ended else None
+
+    def publish(self, event: Event) -> None:
+        """Tell the watchers. Of each kind of event the newest is kept for watchers who come later."""
+        if isinstance(event, Queued):
+            self.queued = event
+        if isinstance(event, Started):
+            self.state, self.started = JobState.RUNNING, datetime.now(UTC)
+            self._kept.pop(Queued, None)
+        self._sequence += 1
+        self._kept.pop(type(event), None)
+        self._kept[type(event)] = (self._sequence, event)
+        for watcher in self._watchers:
+            watcher.backlog.append((self._sequence, event))
+            watcher.news.set()
+
+    def succeed(self, artifact: Artifact) -> None:
+        """End with a picture."""
+        self.artifact = artifact
+        self.publish(artifact)
+        self._end(JobState.SUCCEEDED)
+
+    def fail(self, error: ImagegenError) -> None:
+        """End without one."""
+        self.error = error
+        self._end(JobState.CANCELLED if isinstance(error, CancelledByClientError) else JobState.FAILED)
+
+    def forget_picture(self) -> None:
+        """Drop what the job keeps of its picture."""
+        self.artifact = None
+        self._kept.clear()
+        self.state = JobState.DELETED
+
+    async def watch(self, after_sequence: int = 0) -> AsyncIterator[tuple[int, Event]]:
+        """Kept events numbered above `after_sequence`, then new ones as they happen, until the job ends.
+
+        Raises:
+            ImagegenError: the one that the job failed with, after its events.
+        """
+        watcher = _Watcher()
+        watcher.backlog.extend(item for item in self._kept.values() if item[0] > after_sequence)
+        self._watchers.add(watcher)
+        try:
+            while watcher.backlog or not self.is_ended:
+                while watcher.backlog:
+                    yield watcher.backlog.popleft()
+                if not self.is_ended:
+                    watcher.news.clear()
+                    await watcher.news.wait()
+        finally:
+            self._watchers.discard(watcher)
+        if self.error is not None:
+            raise self.error
+
+    def _end(self, state: JobState) -> None:
+        if self.state is not JobState.DELETED:
+            self.state = state
+        self.ended = datetime.now(UTC)
+        for watcher in self._watchers:
+            watcher.news.set()

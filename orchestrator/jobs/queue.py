@@ -1,0 +1,168 @@
+"""Runs jobs: takes them, lets them wait, starts them, keeps their ends. In memory: a job ends with the process."""
+
+import asyncio
+from collections import OrderedDict
+
+import structlog
+
+from orchestrator import metrics
+from orchestrator.errors import (
+    CancelledByClientError,
+    EngineFaultError,
+    ImagegenError,
+    NotFoundError,
+    ShuttingDownError,
+)
+from orchestrator.jobs.admission import Admission
+from orchestrator.jobs.events import Artifact, Queued
+from orchestrator.jobs.job import Job, JobState
+from orchestrator.jobs.runner import Runner
+from orchestrator.params import JobOptions, TextToImageParams
+
+KEPT_JOBS = 10_000
+"""Ended jobs that are remembered; the oldest are forgotten, their pictures stay in the store."""
+
+log = structlog.get_logger()
+
+
+class JobQueue:
+    """All jobs of this process."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        admission: Admission[Job],
+    ) -> None:
+        self._runner, self._admission = runner, admission
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._runs: set[asyncio.Task[None]] = set()
+        self._draining = False
+
+    async def submit(self, account: str, params: TextToImageParams, options: JobOptions, *, ephemeral: bool) -> Job:
+        """Take a request; it starts at once if a slot is free.
+
+        Raises:
+            InvalidRequestError: the family is unknown, or cannot do what is asked.
+            EngineUnavailableError: the family's networks are not ready.
+            QueueFullError, ShuttingDownError: try again later.
+        """
+        self._check_open()
+        plan = await self._runner.plan(params)
+        self._check_open()  # it may have begun to stop meanwhile
+        job = Job(account, plan, options, ephemeral=ephemeral)
+        self._admission.enqueue(job, options.priority, plan.cost)
+        self._jobs[job.id] = job
+        self._tell_positions()
+        self._dispatch()
+        return job
+
+    def get(self, job_id: str, account: str) -> Job:
+        """An account's job. Raises NotFoundError if the account has none of that id."""
+        job = self._jobs.get(job_id)
+        if job is None or job.account != account:
+            raise NotFoundError("no such job")
+        return job
+
+    def cancel(self, job: Job) -> None:
+        """Stop a job at the next step; at once if it waits. One that has ended stays as it is."""
+        job.cancel_requested = True
+        if self._admission.withdraw(job):
+            self._end(job, CancelledByClientError("cancelled"))
+            self._dispatch()
+
+    async def delete(self, job: Job) -> None:
+        """Cancel a job and remove its picture, also one that is being made."""
+        self.cancel(job)
+        artifact = job.artifact
+        job.forget_picture()
+        if artifact is not None:
+            await self._runner.discard(artifact)
+
+    def forget(self, job: Job) -> None:
+        """Drop a job from memory."""
+        self._jobs.pop(job.id, None)
+
+    async def drain(self, seconds: float) -> bool:
+        """Take nothing new; let what runs end, for at most `seconds`. Returns whether all did.
+
+        Waiting streams are told to go elsewhere; waiting jobs have nobody to be told, so they still get their turn.
+        """
+        self._draining = True
+        for job in self._admission.waiting:
+            if job.ephemeral and self._admission.withdraw(job):
+                self._end(job, ShuttingDownError("this server is stopping"))
+        self._dispatch()
+        deadline = asyncio.get_running_loop().time() + seconds
+        while self._runs:
+            remaining = deadline - asyncio.get_running_loop().time()
+            _, pending = await asyncio.wait(set(self._runs), timeout=max(0.0, remaining))
+            if pending and remaining <= 0:
+                return False
+        return True
+
+    def _check_open(self) -> None:
+        if self._draining:
+            raise ShuttingDownError("this server is stopping")
+
+    def _dispatch(self) -> None:
+        """Start what may start, and tell the others where they stand."""
+        while (job := self._admission.start_next()) is not None:
+            run = asyncio.create_task(self._run(job), name=f"job {job.id}")
+            self._runs.add(run)
+            run.add_done_callback(self._runs.discard)
+        self._tell_positions()
+
+    def _tell_positions(self) -> None:
+        for job, position, seconds in self._admission.waits():
+            if job.queued is None or job.queued.position != position:
+                job.publish(Queued(position, seconds))
+
+    async def _run(self, job: Job) -> None:
+        """Run one job to its end; nothing that goes wrong in it leaves here."""
+        loop = asyncio.get_running_loop()
+        begin = loop.time()
+        with structlog.contextvars.bound_contextvars(request_id=job.options.request_id, job_id=job.id):
+            try:
+                artifact = await self._runner.make(job)
+            except ImagegenError as error:
+                self._end(job, error)
+            except Exception:
+                log.exception("job_crashed")
+                self._end(job, ImagegenError("internal error"))
+            else:
+                await self._finish(job, artifact)
+        self._admission.finish(job, loop.time() - begin if job.state is JobState.SUCCEEDED else None)
+        self._dispatch()
+
+    async def _finish(self, job: Job, artifact: Artifact) -> None:
+        if job.state is JobState.DELETED:  # while its last step ran
+            await self._runner.discard(artifact)
+            self._end(job, CancelledByClientError("deleted"))
+            return
+        job.succeed(artifact)
+        self._account(job, "succeeded")
+
+    def _end(self, job: Job, error: ImagegenError) -> None:
+        job.fail(error)
+        if isinstance(error, EngineFaultError):
+            log.error("engine_fault", error=str(error))
+        self._account(job, "cancelled" if isinstance(error, CancelledByClientError) else type(error).__name__)
+
+    def _account(self, job: Job, outcome: str) -> None:
+        """Count the end of a job, log it, and keep the number of remembered jobs bounded."""
+        family, task = job.plan.family, "text_to_image"
+        metrics.REQUESTS.labels(task, family, outcome).inc()
+        log.info(
+            "job_ended",
+            outcome=outcome,
+            request_id=job.options.request_id,
+            job_id=job.id,
+            account=job.account,
+            family=family,
+            steps=job.plan.inputs.steps,
+            seed=job.plan.inputs.seed,
+            seconds=job.seconds,
+        )
+        ended = [old for old in self._jobs.values() if old.is_ended] if len(self._jobs) > KEPT_JOBS else []
+        for old in ended[: len(self._jobs) - KEPT_JOBS]:
+            self.forget(old)

@@ -1,0 +1,144 @@
+"""Wiring: builds the rooms, serves them, watches Triton, and stops gracefully."""
+
+import asyncio
+import signal
+from typing import Any
+
+import grpc
+import prometheus_client
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from imagegen.v1 import generation_pb2, generation_pb2_grpc, jobs_pb2, jobs_pb2_grpc
+from orchestrator.api.auth import EdgeInterceptor
+from orchestrator.api.service import GenerationServicer, JobServicer
+from orchestrator.config import Settings
+from orchestrator.diffusion.pipeline import Pipeline
+from orchestrator.errors import SettingsError
+from orchestrator.jobs.accounts import Accounts
+from orchestrator.jobs.admission import Admission
+from orchestrator.jobs.queue import JobQueue
+from orchestrator.jobs.results import ResultStore
+from orchestrator.jobs.runner import Runner
+from orchestrator.models.families import Families
+from orchestrator.models.triton import TritonNetworks, TritonServer
+
+MAX_REQUEST_BYTES = 4 * 1024 * 1024
+"""Largest message from a client. Text-to-image requests are far smaller."""
+
+GENERATION = generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
+JOBS = jobs_pb2.DESCRIPTOR.services_by_name["JobService"].full_name
+
+_OPTIONS = [
+    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
+    ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a silent half of the traffic
+    ("grpc.keepalive_time_ms", 30_000),  # finds clients that vanished without a word
+    ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+]
+
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+log = structlog.get_logger()
+
+
+class Orchestrator:
+    """The service. `start`, then `stop` once; or `run`, which does both by signals."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Build everything that needs no network.
+
+        Raises:
+            SettingsError, FamilyConfigError: what an operator must mend.
+        """
+        self._settings = settings
+        self._families = Families.load(settings.families)
+        self._accounts = Accounts.load(settings.api_keys_file)
+        self._pipelines = {f.name: Pipeline(f, self._families.folder) for f in self._families}
+        self._results = ResultStore(settings.results_dir, settings.public_url)
+        self._health = health.aio.HealthServicer()
+        self.grpc_port = 0
+        self.metrics_port = 0
+
+    async def start(self) -> None:
+        """Listen. Returns when calls are answered; families become ready as Triton's models do.
+
+        Raises:
+            SettingsError: an address is taken.
+        """
+        settings = self._settings
+        self._triton = TritonServer(settings.triton_url, settings.triton_timeout_seconds)
+        self._networks = TritonNetworks(self._triton, self._families)
+        runner = Runner(self._families, self._pipelines, self._networks, self._results)
+        self._queue = JobQueue(runner, Admission(settings.max_in_flight, settings.max_queued))
+        self._server = grpc.aio.server(interceptors=[EdgeInterceptor(self._accounts)], options=_OPTIONS)
+        self._register()
+        try:
+            self.grpc_port = self._server.add_insecure_port(settings.grpc_address)
+        except RuntimeError as error:
+            raise SettingsError(f"IMAGEGEN_GRPC_ADDRESS={settings.grpc_address!r}: {error}") from error
+        host, _, port = settings.metrics_address.rpartition(":")
+        try:
+            self._metrics, _ = prometheus_client.start_http_server(int(port), host)
+        except OSError as error:
+            raise SettingsError(f"IMAGEGEN_METRICS_ADDRESS={settings.metrics_address!r}: {error}") from error
+        self.metrics_port = self._metrics.server_port
+        await self._look()
+        await self._server.start()
+        self._watch = asyncio.create_task(self._watch_triton(), name="watch Triton")
+        log.info("started", grpc=settings.grpc_address, metrics=settings.metrics_address, triton=settings.triton_url)
+
+    async def stop(self) -> bool:
+        """Take no new work, let running work end within the grace time, and close. Returns whether all of it ended."""
+        self._watch.cancel()
+        await self._health.enter_graceful_shutdown()
+        log.info("stopping", grace_seconds=self._settings.grace_seconds)
+        drained = await self._queue.drain(self._settings.grace_seconds)
+        await self._server.stop(grace=5.0 if drained else 0.0)  # streams still send what their jobs made
+        await self._triton.close()
+        await asyncio.to_thread(self._metrics.shutdown)
+        self._metrics.server_close()
+        log.info("stopped", drained=drained)
+        return drained
+
+    async def run(self) -> bool:
+        """Serve until SIGTERM or SIGINT; returns what `stop` returns."""
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stopping.set)
+        await self.start()
+        await stopping.wait()
+        return await self.stop()
+
+    def _register(self) -> None:
+        server, settings = self._server, self._settings
+        generation = GenerationServicer(self._queue, self._families, self._networks, settings.max_pixels)
+        generation_pb2_grpc.add_GenerationServiceServicer_to_server(generation, server)
+        jobs = JobServicer(self._queue, self._results, settings.max_pixels)
+        jobs_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
+        names = (GENERATION, JOBS, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, server)
+
+    async def _watch_triton(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.health_interval_seconds)
+            try:
+                await self._look()
+            except Exception:
+                log.exception("watching_triton_failed")
+
+    async def _look(self) -> None:
+        """Set the health of every feature: a task of a family by "task/family", a service, and "" for the whole."""
+        await self._networks.refresh()
+        ready = {family.name: self._networks.is_ready(family.name) for family in self._families}
+        states: dict[str, Any] = {
+            f"{task}/{family.name}": ready[family.name] for family in self._families for task in family.tasks
+        }
+        states |= dict.fromkeys(("", GENERATION, JOBS), any(ready.values()))
+        for name, is_ready in states.items():
+            await self._health.set(name, SERVING if is_ready else NOT_SERVING)
