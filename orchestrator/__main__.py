@@ -1,4 +1,4 @@
-"""`python -m orchestrator`: serve until SIGTERM. Exits with 0 if all work ended, 1 if some was cut off, 2 on wrong settings."""
+"""`python -m orchestrator`: serve until SIGTERM. Exits with 0 when all work ended, 1 when some was cut, 2 on settings."""
 
 import asyncio
 import os

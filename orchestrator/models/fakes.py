@@ -43,7 +43,7 @@ class FakeNetworks:
 
     async def _text_encoder(self, input_ids: Ids) -> Floats:
         """Sines of the ids."""
-        return np.sin(input_ids[..., None] * np.arange(1, self.width + 1)).astype(np.float32)
+        return np.asarray(np.sin(input_ids[..., None] * np.arange(1, self.width + 1)), np.float32)
 
     async def _unet(self, sample: Floats, timestep: Floats, encoder_hidden_states: Floats) -> Floats:
         """A damped sample, moved by the prompt and the time."""
@@ -52,8 +52,8 @@ class FakeNetworks:
         if self.error is not None:
             raise self.error
         shift = encoder_hidden_states.mean(axis=(1, 2)) + timestep[:, 0] / 1000
-        return (0.5 * sample + 0.1 * shift[:, None, None, None]).astype(np.float32)
+        return np.asarray(0.5 * sample + 0.1 * shift[:, None, None, None], np.float32)
 
     async def _vae_decoder(self, latents: Floats) -> Floats:
         """The first three channels, each latent as a square of 8 x 8 pixels."""
-        return np.tanh(latents[:, :3]).repeat(8, axis=2).repeat(8, axis=3)
+        return np.asarray(np.tanh(latents[:, :3]).repeat(8, axis=2).repeat(8, axis=3), np.float32)
