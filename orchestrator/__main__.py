@@ -1,4 +1,4 @@
-"""`python -m orchestrator`: serve until SIGTERM. Exits with 0 when all work ended, 1 when some was cut, 2 on settings."""
+"""`python -m orchestrator`: serve until SIGTERM. Exits with 0 if all work ended, 1 if some was cut, 2 on bad setup."""
 
 import asyncio
 import os
