@@ -1,21 +1,71 @@
-# Every target sets up what it needs on a machine with Python 3.11 or 3.12 and make.
+# Every target sets up what it needs on a machine with Python 3.11 or 3.12 and make. `make` alone draws the demo.
 PYTHON ?= python3
 PY := .venv/bin/python
 STUBS := imagegen/v1/.stamp
 PROTOS := $(wildcard proto/imagegen/v1/*.proto)
+ROOMS := orchestrator gateway local engines model_tools benchmarks tests
 
-.PHONY: demo up down test lint format bench proto models tools lock clean
+.PHONY: demo up down test test-tools lint format bench proto models tools lock
 .DEFAULT_GOAL := demo
+
+demo: $(STUBS) ## draw the five pictures of the README into demo/
+	$(PY) -m local demo
+
+up: $(STUBS) ## start Triton, orchestrator and gateway; returns when they are ready
+	$(PY) -m local up
+
+down: ## stop what `make up` started
+	$(PY) -m local down
+
+test: $(STUBS) .triton/.stamp ## unit, contract, golden and integration tests
+	$(PY) -m pytest -n 2 --dist loadfile
+
+test-tools: tools ## the tests of model_tools, which need torch
+	.tools/bin/python -m pytest tests/unit/model_tools
+
+lint: $(STUBS)
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy $(ROOMS)
+	cd proto && ../.venv/bin/buf lint . && ../.venv/bin/buf format --diff --exit-code .
+
+format: .venv/.stamp
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+	cd proto && ../.venv/bin/buf format --write .
+
+bench: $(STUBS) .triton/.stamp tools ## whole stack against the engine alone, and against diffusers behind FastAPI
+	$(PY) -m benchmarks
+
+models: tools ## train, export and evaluate the starter again (hours)
+	.tools/bin/python -m model_tools.starter all
+
+proto: $(STUBS) ## generate the package imagegen.v1
+
+tools: .tools/.stamp ## the environment of model_tools: torch and diffusers
 
 .venv/.stamp: requirements/service.txt requirements/dev.txt
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --require-hashes -r requirements/service.txt -r requirements/dev.txt
 	touch $@
 
+.triton/.stamp: requirements/triton.txt .venv/.stamp
+	$(PY) -m local env
+
+.tools/.stamp: requirements/tools.txt
+	$(PYTHON) -m venv .tools
+	.tools/bin/python -m pip install --quiet torch==2.13.0
+	.tools/bin/python -m pip install --quiet -r requirements/tools.txt
+	touch $@
+
 $(STUBS): $(PROTOS) .venv/.stamp
 	mkdir -p imagegen/v1
 	PATH="$(CURDIR)/.venv/bin:$$PATH" $(PY) -m grpc_tools.protoc -Iproto --python_out=. --grpc_python_out=. \
-	  --mypy_out=. --mypy_grpc_out=. $(PROTOS)
+	  --mypy_out=quiet:. --mypy_grpc_out=quiet:. $(PROTOS)
 	touch imagegen/__init__.py imagegen/v1/__init__.py imagegen/py.typed $@
 
-proto: $(STUBS)
+lock: ## resolve requirements/*.in anew (needs uv)
+	uv pip compile --quiet --generate-hashes --python-version 3.11 --python-platform x86_64-unknown-linux-gnu \
+	  --no-emit-index-url --custom-compile-command "make lock" requirements/service.in -o requirements/service.txt
+	uv pip compile --quiet --generate-hashes --python-version 3.11 --python-platform x86_64-unknown-linux-gnu \
+	  --no-emit-index-url --custom-compile-command "make lock" requirements/dev.in -o requirements/dev.txt
