@@ -1,0 +1,1 @@
+"""Tools that make, export and measure networks. Nothing that serves requests imports this package."""
