@@ -63,6 +63,11 @@ class Orchestrator:
         self.grpc_port = 0
         self.metrics_port = 0
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that run now."""
+        return self._queue.in_flight
+
     async def start(self) -> None:
         """Listen. Returns when calls are answered; families become ready as Triton's models do.
 

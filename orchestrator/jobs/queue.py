@@ -38,6 +38,11 @@ class JobQueue:
         self._runs: set[asyncio.Task[None]] = set()
         self._draining = False
 
+    @property
+    def in_flight(self) -> int:
+        """Jobs that run now."""
+        return len(self._runs)
+
     async def submit(self, account: str, params: TextToImageParams, options: JobOptions, *, ephemeral: bool) -> Job:
         """Take a request; it starts at once if a slot is free.
 
