@@ -14,9 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
+TINY = Path(__file__).parents[1] / ".bench" / "tiny"
+"""The tiny model in diffusers' layout, git-ignored."""
 TRAJECTORIES = GOLDEN / "trajectories.npz"
 TIMESTEPS = GOLDEN / "timesteps.npz"
 PICTURES = GOLDEN / "pictures.npz"
+TOKENS = GOLDEN / "tokens.json"
+TOKENIZER = GOLDEN / "tokenizer.json"
 MANIFEST = GOLDEN / "manifest.json"
 
 SEED = 20_261_124
@@ -29,6 +33,31 @@ PICTURE_STEPS = 8
 GUIDANCE_SCALE = 7.5
 PROMPT = "a red lighthouse on a cliff, stormy sea"
 NEGATIVE_PROMPT = "blurry"
+
+TEXT_LENGTH = 77
+"""Token ids that the tiny model's text encoder takes, as Stable Diffusion's."""
+BERT_LENGTH = 48
+"""Those that the starter's takes."""
+
+TEXTS = [
+    "",
+    " ",
+    PROMPT,
+    "It's THE Green house, isn't it? We'll see: 12345 houses!!! ...",
+    "tabs\tand\nnewlines\r\n\x0b everywhere  ",
+    "NUL \x00 and \x07 \x1b[31m control characters \x7f\x85",
+    "Ünïcödé ÀÉÎ ﬃ ½ İstanbul ß ǅ e\u0301 \u212b",
+    "赤い灯台 红色灯塔 등대",
+    "منارة حمراء على جرف \u202eמגדלור\u202c",
+    "\U0001f3e0\U0001f468\u200d\U0001f469\u200d\U0001f467 \u2764\ufe0f \U0001f1f3\U0001f1f1",
+    "\ufeffzero\u200bwidth\u00a0spaces\u3000\ufffd \ue000 \U0010ffff",
+    "<|startoftext|> house <|endoftext|> [CLS] red [SEP] [PAD] [MASK] [UNK]",
+    "x" * 101 + " " + "red " * 75,
+    "red lighthouse, " * 700,
+    "a" * 12_000,
+    "\U0001f3e0" * 12_000,
+]
+"""What prompts are made of, and what they had better not be."""
 
 SAMPLERS = ("ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras", "lcm")
 PREDICTIONS = ("epsilon", "v_prediction")

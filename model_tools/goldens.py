@@ -1,7 +1,10 @@
 """Makes the goldens: what diffusers' own schedulers and pipeline answer, for our tests to hold us to.
 
     .tools/bin/python -m model_tools.goldens trajectories   # needs no network: a closed-form model
-    .tools/bin/python -m model_tools.goldens pictures       # the tiny model of model_tools.tiny
+    .tools/bin/python -m model_tools.goldens tokens         # transformers' tokenizers
+    .tools/bin/python -m model_tools.goldens pictures       # StableDiffusionPipeline on the tiny model
+
+The latter two need what model_tools.tiny made.
 
 The noise is ours in both: start latents are handed to diffusers, and its randn_tensor gives our noise of each step.
 """
@@ -22,9 +25,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from diffusers.schedulers import SchedulerMixin, scheduling_euler_ancestral_discrete, scheduling_lcm
+from transformers import BertTokenizer, CLIPTokenizer
 
 from model_tools import golden_cases
 from model_tools.golden_cases import SEED, TRAJECTORY_SHAPE, Case
+from model_tools.starter.text import model_folder
 from orchestrator.diffusion.noise import start_noise, step_noise
 
 LARGEST_STEPS = 100
@@ -98,9 +103,9 @@ def timesteps() -> dict[str, Any]:
     return tables
 
 
-def picture(case: Case, folder: str) -> dict[str, Any]:
-    """What StableDiffusionPipeline makes of the tiny model in `folder`: its last latents and its uint8 picture."""
-    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(folder, scheduler=scheduler(case), safety_checker=None)
+def picture(case: Case) -> dict[str, Any]:
+    """What StableDiffusionPipeline makes of the tiny model: its last latents and its uint8 picture."""
+    pipeline = diffusers.StableDiffusionPipeline.from_pretrained(golden_cases.TINY, scheduler=scheduler(case))
     pipeline.set_progress_bar_config(disable=True)
     width, height = golden_cases.PICTURE_SIZE
     last: dict[str, torch.Tensor] = {}
@@ -123,6 +128,19 @@ def picture(case: Case, folder: str) -> dict[str, Any]:
     return {"latents": last["latents"].numpy(), "picture": np.asarray(result.images[0])}
 
 
+def tokens() -> dict[str, list[list[int]]]:
+    """Token ids of every text by transformers' own tokenizers, cut and padded to the encoders' lengths."""
+    clip = CLIPTokenizer.from_pretrained(golden_cases.TINY, subfolder="tokenizer")
+    bert = BertTokenizer.from_pretrained(model_folder())
+    return {
+        name: tokenizer(golden_cases.TEXTS, padding="max_length", truncation=True, max_length=length).input_ids
+        for name, tokenizer, length in [
+            ("clip", clip, golden_cases.TEXT_LENGTH),
+            ("bert", bert, golden_cases.BERT_LENGTH),
+        ]
+    }
+
+
 def write_manifest(part: str) -> None:
     """Record, for one part, the command and the versions that made it."""
     manifest = json.loads(golden_cases.MANIFEST.read_text()) if golden_cases.MANIFEST.exists() else {}
@@ -136,12 +154,19 @@ def write_manifest(part: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("part", choices=["trajectories", "pictures"])
+    parser.add_argument("part", choices=["trajectories", "tokens", "pictures"])
     part = parser.parse_args().part
     if part == "trajectories":
         np.savez_compressed(golden_cases.TIMESTEPS, **timesteps())
         paths: dict[str, Any] = {case.name: trajectory(case) for case in golden_cases.TRAJECTORY_CASES}
         np.savez_compressed(golden_cases.TRAJECTORIES, **paths)
+    elif part == "tokens":
+        golden_cases.TOKENS.write_text(json.dumps(tokens()))
+    else:
+        pictures: dict[str, Any] = {}
+        for case in golden_cases.PICTURE_CASES:
+            pictures.update({f"{case.name}-{what}": array for what, array in picture(case).items()})
+        np.savez_compressed(golden_cases.PICTURES, **pictures)
     write_manifest(part)
 
 

@@ -1,0 +1,97 @@
+"""Model folders for Triton: config.pbtxt, and the line of Python that opens the graph in the embedded default."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+import onnx
+from onnx import TensorProto
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+MAX_BATCH_SIZE = 8
+DATA_TYPES = {TensorProto.FLOAT: "TYPE_FP32", TensorProto.INT32: "TYPE_INT32"}
+
+MODEL_PY = '''"""Opens graph.onnx beside it, in Triton's Python backend."""
+
+from engines.openvino_engine import TritonPythonModel
+
+__all__ = ["TritonPythonModel"]
+'''
+
+
+def graph_path(repository: Path, name: str) -> Path:
+    """Where the ONNX file of model `name` belongs. Not model.onnx: Triton would then look for ONNX Runtime."""
+    return repository / name / "1" / "graph.onnx"
+
+
+def finish_folder(repository: Path, name: str, *, precision: str, sides: tuple[int, int] = (0, 0)) -> None:
+    """Make a model folder of the ONNX file that was exported to graph_path.
+
+    Args:
+        repository: the folder of model folders.
+        name: of the model.
+        precision: what the engine computes in: auto, f32 or bf16 (engines/network.py).
+        sides: height and width of the tensors to warm up with, where the graph leaves them free.
+    """
+    path = graph_path(repository, name)
+    model = onnx.load(path)
+    drop_notes(model)
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+    (path.parent / "model.py").write_text(MODEL_PY)
+    parts = [
+        f'name: "{name}"\nmax_batch_size: {MAX_BATCH_SIZE}',
+        _tensors("input", model.graph.input),
+        _tensors("output", model.graph.output),
+        "dynamic_batching { }",
+        _parameter("precision", precision),
+        _parameter("graph_sha256", hashlib.sha256(path.read_bytes()).hexdigest()),
+        _warmup(model.graph.input, sides),
+    ]
+    (repository / name / "config.pbtxt").write_text("\n".join(parts) + "\n")
+
+
+def drop_notes(model: onnx.ModelProto) -> None:
+    """Drop what torch's exporter notes down: stack traces, with paths of this machine, and shapes in between."""
+    graph = model.graph
+    for noted in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
+        noted.ClearField("metadata_props")
+        noted.ClearField("doc_string")
+    graph.ClearField("value_info")
+
+
+def _tensors(kind: str, values: Iterable[onnx.ValueInfoProto]) -> str:
+    entries = []
+    for value in values:
+        sizes = ", ".join(str(size) for size in _sizes(value))
+        entries.append(f'  {{ name: "{value.name}" data_type: {_data_type(value)} dims: [ {sizes} ] }}')
+    return f"{kind} [\n" + ",\n".join(entries) + "\n]"
+
+
+def _parameter(key: str, value: str) -> str:
+    return f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}'
+
+
+def _warmup(values: Iterable[onnx.ValueInfoProto], sides: tuple[int, int]) -> str:
+    """Run once before the model counts as ready, with one picture's two guidance rows."""
+    lines = ['model_warmup {\n  name: "guided"\n  batch_size: 2']
+    for value in values:
+        free = iter(sides)
+        sizes = ", ".join(str(size if size > 0 else next(free)) for size in _sizes(value))
+        tensor = f"data_type: {_data_type(value)} dims: [ {sizes} ] zero_data: true"
+        lines.append(f'  inputs {{ key: "{value.name}" value {{ {tensor} }} }}')
+    return "\n".join([*lines, "}"])
+
+
+def _sizes(value: onnx.ValueInfoProto) -> list[int]:
+    """Sizes behind the batch, -1 where they are free."""
+    _, *dims = value.type.tensor_type.shape.dim
+    return [dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims]
+
+
+def _data_type(value: onnx.ValueInfoProto) -> str:
+    return DATA_TYPES[value.type.tensor_type.elem_type]
