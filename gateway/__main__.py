@@ -1,0 +1,92 @@
+"""`python -m gateway`: serves REST until SIGTERM or SIGINT.
+
+Exit codes: 0 stopped, 1 cannot listen, 2 wrong settings.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+
+import structlog
+import uvicorn
+
+from gateway import logs
+from gateway.app import create_app
+from gateway.config import Address, Settings, SettingsError
+
+# What a request that waits needs to write its answer, once it is told that the process stops.
+_ANSWER_SECONDS = 1.0
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which lets running requests finish, and tells those that only wait for a job to answer in time."""
+
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event, grace_seconds: float) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+        self._grace_seconds = grace_seconds
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening and finish what runs, within the grace time."""
+        waits = max(0.0, self._grace_seconds - _ANSWER_SECONDS)
+        timer = asyncio.get_running_loop().call_later(waits, self._stopping.set)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            timer.cancel()
+
+
+def make_server(settings: Settings) -> Server:
+    """Wire the application into a server that is not running yet."""
+    stopping = asyncio.Event()
+    config = uvicorn.Config(
+        create_app(settings, stopping),
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,  # middleware.RequestContext writes a line with more in it
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=round(settings.grace_seconds) + 1,
+    )
+    return Server(config, stopping, settings.grace_seconds)
+
+
+def listen(address: Address) -> socket.socket:
+    """Open the listening socket.
+
+    Raises:
+        OSError: the address is taken, or is none of this machine's.
+    """
+    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
+    return socket.create_server((address.host, address.port), family=family, backlog=2048)
+
+
+def main() -> int:
+    """Run until a signal. Returns the exit code. What stops the start is one line for a person, not a log line."""
+    try:
+        settings = Settings.from_env(os.environ)
+    except SettingsError as error:
+        print(f"gateway: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    logs.configure(settings.log_level)
+    try:
+        listener = listen(settings.address)
+    except OSError as error:
+        print(f"gateway: IMAGEGEN_REST_ADDRESS={settings.address}: cannot listen: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    # uvicorn raises the signal again once it has stopped; with Python's own handlers that would end in exit code 143.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    log = structlog.get_logger()
+    log.info("listening", address=str(Address(*listener.getsockname()[:2])), orchestrator=str(settings.orchestrator))
+    make_server(settings).run(sockets=[listener])
+    log.info("stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""The documented answers as pydantic models. Extra keys are allowed by the contract; new status words are not."""
+
+from typing import Literal
+
+from pydantic import BaseModel
+
+Status = Literal["received", "not_started", "in_progress", "complete"]
+
+
+class JobAnswer(BaseModel):
+    """State of a job that has not failed. HTTP 200, for pending and done alike.
+
+    Attributes:
+        status: the documented word.
+        job: the job's id, for GET and DELETE /rest_api/result/{job}.
+        result_url: where the picture is; set when complete.
+        queue: jobs that start before this one, from 0; set while it waits.
+        seed: what gives this picture again as sample_num.
+        steps: denoising steps that ran.
+        width: of the picture, pixels.
+        height: of the picture, pixels.
+        model_type: family that made it.
+        sampler: sampler that ran, such as "euler".
+        output_format: jpeg, png or webp.
+        file_size: of the picture, bytes.
+        quality: of a jpeg or webp, 0 to 100, after max_file_size had its say.
+        timings: wall time of each stage by name (encode, denoise, decode, finish), seconds.
+        request_id: the request's id in the logs.
+    """
+
+    status: Status
+    job: str
+    result_url: str | None = None
+    queue: int | None = None
+    seed: int | None = None
+    steps: int | None = None
+    width: int | None = None
+    height: int | None = None
+    model_type: str | None = None
+    sampler: str | None = None
+    output_format: str | None = None
+    file_size: int | None = None
+    quality: int | None = None
+    timings: dict[str, float] | None = None
+    request_id: str | None = None
+
+
+class MessageAnswer(BaseModel):
+    """Something happened, in words.
+
+    Attributes:
+        message: the words.
+    """
+
+    message: str
+
+
+class ErrorAnswer(BaseModel):
+    """Any error. Flat, never nested.
+
+    Attributes:
+        message: what is wrong, for a reader.
+        code: for a program; absent where the documents have none.
+    """
+
+    message: str
+    code: str | None = None
+
+
+class FailedAnswer(BaseModel):
+    """A job that ended without a picture. HTTP 500.
+
+    Attributes:
+        message: why.
+        status: the word.
+        job: the job's id.
+    """
+
+    message: str
+    status: Literal["failed"]
+    job: str
+
+
+class HealthAnswer(BaseModel):
+    """Answer of the probes.
+
+    Attributes:
+        status: the word.
+    """
+
+    status: Literal["ok", "ready"]

@@ -1,0 +1,68 @@
+"""The ASGI application: routes, and the one shape of every error."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import JSONResponse, Response
+
+from gateway.config import Settings
+from gateway.errors import ApiError
+from gateway.middleware import RequestContext
+from gateway.openapi import DescribedFastAPI
+from gateway.routes import Gateway, router
+from gateway.upstream import Orchestrator, open_channel
+
+_CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
+
+
+def create_app(settings: Settings, stopping: asyncio.Event) -> FastAPI:
+    """Make the application.
+
+    Args:
+        settings: of this process.
+        stopping: to be set when requests that wait have to answer now, because the process stops.
+    """
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_channel(settings.orchestrator) as channel:
+            app.state.gateway = Gateway(settings, Orchestrator(channel), stopping)
+            yield
+
+    app = DescribedFastAPI(
+        title="imagegen",
+        summary="Pictures from text, by the documented REST API.",
+        version="0.1.0",
+        lifespan=lifespan,
+        docs_url=None,  # FastAPI's pages load scripts from other hosts
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.include_router(router)
+    app.add_middleware(RequestContext)
+    app.add_exception_handler(ApiError, _on_api_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    return app
+
+
+async def _on_api_error(_: Request, error: Exception) -> Response:
+    """Answer what a path has decided."""
+    assert isinstance(error, ApiError)  # noqa: S101  # registered for it alone
+    return JSONResponse(error.body, error.status, error.headers)
+
+
+async def _on_http_exception(_: Request, error: Exception) -> Response:
+    """Answer what the router decides by itself: no such path, no such method."""
+    assert isinstance(error, HTTPException)  # noqa: S101  # registered for it alone
+    body = {"message": error.detail, "code": _CODES.get(error.status_code, "HTTP_ERROR")}
+    return JSONResponse(body, error.status_code, error.headers)
+
+
+async def _on_validation_error(_: Request, error: Exception) -> Response:
+    """Answer a path parameter that FastAPI does not take. None has a rule now; the shape must hold if one gets it."""
+    return JSONResponse({"message": str(error), "code": "BAD_REQUEST"}, 400)

@@ -1,0 +1,105 @@
+"""Settings of the gateway, read once from the environment. README.md lists them with units and defaults."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+Number = TypeVar("Number", int, float)
+
+
+class SettingsError(Exception):
+    """An environment variable is wrong. The message is for the operator and names the variable."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen or connect. The host of an IPv6 address stands in brackets in text, and without them here."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, raw: str) -> "Address":
+        """Read host:port or [host]:port; the port is 0 (any free one, to listen on) to 65535.
+
+        Raises:
+            ValueError: it has another form.
+        """
+        host, colon, port = raw.rpartition(":")
+        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+        if not (bare and colon and port.isascii() and port.isdigit() and int(port) < 65536):
+            raise ValueError("give host:port, the port below 65536")
+        return cls(bare, int(port))
+
+    def __str__(self) -> str:
+        """Write it as `parse` reads it."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What an operator can set.
+
+    Attributes:
+        address: where REST is served (IMAGEGEN_REST_ADDRESS).
+        orchestrator: the gRPC server behind it (IMAGEGEN_ORCHESTRATOR).
+        wait_seconds: how long process_result waits for a picture, 0 to 600 (IMAGEGEN_REST_WAIT_SECONDS).
+        max_body_bytes: longest request body, 1 KiB to 1 GiB (IMAGEGEN_REST_MAX_BODY_BYTES).
+        grace_seconds: time that running requests have after SIGTERM, 0 to 86,400 (IMAGEGEN_GRACE_SECONDS).
+        log_level: lowest level that is logged: debug, info, warning or error (IMAGEGEN_LOG_LEVEL).
+    """
+
+    address: Address = Address("127.0.0.1", 8080)
+    orchestrator: Address = Address("127.0.0.1", 50051)
+    wait_seconds: float = 25.0
+    max_body_bytes: int = 32 * 1024 * 1024
+    grace_seconds: float = 60.0
+    log_level: str = "info"
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> "Settings":
+        """Read the variables that are set; one that is set to nothing counts as not set.
+
+        Raises:
+            SettingsError: a value does not parse or lies out of range; the message names the variable.
+        """
+        values: dict[str, object] = {}
+        for field, (variable, cast) in _VARIABLES.items():
+            if raw := environ.get(variable, "").strip():
+                try:
+                    values[field] = cast(raw)
+                except ValueError as error:
+                    raise SettingsError(f"{variable}={raw!r}: {error}") from None
+        return cls(**values)  # type: ignore[arg-type]  # the casts of _VARIABLES give each field its type
+
+
+def _ranged(cast: Callable[[str], Number], low: Number, high: Number) -> Callable[[str], Number]:
+    """Make a cast to a number from low to high."""
+    wanted = f"give {'an integer' if cast is int else 'a number'} from {low} to {high}"
+
+    def parse(raw: str) -> Number:
+        try:
+            number = cast(raw)
+        except ValueError:
+            raise ValueError(wanted) from None
+        if not low <= number <= high:  # also catches NaN
+            raise ValueError(wanted)
+        return number
+
+    return parse
+
+
+def _level(raw: str) -> str:
+    if raw.lower() not in {"debug", "info", "warning", "error"}:
+        raise ValueError("give debug, info, warning or error")
+    return raw.lower()
+
+
+_VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
+    "address": ("IMAGEGEN_REST_ADDRESS", Address.parse),
+    "orchestrator": ("IMAGEGEN_ORCHESTRATOR", Address.parse),
+    "wait_seconds": ("IMAGEGEN_REST_WAIT_SECONDS", _ranged(float, 0.0, 600.0)),
+    "max_body_bytes": ("IMAGEGEN_REST_MAX_BODY_BYTES", _ranged(int, 1024, 1024**3)),
+    "grace_seconds": ("IMAGEGEN_GRACE_SECONDS", _ranged(float, 0.0, 86_400.0)),
+    "log_level": ("IMAGEGEN_LOG_LEVEL", _level),
+}

@@ -1,0 +1,189 @@
+"""The documented request JSON as pydantic models: what a client may send, whether or not this build serves it yet.
+
+Rules that hold everywhere: no field is required; unknown fields are ignored; null, "", [] and {} count as absent (only
+an empty description stays one, and is refused later as an empty prompt). What is set and not served is refused by
+served.py.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from gateway import scalars
+from gateway.errors import BadRequestError
+
+Side = Annotated[int | str, BeforeValidator(scalars.side, json_schema_input_type=int | str)]
+Whole32 = Annotated[int, BeforeValidator(scalars.whole(scalars.UINT32), json_schema_input_type=int | str)]
+Whole64 = Annotated[int, BeforeValidator(scalars.whole(scalars.UINT64), json_schema_input_type=int | str)]
+FileSize = Annotated[int, BeforeValidator(scalars.file_size, json_schema_input_type=int | str)]
+Number = Annotated[float, BeforeValidator(scalars.number, json_schema_input_type=float | str)]
+Texts = Annotated[list[str], Field(max_length=100)]  # more than any client has; bounds the errors of one request
+Color = str | tuple[Number, Number, Number]
+JsonObject = dict[str, object]
+
+# An empty prompt is a mistake to name, not a request without a prompt.
+_MAY_BE_EMPTY = frozenset({"description"})
+
+
+class Part(BaseModel):
+    """A JSON object of the request."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=(), use_attribute_docstrings=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_empty(cls, value: object) -> object:
+        if not isinstance(value, Mapping):
+            raise scalars.refusal("must be a JSON object")
+        return {key: item for key, item in value.items() if key in _MAY_BE_EMPTY or item not in (None, "", [], {})}
+
+
+class Generate(Part):
+    """What shall be made."""
+
+    description: str | None = None
+    """The prompt. The family adds its own words, by default ", high quality, highly detailed, 8K"."""
+    additional_prompt: str | None = None
+    """More of the prompt, put after the description and a comma."""
+    negative_prompt: str | None = None
+    """What the picture shall not show."""
+    model_type: str | None = None
+    """Model family: realistic (default), fantasy, or another that this server has."""
+    sample_num: Whole64 | None = None
+    """Seed, 0 to 2^63 - 1. The same request with the same seed gives the same picture. Default: drawn, and answered."""
+    adapter_type: str | None = None
+    """How a picture that was sent is used. Without a picture: generate_background (default) or nothing."""
+    face_id: bool | None = None
+    """Only the details of the face are used. Not served yet."""
+    controlnet_conditioning_scale: Number | None = None
+    """Share of the edges that is kept, 0 to 1, default 0.5. Acts only on a picture that was sent."""
+    ip_image2: str | None = None
+    """URL of a mask or of a face. Not served yet."""
+    context_images: Texts | None = None
+    """URLs of further pictures. Not served yet."""
+    strength: Number | None = None
+    """Strength of a face swap. Not served yet."""
+    avatar_generation_type: str | None = None
+    """Kind of a face swap. Not served yet."""
+    item_area_percentage: Number | None = None
+    """Share of the picture that the item takes, 0 to 1, default 1. Acts only on a picture that was sent."""
+    color: Color | None = None
+    """Colour of the background. Not served yet."""
+
+
+class Background(Part):
+    """What happens to the background; `generate` makes a picture."""
+
+    generate: Generate | None = None
+    remove: str | None = None
+    """auto, human or item. Not served yet."""
+    color: str | None = None
+    """Colour of the background. Not served yet."""
+    replace: str | None = None
+    """URL of another background. Not served yet."""
+
+
+class Webhooks(Part):
+    """Who is told."""
+
+    complete: str | None = None
+    """URL that is called when the job has ended. Not served yet."""
+
+
+class ProcessRequest(Part):
+    """Body of POST /rest_api/process_result and /rest_api/process."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"width": 2048, "height": 1024, "background": {"generate": {"description": "a red fox"}}}]
+        }
+    )
+
+    url: str | None = None
+    """A picture to work on. Not served yet: this build makes pictures from text."""
+    width: Side | None = None
+    """Width, pixels, 64 to 4096. Default: the height if that is set, else the family's default."""
+    height: Side | None = None
+    """Height, pixels, 64 to 4096. Default: the width if that is set, else the family's default."""
+    background: Background | None = None
+    output_format: str | None = None
+    """jpeg, jpg, png or webp. Default: png."""
+    quality: Whole32 | None = None
+    """Quality of jpeg and webp, 0 to 100. Default: 85. PNG ignores it."""
+    output_quality: Whole32 | None = None
+    """The same as quality. It wins where both are set, since some clients fill in quality by themselves."""
+    max_file_size: FileSize | None = None
+    """Largest allowed file, bytes or text such as "500kb" (1 kb is 1024 bytes); jpeg and webp only."""
+
+    target: str | None = None
+    """Storage for the result. Not served yet."""
+    webhooks: Webhooks | None = None
+    min_length: Whole32 | None = None
+    """Length of the shorter side, pixels. Not served yet."""
+    padding: Side | None = None
+    """Room around the item. Not served yet."""
+    fit: str | JsonObject | None = None
+    """How a picture is fitted into width x height. Default: canvas. Others are not served yet."""
+    print_size: str | None = None
+    """Name of a paper size. Not served yet."""
+    dpi: Whole32 | None = None
+    """Dots per inch of print_size. Default: 300. Others are not served yet."""
+    print_reorientation: bool | None = None
+    """Turns the paper to fit the picture. Default: true. false is not served yet."""
+    caption: JsonObject | None = None
+    """A picture laid over the result. Not served yet."""
+    enhancements: Texts | None = None
+    """denoise, deblur, clean, face_enhance, light, color, white_balance, exposure_correction. Not served yet."""
+    denoise_parameters: JsonObject | None = None
+    """Acts only if enhancements lists denoise."""
+    deblur_parameters: JsonObject | None = None
+    """Acts only if enhancements lists deblur."""
+    light_parameters: JsonObject | None = None
+    """Acts only if enhancements lists light."""
+    color_parameters: JsonObject | None = None
+    """Acts only if enhancements lists color."""
+    white_balance_parameters: JsonObject | None = None
+    """Acts only if enhancements lists white_balance."""
+    face_enhance_parameters: JsonObject | None = None
+    """Acts only if enhancements lists face_enhance."""
+    generative_upscale: bool | None = None
+    """Upscales by generation. Not served yet."""
+    upscale_strength: Whole32 | None = None
+    """Acts only with generative_upscale."""
+    upscale_parameters: JsonObject | None = None
+    """Acts only on a picture that was sent."""
+    preset: str | None = None
+    """Name of a bundle of parameters. Not served yet."""
+    safe: bool | None = None
+    """Looks for nudity. true is not served yet."""
+    nsfw_parameters: JsonObject | None = None
+    """Acts only with safe."""
+
+
+def parse(document: object) -> ProcessRequest:
+    """Read a JSON document (dicts, lists, text, numbers, None) as a request.
+
+    Raises:
+        BadRequestError: something has the wrong type; the message names every such field by its path.
+    """
+    try:
+        return ProcessRequest.model_validate(document)
+    except ValidationError as error:
+        reasons: dict[str, str] = {}
+        for each in error.errors(include_url=False, include_context=False, include_input=False):
+            # A union reports each of its branches; the first one speaks for the field.
+            reasons.setdefault(_path(each["loc"], document), each["msg"].replace("Input should be", "must be", 1))
+        raise BadRequestError("; ".join(f"{path} {reason}" for path, reason in reasons.items())) from None
+
+
+def _path(location: Sequence[int | str], document: object) -> str:
+    """The path of an error as the client wrote it: pydantic adds names of its own types, which the document lacks."""
+    names: list[str] = []
+    for step in location:
+        try:
+            document = document[step]  # type: ignore[index]  # what cannot be indexed is caught below
+        except (TypeError, LookupError):
+            break
+        names.append(str(step))
+    return ".".join(names) or "The body"

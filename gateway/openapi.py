@@ -1,0 +1,79 @@
+"""What /openapi.json says beyond what FastAPI finds out by itself: the body, the errors, the key."""
+
+from typing import Any, Final
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from gateway.answers import ErrorAnswer, FailedAnswer, JobAnswer
+from gateway.contract import ProcessRequest
+
+_REF = "#/components/schemas/{model}"
+_KEY = "ApiKeyAuth"  # the name that the documented API's own description has for it
+
+POST_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": {"$ref": _REF.format(model=ProcessRequest.__name__)}}},
+    }
+}
+
+
+def job_answers(*, posts: bool, model: type[BaseModel] = JobAnswer) -> dict[str, Any]:
+    """Keyword arguments of a route that answers about a job.
+
+    Args:
+        posts: it takes a body and makes the job.
+        model: of the 200 answer.
+    """
+    errors = {
+        403: "No key.",
+        404: "Unknown key." if posts else "Unknown key, no such job, or its picture was removed.",
+        503: "The service cannot be reached right now. Retry-After says when to try again.",
+        504: "The service did not answer in time.",
+    }
+    if posts:
+        errors |= {
+            400: "The request is wrong; the message names the field.",
+            413: "The body is too long.",
+            415: "The body is not application/json.",
+            429: "Too much waits already. Retry-After says when to try again.",
+        }
+    responses: dict[int | str, dict[str, Any]] = {
+        status: {"model": ErrorAnswer, "description": text} for status, text in sorted(errors.items())
+    }
+    responses[500] = {"model": FailedAnswer | ErrorAnswer, "description": "The job failed, or something broke here."}
+    return {"response_model": model, "responses": responses}
+
+
+class DescribedFastAPI(FastAPI):
+    """FastAPI whose description fits what the paths do."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Describe the API. Made once."""
+        if self.openapi_schema is None:
+            schema = super().openapi()
+            _add_request(schema)
+            _fix_operations(schema)
+        return self.openapi_schema or {}
+
+
+def _add_request(schema: dict[str, Any]) -> None:
+    """Add the request's schema: the paths read the body themselves, so that FastAPI does not know it."""
+    request = ProcessRequest.model_json_schema(ref_template=_REF)
+    parts = schema["components"]["schemas"]
+    parts |= request.pop("$defs")
+    parts[ProcessRequest.__name__] = request
+    # FastAPI's own shape of validation errors is never answered: see app.py.
+    for name in ("HTTPValidationError", "ValidationError"):
+        parts.pop(name, None)
+    schema["components"]["securitySchemes"] = {_KEY: {"type": "apiKey", "in": "header", "name": "X-API-KEY"}}
+
+
+def _fix_operations(schema: dict[str, Any]) -> None:
+    """Name the key where it is asked for, and drop the answer that FastAPI adds by itself and that never comes."""
+    for path, operations in schema["paths"].items():
+        for operation in operations.values():
+            operation["responses"].pop("422", None)
+            if path.startswith("/rest_api/"):
+                operation["security"] = [{_KEY: []}]

@@ -1,0 +1,68 @@
+"""Pictures of the result store over HTTP."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any, Final
+
+import grpc
+from starlette.responses import Response, StreamingResponse
+
+from gateway.answers import ErrorAnswer
+from gateway.errors import ApiError
+from gateway.status import api_error
+from gateway.upstream import Caller, Orchestrator
+from imagegen.v1 import jobs_pb2
+
+# Only pictures are shown by their own type. Anything else would let a stored file act as a page of this site.
+_TYPES = frozenset({"image/png", "image/jpeg", "image/webp"})
+_HEADERS = {
+    # A name never gets other bytes; who knows it may keep them, a shared cache may not.
+    "Cache-Control": "private, max-age=86400, immutable",
+    "Content-Disposition": "inline",
+    "X-Content-Type-Options": "nosniff",
+}
+
+OPENAPI: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The picture.", "content": {media_type: {} for media_type in sorted(_TYPES)}},
+    404: {"model": ErrorAnswer, "description": "No such picture any more."},
+    503: {"model": ErrorAnswer, "description": "The service cannot be reached right now."},
+}
+
+
+async def respond(orchestrator: Orchestrator, name: str, request_id: str, *, head: bool = False) -> Response:
+    """Answer with a picture, in chunks as they come; with head, only with its headers.
+
+    Raises:
+        ApiError: 404 if there is no such picture, or what else went wrong before the first chunk.
+    """
+    parts = orchestrator.read(name, Caller(None, request_id))
+    try:
+        first = await anext(parts)
+    except (grpc.aio.AioRpcError, StopAsyncIteration) as error:
+        raise _refusal(error, request_id) from None
+    headers = {**_HEADERS, "Content-Length": str(first.file_size)}
+    media_type = first.content_type if first.content_type in _TYPES else "application/octet-stream"
+    if head:
+        await parts.aclose()
+        return Response(headers=headers, media_type=media_type)
+    return StreamingResponse(_bytes(first, parts), headers=headers, media_type=media_type)
+
+
+async def _bytes(
+    first: jobs_pb2.ReadResultResponse, rest: AsyncGenerator[jobs_pb2.ReadResultResponse, None]
+) -> AsyncIterator[bytes]:
+    """The bytes of the parts. Ends the call when the client has gone."""
+    async with aclosing(rest):
+        yield first.data
+        async for part in rest:
+            yield part.data
+
+
+def _refusal(error: Exception, request_id: str) -> ApiError:
+    """Why there is no picture. A name that cannot be one, and a stream without a part, are no picture too."""
+    if isinstance(error, grpc.aio.AioRpcError) and error.code() not in {
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.INVALID_ARGUMENT,
+    }:
+        return api_error(error, request_id)
+    return ApiError(404, "Image not found")

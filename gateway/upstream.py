@@ -1,0 +1,115 @@
+"""The orchestrator, as the gateway calls it: channel, deadlines, metadata. The only file that touches stubs.
+
+Retries follow proto/imagegen/service_config.json, which any client can use. It retries UNAVAILABLE only, and only
+methods that may run twice: reading, watching, and removing or stopping what is then gone. CreateJob and Generate are
+left out: a connection that breaks after the server has taken the request gives UNAVAILABLE too, and a retry would make
+a second job. (gRPC's own transparent retry of a request that never reached a server goes for all methods, and is safe.)
+"""
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+from gateway.config import Address
+from imagegen.v1 import generation_pb2, jobs_pb2, jobs_pb2_grpc
+
+HealthCheck = grpc.aio.UnaryUnaryMultiCallable[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]
+
+SERVICE_CONFIG = Path(__file__).resolve().parent.parent / "proto" / "imagegen" / "service_config.json"
+
+CALL_SECONDS = 10.0  # a call that only looks something up, or queues something
+HEALTH_SECONDS = 2.0
+RESULT_SECONDS = 120.0  # a picture, to a slow client
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """On whose behalf a call is made.
+
+    Attributes:
+        api_key: as the client sent it; the orchestrator checks it. None where no key is needed.
+        request_id: what logs know the request by.
+    """
+
+    api_key: str | None
+    request_id: str
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """What goes along with each call."""
+        key = () if self.api_key is None else (("x-api-key", self.api_key),)
+        return (*key, ("x-request-id", self.request_id))
+
+
+def open_channel(address: Address) -> grpc.aio.Channel:
+    """Open a channel. It connects by itself, and again when the server comes back. Needs a running event loop."""
+    options = (
+        ("grpc.service_config", SERVICE_CONFIG.read_text(encoding="utf-8")),
+        # gRPC waits up to two minutes before it tries again; a server that restarts is back in seconds.
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 2_000),
+        # Finds a peer that vanished without a word. Servers refuse pings that come more often than every 5 minutes
+        # without calls, so pings are sent during calls only.
+        ("grpc.keepalive_time_ms", 30_000),
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 0),
+        # Answers are small: pictures come in chunks of 64 KiB.
+        ("grpc.max_receive_message_length", 4 * 1024 * 1024),
+    )
+    return grpc.aio.insecure_channel(str(address), options=options)
+
+
+class Orchestrator:
+    """The methods that REST needs. Every one raises grpc.aio.AioRpcError when the call fails."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._jobs = jobs_pb2_grpc.JobServiceStub(channel)
+        # By hand: the published types of HealthStub have no methods.
+        self._check: HealthCheck = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+
+    async def create(self, request: generation_pb2.GenerateRequest, caller: Caller) -> jobs_pb2.Job:
+        """Queue a request."""
+        message = jobs_pb2.CreateJobRequest(request=request)
+        return await self._jobs.CreateJob(message, timeout=CALL_SECONDS, metadata=caller.metadata)
+
+    async def get(self, job_id: str, caller: Caller) -> jobs_pb2.Job:
+        """Tell the state of a job."""
+        message = jobs_pb2.GetJobRequest(job_id=job_id)
+        return await self._jobs.GetJob(message, timeout=CALL_SECONDS, metadata=caller.metadata)
+
+    async def delete(self, job_id: str, caller: Caller) -> jobs_pb2.Job:
+        """Remove a job's picture."""
+        message = jobs_pb2.DeleteJobRequest(job_id=job_id)
+        return await self._jobs.DeleteJob(message, timeout=CALL_SECONDS, metadata=caller.metadata)
+
+    async def until_ended(self, job_id: str, caller: Caller, seconds: float) -> None:
+        """Watch a job until its stream of events ends, at most so many seconds. Cancelling this hangs up."""
+        message = jobs_pb2.WatchJobRequest(job_id=job_id)
+        call = self._jobs.WatchJob(message, timeout=seconds, metadata=caller.metadata)
+        try:
+            async for _ in call:
+                pass
+        finally:
+            call.cancel()
+
+    async def read(self, name: str, caller: Caller) -> AsyncGenerator[jobs_pb2.ReadResultResponse, None]:
+        """Read a picture. The first part carries its type and size. Closing this hangs up."""
+        message = jobs_pb2.ReadResultRequest(name=name)
+        call = self._jobs.ReadResult(message, timeout=RESULT_SECONDS, metadata=caller.metadata)
+        try:
+            async for part in call:
+                yield part
+        finally:
+            call.cancel()
+
+    async def serving(self) -> bool:
+        """Whether the orchestrator says that it serves."""
+        answer = await self._check(health_pb2.HealthCheckRequest(), timeout=HEALTH_SECONDS)
+        return answer.status == health_pb2.HealthCheckResponse.SERVING
