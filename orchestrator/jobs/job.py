@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -82,21 +82,25 @@ class Job:
             self.state, self.started = JobState.RUNNING, datetime.now(UTC)
             self._kept.pop(Queued, None)
         self._sequence += 1
-        self._kept.pop(type(event), None)
-        self._kept[type(event)] = (self._sequence, event)
+        self._keep(event)
         for watcher in self._watchers:
             watcher.backlog.append((self._sequence, event))
             watcher.news.set()
 
     def succeed(self, artifact: Artifact) -> None:
-        """End with a picture."""
+        """End with a picture. Its bytes go to those who watch now; if the result store has them, the job lets go."""
         self.artifact = artifact
         self.publish(artifact)
+        if artifact.uri is not None:
+            self.artifact = replace(artifact, data=None)
+            self._keep(self.artifact)
         self._end(JobState.SUCCEEDED)
 
     def fail(self, error: ImagegenError) -> None:
         """End without one."""
-        self.error = error
+        # Its traceback and causes would hold the frames that it crossed, and their arrays, as long as the job is kept.
+        error.__cause__ = error.__context__ = None
+        self.error = error.with_traceback(None)
         self._end(JobState.CANCELLED if isinstance(error, CancelledByClientError) else JobState.FAILED)
 
     def forget_picture(self) -> None:
@@ -124,10 +128,16 @@ class Job:
         finally:
             self._watchers.discard(watcher)
         if self.error is not None:
-            raise self.error
+            raise self.error.with_traceback(None)  # else each watcher would add its frames to the others'
+
+    def _keep(self, event: Event) -> None:
+        self._kept.pop(type(event), None)  # the newest stands last
+        self._kept[type(event)] = (self._sequence, event)
 
     def _end(self, state: JobState) -> None:
-        if self.state is not JobState.DELETED:
+        if self.state is JobState.DELETED:
+            self._kept.clear()  # a preview may have come after the deletion
+        else:
             self.state = state
         self.ended = datetime.now(UTC)
         for watcher in self._watchers:

@@ -128,22 +128,19 @@ class JobQueue:
         begin = loop.time()
         with structlog.contextvars.bound_contextvars(request_id=job.options.request_id, job_id=job.id):
             try:
-                artifact = await self._runner.make(job)
+                await self._finish(job, await self._runner.make(job))
             except ImagegenError as error:
                 self._end(job, error)
             except Exception:
                 log.exception("job_crashed")
                 self._end(job, ImagegenError("internal error"))
-            else:
-                await self._finish(job, artifact)
         self._admission.finish(job, loop.time() - begin if job.state is JobState.SUCCEEDED else None)
         self._dispatch()
 
     async def _finish(self, job: Job, artifact: Artifact) -> None:
-        if job.state is JobState.DELETED:  # while its last step ran
+        if job.cancel_requested:  # cancelled or deleted while the picture went to the store
             await self._runner.discard(artifact)
-            self._end(job, CancelledByClientError("deleted"))
-            return
+            raise CancelledByClientError("cancelled")
         job.succeed(artifact)
         self._account(job, "succeeded")
 

@@ -50,6 +50,7 @@ class Runner:
             CancelledByClientError: the job was cancelled; no network was called after the running step.
             Whatever the task raises.
         """
+        _check_wanted(job)
         plan = job.plan
         pipeline, timer = self._pipelines[plan.family], Timer(plan.family)
         wait = (datetime.now(UTC) - job.created).total_seconds()
@@ -57,8 +58,7 @@ class Runner:
         job.publish(Started(plan.inputs.seed, *plan.inputs.size, plan.prompt_tokens_cut))
 
         async def listener(done: StepDone) -> None:
-            if job.cancel_requested:
-                raise CancelledByClientError("cancelled")
+            _check_wanted(job)
             job.publish(Progress(done.stage, done.step, done.total))
             await self._preview(job, pipeline, done)
 
@@ -71,7 +71,7 @@ class Runner:
             await self._results.delete(artifact.uri)
 
     async def _artifact(self, job: Job, encoded: Encoded, timer: Timer) -> Artifact:
-        plan, output = job.plan, job.plan.params.output
+        plan, output = job.plan, job.plan.output
         inline = output.delivery is Delivery.INLINE
         stored = not inline or job.options.detach_on_disconnect
         uri = await self._results.put(encoded.data, output.format) if stored else None
@@ -92,7 +92,7 @@ class Runner:
         )
 
     async def _preview(self, job: Job, pipeline: Pipeline, done: StepDone) -> None:
-        interval = job.plan.params.preview_interval
+        interval = job.plan.preview_interval
         if not interval or done.stage is not Stage.DENOISE or done.x0 is None or done.step % interval:
             return
         small = pipeline.preview(done.x0)
@@ -102,3 +102,8 @@ class Runner:
             pixels = await asyncio.to_thread(geometry.cover, small, *size)
             encoded = await asyncio.to_thread(codec.encode, pixels, PREVIEW)
             job.publish(Preview(encoded.data, done.step))
+
+
+def _check_wanted(job: Job) -> None:
+    if job.cancel_requested:
+        raise CancelledByClientError("cancelled")

@@ -4,13 +4,14 @@ import asyncio
 import secrets
 from dataclasses import dataclass
 
+from orchestrator.diffusion.guidance import needs_unconditional
 from orchestrator.diffusion.latents import Size, choose_bucket
 from orchestrator.diffusion.pipeline import Listener, Pipeline, PipelineInputs, Stage, StepDone, Timer
 from orchestrator.imaging import codec, geometry
 from orchestrator.imaging.codec import Encoded
 from orchestrator.models.contracts import Networks
 from orchestrator.models.families import Family
-from orchestrator.params import TextToImageParams
+from orchestrator.params import OutputParams, TextToImageParams
 
 DRAWN_SEED_BITS = 32
 """Drawn seeds stay short enough to be typed, and exact in every JSON reader."""
@@ -18,19 +19,20 @@ DRAWN_SEED_BITS = 32
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A request with everything decided that it left open."""
+    """A request with everything decided that it left open. Holds no text: prompts may be long, and jobs are kept."""
 
     family: str
-    params: TextToImageParams
     inputs: PipelineInputs
     size: Size
+    output: OutputParams
+    preview_interval: int
     prompt_tokens_cut: int
 
     @property
     def cost(self) -> float:
         """Work of the request: pixels that the UNet sees, over all steps and guidance rows."""
         width, height = self.inputs.size
-        rows = 1 if self.inputs.guidance_scale == 1 else 2
+        rows = 2 if needs_unconditional(self.inputs.guidance_scale) else 1
         return float(width * height * rows * self.inputs.steps)
 
 
@@ -58,7 +60,7 @@ async def plan(params: TextToImageParams, family: Family, pipeline: Pipeline) ->
         steps=steps,
         guidance_scale=family.default_guidance_scale if params.guidance_scale is None else params.guidance_scale,
     )
-    return Plan(family.name, params, inputs, size, prompt.dropped)
+    return Plan(family.name, inputs, size, params.output, params.preview_interval, prompt.dropped)
 
 
 async def run(plan: Plan, pipeline: Pipeline, networks: Networks, listener: Listener, timer: Timer) -> Encoded:
@@ -70,6 +72,6 @@ async def run(plan: Plan, pipeline: Pipeline, networks: Networks, listener: List
     pixels = await pipeline.run(networks, plan.inputs, listener, timer)
     async with timer.stage(Stage.FINISH):
         resized = await asyncio.to_thread(geometry.cover, pixels, *plan.size)
-        encoded = await asyncio.to_thread(codec.encode, resized, plan.params.output)
+        encoded = await asyncio.to_thread(codec.encode, resized, plan.output)
     await listener(StepDone(Stage.FINISH, 1, 1))
     return encoded
