@@ -102,7 +102,7 @@ class Pipeline:
         """Load the tokenizer, whose path is relative to `folder`.
 
         Raises:
-            FamilyConfigError: the tokenizer does not load.
+            FamilyConfigError: the tokenizer does not load, or the default sampler cannot walk the default steps.
         """
         table, schedule = family.networks, family.networks.schedule
         self._family, self._table = family, table
@@ -119,6 +119,10 @@ class Pipeline:
             self._tokenizer = Tokenizer(folder / table.tokenizer, table.text_length, table.pad_id)
         except ValueError as error:
             raise FamilyConfigError(f"[networks of {family.name}] tokenizer: {error}") from error
+        try:
+            self.check_steps(family.default_sampler, family.default_steps)
+        except InvalidRequestError as error:
+            raise FamilyConfigError(f"[families.{family.name}] default_steps: {error}") from error
 
     def check_steps(self, sampler: SamplerName, steps: int) -> None:
         """Raise InvalidRequestError if the sampler cannot walk that many steps."""
@@ -141,13 +145,16 @@ class Pipeline:
         """Make a picture of inputs.size: uint8 (height, width, 3) RGB.
 
         Raises:
-            EngineUnavailableError, EngineFaultError: from the networks; a picture that is not finite is a fault too.
+            EngineUnavailableError, EngineFaultError: from the networks; a wrong shape and a picture that is not finite
+                are faults too.
             Whatever the listener raises.
         """
         rows = 2 if guidance.needs_unconditional(inputs.guidance_scale) else 1
         async with timer.stage(Stage.ENCODE, calls=1):
             # Rows [negative, positive], or [positive] without guidance.
-            hidden = await networks.text_encoder(np.concatenate((inputs.negative_ids, inputs.prompt_ids)[-rows:]))
+            ids = np.concatenate((inputs.negative_ids, inputs.prompt_ids)[-rows:])
+            hidden = await networks.text_encoder(ids)
+            _expect(self._table.text_encoder, hidden.shape[:-1], ids.shape)
         await listener(StepDone(Stage.ENCODE, 1, 1))
         async with timer.stage(Stage.DENOISE, calls=inputs.steps):
             x = await self._denoise(networks, inputs, hidden, listener)
@@ -167,6 +174,7 @@ class Pipeline:
             with seconds.time():
                 times = np.full((rows, 1), timestep, np.float32)
                 output = await networks.unet(guidance.rows(x, rows), times, hidden)
+            _expect(self._table.unet, output.shape, (rows, *shape[1:]))
             steps.inc()
             return guidance.guide(output, inputs.guidance_scale)
 
@@ -182,7 +190,15 @@ class Pipeline:
     async def _decode(self, networks: Networks, x: Latents) -> Pixels:
         table = self._table
         image = await networks.vae_decoder(latents.unscale(x, table.scaling_factor, table.shift_factor))
+        height, width = (side * table.latent_factor for side in x.shape[2:])
+        _expect(table.vae_decoder, image.shape, (1, 3, height, width))
         try:
             return await asyncio.to_thread(latents.to_pixels, image)
         except FloatingPointError as error:
             raise EngineFaultError(f"model {table.vae_decoder}: {error}") from error
+
+
+def _expect(model: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """Hold an answer to its contract: numpy would broadcast a wrong one, and resizing hide it, into some picture."""
+    if shape != expected:
+        raise EngineFaultError(f"model {model} answered a tensor of shape {shape}, not {expected}")
