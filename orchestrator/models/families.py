@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic
 from pydantic import Field
@@ -12,11 +12,12 @@ from orchestrator.errors import FamilyConfigError, InvalidRequestError, Violatio
 from orchestrator.params import MAX_GUIDANCE, MAX_SIDE, MAX_STEPS, MIN_SIDE, SamplerName
 
 Side = Annotated[int, Field(ge=8, le=MAX_SIDE)]
-Rgb = Annotated[tuple[float, float, float], Field(strict=False)]
+Rgb = tuple[float, float, float]
+Table = TypeVar("Table", bound="_Table")
 
 
 class _Table(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ScheduleTable(_Table):
@@ -29,6 +30,12 @@ class ScheduleTable(_Table):
     timestep_spacing: Literal["trailing", "leading"] = "trailing"
     steps_offset: int = Field(0, ge=0, le=1)
     set_alpha_to_one: bool = True
+
+    @pydantic.model_validator(mode="after")
+    def _betas_grow(self) -> "ScheduleTable":
+        if self.beta_start > self.beta_end:
+            raise ValueError("beta_start must not exceed beta_end")
+        return self
 
 
 class PreviewTable(_Table):
@@ -103,7 +110,7 @@ class Family(_Table):
     default_height: int = Field(512, ge=MIN_SIDE, le=MAX_SIDE)
     default_sampler: SamplerName
     default_steps: int = Field(ge=1, le=MAX_STEPS)
-    default_guidance_scale: float = Field(ge=0, le=MAX_GUIDANCE, allow_inf_nan=False)
+    default_guidance_scale: float = Field(ge=0, le=MAX_GUIDANCE)
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -156,20 +163,44 @@ class Families:
             data = tomllib.loads(path.read_text("utf-8"))
         except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise FamilyConfigError(f"{path}: {error}") from error
-        families = tuple(_family(path, data, name) for name in data.get("families", {}))
+        if unknown := sorted(data.keys() - {"networks", "families"}):
+            raise FamilyConfigError(f"{path}: [{unknown[0]}] is not a table of this file")
+        networks = {
+            name: _checked(path, f"networks.{name}", NetworkTable, table)
+            for name, table in _tables(path, data, "networks").items()
+        }
+        families = tuple(
+            _family(path, networks, name, table) for name, table in _tables(path, data, "families").items()
+        )
         if not families:
             raise FamilyConfigError(f"{path}: has no [families.NAME] table")
         return cls(families, path.parent)
 
 
-def _family(path: Path, data: dict[str, dict[str, dict[str, object]]], name: str) -> Family:
-    table = data["families"][name]
-    networks = data.get("networks", {}).get(str(table.get("networks")))
-    if networks is None:
-        raise FamilyConfigError(f"{path}: [families.{name}] networks = {table.get('networks')!r} names no table")
+def _tables(path: Path, data: dict[str, Any], kind: str) -> dict[str, dict[str, Any]]:
+    """The tables [kind.NAME] of the file, by name."""
+    tables = data.get(kind, {})
+    if not isinstance(tables, dict):
+        raise FamilyConfigError(f"{path}: {kind} is not a table")
+    for name, table in tables.items():
+        if not isinstance(table, dict):
+            raise FamilyConfigError(f"{path}: {kind}.{name} is not a table")
+    return tables
+
+
+def _family(path: Path, networks: dict[str, NetworkTable], name: str, table: dict[str, Any]) -> Family:
+    where, wanted = f"families.{name}", table.get("networks")
+    if not isinstance(wanted, str) or wanted not in networks:
+        raise FamilyConfigError(f"{path}: [{where}] networks: {wanted!r:.64} is not one of {sorted(networks)}")
+    if "name" in table:
+        raise FamilyConfigError(f"{path}: [{where}] name: the table's own name is the family's")
+    return _checked(path, where, Family, {**table, "name": name, "networks": networks[wanted]})
+
+
+def _checked(path: Path, where: str, kind: type[Table], table: dict[str, Any]) -> Table:
+    """The table, validated; what is wrong is said by file, table and field."""
     try:
-        return Family.model_validate({**table, "name": name, "networks": networks})
+        return kind.model_validate(table)
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise FamilyConfigError(f"{path}: [families.{name}] {where}: {first['msg']}") from error
+        wrong = (": ".join(filter(None, (".".join(map(str, e["loc"])), e["msg"]))) for e in error.errors())
+        raise FamilyConfigError(f"{path}: [{where}] {'; '.join(wrong)}") from error
