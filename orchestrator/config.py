@@ -1,15 +1,15 @@
 """Settings of the orchestrator, read once from the environment. README.md lists them with units and defaults."""
 
+import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from orchestrator.errors import SettingsError
 
 Number = TypeVar("Number", int, float)
-
-_LOOPBACK = ("127.", "localhost:", "[::1]:")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class Settings:
                 except ValueError as error:
                     raise SettingsError(f"{variable}={raw!r}: {error}") from None
         settings = cls(**values)  # type: ignore[arg-type]  # the casts of _CASTS give each field its type
-        if settings.api_keys_file is None and not settings.grpc_address.startswith(_LOOPBACK):
+        if settings.api_keys_file is None and not _is_loopback(settings.grpc_address):
             raise SettingsError(
                 f"IMAGEGEN_API_KEYS_FILE is not set, and IMAGEGEN_GRPC_ADDRESS={settings.grpc_address!r} is not on "
                 "loopback: a server without keys would let everybody in"
@@ -73,10 +73,20 @@ class Settings:
 
 
 def _address(raw: str) -> str:
-    host, colon, port = raw.rpartition(":")
-    if not (host and colon and port.isdigit() and int(port) < 65536):
-        raise ValueError("give host:port")
+    host, _, port = raw.rpartition(":")
+    if not (port.isascii() and port.isdigit() and int(port) < 65536):
+        raise ValueError("give host:port, the port from 0 to 65535")
+    if not host or (":" in host and not (host.startswith("[") and host.endswith("]"))):
+        raise ValueError("give host:port, an IPv6 host in brackets")
     return raw
+
+
+def _is_loopback(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _ranged(cast: Callable[[str], Number], low: Number, high: Number) -> Callable[[str], Number]:
@@ -93,8 +103,9 @@ def _ranged(cast: Callable[[str], Number], low: Number, high: Number) -> Callabl
 
 
 def _url(raw: str) -> str:
-    if not raw.startswith(("http://", "https://")):
-        raise ValueError("give an http or https URL")
+    parts = urlsplit(raw)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("give an http or https URL with a host, without query or fragment")
     return raw.rstrip("/")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import obstore
 from obstore.store import LocalStore
 
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import NotFoundError, SettingsError
 from orchestrator.params import ImageFormat
 
 CHUNK_BYTES = 64 * 1024
@@ -30,8 +30,15 @@ class ResultStore:
     """Pictures in a local folder. A file is written whole or not at all (obstore writes aside and renames)."""
 
     def __init__(self, folder: Path, public_url: str) -> None:
-        """Use `folder`, made if missing; URIs begin with `public_url`."""
-        self._store = LocalStore(folder, mkdir=True)
+        """Use `folder`, made if missing; URIs begin with `public_url`.
+
+        Raises:
+            SettingsError: the folder cannot be made.
+        """
+        try:
+            self._store = LocalStore(folder, mkdir=True)
+        except OSError as error:
+            raise SettingsError(f"IMAGEGEN_RESULTS_DIR={str(folder)!r}: {error}") from error
         self._base = f"{public_url}/results/"
 
     async def put(self, data: bytes, image_format: ImageFormat) -> str:
