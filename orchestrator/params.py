@@ -21,6 +21,11 @@ MIN_FILE_SIZE, MAX_FILE_SIZE = 1024, 2**31 - 1
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 
+def is_request_id(text: str) -> bool:
+    """Whether `text` may name a request: it goes into logs and headers."""
+    return _REQUEST_ID.fullmatch(text) is not None
+
+
 class SamplerName(StrEnum):
     """Samplers, by the names of families.toml; orchestrator/diffusion/samplers.py holds them."""
 
@@ -74,7 +79,7 @@ class Violations:
     def within(self, field_path: str, value: float | None, low: float, high: float, unit: str = "") -> None:
         """Note a violation unless `value` is None or a finite number from low to high."""
         if value is not None and not (math.isfinite(value) and low <= value <= high):
-            self._found.append(Violation(field_path, f"must be from {low:g} to {high:g}{unit}, not {value:g}"))
+            self._found.append(Violation(field_path, f"must be from {low:g} to {high:g}{unit}, not {value}"))
 
     def raise_if_any(self) -> None:
         """Raise InvalidRequestError with everything that was noted."""
@@ -183,11 +188,11 @@ class JobOptions:
     detach_on_disconnect: bool = False
 
     def __post_init__(self) -> None:
-        """Check the form of the id: it goes into logs and headers."""
+        """Check the form of the id."""
         violations = Violations()
         violations.check(
             "request_id",
-            bool(_REQUEST_ID.fullmatch(self.request_id)),
+            is_request_id(self.request_id),
             "must be 1 to 128 characters of A-Z a-z 0-9 . _ : -",
         )
         violations.raise_if_any()

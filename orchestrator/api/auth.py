@@ -1,8 +1,9 @@
 """The one interceptor: who calls, under which request id, and how errors leave. For every method alike."""
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any
 
@@ -14,17 +15,20 @@ from orchestrator import metrics
 from orchestrator.api import converters, status
 from orchestrator.errors import ImagegenError
 from orchestrator.jobs.accounts import ANONYMOUS, Accounts
+from orchestrator.params import is_request_id
 
 API_KEY, REQUEST_ID = "x-api-key", "x-request-id"
 
-# Health and reflection tell nothing of anybody; a result's unguessable name is the permission to read it.
-OPEN_METHODS = ("/grpc.health.v1.Health/", "/grpc.reflection.", "/imagegen.v1.JobService/ReadResult")
+OPEN_METHODS = frozenset({"/imagegen.v1.JobService/ReadResult"})
+"""A result's unguessable name is the permission to read it. Health and reflection, which tell nothing of anybody, are
+not methods of ours and pass the interceptor."""
 
 account: ContextVar[str] = ContextVar("account", default=ANONYMOUS)
 """Account of the running call."""
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""Request id of the running call, from its metadata or drawn; GenerateRequest.request_id goes before it."""
+"""Request id of the running call: its metadata's, if that has the right form, or drawn. GenerateRequest.request_id goes
+before it."""
 
 log = structlog.get_logger()
 
@@ -64,11 +68,12 @@ class EdgeInterceptor(grpc.aio.ServerInterceptor):
         return wrapped
 
     def _stream(
-        self, method: str, call: Callable[[Any, Context], AsyncIterator[Any]]
-    ) -> Callable[..., AsyncIterator[Any]]:
-        async def wrapped(request: Any, context: Context) -> AsyncIterator[Any]:  # noqa: ANN401  # any message
-            async with _Edge(self._accounts, method, context):
-                async for message in call(request, context):
+        self, method: str, call: Callable[[Any, Context], AsyncGenerator[Any, None]]
+    ) -> Callable[..., AsyncGenerator[Any, None]]:
+        async def wrapped(request: Any, context: Context) -> AsyncGenerator[Any, None]:  # noqa: ANN401  # any message
+            # The stream is closed here and now when the client hangs up, not when the garbage collector comes by.
+            async with _Edge(self._accounts, method, context), contextlib.aclosing(call(request, context)) as messages:
+                async for message in messages:
                     yield message
 
         return wrapped
@@ -83,9 +88,10 @@ class _Edge:
 
     async def __aenter__(self) -> None:
         metadata = {key: value for key, value in self._context.invocation_metadata() or () if isinstance(value, str)}
-        request_id.set(metadata.get(REQUEST_ID, "")[:128] or converters.new_request_id())
+        given = metadata.get(REQUEST_ID, "")
+        request_id.set(given if is_request_id(given) else converters.new_request_id())
         structlog.contextvars.bind_contextvars(rpc=self._method, request_id=request_id.get())
-        if self._method.startswith(OPEN_METHODS):
+        if self._method in OPEN_METHODS:
             return
         try:
             account.set(self._accounts.authenticate(metadata.get(API_KEY)))

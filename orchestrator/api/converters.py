@@ -128,7 +128,7 @@ def _from_artifact(job: Job, sequence: int, artifact: Artifact) -> Iterator[pb.G
         message.last_chunk = True
         yield pb.GenerateEvent(sequence=sequence, artifact=message)
         return
-    for start in range(0, len(artifact.data), CHUNK_BYTES):
+    for start in range(0, max(1, len(artifact.data)), CHUNK_BYTES):
         message.data = artifact.data[start : start + CHUNK_BYTES]
         message.last_chunk = start + CHUNK_BYTES >= len(artifact.data)
         yield pb.GenerateEvent(sequence=sequence, artifact=message)
@@ -168,7 +168,7 @@ def to_job(job: Job) -> jobs_pb2.Job:
         message.position = job.queued.position
     if job.artifact is not None:
         message.artifact.CopyFrom(to_artifact(job, job.artifact))
-    if job.error is not None:
+    if job.state is JobState.FAILED and job.error is not None:
         code, reason = status.code_and_reason(job.error)
         text = status.message(job.error, job.options.request_id)
         message.error.CopyFrom(jobs_pb2.JobError(code=code, message=text, reason=reason))
