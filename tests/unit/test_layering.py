@@ -1,0 +1,204 @@
+"""Who may import whom: the table of floors, held against the import statements of every file.
+
+Read from the syntax tree, so imports inside functions and under TYPE_CHECKING count too: what is named is depended on.
+"""
+
+import ast
+import sys
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("orchestrator", "gateway", "local", "engines", "model_tools", "benchmarks", "tests")
+
+# Floor, and the place on it: rooms of one floor import each other only downwards in this order (0, 1 before 0, 2), and
+# not at all where the places are equal.
+FLOORS = {
+    "orchestrator.errors": (0, 1),
+    "orchestrator.config": (0, 2),
+    "orchestrator.metrics": (0, 2),
+    "orchestrator.logs": (0, 2),
+    "orchestrator.params": (1, 1),
+    "orchestrator.imaging": (1, 2),
+    "orchestrator.models": (1, 2),
+    "orchestrator.diffusion": (2, 1),
+    "orchestrator.tasks": (3, 1),
+    "orchestrator.jobs": (4, 1),
+    "orchestrator.api": (5, 1),
+    "orchestrator.server": (6, 1),
+    "orchestrator.__main__": (6, 2),
+}
+
+# Package -> the modules or rooms of the orchestrator and the gateway that alone may import it.
+ONLY = {
+    "tritonclient": ("orchestrator.models.triton",),
+    "tokenizers": ("orchestrator.diffusion.tokenizer",),
+    "cv2": ("orchestrator.imaging",),
+    "obstore": ("orchestrator.jobs.results",),
+    "prometheus_client": ("orchestrator.metrics", "orchestrator.server", "gateway"),
+    **dict.fromkeys(
+        ("grpc", "google", "grpc_status", "grpc_health", "grpc_reflection", "imagegen"),
+        ("orchestrator.api", "orchestrator.server", "gateway"),
+    ),
+}
+TRAINING = {"torch", "diffusers", "transformers", "onnx", "onnxscript", "safetensors"}
+MAY_TRAIN = ("model_tools", "benchmarks", "tests")
+NAMED = (
+    "orchestrator.api.status",
+    "orchestrator.diffusion.noise",
+    "orchestrator.models.families",
+    "orchestrator.models.triton",
+)
+"""Modules that the synthetic breaches below import by `from package import module`."""
+
+PIPELINE = "orchestrator.diffusion.pipeline"
+MAY_USE_DIFFUSION = ("numpy", "orchestrator.diffusion")
+
+Sources = Mapping[str, str]
+"""Module name -> source text."""
+
+
+def test_the_tree_keeps_to_the_floors() -> None:
+    sources = tree()
+    assert len(sources) > 60
+    assert breaches(sources) == []
+
+
+def test_every_room_has_a_floor() -> None:
+    parts = {".".join(name.split(".")[:2]) for name in tree() if name.startswith("orchestrator.")}
+    assert parts == set(FLOORS)
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "named"),
+    [
+        ("orchestrator.errors", "from orchestrator import config", "orchestrator.config"),
+        ("orchestrator.params", "import orchestrator.imaging.codec", "orchestrator.imaging.codec"),
+        ("orchestrator.imaging.codec", "from orchestrator.models import families", "orchestrator.models.families"),
+        ("orchestrator.models.families", "from ..diffusion import noise", "orchestrator.diffusion.noise"),
+        ("orchestrator.jobs.queue", "def f():\n    from orchestrator.api.status import message", "orchestrator.api"),
+        ("orchestrator.tasks.face", "import tritonclient.grpc.aio as triton", "tritonclient"),
+        (PIPELINE, "from orchestrator.models.triton import TritonServer", "orchestrator.models.triton"),
+        (PIPELINE, "from orchestrator.models import triton", "orchestrator.models.triton"),
+        ("orchestrator.diffusion.noise", "import scipy.stats", "scipy"),
+        ("orchestrator.diffusion.noise", "from orchestrator.errors import ImagegenError", "orchestrator.errors"),
+        ("orchestrator.jobs.job", "from imagegen.v1 import jobs_pb2", "imagegen"),
+        ("orchestrator.jobs.queue", "import grpc", "grpc"),
+        ("orchestrator.api.status", "import cv2", "cv2"),
+        ("gateway.app", "from orchestrator.params import MAX_STEPS", "orchestrator.params"),
+        ("gateway.app", "import torch", "torch"),
+        ("local.stack", "if True:\n    from diffusers import X", "diffusers"),
+        ("orchestrator.cache", "", "has no floor"),
+    ],
+)
+def test_a_breach_is_found(module: str, source: str, named: str) -> None:
+    """The checker itself: each breach is one line that names the module and what it may not import."""
+    packages = dict.fromkeys(FLOORS, "") | dict.fromkeys(NAMED, "")
+    found = breaches({**packages, module: source})
+    assert found
+    assert all(line.startswith(f"{module}: ") and named in line for line in found)
+
+
+def test_a_circle_is_found() -> None:
+    sources = {
+        "orchestrator.jobs.job": "from orchestrator.jobs import events",
+        "orchestrator.jobs.events": "import orchestrator.jobs.queue",
+        "orchestrator.jobs.queue": "from orchestrator.jobs.job import Job",
+    }
+    (line,) = breaches(sources)
+    assert line.startswith("circle: ")
+
+
+def test_what_is_allowed_is_no_breach() -> None:
+    sources = {
+        "orchestrator.errors": "from dataclasses import dataclass",
+        "orchestrator.params": "from orchestrator.errors import Violation",
+        "orchestrator.imaging.codec": "import cv2\nfrom orchestrator.params import ImageFormat",
+        "orchestrator.diffusion.noise": "import numpy as np\nimport math",
+        PIPELINE: "from orchestrator.diffusion import noise\nfrom orchestrator.errors import EngineFaultError",
+        "orchestrator.server": "from orchestrator.errors import SettingsError\nimport grpc",
+        "model_tools.export": "import torch",
+    }
+    assert breaches(sources) == []
+
+
+def tree() -> Sources:
+    """Every module of the repository's rooms."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path.read_text("utf-8")
+        for room in ROOMS
+        for path in sorted((ROOT / room).rglob("*.py"))
+    }
+
+
+def breaches(sources: Sources) -> list[str]:
+    """One line for each import that the table forbids, and for a circle."""
+    graph = {module: set(imports(module, source, sources)) for module, source in sources.items()}
+    found = [f"{module}: {reason}" for module, names in graph.items() for reason in sorted(reasons(module, names))]
+    # A package is not counted as what its modules depend on: __init__.py files are docstrings here.
+    inside = {module: {name for name in names if name in sources} for module, names in graph.items()}
+    try:
+        TopologicalSorter(inside).prepare()
+    except CycleError as error:
+        found.append(f"circle: {' -> '.join(error.args[1])}")
+    return found
+
+
+def imports(module: str, source: str, sources: Sources) -> Iterator[str]:
+    """Full names of what a module imports; `from package import module` names the module."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            above = module.split(".")[: -node.level] if node.level else []
+            base = ".".join([*above, *filter(None, [node.module])])
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                yield full if full in sources else base
+
+
+def reasons(module: str, names: set[str]) -> Iterator[str]:
+    """What is wrong with the imports of one module."""
+    if module.startswith("orchestrator."):
+        yield from floor_reasons(module, names)
+    if module.startswith(("orchestrator", "gateway")):
+        for name in names:
+            only = ONLY.get(name.partition(".")[0])
+            if only and not inside(module, *only):
+                yield f"imports {name}, which only {', '.join(only)} may"
+    for name in names:
+        if name.partition(".")[0] in TRAINING and not inside(module, *MAY_TRAIN):
+            yield f"imports {name}, which only {', '.join(MAY_TRAIN)} may"
+        if inside(name, "orchestrator") and inside(module, "gateway", "engines"):
+            yield f"imports {name}; nothing of the orchestrator belongs there"
+        if module == PIPELINE and name == "orchestrator.models.triton":
+            yield f"imports {name}; the pipeline knows networks by contract only"
+        if inside(module, "orchestrator.diffusion") and module != PIPELINE and not may_use_in_diffusion(module, name):
+            yield f"imports {name}; diffusion below the pipeline is numpy alone"
+
+
+def may_use_in_diffusion(module: str, name: str) -> bool:
+    """Numpy, the standard library, the room itself; and `tokenizers`, about which ONLY has its own rule."""
+    if name == "tokenizers":
+        return module == "orchestrator.diffusion.tokenizer"
+    return name.partition(".")[0] in sys.stdlib_module_names or inside(name, *MAY_USE_DIFFUSION)
+
+
+def floor_reasons(module: str, names: set[str]) -> Iterator[str]:
+    """Imports of the orchestrator's own modules that do not go downwards."""
+    room = ".".join(module.split(".")[:2])
+    if room not in FLOORS:
+        yield f"{room} has no floor"
+        return
+    for name in names:
+        other = ".".join(name.split(".")[:2])
+        if other in FLOORS and other != room and FLOORS[other] >= FLOORS[room]:
+            yield f"imports {name}, on floor {FLOORS[other][0]}, from floor {FLOORS[room][0]}"
+
+
+def inside(name: str, *rooms: str) -> bool:
+    """Whether a module is one of the rooms, or in one."""
+    return any(name == room or name.startswith(f"{room}.") for room in rooms)
