@@ -102,13 +102,16 @@ class Network:
         }
         if threads:
             hints["INFERENCE_NUM_THREADS"] = threads
+        core = ov.Core()
         try:
-            compiled = ov.Core().compile_model(str(graph), "CPU", hints)
+            model = core.read_model(str(graph))
+            # Before compiling: that folds casts away, and a port then has their names beside its own.
+            self.inputs = {port.any_name: _describe(port) for port in model.inputs}
+            self.outputs = {port.any_name: _describe(port) for port in model.outputs}
+            compiled = core.compile_model(model, "CPU", hints)
         except RuntimeError as error:
             raise NetworkError(f"OpenVINO cannot open {graph}: {error}") from error
         self._request = compiled.create_infer_request()
-        self.inputs = {port.any_name: _describe(port) for port in compiled.inputs}
-        self.outputs = {port.any_name: _describe(port) for port in compiled.outputs}
         self.engine = f"openvino {ov.__version__.split('-')[0]}"
 
     def run(self, tensors: Mapping[str, Array]) -> Tensors:
@@ -125,6 +128,6 @@ class Network:
         return {name: self._request.get_tensor(name).data for name in self.outputs}
 
 
-def _describe(port: ov.ConstOutput) -> TensorSpec:
+def _describe(port: ov.Output) -> TensorSpec:
     dtype: npt.DTypeLike = port.element_type.to_dtype()
     return TensorSpec(np.dtype(dtype), port.partial_shape.rank.get_length())
