@@ -157,10 +157,10 @@ class TextToImageParams:
             violations.check(path, len(text) <= MAX_TEXT, f"is longer than {MAX_TEXT} characters")
         violations.within("size.width", self.width, MIN_SIDE, MAX_SIDE, " pixels")
         violations.within("size.height", self.height, MIN_SIDE, MAX_SIDE, " pixels")
-        pixels = (self.width or self.height or 0) * (self.height or self.width or 0)
-        violations.check(
-            "size", pixels <= self.max_pixels, f"width times height exceeds the limit of {self.max_pixels} pixels"
-        )
+        width, height = self.width or self.height or 0, self.height or self.width or 0
+        if max(width, height) <= MAX_SIDE:  # else it is said of the side already
+            limit = f"width times height exceeds the limit of {self.max_pixels} pixels"
+            violations.check("size", width * height <= self.max_pixels, limit)
         if self.seed is not None:
             violations.check("seed", 0 <= self.seed <= MAX_SEED, "must be from 0 to 2^63 - 1")
         violations.within("steps", self.steps, 1, MAX_STEPS)

@@ -17,7 +17,7 @@ from orchestrator.server import Orchestrator
 
 REPOSITORY = Path(__file__).parents[2]
 TINY = REPOSITORY / "tests/golden/model_repository"
-TINY_FAMILIES = REPOSITORY / "tests/golden/families.toml"
+TINY_FAMILIES = REPOSITORY / "tests/integration/families.toml"
 
 
 @dataclass

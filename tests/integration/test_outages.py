@@ -1,6 +1,7 @@
 """Triton goes, comes back, or lacks a model; keys are missing or wrong."""
 
 import asyncio
+import contextlib
 import hashlib
 import shutil
 from pathlib import Path
@@ -11,7 +12,8 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from imagegen.v1 import generation_pb2 as pb
-from tests.integration.conftest import Tritons
+from local import triton
+from local.settings import Ports
 from tests.integration.stack import TINY, TINY_FAMILIES, Client, details, serving, settings, text_to_image
 
 
@@ -24,30 +26,31 @@ async def until(client: Client, feature: str, status: int) -> None:
                 return
 
 
-async def test_triton_goes_and_comes_back(tritons: Tritons, tmp_path: Path) -> None:
+async def test_triton_goes_and_comes_back(tmp_path: Path) -> None:
     """UNAVAILABLE with RetryInfo while it is gone; afterwards all is well, by itself."""
-    with tritons.running(TINY) as first:
-        port = first.grpc_port
-        async with serving(settings(port, tmp_path)) as (_, client):
+    ports = Ports.free()
+    with contextlib.ExitStack() as first:
+        first.enter_context(triton.running([TINY], tmp_path / "triton", ports=ports))
+        async with serving(settings(ports.triton_grpc, tmp_path)) as (_, client):
             before = await client.generate(text_to_image(steps=2, seed=5))
-            tritons.stop(first)
+            first.close()
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await client.generate(text_to_image(steps=2, seed=5))
             assert caught.value.code() == grpc.StatusCode.UNAVAILABLE
             found = details(caught.value)
             assert isinstance(found["RetryInfo"], error_details_pb2.RetryInfo)
             await until(client, "text_to_image/tiny", health_pb2.HealthCheckResponse.NOT_SERVING)
-            with tritons.running(TINY, grpc_port=port):
+            with triton.running([TINY], tmp_path / "triton", ports=ports):
                 await until(client, "text_to_image/tiny", health_pb2.HealthCheckResponse.SERVING)
                 again = await client.generate(text_to_image(steps=2, seed=5))
                 assert again.data == before.data
 
 
-async def test_a_model_that_is_missing(tritons: Tritons, tmp_path: Path) -> None:
+async def test_a_model_that_is_missing(tmp_path: Path) -> None:
     """The server starts, says that the family is not ready, and answers UNAVAILABLE for it."""
     repository = tmp_path / "models"
     shutil.copytree(TINY, repository, ignore=shutil.ignore_patterns("tiny_vae_decoder"))
-    with tritons.running(repository) as server:
+    with triton.running([repository], tmp_path / "triton") as server:
         async with serving(settings(server.grpc_port, tmp_path)) as (_, client):
             await until(client, "", health_pb2.HealthCheckResponse.NOT_SERVING)
             families = await client.generation.ListFamilies(pb.ListFamiliesRequest())
@@ -58,7 +61,7 @@ async def test_a_model_that_is_missing(tritons: Tritons, tmp_path: Path) -> None
             assert "not ready" in (caught.value.details() or "")
 
 
-async def test_a_model_with_other_tensors_is_not_used(tritons: Tritons, tmp_path: Path) -> None:
+async def test_a_model_with_other_tensors_is_not_used(tiny_triton: int, tmp_path: Path) -> None:
     """A folder that breaks the contract leaves its family not ready, instead of failing each request."""
     families = tmp_path / "families.toml"
     families.write_text(
@@ -66,9 +69,8 @@ async def test_a_model_with_other_tensors_is_not_used(tritons: Tritons, tmp_path
         .replace('vae_decoder = "tiny_vae_decoder"', 'vae_decoder = "tiny_unet"')
         .replace('tokenizer = "', f'tokenizer = "{TINY_FAMILIES.parent}/')
     )
-    with tritons.running(TINY) as server:
-        async with serving(settings(server.grpc_port, tmp_path, families=families)) as (_, client):
-            await until(client, "text_to_image/tiny", health_pb2.HealthCheckResponse.NOT_SERVING)
+    async with serving(settings(tiny_triton, tmp_path, families=families)) as (_, client):
+        await until(client, "text_to_image/tiny", health_pb2.HealthCheckResponse.NOT_SERVING)
 
 
 async def test_keys(tiny_triton: int, tmp_path: Path) -> None:
