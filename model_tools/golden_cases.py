@@ -5,6 +5,7 @@ Needs numpy alone, so that tests can import it without torch.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -109,6 +110,12 @@ TRAJECTORY_CASES = [
     *(Case("ddim", prediction, "trailing", 30, "dpm_first_order") for prediction in PREDICTIONS),
 ]
 PICTURE_CASES = cases(PICTURE_STEPS)
+
+
+def graph_digests() -> dict[str, str]:
+    """SHA-256 of each of the tiny model's graphs, by the name of its Triton model."""
+    graphs = sorted((GOLDEN / "model_repository").glob("*/1/graph.onnx"))
+    return {path.parts[-3]: hashlib.sha256(path.read_bytes()).hexdigest() for path in graphs}
 
 
 def closed_form(x: npt.NDArray[np.float32], timestep: float) -> npt.NDArray[np.float32]:

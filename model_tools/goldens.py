@@ -149,6 +149,8 @@ def write_manifest(part: str) -> None:
         "python": sys.version.split()[0],
         "versions": {package: version(package) for package in PACKAGES},
     }
+    if part == "pictures":
+        manifest[part]["graph_sha256"] = golden_cases.graph_digests()
     golden_cases.MANIFEST.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
 
 

@@ -16,7 +16,7 @@ from model_tools import golden_cases
 from orchestrator.diffusion.tokenizer import Tokenizer
 
 STARTER = Path(__file__).parents[3] / "families" / "starter" / "tokenizer.json"
-BOS, EOS = 565, 566
+BOS, EOS = 560, 561
 """Of the tiny vocabulary; EOS pads, too."""
 
 CLIP = Tokenizer(golden_cases.TOKENIZER, golden_cases.TEXT_LENGTH, EOS)

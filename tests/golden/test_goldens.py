@@ -1,0 +1,117 @@
+"""Our pipeline through a real Triton against diffusers' StableDiffusionPipeline: same weights, prompt and noise."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from model_tools import golden_cases
+from model_tools.golden_cases import PICTURE_CASES, Case
+from orchestrator.diffusion.pipeline import Pipeline, PipelineInputs, StepDone, Timer
+from orchestrator.models.families import Families
+from orchestrator.models.triton import TritonNetworks, TritonServer
+from orchestrator.params import SamplerName
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from orchestrator.models.contracts import Floats, Networks, VaeDecoder
+
+MIN_PSNR = 50.0
+MAX_LATENT_ERROR = 2e-5
+"""Of the largest latent: a random network's latents reach 80."""
+
+FAMILIES = Families.load(golden_cases.GOLDEN / "families.toml")
+
+
+class NotingDecoder:
+    """A VAE decoder that keeps the latents it was given."""
+
+    def __init__(self, decoder: VaeDecoder) -> None:
+        self._decoder = decoder
+        self.latents: list[Floats] = []
+
+    async def __call__(self, latents: Floats) -> Floats:
+        self.latents.append(latents)
+        return await self._decoder(latents)
+
+
+@pytest.fixture
+async def triton_networks(tiny_triton: int) -> AsyncIterator[TritonNetworks]:
+    """The tiny model's networks, served by Triton at that port."""
+    server = TritonServer(f"127.0.0.1:{tiny_triton}", timeout_seconds=60)
+    networks = TritonNetworks(server, FAMILIES)
+    await networks.refresh()
+    yield networks
+    await server.close()
+
+
+async def ignore(_done: StepDone) -> None:
+    """Report progress to nobody."""
+
+
+def psnr(picture: npt.NDArray[np.uint8], expected: npt.NDArray[np.uint8]) -> float:
+    """Peak signal-to-noise ratio of two uint8 pictures, in dB."""
+    square_error = np.mean((picture.astype(np.float64) - expected) ** 2)
+    return math.inf if square_error == 0 else float(10 * np.log10(255**2 / square_error))
+
+
+async def render(case: Case, networks: Networks, negative: str) -> npt.NDArray[np.uint8]:
+    family = FAMILIES.get(f"{case.prediction}-{case.spacing}")
+    pipeline = Pipeline(family, FAMILIES.folder)
+    inputs = PipelineInputs(
+        prompt_ids=pipeline.tokenize(family.full_prompt(golden_cases.PROMPT)).ids,
+        negative_ids=pipeline.tokenize(negative).ids,
+        size=golden_cases.PICTURE_SIZE,
+        seed=golden_cases.SEED,
+        sampler=SamplerName(case.sampler),
+        steps=case.steps,
+        guidance_scale=golden_cases.GUIDANCE_SCALE,
+    )
+    return await pipeline.run(networks, inputs, ignore, Timer(family.name))
+
+
+@pytest.mark.parametrize("case", PICTURE_CASES, ids=lambda case: case.name)
+async def test_picture_equals_diffusers(
+    case: Case, triton_networks: TritonNetworks, record_property: Callable[[str, object], None]
+) -> None:
+    networks = triton_networks.networks(f"{case.prediction}-{case.spacing}")
+    decoder = NotingDecoder(networks.vae_decoder)
+    picture = await render(case, dataclasses.replace(networks, vae_decoder=decoder), golden_cases.NEGATIVE_PROMPT)
+
+    stored = np.load(golden_cases.PICTURES)
+    expected = stored[f"{case.name}-latents"]
+    scaling_factor = FAMILIES.get(None).networks.scaling_factor
+    error = np.abs(decoder.latents[0] * scaling_factor - expected).max() / np.abs(expected).max()
+    ratio = psnr(picture, stored[f"{case.name}-picture"])
+    record_property("psnr_db", ratio)
+    record_property("latent_error", float(error))
+    print(f"{case.name}: {ratio:.1f} dB, latents within {error:.1e} of their largest")  # noqa: T201 - the measure
+    assert error <= MAX_LATENT_ERROR
+    assert ratio >= MIN_PSNR
+
+
+async def test_goldens_notice_a_forgotten_negative_prompt(triton_networks: TritonNetworks) -> None:
+    """The bar means something: what a real fault does to a picture is far below it."""
+    (case,) = [case for case in PICTURE_CASES if case.name == "dpmpp_2m-v_prediction-trailing-8"]
+    picture = await render(case, triton_networks.networks("v_prediction-trailing"), "")
+    assert psnr(picture, np.load(golden_cases.PICTURES)[f"{case.name}-picture"]) < MIN_PSNR - 10
+
+
+def test_families_pad_with_the_tokenizers_end_token() -> None:
+    """As Stable Diffusion 1.x does. Another id would only show as pictures of something else."""
+    special = {
+        token["content"]: token["id"] for token in json.loads(golden_cases.TOKENIZER.read_text())["added_tokens"]
+    }
+    assert {family.networks.pad_id for family in FAMILIES} == {special["<|endoftext|>"]}
+
+
+def test_pictures_were_made_of_the_committed_graphs() -> None:
+    manifest = json.loads(golden_cases.MANIFEST.read_text())
+    assert manifest["pictures"]["graph_sha256"] == golden_cases.graph_digests()
