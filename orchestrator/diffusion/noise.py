@@ -10,26 +10,21 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-MAX_SEED = 2**63 - 1
-"""Largest seed: what a signed 64-bit database column, and proto's and JSON's integer types, hold alike."""
-
 START = 0
 """Stream of the first latents; step i draws from stream 1 + i."""
 
 
 def start_noise(seed: int, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """N(0, I) of `shape` float32 to start from. Raises ValueError for a seed outside 0 .. MAX_SEED."""
+    """N(0, I) of `shape` float32 to start from; `seed` from 0 up to params.MAX_SEED."""
     return _normal(seed, START, shape)
 
 
 def step_noise(seed: int, step: int, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    """N(0, I) of `shape` float32 to add at `step` (0 is the first). Raises ValueError as start_noise does."""
+    """N(0, I) of `shape` float32 to add at `step` (0 is the first)."""
     return _normal(seed, START + 1 + step, shape)
 
 
 def _normal(seed: int, stream: int, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
-    if not 0 <= seed <= MAX_SEED:
-        raise ValueError(f"seed must be between 0 and {MAX_SEED}, not {seed}")
     # The counter's lowest two of four words count blocks; the third is the stream.
     philox = np.random.Philox(key=seed, counter=[0, 0, stream, 0])
     return np.random.Generator(philox).standard_normal(shape).astype(np.float32)
