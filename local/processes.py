@@ -1,0 +1,170 @@
+"""Starting programs that outlive us, knowing them again, and stopping them.
+
+A program is known by its process id and its start time, by /proc: after a reboot, or when ids wrap around, another
+program may bear the id, and must not be stopped for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from local.errors import StartError
+
+_POLL = 0.05  # seconds between two looks
+_TAIL_LINES = 15
+_START_TIME = 19  # field 22 of /proc/PID/stat, counted from behind the name, which may hold spaces
+_STATE = 0  # field 3
+
+
+@dataclass(frozen=True)
+class Process:
+    """A program that was started, here or by an earlier run.
+
+    Attributes:
+        pid: process id; it is the leader of a session and group of its own.
+        started: its start time, clock ticks since boot.
+        popen: the handle, where this process started it; so that it can be reaped.
+    """
+
+    pid: int
+    started: int
+    popen: subprocess.Popen[bytes] | None = field(default=None, compare=False, repr=False)
+
+    def is_alive(self) -> bool:
+        """Whether it still runs."""
+        if self.popen is not None:
+            self.popen.poll()
+        return _read_started(self.pid) == self.started
+
+
+def start(command: Sequence[str], env: Mapping[str, str], cwd: Path, log: Path, pid_file: Path) -> Process:
+    """Start a program in a session of its own, and note it.
+
+    Args:
+        command: program and arguments.
+        env: its whole environment.
+        cwd: its working folder.
+        log: where its output goes; begun anew, the former one kept beside it as .old.
+        pid_file: where it is noted for `load`.
+
+    Raises:
+        StartError: the program cannot be run.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    if log.exists():
+        log.replace(log.with_suffix(".old"))
+    try:
+        with log.open("wb") as output:
+            popen = subprocess.Popen(
+                command,
+                env=dict(env),
+                cwd=cwd,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+    except OSError as error:
+        raise StartError(f"{command[0]} cannot be started: {error}") from error
+    process = Process(popen.pid, _read_started(popen.pid) or 0, popen)
+    pid_file.parent.mkdir(parents=True, exist_ok=True)
+    fresh = pid_file.with_suffix(".new")
+    fresh.write_text(json.dumps({"pid": process.pid, "started": process.started}), encoding="utf-8")
+    fresh.replace(pid_file)
+    return process
+
+
+def load(pid_file: Path) -> Process | None:
+    """Return the program noted in the file if it still runs, else None."""
+    try:
+        noted = json.loads(pid_file.read_text(encoding="utf-8"))
+        process = Process(int(noted["pid"]), int(noted["started"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return process if process.is_alive() else None
+
+
+def wait_ready(name: str, process: Process, is_ready: Callable[[], bool], seconds: float, log: Path) -> None:
+    """Wait until a program answers.
+
+    Args:
+        name: for the message.
+        process: ends the wait when it ends.
+        is_ready: asks the program itself; called again and again.
+        seconds: longest wait.
+        log: its output, whose end goes into the message.
+
+    Raises:
+        StartError: it ended, or was not ready in time.
+    """
+    deadline = time.monotonic() + seconds
+    while process.is_alive():
+        if is_ready():
+            return
+        if time.monotonic() > deadline:
+            raise StartError(f"{name} was not ready within {seconds:.0f} s. The end of {log}:\n{read_tail(log)}")
+        time.sleep(_POLL)
+    raise StartError(f"{name} ended while it started. The end of {log}:\n{read_tail(log)}")
+
+
+def stop(process: Process, pid_file: Path, grace: float) -> bool:
+    """Stop a program and what it started, politely first.
+
+    Args:
+        process: what `start` or `load` gave.
+        pid_file: removed when it is gone.
+        grace: seconds that it has to end by itself after SIGTERM; then it is killed.
+
+    Returns:
+        Whether it ended by itself.
+    """
+    polite = True
+    if process.is_alive():
+        _signal(os.kill, process.pid, signal.SIGTERM)
+        polite = _wait_gone(process, grace)
+        # Its children (Triton's stubs) are in its group, also those that it left behind.
+        _signal(os.killpg, process.pid, signal.SIGKILL)
+        _wait_gone(process, grace)
+    pid_file.unlink(missing_ok=True)
+    return polite
+
+
+def read_tail(log: Path) -> str:
+    """Return the last lines of a log; long ones cut."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return "(no log)"
+    return "\n".join(line[:500] for line in lines[-_TAIL_LINES:])
+
+
+def _wait_gone(process: Process, seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while process.is_alive():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL)
+    return True
+
+
+def _signal(send: Callable[[int, int], None], pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):  # it ended meanwhile
+        send(pid, number)
+
+
+def _read_started(pid: int) -> int | None:
+    """Return the start time of a running process; None if there is none, or only its remains."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = stat[stat.rindex(")") + 2 :].split()
+    return None if fields[_STATE] in "ZX" else int(fields[_START_TIME])

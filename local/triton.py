@@ -1,0 +1,244 @@
+"""The embedded Triton: the server of the nvidia-pytriton wheel, with its Python backend.
+
+What the wheel leaves to its user, and where it is done here:
+
+- the backend's folder with the stub for this Python version beside it, run bits on both: `_prepare_backend`;
+- the libraries of the wheel and the folder of libpython for the loader: `_build_environment`;
+- the stub's Python: it takes the first `python3` on PATH, and VIRTUAL_ENV before that: `_build_environment`;
+- the stub runs isolated, so PYTHONPATH does nothing; it does look in the working folder, which therefore is the
+  repository's root, where `engines` lies;
+- completing configurations automatically starts each stub twice, 1 s more, and every config.pbtxt here is complete:
+  switched off;
+- shared memory that a killed server leaves in /dev/shm: removed by its name, `_clear_shared_memory`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from local import environments, host, processes, proof, repository
+from local.errors import ModelsError
+from local.settings import HOST, ROOT, Ports, Settings, check_ports_free
+
+NAME = "triton"
+START_SECONDS = 300.0  # longest start; a large network compiles for a minute
+STOP_SECONDS = 40.0  # Triton's own limit is 30
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory lies, not a temporary file
+_STUB = "triton_python_backend_stub"
+_PORTS = ("triton_http", "triton_grpc", "triton_metrics")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A Triton that runs.
+
+    Attributes:
+        ports: where it listens.
+        log: its output.
+        process: the program.
+    """
+
+    ports: Ports
+    log: Path
+    process: processes.Process
+
+    @property
+    def grpc_port(self) -> int:
+        """Port of its gRPC endpoint."""
+        return self.ports.triton_grpc
+
+    @property
+    def grpc_url(self) -> str:
+        """Its gRPC endpoint, host:port."""
+        return f"{HOST}:{self.ports.triton_grpc}"
+
+    @property
+    def http_url(self) -> str:
+        """Its HTTP endpoint."""
+        return f"http://{HOST}:{self.ports.triton_http}"
+
+    @property
+    def metrics_url(self) -> str:
+        """Its Prometheus metrics."""
+        return f"http://{HOST}:{self.ports.triton_metrics}/metrics"
+
+
+def start(settings: Settings, *, allow_broken: bool = False) -> Server:
+    """Start Triton, and return when it serves.
+
+    Args:
+        settings: the stack; its repositories, triton_env, state_dir and Triton's ports are used.
+        allow_broken: whether models that cannot be loaded are let pass; the others serve either way.
+
+    Raises:
+        HostError: this machine, its Python or Triton's environment will not do.
+        LocalError: a repository is missing or empty.
+        PortInUseError: a port is taken.
+        StartError: the server ended, or did not serve in time.
+        ModelsError: models are not fit for use; the server is stopped again. With every model's reason.
+    """
+    python = settings.triton_env / "bin" / "python3"
+    triton_host = host.inspect(python)
+    host.check_machine(triton_host)
+    host.check_packages(triton_host)
+    models = repository.list_models(settings.repositories)
+    if not allow_broken:
+        repository.check_models(models)
+    check_ports_free(settings.ports, _PORTS)
+    _clear_shared_memory(settings)
+    command = _build_command(settings, triton_host, _prepare_backend(settings, triton_host))
+    log = settings.state_dir / "logs" / f"{NAME}.log"
+    environment = _build_environment(settings, triton_host)
+    process = processes.start(command, environment, ROOT, log, _pid_file(settings))
+    server = Server(settings.ports, log, process)
+    try:
+        processes.wait_ready("Triton", process, lambda: is_live(settings.ports), START_SECONDS, log)
+        if not allow_broken:
+            _check_models(server, tuple(models))
+    except BaseException:
+        stop(settings, process)
+        raise
+    return server
+
+
+def stop(settings: Settings, process: processes.Process) -> bool:
+    """Stop Triton; returns whether it ended by itself within its time."""
+    polite = processes.stop(process, _pid_file(settings), STOP_SECONDS)
+    _clear_shared_memory(settings)
+    return polite
+
+
+def load(settings: Settings) -> processes.Process | None:
+    """Return the Triton of this state folder, if it runs."""
+    return processes.load(_pid_file(settings))
+
+
+@contextmanager
+def running(
+    repositories: Sequence[Path],
+    state_dir: Path,
+    *,
+    ports: Ports | None = None,
+    triton_env: Path | None = None,
+    allow_broken: bool = False,
+) -> Iterator[Server]:
+    """Run a Triton for the length of a `with` block.
+
+    Args:
+        repositories: folders of models.
+        state_dir: a folder of its own for logs and pids.
+        ports: where it listens; free ones if None.
+        triton_env: the environment that models run in; .triton, made if it is missing, if None.
+        allow_broken: as for `start`.
+
+    Raises:
+        LocalError: as `start` does.
+    """
+    settings = Settings(state_dir=state_dir, repositories=tuple(repositories), ports=ports or Ports.free())
+    if triton_env is None:
+        environments.ensure("triton")
+    else:
+        settings = replace(settings, triton_env=triton_env)
+    server = start(settings, allow_broken=allow_broken)
+    try:
+        yield server
+    finally:
+        stop(settings, server.process)
+
+
+def is_live(ports: Ports) -> bool:
+    """Whether Triton answers. By then it has loaded every model, or given it up."""
+    try:
+        with urllib.request.urlopen(f"http://{HOST}:{ports.triton_http}/v2/health/live", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except (OSError, urllib.error.URLError):
+        return False
+
+
+def read_broken(ports: Ports) -> dict[str, str]:
+    """Return the models that Triton could not load, each with Triton's reason, its traceback left in the log."""
+    url = f"http://{HOST}:{ports.triton_http}/v2/repository/index"
+    with urllib.request.urlopen(url, data=b"", timeout=30) as answer:  # data makes it a POST
+        index = json.load(answer)
+    return {
+        model["name"]: model.get("reason", "unknown").partition("\n\nAt:")[0]
+        for model in index
+        if model.get("state") != "READY"
+    }
+
+
+def _check_models(server: Server, models: tuple[str, ...]) -> None:
+    if broken := read_broken(server.ports):
+        raise ModelsError(broken)
+    proof.check(server.grpc_url, models)
+
+
+def _prepare_backend(settings: Settings, triton_host: host.Host) -> Path:
+    """Return a folder of backends, with the stub of this Python version; copied anew, so never a stale one."""
+    wheel = Path(triton_host.pytriton) / "tritonserver"
+    backends = settings.state_dir / NAME / "backends"
+    shutil.rmtree(backends, ignore_errors=True)
+    shutil.copytree(wheel / "backends" / "python", backends / "python")
+    stub = backends / "python" / _STUB
+    shutil.copyfile(wheel / "python_backend_stubs" / triton_host.version / _STUB, stub)
+    stub.chmod(0o755)
+    return backends
+
+
+def _build_command(settings: Settings, triton_host: host.Host, backends: Path) -> list[str]:
+    server = Path(triton_host.pytriton) / "tritonserver" / "bin" / "tritonserver"
+    if not os.access(server, os.X_OK):  # some installers drop the run bits of a wheel's data
+        server.chmod(0o755)
+    ports = settings.ports
+    options = {
+        "backend-directory": backends,
+        "http-address": HOST,
+        "http-port": ports.triton_http,
+        "grpc-address": HOST,
+        "grpc-port": ports.triton_grpc,
+        "metrics-address": HOST,
+        "metrics-port": ports.triton_metrics,
+        "allow-gpu-metrics": "false",
+        "pinned-memory-pool-byte-size": 0,  # for copies to a GPU
+        "exit-on-error": "false",  # one broken model shall not hide the others, nor stop them
+    }
+    backend_options = {"shm-region-prefix-name": _shared_prefix(settings), "stub-timeout-seconds": int(START_SECONDS)}
+    return [
+        str(server),
+        "--disable-auto-complete-config",
+        *(f"--model-repository={each}" for each in settings.repositories),
+        *(f"--{name}={value}" for name, value in options.items()),
+        *(f"--backend-config=python,{name}={value}" for name, value in backend_options.items()),
+    ]
+
+
+def _build_environment(settings: Settings, triton_host: host.Host) -> dict[str, str]:
+    dropped = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"}
+    environment = {name: value for name, value in os.environ.items() if name not in dropped}
+    libraries = Path(triton_host.pytriton).parent / "nvidia_pytriton.libs"
+    environment["LD_LIBRARY_PATH"] = os.pathsep.join([str(libraries), triton_host.libpython])
+    environment["PATH"] = os.pathsep.join([str(settings.triton_env / "bin"), os.environ.get("PATH", os.defpath)])
+    return environment
+
+
+def _shared_prefix(settings: Settings) -> str:
+    """Return what the names of this stack's shared memory begin with; other stacks have others."""
+    return f"imagegen-{hashlib.sha256(str(settings.state_dir.resolve()).encode()).hexdigest()[:12]}-"
+
+
+def _clear_shared_memory(settings: Settings) -> None:
+    for leftover in _SHARED_MEMORY.glob(f"{_shared_prefix(settings)}*"):
+        leftover.unlink(missing_ok=True)
+
+
+def _pid_file(settings: Settings) -> Path:
+    return settings.state_dir / "pids" / f"{NAME}.json"
