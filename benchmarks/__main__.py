@@ -1,0 +1,73 @@
+"""`python -m benchmarks`: measures, prints the table, and writes it to docs/benchmarks."""
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks import figures, machine, measure, services
+from benchmarks.figures import Row
+from benchmarks.workloads import REPO, WORKLOADS, Workload
+from orchestrator.models.families import Families, Family
+
+SYSTEMS = ("engine", "stack", "diffusers")
+
+
+def main() -> int:
+    """Run what the command line asks for."""
+    arguments = parse(sys.argv[1:])
+    about = {"date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", **machine.describe()}
+    rows: list[Row] = []
+    for name in WORKLOADS if arguments.model == "all" else [arguments.model]:
+        work = WORKLOADS[name].limited(arguments.clients, 1 if arguments.quick else arguments.images)
+        if name == "sd15" and not work.families.exists():
+            print("building the SD 1.5-sized model ...", file=sys.stderr, flush=True)
+            subprocess.run([REPO / ".tools" / "bin" / "python", "-m", "model_tools.sd15"], check=True, cwd=REPO)  # noqa: S603  # our own program
+        family = Families.load(work.families).get(work.family)
+        for system in arguments.systems:
+            print(f"measuring {name}, {system} ...", file=sys.stderr, flush=True)
+            rows += measure_system(system, work, family)
+    print(figures.report(rows))
+    if not arguments.quick:
+        write(arguments.out, about, rows)
+    return 0
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--model", choices=[*WORKLOADS, "all"], default="all")
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=SYSTEMS)
+    parser.add_argument("--clients", nargs="+", type=int, default=[1, 8], metavar="N", help="that ask at once")
+    parser.add_argument("--images", type=int, metavar="N", help="pictures to time, for each number of clients")
+    parser.add_argument("--quick", action="store_true", help="a picture for each client; nothing is written")
+    parser.add_argument("--out", type=Path, default=REPO / "docs" / "benchmarks", metavar="FOLDER")
+    return parser.parse_args(arguments)
+
+
+def measure_system(system: str, work: Workload, family: Family) -> list[Row]:
+    """Start a system, measure it, and stop it."""
+    if system == "engine":
+        return measure.measure_engine(work, family)
+    if system == "stack":
+        with services.our_stack(work) as stack:
+            return asyncio.run(measure.measure_stack(work, family, stack))
+    with services.diffusers(work) as url:
+        return asyncio.run(measure.measure_diffusers(work, family, url))
+
+
+def write(folder: Path, about: dict[str, str], rows: list[Row]) -> None:
+    """Write the figures for people (latest.md) and for programs (latest.json)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    machine_list = "\n".join(f"- {key}: {value}" for key, value in about.items())
+    text = f"# What `make bench` measured last\n\n{machine_list}\n\n{figures.report(rows)}\n"
+    (folder / "latest.md").write_text(text, "utf-8")
+    content = {"about": about, "rows": figures.as_json(rows)}
+    (folder / "latest.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
