@@ -112,4 +112,4 @@ class Orchestrator:
     async def serving(self) -> bool:
         """Whether the orchestrator says that it serves."""
         answer = await self._check(health_pb2.HealthCheckRequest(), timeout=HEALTH_SECONDS)
-        return answer.status == health_pb2.HealthCheckResponse.SERVING
+        return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)

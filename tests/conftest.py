@@ -1,8 +1,14 @@
-"""Fixtures for every room."""
+"""Fixtures for every room: a free port, and a real Triton for each test process that asks for one."""
 
 import socket
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+from local import triton
+
+TINY_REPOSITORY = Path(__file__).parent / "golden/model_repository"
 
 
 @pytest.fixture
@@ -11,3 +17,10 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def tiny_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """GRPC port of a Triton that serves the tiny random networks in float32."""
+    with triton.running([TINY_REPOSITORY], tmp_path_factory.mktemp("triton")) as server:
+        yield server.grpc_port

@@ -25,13 +25,6 @@ class TritonPythonModel(Shared):
 
 
 @pytest.fixture(scope="session")
-def tiny_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """GRPC port of a Triton that serves the tiny random networks."""
-    with triton.running([TINY], tmp_path_factory.mktemp("triton")) as server:
-        yield server.grpc_port
-
-
-@pytest.fixture(scope="session")
 def slow_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """GRPC port of one whose UNet takes its time."""
     repository = tmp_path_factory.mktemp("slow") / "models"
