@@ -1,0 +1,168 @@
+"""The REST API through gateway, orchestrator and a real Triton, by the documentation's own JSON."""
+
+import asyncio
+import contextlib
+import hashlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+
+import cv2
+import httpx
+import numpy as np
+import pytest
+
+from gateway.__main__ import listen, make_server
+from gateway.config import Address
+from gateway.config import Settings as GatewaySettings
+from local import triton
+from local.settings import Ports
+from tests.integration.stack import TINY, serving, settings
+
+KEY = "a-key-of-this-test"
+PROMPT = (
+    "woman in a futuristic suit holding a gun in her hand, looking at the camera, cyberpunk art, neo-figurative, anime"
+)
+# The page's two text-only requests (shared/seed/image-generation.txt); "tiny" is the only family of these tests.
+DOCUMENTED = {"width": 2048, "height": 1024, "background": {"generate": {"description": PROMPT}}}
+
+
+@contextlib.asynccontextmanager
+async def rest(triton_port: int, folder: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a gateway before an orchestrator, both on real sockets."""
+    keys = folder / "keys"
+    keys.write_text(f"{hashlib.sha256(KEY.encode()).hexdigest()} test\n")
+    listener = listen(Address("127.0.0.1", 0))
+    base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    config = settings(triton_port, folder, api_keys_file=keys, public_url=base)
+    async with serving(config) as (orchestrator, _):
+        server = make_server(GatewaySettings(orchestrator=Address("127.0.0.1", orchestrator.grpc_port)))
+        running = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            async with httpx.AsyncClient(base_url=base, headers={"X-API-KEY": KEY}, timeout=60) as client:
+                yield client
+        finally:
+            server.should_exit = True
+            await running
+
+
+@pytest.fixture
+async def client(tiny_triton: int, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """A client with a key."""
+    async with rest(tiny_triton, tmp_path) as found:
+        yield found
+
+
+def generate(**fields: object) -> dict[str, object]:
+    """A small request."""
+    return {"width": 96, "height": 64, "background": {"generate": {"description": "apple", **fields}}}
+
+
+async def picture(client: httpx.AsyncClient, answer: Mapping[str, str]) -> bytes:
+    """The picture of an answer, fetched without a key."""
+    got = await client.get(answer["result_url"], headers={"X-API-KEY": ""})
+    assert got.status_code == 200
+    return got.content
+
+
+async def test_the_documented_request(client: httpx.AsyncClient) -> None:
+    """2048 x 1024 comes back complete, with a picture of just that size behind an unguessable URL."""
+    answer = (await client.post("/rest_api/process_result", json=DOCUMENTED)).json()
+    assert answer["status"] == "complete"
+    got = await client.get(answer["result_url"])
+    assert got.headers["content-type"] == "image/png"
+    pixels = cv2.imdecode(np.frombuffer(got.content, np.uint8), cv2.IMREAD_COLOR)
+    assert pixels is not None
+    assert pixels.shape == (1024, 2048, 3)
+    assert len(answer["result_url"].rsplit("/", 1)[1]) > 22
+
+
+async def test_the_seed_gives_the_picture_again(client: httpx.AsyncClient) -> None:
+    """sample_num is the seed; without it one is drawn and told."""
+    first = (await client.post("/rest_api/process_result", json=generate())).json()
+    again = (await client.post("/rest_api/process_result", json=generate(sample_num=first["seed"]))).json()
+    assert await picture(client, first) == await picture(client, again)
+
+
+async def test_process_then_result(client: httpx.AsyncClient) -> None:
+    """The job is answered at once, polled until complete, and deleted."""
+    answer = (await client.post("/rest_api/process", json=generate())).json()
+    path = f"/rest_api/result/{answer['job']}"
+    async with asyncio.timeout(30):
+        while (state := (await client.get(path)).json())["status"] != "complete":
+            assert state["status"] in {"received", "not_started", "in_progress"}
+    assert (await picture(client, state)).startswith(b"\x89PNG")
+    assert (await client.delete(path)).status_code == 200
+    gone = await client.get(path)
+    assert (gone.status_code, gone.json()) == (404, {"message": "Image deleted", "status": "complete"})
+    assert (await client.get(state["result_url"])).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        (generate(description=""), 400, "description is empty"),
+        ({"width": 64}, 400, "File or image url is required"),
+        (generate(description="x" * 10_000), 200, ""),
+        (generate(model_type="nope"), 400, "model_type"),
+        (generate(sample_num=-1), 400, "sample_num"),
+        ({**generate(), "width": 0}, 400, "width"),
+        ({**generate(), "width": -5}, 400, "width"),
+        ({**generate(), "width": 63}, 400, "width"),
+        ({**generate(), "width": 10**9}, 400, "width"),
+        ({**generate(), "width": "abc"}, 400, "width"),
+        ({**generate(), "height": 4097}, 400, "height"),
+        ({**generate(), "output_format": "tiff"}, 400, "output_format"),
+        ({**generate(), "quality": 101}, 400, "quality"),
+        ({**generate(), "max_file_size": "1kb", "output_format": "jpeg", "quality": 0, "width": 2000}, 500, "fit"),
+        ({"url": "https://example.com/a.png", **generate()}, 400, "url"),
+        (None, 400, "object"),
+        ([], 400, "object"),
+    ],
+)
+async def test_bad_input(client: httpx.AsyncClient, body: object, status: int, words: str) -> None:
+    """Flat JSON that names the field."""
+    answer = await client.post(
+        "/rest_api/process_result", content=json.dumps(body), headers={"content-type": "application/json"}
+    )
+    assert answer.status_code == status, answer.text
+    assert words in answer.json().get("message", "")
+    assert "detail" not in answer.json()
+
+
+async def test_bodies_that_are_no_json(client: httpx.AsyncClient) -> None:
+    """Not JSON, too large, or another type: refused, and the server goes on."""
+    path, as_json = "/rest_api/process_result", {"content-type": "application/json"}
+    assert (await client.post(path, content=b"{nope", headers=as_json)).status_code == 400
+    assert (await client.post(path, content=b"\xff\xfe", headers=as_json)).status_code == 400
+    assert (await client.post(path, content=b"a=b", headers={"content-type": "text/plain"})).status_code == 415
+    assert (await client.post(path, content=b" " * 50_000_000, headers=as_json)).status_code == 413
+    assert (await client.post(path, json=generate())).status_code == 200
+
+
+async def test_keys(client: httpx.AsyncClient) -> None:
+    """The documented answers for a missing and an unknown key."""
+    for key, status, words in (
+        ("", 403, "No x-api-key header is provided"),
+        ("guess", 404, "No user found for provided token"),
+    ):
+        answer = await client.post("/rest_api/process", json=generate(), headers={"x-api-key": key})
+        assert (answer.status_code, answer.json()["message"]) == (status, words)
+
+
+async def test_triton_down_and_back(tmp_path: Path) -> None:
+    """503 with Retry-After, and pictures again when it is back."""
+    ports = Ports.free()
+    async with contextlib.AsyncExitStack() as stack:
+        with triton.running([TINY], tmp_path / "triton", ports=ports):
+            client = await stack.enter_async_context(rest(ports.triton_grpc, tmp_path))
+            assert (await client.post("/rest_api/process_result", json=generate())).status_code == 200
+        down = await client.post("/rest_api/process_result", json=generate())
+        assert down.status_code == 503
+        assert int(down.headers["retry-after"]) >= 1
+        with triton.running([TINY], tmp_path / "triton", ports=ports):
+            async with asyncio.timeout(60):
+                # 0.1 s and not what Retry-After says: the test need not wait that long.
+                while (back := await client.post("/rest_api/process_result", json=generate())).status_code == 503:  # noqa: ASYNC110  # a client can only ask again
+                    await asyncio.sleep(0.1)
+            assert back.json()["status"] == "complete"
