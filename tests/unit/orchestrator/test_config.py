@@ -1,0 +1,100 @@
+"""Settings: strict casts, and errors that name the variable."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from orchestrator.config import Settings
+from orchestrator.errors import SettingsError
+
+
+def from_env(**variables: str) -> Settings:
+    return Settings.from_env({f"IMAGEGEN_{name.upper()}": value for name, value in variables.items()})
+
+
+def test_nothing_set_gives_the_defaults() -> None:
+    assert Settings.from_env({}) == Settings()
+    assert Settings.from_env({"IMAGEGEN_MAX_QUEUED": "  ", "PATH": "/bin", "IMAGEGEN_UNKNOWN": "x"}) == Settings()
+
+
+@pytest.mark.parametrize(
+    ("name", "raw", "value"),
+    [
+        ("grpc_address", "127.0.0.1:0", "127.0.0.1:0"),
+        ("grpc_address", "[::1]:50051", "[::1]:50051"),
+        ("metrics_address", "0.0.0.0:9090", "0.0.0.0:9090"),
+        ("triton_url", "triton.models.svc:8001", "triton.models.svc:8001"),
+        ("triton_timeout_seconds", "0.1", 0.1),
+        ("families", "/etc/families.toml", Path("/etc/families.toml")),
+        ("results_dir", "/var/results", Path("/var/results")),
+        ("public_url", "https://pictures.example/base/", "https://pictures.example/base"),
+        ("api_keys_file", "/etc/keys", Path("/etc/keys")),
+        ("max_pixels", "4096", 4096),
+        ("max_in_flight", " 16 ", 16),
+        ("max_queued", "0", 0),
+        ("grace_seconds", "0", 0.0),
+        ("health_interval_seconds", "0.05", 0.05),
+        ("log_level", "DEBUG", "debug"),
+    ],
+)
+def test_each_variable(name: str, raw: str, value: object) -> None:
+    read = getattr(from_env(**{name: raw}), name)
+    assert read == value
+    assert type(read) is type(value) or isinstance(value, Path)
+
+
+def test_every_setting_can_be_set() -> None:
+    """No field without a variable: each one's wrong or right text is noticed."""
+    for field in fields(Settings):
+        try:
+            changed = from_env(**{field.name: "https://[::1]:7"})
+        except SettingsError as error:
+            assert f"IMAGEGEN_{field.name.upper()}=" in str(error)  # noqa: PT017  # either end is right
+        else:
+            assert getattr(changed, field.name) != getattr(Settings(), field.name)
+
+
+@pytest.mark.parametrize(
+    ("name", "raw"),
+    [
+        *[
+            ("grpc_address", raw)
+            for raw in ("localhost", ":50051", "localhost:", "localhost:x", "::1:50051", "a:65536")
+        ],
+        ("grpc_address", "localhost:-1"),
+        ("metrics_address", "localhost:²"),
+        ("triton_url", "http://localhost:8001"),
+        *[("triton_timeout_seconds", raw) for raw in ("0", "nan", "inf", "1 s", "86401")],
+        *[("public_url", raw) for raw in ("pictures.example", "ftp://x", "https://", "http:///path", "http://a/?q=1")],
+        *[("max_pixels", raw) for raw in ("4095", "16777217", "1e6", "many")],
+        *[("max_in_flight", raw) for raw in ("0", "1025", "1.5", "true")],
+        ("max_queued", "-1"),
+        ("grace_seconds", "-0.1"),
+        ("health_interval_seconds", "0"),
+        ("log_level", "loud"),
+    ],
+)
+def test_a_wrong_value_is_refused_by_its_variable(name: str, raw: str) -> None:
+    with pytest.raises(SettingsError, match=f"^IMAGEGEN_{name.upper()}="):
+        from_env(**{name: raw})
+
+
+@pytest.mark.parametrize("raw", ["abc", "5000"])
+def test_the_message_gives_the_range(raw: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^IMAGEGEN_MAX_IN_FLIGHT='{raw}': .*from 1 to 1024"):
+        from_env(max_in_flight=raw)
+
+
+@pytest.mark.parametrize(
+    "address", ["0.0.0.0:1", "[::]:1", "10.0.0.7:1", "imagegen:1", "127.example.com:1", "localhost.example.com:1"]
+)
+def test_without_keys_only_loopback_is_served(address: str) -> None:
+    with pytest.raises(SettingsError, match=r"^IMAGEGEN_API_KEYS_FILE is not set, and IMAGEGEN_GRPC_ADDRESS="):
+        from_env(grpc_address=address)
+    assert from_env(grpc_address=address, api_keys_file="/etc/keys").grpc_address == address
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1"])
+def test_loopback_needs_no_keys(address: str) -> None:
+    assert from_env(grpc_address=address).api_keys_file is None

@@ -1,0 +1,155 @@
+"""families.toml: what is in the repository loads, and each kind of mistake is named by file, table and field."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orchestrator.diffusion.pipeline import Pipeline
+from orchestrator.errors import FamilyConfigError, InvalidRequestError
+from orchestrator.models.families import Families
+from orchestrator.params import SamplerName
+from tests.unit.orchestrator.world import FAMILIES, build, write_families
+
+ROOT = Path(__file__).parents[3]
+FILES = sorted({ROOT / "families/families.toml", *(ROOT / "tests").rglob("families.toml")})
+SHIPPED = Families.load(ROOT / "families/families.toml")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_of_the_repository_load(path: Path) -> None:
+    families = Families.load(path)
+    assert [family.name for family in families] == list(tomllib.loads(path.read_text())["families"])
+
+
+def test_shipped_families_keep_the_promises_of_the_contract() -> None:
+    """Realistic is the default, both add the documented words, and their tokenizer is there."""
+    assert SHIPPED.get(None).name == "realistic"
+    for name in ("realistic", "fantasy"):
+        assert SHIPPED.get(name).full_prompt("a fox").endswith("a fox, high quality, highly detailed, 8K")
+        Pipeline(SHIPPED.get(name), SHIPPED.folder)
+
+
+def test_what_the_file_leaves_out_has_a_default(tmp_path: Path) -> None:
+    family = build(tmp_path).family
+    table = family.networks
+    assert (table.latent_channels, table.latent_factor, table.shift_factor, table.fixed_batch) == (4, 8, 0.0, 0)
+    schedule = table.schedule
+    assert (schedule.beta_start, schedule.beta_end, schedule.train_steps) == (0.00085, 0.012, 1000)
+    assert (schedule.timestep_spacing, schedule.steps_offset, schedule.set_alpha_to_one) == ("trailing", 0, True)
+    assert table.model_names == ("small_text_encoder", "small_unet", "small_vae_decoder")
+    assert (family.default_sampler, family.tasks) == (SamplerName.DDIM, ("text_to_image",))
+
+
+def changed(old: str, new: str) -> str:
+    assert old in FAMILIES
+    return FAMILIES.replace(old, new, 1)
+
+
+MISTAKES = [
+    (changed("[networks.small]", "[networks.small"), ""),
+    ("", "has no [families.NAME] table"),
+    ("families = 3", "families is not a table"),
+    ("networks = 3\n", "networks is not a table"),
+    ("[families]\nsmall = 3", "families.small is not a table"),
+    ("[networks]\nsmall = []", "networks.small is not a table"),
+    (changed("[families.small]", "[familes.small]"), "[familes] is not a table of this file"),
+    (changed('networks = "small"', 'networks = "large"'), "[families.small] networks: 'large' is not one of ['small']"),
+    (changed('networks = "small"', "networks = [1]"), "[families.small] networks: [1] is not"),
+    (changed('networks = "small"', ""), "[families.small] networks: None is not"),
+    (changed('unet = "small_unet"', ""), "[networks.small] unet: Field required"),
+    (changed("text_length = 8", "text_length = 2"), "[networks.small] text_length: "),
+    (changed("text_length = 8", "text_lenght = 8"), "[networks.small] text_length: Field required; text_lenght: Extra"),
+    (changed("pad_id = 0", "pad_id = -1"), "[networks.small] pad_id: "),
+    (changed("scaling_factor = 0.5", "scaling_factor = 0.0"), "[networks.small] scaling_factor: "),
+    (changed("scaling_factor = 0.5", "scaling_factor = inf"), "[networks.small] scaling_factor: "),
+    (changed("scaling_factor = 0.5", "scaling_factor = 1.0\nshift_factor = nan"), "[networks.small] shift_factor: "),
+    (changed("[[32, 32], [64, 32]]", "[]"), "[networks.small] buckets: "),
+    (changed("[64, 32]", "[60, 32]"), "[networks.small] Value error, bucket 60 x 32 is not a multiple"),
+    (changed("[64, 32]", "[64]"), "[networks.small] buckets.1"),
+    (changed('"v_prediction"', '"x0"'), "[networks.small] schedule.prediction_type: "),
+    (changed('"v_prediction"', '"epsilon"\nbeta_start = 0.1'), "[networks.small] schedule: Value error, beta_start"),
+    (changed('"v_prediction"', '"epsilon"\ntrain_steps = 10'), "[networks.small] schedule.train_steps: "),
+    (changed(", [0.0, 0.0, 0.0]]", "]"), "[networks.small] Value error, preview.factors needs one row"),
+    (changed("bias = [0.0, 0.0, 0.0]", "bias = [0.0, 0.0]"), "[networks.small] preview.bias"),
+    (changed("[families.small]", "[families.Small]"), "[families.Small] name: "),
+    (changed("[families.small]", '[families.small]\nname = "x"'), "[families.small] name: the table's own name"),
+    (changed('license = "MIT"', 'license = ""'), "[families.small] license: "),
+    (changed("{prompt} good", "good"), '[families.small] prompt_template: Value error, needs "{prompt}" exactly once'),
+    (changed("{prompt} good", "{prompt} {prompt}"), "[families.small] prompt_template: "),
+    (changed("default_width = 64", "default_width = 63"), "[families.small] default_width: "),
+    (changed("default_height = 96", "default_height = 4097"), "[families.small] default_height: "),
+    (changed('"ddim"', '"plms"'), "[families.small] default_sampler: "),
+    (changed("default_steps = 4", "default_steps = 151"), "[families.small] default_steps: "),
+    (changed("guidance_scale = 2.0", "guidance_scale = nan"), "[families.small] default_guidance_scale: "),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), MISTAKES)
+def test_a_mistake_is_named_by_file_table_and_field(text: str, message: str, tmp_path: Path) -> None:
+    path = write_families(tmp_path, text)
+    with pytest.raises(FamilyConfigError, match=f"^{re.escape(f'{path}: {message}')}"):
+        Families.load(path)
+
+
+def test_all_mistakes_of_a_table_are_said_at_once(tmp_path: Path) -> None:
+    text = changed("pad_id = 0", "pad_id = -1").replace('unet = "small_unet"', "unet = 3")
+    with pytest.raises(FamilyConfigError, match=r"\[networks\.small\] unet: .*; pad_id: "):
+        Families.load(write_families(tmp_path, text))
+
+
+def test_a_file_that_is_not_there_or_not_text(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.toml", tmp_path):
+        with pytest.raises(FamilyConfigError, match=f"^{re.escape(str(path))}: "):
+            Families.load(path)
+    path = tmp_path / "latin1.toml"
+    path.write_bytes(b'x = "\xe4"')
+    with pytest.raises(FamilyConfigError, match=f"^{re.escape(str(path))}: "):
+        Families.load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (FAMILIES.replace("tokenizer.json", "none.json"), "tokenizer: .*none.json"),
+        (changed('"ddim"', '"lcm"').replace("default_steps = 4", "default_steps = 51"), "default_steps: .*at most 50"),
+    ],
+)
+def test_what_only_the_pipeline_can_see(text: str, message: str, tmp_path: Path) -> None:
+    families = Families.load(write_families(tmp_path, text))
+    with pytest.raises(FamilyConfigError, match=rf"small\] {message}"):
+        Pipeline(families.get("small"), families.folder)
+
+
+def test_a_too_long_name_is_not_echoed_from_the_file(tmp_path: Path) -> None:
+    text = changed('networks = "small"', f'networks = "{"x" * 100_000}"')
+    with pytest.raises(FamilyConfigError) as caught:
+        Families.load(write_families(tmp_path, text))
+    assert len(str(caught.value)) < 500
+
+
+@given(st.text())
+def test_a_prompt_is_only_text(prompt: str) -> None:
+    """Braces, even "{prompt}", stay as they are."""
+    for text in (prompt, "{prompt}", "{0} {} {{x}}", "%s \\1"):
+        assert SHIPPED.get("realistic").full_prompt(text) == text + ", high quality, highly detailed, 8K"
+
+
+def test_no_name_means_the_first_family(tmp_path: Path) -> None:
+    second = FAMILIES[FAMILIES.index("[families.small]") :].replace("families.small", "families.a-second_1")
+    families = Families.load(write_families(tmp_path, FAMILIES + second))
+    assert [family.name for family in families] == ["small", "a-second_1"]
+    assert families.get(None).name == "small"
+    assert families.get("a-second_1").networks is families.get("small").networks
+
+
+@pytest.mark.parametrize("name", ["", "Small", "small ", "x" * 1_000_000, "\ud800"])
+def test_an_unknown_family_lists_those_that_there_are(name: str, tmp_path: Path) -> None:
+    families = Families.load(write_families(tmp_path))
+    with pytest.raises(InvalidRequestError, match=r"is not a family of this server \(small\)") as caught:
+        families.get(name)
+    assert [violation.field for violation in caught.value.violations] == ["family"]
+    assert len(str(caught.value)) < 200

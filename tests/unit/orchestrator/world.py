@@ -1,0 +1,184 @@
+"""A small world for the rooms above the networks: one family with a tokenizer made here, and the fakes under it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import TemplateProcessing
+
+from orchestrator.diffusion.pipeline import Pipeline
+from orchestrator.errors import ImagegenError
+from orchestrator.jobs.admission import Admission
+from orchestrator.jobs.events import Artifact, Event
+from orchestrator.jobs.job import Job
+from orchestrator.jobs.queue import JobQueue
+from orchestrator.jobs.results import ResultStore
+from orchestrator.jobs.runner import Runner
+from orchestrator.models.contracts import Floats
+from orchestrator.models.fakes import FakeNetworks
+from orchestrator.models.families import Families, Family
+from orchestrator.params import JobOptions, Priority, TextToImageParams
+
+TEXT_LENGTH = 8
+PUBLIC_URL = "http://pictures.example"
+
+FAMILIES = f"""
+[networks.small]
+text_encoder = "small_text_encoder"
+unet = "small_unet"
+vae_decoder = "small_vae_decoder"
+tokenizer = "tokenizer.json"
+text_length = {TEXT_LENGTH}
+pad_id = 0
+scaling_factor = 0.5
+buckets = [[32, 32], [64, 32]]
+
+[networks.small.schedule]
+prediction_type = "v_prediction"
+
+[networks.small.preview]
+factors = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]
+bias = [0.0, 0.0, 0.0]
+
+[families.small]
+networks = "small"
+license = "MIT"
+prompt_template = "{{prompt}} good"
+default_width = 64
+default_height = 96
+default_sampler = "ddim"
+default_steps = 4
+default_guidance_scale = 2.0
+"""
+
+
+def write_families(folder: Path, text: str = FAMILIES) -> Path:
+    """families.toml in `folder`, its tokenizer.json beside it."""
+    words = {word: number for number, word in enumerate(["[PAD]", "[BOS]", "[EOS]", "[UNK]", "red", "house", "good"])}
+    tokenizer = tokenizers.Tokenizer(WordLevel(words, unk_token="[UNK]"))  # noqa: S106  # a token of text
+    tokenizer.pre_tokenizer = Whitespace()
+    tokenizer.post_processor = TemplateProcessing(single="[BOS] $A [EOS]", special_tokens=[("[BOS]", 1), ("[EOS]", 2)])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    path = folder / "families.toml"
+    path.write_text(text, "utf-8")
+    return path
+
+
+@dataclass
+class SteppedNetworks(FakeNetworks):
+    """Fakes that show each UNet call.
+
+    Attributes:
+        rows: number of rows of each UNet call.
+        at_call: by the number of a UNet call, from 1, what is done before it answers.
+        permits: if set, each UNet call waits for one.
+    """
+
+    rows: list[int] = field(default_factory=list)
+    at_call: dict[int, Callable[[], object]] = field(default_factory=dict)
+    permits: asyncio.Semaphore | None = None
+
+    async def _unet(self, sample: Floats, timestep: Floats, encoder_hidden_states: Floats) -> Floats:
+        if self.permits is not None:
+            await self.permits.acquire()
+        self.rows.append(len(sample))
+        self.at_call.get(len(self.rows), lambda: None)()
+        return await super()._unet(sample, timestep, encoder_hidden_states)
+
+
+@dataclass
+class World:
+    """The queue and all that stands under it."""
+
+    networks: SteppedNetworks
+    family: Family
+    pipeline: Pipeline
+    admission: Admission[Job]
+    queue: JobQueue
+    results: ResultStore
+    folder: Path
+
+    async def submit(
+        self,
+        *,
+        account: str = "alice",
+        ephemeral: bool = True,
+        priority: Priority = Priority.NORMAL,
+        detach: bool = False,
+        **fields: Any,
+    ) -> Job:
+        """A job of the small family; `fields` are those of TextToImageParams."""
+        options = JobOptions(request_id="r1", priority=priority, detach_on_disconnect=detach)
+        return await self.queue.submit(account, params(**fields), options, ephemeral=ephemeral)
+
+    async def make(self, **fields: Any) -> Artifact:
+        """The picture of a job that runs to its end."""
+        last = (await events(await self.submit(**fields)))[-1]
+        assert isinstance(last, Artifact)
+        return last
+
+    def stored(self) -> list[str]:
+        """Names of the files in the result store."""
+        return sorted(str(path.relative_to(self.folder)) for path in self.folder.rglob("*") if path.is_file())
+
+    def assert_idle(self) -> None:
+        """Nothing runs or waits: every slot is free."""
+        assert self.admission._running == {}
+        assert self.admission.waiting == []
+
+
+def build(tmp_path: Path, *, slots: int = 1, max_queued: int = 100, families: str = FAMILIES) -> World:
+    """A world in `tmp_path`."""
+    registry = Families.load(write_families(tmp_path, families))
+    networks, folder = SteppedNetworks(), tmp_path / "results"
+    pipelines = {family.name: Pipeline(family, registry.folder) for family in registry}
+    results = ResultStore(folder, PUBLIC_URL)
+    admission: Admission[Job] = Admission(slots, max_queued)
+    queue = JobQueue(Runner(registry, pipelines, networks, results), admission)
+    family = registry.get(None)
+    return World(networks, family, pipelines[family.name], admission, queue, results, folder)
+
+
+def params(**fields: Any) -> TextToImageParams:
+    """A valid request, with `fields` changed."""
+    return TextToImageParams(**{"prompt": "red house", "max_pixels": 4096 * 4096, "seed": 7, **fields})
+
+
+async def events(job: Job, after_sequence: int = 0) -> list[Event]:
+    """All events of a job that a watcher sees until its end; its error is raised."""
+    return [event async for _, event in job.watch(after_sequence)]
+
+
+async def error_of(job: Job) -> ImagegenError:
+    """The error that a watcher of a job that fails gets."""
+    try:
+        await events(job)
+    except ImagegenError as error:
+        return error
+    raise AssertionError("the job did not fail")
+
+
+async def until(job: Job, kind: type[Event], count: int = 1) -> Event:
+    """Watch until the count-th event of a kind."""
+    async with watching(job) as stream:
+        async for _, event in stream:
+            count -= isinstance(event, kind)
+            if count == 0:
+                return event
+    raise AssertionError(f"the job ended without {kind.__name__}")
+
+
+@asynccontextmanager
+async def watching(job: Job) -> AsyncIterator[AsyncIterator[tuple[int, Event]]]:
+    """A watcher that is closed at the end of the block."""
+    stream = job.watch()
+    try:
+        yield stream
+    finally:
+        await stream.aclose()  # type: ignore[attr-defined]  # it is a generator
