@@ -28,7 +28,8 @@ class Accounts:
         """Read lines of `sha256-hex name`; empty lines and those that begin with # are left out.
 
         Raises:
-            SettingsError: the file is missing, or a line has another form; the line itself is not repeated.
+            SettingsError: the file is missing, a line has another form, or two accounts have one key; the line itself
+                is not repeated.
         """
         if path is None:
             return cls(None)
@@ -36,14 +37,17 @@ class Accounts:
             lines = path.read_text("utf-8").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise SettingsError(f"IMAGEGEN_API_KEYS_FILE={str(path)!r}: {error}") from error
-        hashes = {}
-        for number, line in enumerate(lines, 1):
-            if not line.strip() or line.startswith("#"):
+        hashes: dict[bytes, str] = {}
+        for number, line in enumerate(map(str.strip, lines), 1):
+            if not line or line.startswith("#"):
                 continue
-            match = _LINE.fullmatch(line.strip())
+            where = f"IMAGEGEN_API_KEYS_FILE={str(path)!r}, line {number}"
+            match = _LINE.fullmatch(line)
             if match is None:
-                raise SettingsError(f"IMAGEGEN_API_KEYS_FILE={str(path)!r}, line {number}: give `sha256-hex name`")
-            hashes[bytes.fromhex(match[1])] = match[2]
+                raise SettingsError(f"{where}: give `sha256-hex name`")
+            name = hashes.setdefault(bytes.fromhex(match[1]), match[2])
+            if name != match[2]:
+                raise SettingsError(f"{where}: this key is {name}'s already")
         return cls(hashes)
 
     def authenticate(self, key: str | None) -> str:
@@ -57,7 +61,7 @@ class Accounts:
             return ANONYMOUS
         if not key:
             raise ApiKeyMissingError("no API key; send one as x-api-key")
-        digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()
+        digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
         found = [name for known, name in self._hashes.items() if hmac.compare_digest(known, digest)]
         if not found:
             raise ApiKeyUnknownError("the API key is not known")

@@ -29,11 +29,6 @@ class Admission(Generic[Item]):
         """Waiting requests, the next first."""
         return [item for *_, item in self._line]
 
-    @property
-    def running(self) -> list[Item]:
-        """Running requests."""
-        return list(self._running)
-
     def enqueue(self, item: Item, priority: Priority, cost: float) -> None:
         """Put a request in line. `cost` is work in any unit, the same for all.
 
@@ -63,7 +58,7 @@ class Admission(Generic[Item]):
     def withdraw(self, item: Item) -> bool:
         """Take a waiting request out of line; False if it does not wait."""
         before = len(self._line)
-        self._line = [entry for entry in self._line if entry[-1] is not item]
+        self._line = [entry for entry in self._line if entry[-1] != item]
         self._count()
         return len(self._line) < before
 
