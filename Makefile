@@ -1,6 +1,7 @@
 # Every target sets up what it needs on a machine with Python 3.11 or 3.12 and make. `make` alone draws the demo.
 PYTHON ?= python3
 PY := .venv/bin/python
+ENVIRONMENTS := .venv/.stamp .triton/.stamp
 STUBS := imagegen/v1/.stamp
 PROTOS := $(wildcard proto/imagegen/v1/*.proto)
 ROOMS := orchestrator gateway local engines model_tools benchmarks tests
@@ -17,7 +18,7 @@ up: $(STUBS) ## start Triton, orchestrator and gateway; returns when they are re
 down: ## stop what `make up` started
 	$(PY) -m local down
 
-test: $(STUBS) .triton/.stamp ## unit, contract, golden and integration tests
+test: $(STUBS) ## unit, contract, golden and integration tests
 	$(PY) -m pytest -n 2 --dist loadfile
 
 test-tools: tools ## the tests of model_tools, which need torch
@@ -29,12 +30,12 @@ lint: $(STUBS)
 	.venv/bin/mypy $(ROOMS)
 	cd proto && ../.venv/bin/buf lint . && ../.venv/bin/buf format --diff --exit-code .
 
-format: .venv/.stamp
+format: $(ENVIRONMENTS)
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 	cd proto && ../.venv/bin/buf format --write .
 
-bench: $(STUBS) .triton/.stamp tools ## whole stack against the engine alone, and against diffusers behind FastAPI
+bench: $(STUBS) tools ## whole stack against the engine alone, and against diffusers behind FastAPI
 	$(PY) -m benchmarks
 
 models: tools ## train, export and evaluate the starter again (hours)
@@ -44,13 +45,10 @@ proto: $(STUBS) ## generate the package imagegen.v1
 
 tools: .tools/.stamp ## the environment of model_tools: torch and diffusers
 
-.venv/.stamp: requirements/service.txt requirements/dev.txt
-	$(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --require-hashes -r requirements/service.txt -r requirements/dev.txt
-	touch $@
-
-.triton/.stamp: requirements/triton.txt .venv/.stamp
-	$(PY) -m local env
+# local/environments.py makes both, from the locks, and does nothing where they are up to date.
+$(ENVIRONMENTS) &: requirements/service.txt requirements/dev.txt requirements/triton.txt
+	$(PYTHON) -m local env
+	touch $(ENVIRONMENTS)
 
 .tools/.stamp: requirements/tools.txt
 	$(PYTHON) -m venv .tools
@@ -58,7 +56,7 @@ tools: .tools/.stamp ## the environment of model_tools: torch and diffusers
 	.tools/bin/python -m pip install --quiet -r requirements/tools.txt
 	touch $@
 
-$(STUBS): $(PROTOS) .venv/.stamp
+$(STUBS): $(PROTOS) $(ENVIRONMENTS)
 	mkdir -p imagegen/v1
 	PATH="$(CURDIR)/.venv/bin:$$PATH" $(PY) -m grpc_tools.protoc -Iproto --python_out=. --grpc_python_out=. \
 	  --mypy_out=quiet:. --mypy_grpc_out=quiet:. $(PROTOS)
