@@ -78,16 +78,20 @@ class SteppedNetworks(FakeNetworks):
         rows: number of rows of each UNet call.
         at_call: by the number of a UNet call, from 1, what is done before it answers.
         permits: if set, each UNet call waits for one.
+        on_sample: if set, is given the sample of each UNet call.
     """
 
     rows: list[int] = field(default_factory=list)
     at_call: dict[int, Callable[[], object]] = field(default_factory=dict)
     permits: asyncio.Semaphore | None = None
+    on_sample: Callable[[Floats], object] | None = None
 
     async def _unet(self, sample: Floats, timestep: Floats, encoder_hidden_states: Floats) -> Floats:
         if self.permits is not None:
             await self.permits.acquire()
         self.rows.append(len(sample))
+        if self.on_sample is not None:
+            self.on_sample(sample)
         self.at_call.get(len(self.rows), lambda: None)()
         return await super()._unet(sample, timestep, encoder_hidden_states)
 

@@ -1,0 +1,250 @@
+"""The one pipeline over formulas: which rows are asked, what is told, and what ends it."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from orchestrator.diffusion.pipeline import Pipeline, PipelineInputs, Stage, StepDone, Timer
+from orchestrator.errors import EngineFaultError, InvalidRequestError
+from orchestrator.models.contracts import Floats, Ids, Networks
+from orchestrator.params import SamplerName
+from tests.unit.orchestrator.world import FAMILIES, World, build
+
+
+class Recorder:
+    """Networks that write down what they are asked, before the fakes answer. Answers can be replaced."""
+
+    def __init__(self, world: World) -> None:
+        self._networks = world.networks.networks("small")
+        self.ids: list[Ids] = []
+        self.samples: list[Floats] = []
+        self.timesteps: list[Floats] = []
+        self.hidden: list[Floats] = []
+        self.latents: list[Floats] = []
+        self.answers: dict[str, Floats] = {}
+
+    @property
+    def networks(self) -> Networks:
+        return Networks(self.text_encoder, self.unet, self.vae_decoder)
+
+    async def text_encoder(self, input_ids: Ids) -> Floats:
+        self.ids.append(input_ids)
+        return self.answers.get("text_encoder", await self._networks.text_encoder(input_ids))
+
+    async def unet(self, sample: Floats, timestep: Floats, encoder_hidden_states: Floats) -> Floats:
+        self.samples.append(sample)
+        self.timesteps.append(timestep)
+        self.hidden.append(encoder_hidden_states)
+        return self.answers.get("unet", await self._networks.unet(sample, timestep, encoder_hidden_states))
+
+    async def vae_decoder(self, latents: Floats) -> Floats:
+        self.latents.append(latents)
+        return self.answers.get("vae_decoder", await self._networks.vae_decoder(latents))
+
+
+def inputs(pipeline: Pipeline, *, guidance_scale: float = 2.0, steps: int = 4, seed: int = 7) -> PipelineInputs:
+    return PipelineInputs(
+        prompt_ids=pipeline.tokenize("red house").ids,
+        negative_ids=pipeline.tokenize("good").ids,
+        size=(64, 32),
+        seed=seed,
+        sampler=SamplerName.EULER_ANCESTRAL,
+        steps=steps,
+        guidance_scale=guidance_scale,
+    )
+
+
+async def ignore(_done: StepDone) -> None:
+    return
+
+
+async def run(world: World, recorder: Recorder, **changes: float) -> np.ndarray:
+    asked = inputs(world.pipeline, **changes)  # type: ignore[arg-type]  # numbers all
+    return await world.pipeline.run(recorder.networks, asked, ignore, Timer("small"))
+
+
+async def test_two_rows_are_the_negative_prompt_then_the_prompt(world: World) -> None:
+    recorder = Recorder(world)
+    await run(world, recorder)
+    (ids,) = recorder.ids
+    assert ids.dtype == np.int32
+    assert ids.tolist() == [[1, 6, 2, 0, 0, 0, 0, 0], [1, 4, 5, 2, 0, 0, 0, 0]]
+    assert len(recorder.samples) == 4
+    for sample, timestep, hidden in zip(recorder.samples, recorder.timesteps, recorder.hidden, strict=True):
+        assert sample.shape == (2, 4, 4, 8)
+        assert (sample[0] == sample[1]).all()
+        assert timestep.shape == (2, 1)
+        assert hidden.shape == (2, 8, world.networks.width)
+        assert {a.dtype for a in (sample, timestep, hidden)} == {np.dtype(np.float32)}
+    times = [float(t[0, 0]) for t in recorder.timesteps]
+    assert times == [999, 749, 499, 249]
+
+
+async def test_without_guidance_one_row_carries_the_prompt(world: World) -> None:
+    recorder = Recorder(world)
+    await run(world, recorder, guidance_scale=1.0)
+    assert recorder.ids[0].tolist() == [[1, 4, 5, 2, 0, 0, 0, 0]]
+    assert {len(a) for a in (*recorder.samples, *recorder.timesteps, *recorder.hidden)} == {1}
+
+
+@pytest.mark.parametrize("guidance_scale", [0.0, 0.5, 1.0000001, 7.5])
+async def test_any_other_guidance_needs_both_rows(world: World, guidance_scale: float) -> None:
+    recorder = Recorder(world)
+    await run(world, recorder, guidance_scale=guidance_scale)
+    assert {len(sample) for sample in recorder.samples} == {2}
+
+
+async def test_guidance_is_continuous_at_one(world: World) -> None:
+    """One row gives what two rows give: the shortcut changes the work, not the picture."""
+    short, long = Recorder(world), Recorder(world)
+    await run(world, short, guidance_scale=1.0)
+    await run(world, long, guidance_scale=float(np.nextafter(1.0, 2.0)))
+    np.testing.assert_allclose(short.latents[0], long.latents[0], atol=1e-5)
+
+
+async def test_the_decoder_gets_unscaled_latents(world: World) -> None:
+    """scaling_factor is 0.5: twice what the sampler ends with, which is its last predicted picture."""
+    recorder = Recorder(world)
+    x0: list[Floats] = []
+
+    async def listener(done: StepDone) -> None:
+        if done.x0 is not None:
+            x0.append(done.x0)
+
+    pixels = await world.pipeline.run(recorder.networks, inputs(world.pipeline), listener, Timer("small"))
+    assert len(x0) == 4
+    np.testing.assert_allclose(recorder.latents[0], 2 * x0[-1], atol=1e-4)
+    assert pixels.shape == (32, 64, 3)
+    assert pixels.dtype == np.uint8
+    expected = (np.tanh(recorder.latents[0][0, :3]) * 0.5 + 0.5) * 255
+    np.testing.assert_allclose(pixels[::8, ::8].transpose(2, 0, 1), expected, atol=0.51)
+
+
+async def test_every_step_is_told_in_order(world: World) -> None:
+    told: list[tuple[Stage, int, int, bool]] = []
+
+    async def listener(done: StepDone) -> None:
+        told.append((done.stage, done.step, done.total, done.x0 is not None))
+
+    timer = Timer("small")
+    await world.pipeline.run(Recorder(world).networks, inputs(world.pipeline, steps=3), listener, timer)
+    assert told == [
+        (Stage.ENCODE, 1, 1, False),
+        *[(Stage.DENOISE, step, 3, True) for step in (1, 2, 3)],
+        (Stage.DECODE, 1, 1, False),
+    ]
+    assert [(t.stage, t.calls) for t in timer.stages] == [(Stage.ENCODE, 1), (Stage.DENOISE, 3), (Stage.DECODE, 1)]
+    assert all(t.seconds >= 0 for t in timer.stages)
+
+
+class StopError(Exception):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("stage", "step", "unet_calls", "decodes"),
+    [
+        (Stage.ENCODE, 1, 0, 0),
+        (Stage.DENOISE, 1, 1, 0),
+        (Stage.DENOISE, 3, 3, 0),
+        (Stage.DENOISE, 4, 4, 0),
+        (Stage.DECODE, 1, 4, 1),
+    ],
+)
+async def test_what_the_listener_raises_ends_everything(
+    world: World, stage: Stage, step: int, unet_calls: int, decodes: int
+) -> None:
+    recorder, timer = Recorder(world), Timer("small")
+
+    async def listener(done: StepDone) -> None:
+        if (done.stage, done.step) == (stage, step):
+            raise StopError
+
+    with pytest.raises(StopError):
+        await world.pipeline.run(recorder.networks, inputs(world.pipeline), listener, timer)
+    assert (len(recorder.samples), len(recorder.latents)) == (unet_calls, decodes)
+    if stage is Stage.DENOISE:
+        assert [t.stage for t in timer.stages] == [Stage.ENCODE]  # a stage that failed has no time
+
+
+async def test_the_seed_alone_makes_the_noise(world: World) -> None:
+    first, again, other = Recorder(world), Recorder(world), Recorder(world)
+    pictures = [await run(world, first), await run(world, again), await run(world, other, seed=8)]
+    assert (pictures[0] == pictures[1]).all()
+    assert (pictures[0] != pictures[2]).any()
+    assert (first.samples[0] != other.samples[0]).any()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+async def test_a_picture_that_is_not_finite_is_a_fault(world: World, value: float) -> None:
+    recorder = Recorder(world)
+    image = np.zeros((1, 3, 32, 64), np.float32)
+    image[0, 1, 5, 5] = value
+    recorder.answers["vae_decoder"] = image
+    with pytest.raises(EngineFaultError, match=r"^model small_vae_decoder: .*finite"):
+        await run(world, recorder)
+
+
+@pytest.mark.parametrize(
+    ("network", "shape"),
+    [
+        ("text_encoder", (1, 8, 8)),  # would be broadcast over both rows
+        ("text_encoder", (2, 9, 8)),
+        ("unet", (2, 1, 4, 8)),  # would be broadcast over the channels
+        ("unet", (1, 4, 4, 8)),
+        ("unet", (2, 4, 8, 4)),
+        ("vae_decoder", (1, 3, 16, 32)),  # would be enlarged unseen
+        ("vae_decoder", (1, 4, 32, 64)),
+        ("vae_decoder", (3, 32, 64)),
+    ],
+)
+async def test_a_wrong_shape_is_a_fault_of_its_model(world: World, network: str, shape: tuple[int, ...]) -> None:
+    recorder = Recorder(world)
+    recorder.answers[network] = np.zeros(shape, np.float32)
+    with pytest.raises(EngineFaultError, match=rf"^model small_{network} answered a tensor of shape \({shape[0]}, "):
+        await run(world, recorder)
+
+
+def test_steps_that_a_sampler_cannot_walk_are_refused(world: World) -> None:
+    world.pipeline.check_steps(SamplerName.LCM, 50)
+    with pytest.raises(InvalidRequestError, match=r"^steps: sampler lcm takes at most 50 steps, not 51$"):
+        world.pipeline.check_steps(SamplerName.LCM, 51)
+    for sampler in SamplerName:
+        if sampler is not SamplerName.LCM:
+            world.pipeline.check_steps(sampler, 150)
+
+
+def test_a_short_training_schedule_limits_every_sampler(tmp_path: Path) -> None:
+    text = FAMILIES.replace('"v_prediction"', '"v_prediction"\ntrain_steps = 100')
+    pipeline = build(tmp_path, families=text).pipeline
+    with pytest.raises(InvalidRequestError, match="at most 50 steps"):
+        pipeline.check_steps(SamplerName.DDIM, 51)
+
+
+@pytest.mark.parametrize("sampler", [*SamplerName])
+async def test_every_sampler_makes_as_many_calls_as_steps(world: World, sampler: SamplerName) -> None:
+    asked = PipelineInputs(
+        prompt_ids=world.pipeline.tokenize("red").ids,
+        negative_ids=world.pipeline.tokenize("").ids,
+        size=(32, 32),
+        seed=0,
+        sampler=sampler,
+        steps=5,
+        guidance_scale=3.0,
+    )
+    pixels = await world.pipeline.run(world.networks.networks("small"), asked, ignore, Timer("small"))
+    assert (world.networks.calls, pixels.shape) == (5, (32, 32, 3))
+
+
+def test_previews_follow_the_family_table(world: World, tmp_path: Path) -> None:
+    """Red, green and blue are the first three channels; without a table there is no preview."""
+    x0 = np.zeros((1, 4, 2, 3), np.float32)
+    x0[0, 0] = 1
+    x0[0, 2] = -1
+    small = world.pipeline.preview(x0)
+    assert small is not None
+    assert small.shape == (2, 3, 3)
+    assert small[0, 0].tolist() == [255, 128, 0]
+    start, end = FAMILIES.index("[networks.small.preview]"), FAMILIES.index("[families.small]")
+    assert build(tmp_path, families=FAMILIES[:start] + FAMILIES[end:]).pipeline.preview(x0) is None

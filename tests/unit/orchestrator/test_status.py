@@ -1,0 +1,116 @@
+"""From the error tree to gRPC: every class has its row, details are whole, and nothing internal leaks."""
+
+import ast
+from pathlib import Path
+
+import grpc
+import pytest
+from google.protobuf.message import Message
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+
+from orchestrator import errors
+from orchestrator.api import status
+from orchestrator.errors import ImagegenError, InvalidRequestError, RetryableError, Violation
+
+CODES = {
+    "InvalidRequestError": ("INVALID_ARGUMENT", "INVALID_REQUEST"),
+    "UnsupportedTaskError": ("UNIMPLEMENTED", "TASK_NOT_SERVED"),
+    "ApiKeyMissingError": ("UNAUTHENTICATED", "API_KEY_MISSING"),
+    "ApiKeyUnknownError": ("UNAUTHENTICATED", "API_KEY_UNKNOWN"),
+    "NotFoundError": ("NOT_FOUND", "NOT_FOUND"),
+    "PreconditionError": ("FAILED_PRECONDITION", "FAILED_PRECONDITION"),
+    "QueueFullError": ("RESOURCE_EXHAUSTED", "QUEUE_FULL"),
+    "ShuttingDownError": ("UNAVAILABLE", "SHUTTING_DOWN"),
+    "EngineUnavailableError": ("UNAVAILABLE", "ENGINE_UNAVAILABLE"),
+    "CancelledByClientError": ("CANCELLED", "CANCELLED"),
+    "EngineFaultError": ("INTERNAL", "ENGINE_FAULT"),
+    "FamilyConfigError": ("INTERNAL", "INTERNAL"),
+    "SettingsError": ("INTERNAL", "INTERNAL"),
+    "RetryableError": ("INTERNAL", "INTERNAL"),
+    "ImagegenError": ("INTERNAL", "INTERNAL"),
+}
+"""What the interface promises; the last four are never sent as they are, and tell nothing if they should be."""
+
+
+def classes(root: type[ImagegenError] = ImagegenError) -> list[type[ImagegenError]]:
+    return [root, *(found for child in root.__subclasses__() for found in classes(child))]
+
+
+def make(kind: type[ImagegenError], text: str = "what happened") -> ImagegenError:
+    return kind(Violation("steps", text)) if kind is InvalidRequestError else kind(text)
+
+
+def unpack(answer: status_pb2.Status) -> dict[str, Message]:
+    """Details by the name of their type; each type is there once at most."""
+    found: dict[str, Message] = {}
+    for packed in answer.details:
+        name = packed.TypeName().rpartition(".")[2]
+        detail = getattr(error_details_pb2, name)()
+        assert packed.Unpack(detail)
+        assert name not in found
+        found[name] = detail
+    return found
+
+
+def test_the_table_is_whole() -> None:
+    assert {kind.__name__ for kind in classes()} == set(CODES)
+    defined = ast.parse(Path(errors.__file__).read_text("utf-8")).body
+    names = {node.name for node in defined if isinstance(node, ast.ClassDef)}
+    assert names - {"Violation"} == set(CODES)
+
+
+def test_the_drawn_tree_is_the_tree() -> None:
+    """Each class stands in the docstring of errors.py, as deep as it lies."""
+
+    def draw(kind: type[ImagegenError], depth: int) -> list[tuple[str, int]]:
+        children = [line for child in kind.__subclasses__() for line in draw(child, depth + 1)]
+        return [(kind.__name__, depth), *children]
+
+    assert errors.__doc__ is not None
+    lines = [line for line in errors.__doc__.splitlines() if "Error" in line]
+    drawn = []
+    for line in lines:
+        name = next(word for word in line.split() if word.endswith("Error"))
+        drawn.append((name, line.index(name) // 4))
+    assert drawn == draw(ImagegenError, 0)
+
+
+@pytest.mark.parametrize("kind", classes(), ids=lambda kind: kind.__name__)
+def test_every_error_has_its_code_and_reason(kind: type[ImagegenError]) -> None:
+    code, reason = CODES[kind.__name__]
+    answer = status.to_status(make(kind), "r1")
+    details = unpack(answer)
+    assert answer.code == code_pb2.Code.Value(code)
+    assert grpc.StatusCode[code].value[0] == answer.code
+    assert details["ErrorInfo"] == error_details_pb2.ErrorInfo(reason=reason, domain="imagegen")
+    assert details["RequestInfo"] == error_details_pb2.RequestInfo(request_id="r1")
+    assert ("RetryInfo" in details) == issubclass(kind, RetryableError)
+    assert ("BadRequest" in details) == (kind is InvalidRequestError)
+
+
+@pytest.mark.parametrize("kind", classes(), ids=lambda kind: kind.__name__)
+def test_internal_messages_stay_inside(kind: type[ImagegenError]) -> None:
+    answer = status.to_status(make(kind, "secret /etc/models"), "r1")
+    internal = CODES[kind.__name__][0] == "INTERNAL"
+    assert (b"secret" in answer.SerializeToString()) is not internal
+    if internal:
+        assert answer.message == "internal error; request id r1"
+
+
+def test_each_violation_is_a_field_of_its_own() -> None:
+    error = InvalidRequestError(Violation("size.width", "too small"), Violation("steps", "too many"))
+    answer = status.to_status(error, "r1")
+    bad = unpack(answer)["BadRequest"]
+    assert isinstance(bad, error_details_pb2.BadRequest)
+    assert [(v.field, v.description) for v in bad.field_violations] == [
+        ("size.width", "too small"),
+        ("steps", "too many"),
+    ]
+    assert answer.message == "size.width: too small; steps: too many"
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.25, 1.0, 60.0])
+def test_retry_info_holds_the_delay(seconds: float) -> None:
+    retry = unpack(status.to_status(errors.QueueFullError("full", retry_after=seconds), "r1"))["RetryInfo"]
+    assert isinstance(retry, error_details_pb2.RetryInfo)
+    assert retry.retry_delay.ToTimedelta().total_seconds() == seconds
