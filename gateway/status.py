@@ -16,6 +16,7 @@ What gRPC itself reports, and not the orchestrator, has no ErrorInfo of domain "
 and protobuf and never reach a client.
 """
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -83,8 +84,8 @@ def read_details(error: grpc.aio.AioRpcError) -> Details:
     info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
     for packed in _status(error).details:
         for message in (info, bad, retry):
-            if packed.Is(message.DESCRIPTOR):
-                packed.Unpack(message)
+            with contextlib.suppress(DecodeError):  # a detail that cannot be read is a detail less, not another error
+                packed.Unpack(message)  # does nothing with a message of another type
     seconds = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
     ours = info.domain == _DOMAIN
     return Details(
