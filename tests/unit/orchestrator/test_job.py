@@ -4,15 +4,13 @@ import asyncio
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 
-from orchestrator.diffusion.pipeline import PipelineInputs, Stage
+from orchestrator.diffusion.pipeline import Stage
 from orchestrator.errors import CancelledByClientError, EngineFaultError, ImagegenError
 from orchestrator.jobs.events import Artifact, Event, Preview, Progress, Queued, Started
 from orchestrator.jobs.job import WATCHER_BACKLOG, Job, JobState
-from orchestrator.params import ImageFormat, JobOptions, OutputParams, SamplerName
-from orchestrator.tasks.text_to_image import Plan
+from orchestrator.params import ImageFormat, SamplerName
 from tests.unit.orchestrator.world import error_of, events
 
 ARTIFACT = Artifact(
@@ -30,22 +28,6 @@ ARTIFACT = Artifact(
     models=(),
     timings=(),
 )
-
-
-@pytest.fixture
-def job() -> Job:
-    ids = np.zeros((1, 8), np.int32)
-    inputs = PipelineInputs(
-        prompt_ids=ids,
-        negative_ids=ids,
-        size=(32, 32),
-        seed=1,
-        sampler=SamplerName.DDIM,
-        steps=2,
-        guidance_scale=1.0,
-    )
-    plan = Plan("small", inputs, (64, 64), OutputParams(), 0, 0)
-    return Job("alice", plan, JobOptions(request_id="r"), ephemeral=False)
 
 
 def step(number: int) -> Progress:
