@@ -1,0 +1,133 @@
+"""The shared Python model: what it reads, refuses, merges and tells."""
+
+import hashlib
+import json
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.unit.engines.conftest import DOUBLED, FakeRequest
+
+GRAPH = b"graph"
+
+
+def make_config(**changes: Any) -> dict[str, Any]:
+    return {
+        "max_batch_size": 8,
+        "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": ["-1"]}],
+        "output": [{"name": DOUBLED, "data_type": "TYPE_FP32", "dims": ["-1"]}],
+    } | changes
+
+
+def load(engine: ModuleType, folder: Path, **changes: Any) -> Any:
+    """Load the model of a folder that holds GRAPH, with these changes of its configuration."""
+    (folder / "1").mkdir(exist_ok=True)
+    (folder / "1/graph.onnx").write_bytes(GRAPH)
+    model = engine.TritonPythonModel()
+    model.initialize(
+        {
+            "model_name": "double",
+            "model_version": "1",
+            "model_repository": str(folder),
+            "model_config": json.dumps(make_config(**changes)),
+        }
+    )
+    return model
+
+
+def rows(*values: float) -> FakeRequest:
+    return FakeRequest(x=np.array([[value, value] for value in values], np.float32))
+
+
+def test_numpy_2_is_refused_with_what_to_do(fakes: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fakes
+    monkeypatch.setattr(np, "__version__", "2.4.6")
+    with pytest.raises(ImportError, match=r"numpy below 2, and found 2\.4\.6: start Triton in its own environment"):
+        import engines.openvino_engine  # noqa: F401, PLC0415
+
+
+def test_all_requests_share_one_run(engine: ModuleType, fakes: SimpleNamespace, tmp_path: Path) -> None:
+    responses = load(engine, tmp_path).execute([rows(1), rows(2, 3), rows(4)])
+    assert fakes.core.runs == [4]
+    assert [response.outputs[DOUBLED][:, 0].tolist() for response in responses] == [[2], [4, 6], [8]]
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (FakeRequest(), "input x is missing"),
+        (FakeRequest(x=np.ones((1, 2), np.float64)), "input x: float32 of 2 axes wanted, float64 of 2 given"),
+        (FakeRequest(x=np.ones((1, 2, 2), np.float32)), "input x: float32 of 2 axes wanted, float32 of 3 given"),
+        (FakeRequest(x=np.ones((0, 2), np.float32)), "same number of rows, at least 1"),
+    ],
+)
+def test_a_bad_request_fails_alone(engine: ModuleType, tmp_path: Path, request_: FakeRequest, message: str) -> None:
+    good, bad, other = load(engine, tmp_path).execute([rows(1), request_, rows(2)])
+    assert message in bad.error
+    assert good.outputs[DOUBLED][0, 0] == 2
+    assert other.outputs[DOUBLED][0, 0] == 4
+
+
+def test_a_failed_run_fails_its_batch_and_tells_no_internals(
+    engine: ModuleType, fakes: SimpleNamespace, tmp_path: Path
+) -> None:
+    model = load(engine, tmp_path)
+    responses = model.execute([rows(1), rows(13)])
+    assert {response.error for response in responses} == {
+        "the engine failed to run this request; the server's log tells why"
+    }
+    assert "internals of the engine" in fakes.backend.logged[-1]
+    assert model.execute([rows(1)])[0].outputs[DOUBLED][0, 0] == 2  # it lives on
+
+
+def test_no_good_request_means_no_run(engine: ModuleType, fakes: SimpleNamespace, tmp_path: Path) -> None:
+    assert load(engine, tmp_path).execute([FakeRequest()])[0].error
+    assert fakes.core.runs == []
+
+
+def test_what_runs_is_published(engine: ModuleType, fakes: SimpleNamespace, tmp_path: Path) -> None:
+    load(engine, tmp_path, parameters={"precision": {"string_value": "bf16"}})
+    assert fakes.backend.MetricFamily.labels == [
+        {
+            "model": "double",
+            "engine": "openvino 2026.4.1",
+            "precision": "bf16",
+            "graph_sha256": hashlib.sha256(GRAPH).hexdigest(),
+        }
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"input": [{"name": "y", "data_type": "TYPE_FP32", "dims": ["-1"]}]}, "names the inputs"),
+        ({"input": [{"name": "x", "data_type": "TYPE_INT32", "dims": ["-1"]}]}, "input x: config.pbtxt says"),
+        ({"output": [{"name": DOUBLED, "data_type": "TYPE_FP32", "dims": ["3", "-1"]}]}, f"output {DOUBLED}: "),
+        ({"max_batch_size": 0}, "max_batch_size"),
+        ({"parameters": {"precision": {"string_value": "int8"}}}, "precision is one of"),
+        ({"parameters": {"graph_sha256": {"string_value": "0" * 64}}}, "but config.pbtxt says 000"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused(
+    engine: ModuleType, tmp_path: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        load(engine, tmp_path, **changes)
+
+
+def test_the_right_digest_is_accepted(engine: ModuleType, tmp_path: Path) -> None:
+    load(engine, tmp_path, parameters={"graph_sha256": {"string_value": hashlib.sha256(GRAPH).hexdigest()}})
+
+
+def test_threads_come_from_the_environment(
+    engine: ModuleType, fakes: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IMAGEGEN_ENGINE_THREADS", "5")
+    load(engine, tmp_path)
+    assert fakes.core.hints["INFERENCE_NUM_THREADS"] == 5
+    monkeypatch.setenv("IMAGEGEN_ENGINE_THREADS", "many")
+    with pytest.raises(ValueError, match="IMAGEGEN_ENGINE_THREADS is a whole number from 0 up, not 'many'"):
+        load(engine, tmp_path)
