@@ -1,0 +1,116 @@
+"""Every committed model folder keeps what the house asks of one. Read from the files: no server is needed."""
+
+import hashlib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+from local.repository import check_models, list_models
+from local.settings import Settings
+from orchestrator.models.contracts import TEXT_ENCODER, UNET, VAE_DECODER, NetworkSpec, TensorSpec
+from orchestrator.models.families import Families
+
+ROOT = Path(__file__).parents[2]
+REPOSITORIES = (ROOT / "model_repository", ROOT / "tests/golden/model_repository")
+MODELS = [folder for repository in REPOSITORIES for folder in sorted(repository.glob("[!.]*")) if folder.is_dir()]
+
+SPECS = {"text_encoder": TEXT_ENCODER, "unet": UNET, "vae_decoder": VAE_DECODER}
+INTEGERS = (model_config_pb2.TYPE_INT32, model_config_pb2.TYPE_INT64)
+
+each_model = pytest.mark.parametrize("folder", MODELS, ids=lambda folder: folder.name)
+
+
+def read_config(folder: Path) -> Any:
+    """Return the model's configuration; a misspelt field is an error."""
+    return text_format.Parse((folder / "config.pbtxt").read_text(), model_config_pb2.ModelConfig())
+
+
+def parameters(config: Any) -> dict[str, str]:
+    return {key: value.string_value for key, value in config.parameters.items()}
+
+
+@pytest.mark.parametrize("repository", REPOSITORIES, ids=["shipped", "golden"])
+def test_the_embedded_triton_could_load_all_of_it(repository: Path) -> None:
+    check_models(list_models((repository,)))
+
+
+@each_model
+def test_no_engine_is_named(folder: Path) -> None:
+    config = read_config(folder)
+    assert not config.backend
+    assert not config.platform
+    assert not config.default_model_filename
+    assert not config.instance_group, "how many, and where, is the deployment's"
+    assert config.name in ("", folder.name)
+
+
+@each_model
+def test_rows_of_different_requests_can_share_a_batch(folder: Path) -> None:
+    config = read_config(folder)
+    assert config.max_batch_size == 8
+    assert config.HasField("dynamic_batching")
+    assert not config.sequence_batching.ListFields()
+    assert all(not tensor.allow_ragged_batch for tensor in config.input)
+
+
+@each_model
+def test_triton_keeps_no_deadlines(folder: Path) -> None:
+    """Queue timeouts degrade throughput (triton-inference-server/server#8870) or fire late (#7512)."""
+    batching = read_config(folder).dynamic_batching
+    assert not batching.HasField("default_queue_policy")
+    assert not batching.priority_queue_policy
+
+
+@each_model
+def test_its_tensors_are_the_contracts(folder: Path) -> None:
+    config = read_config(folder)
+    inputs, outputs = (
+        tuple(TensorSpec(each.name, len(each.dims), each.data_type in INTEGERS) for each in tensors)
+        for tensors in (config.input, config.output)
+    )
+    spec = next(spec for role, spec in SPECS.items() if folder.name.endswith(role))
+    assert NetworkSpec(inputs, outputs) == spec
+
+
+@each_model
+def test_it_is_warmed_up_with_its_own_inputs(folder: Path) -> None:
+    config = read_config(folder)
+    assert config.model_warmup
+    for warmup in config.model_warmup:
+        assert set(warmup.inputs) == {tensor.name for tensor in config.input}
+
+
+@each_model
+def test_the_configuration_says_which_graph_it_is(folder: Path) -> None:
+    digest = hashlib.sha256((folder / "1/graph.onnx").read_bytes()).hexdigest()
+    assert parameters(read_config(folder))["graph_sha256"] == digest
+
+
+@each_model
+def test_the_precision_is_one_that_the_engine_knows(folder: Path) -> None:
+    assert parameters(read_config(folder))["precision"] in {"auto", "f32", "bf16"}
+
+
+@each_model
+def test_the_model_is_the_shared_one_and_no_more(folder: Path) -> None:
+    lines = (folder / "1/model.py").read_text().splitlines()
+    statements = [line for line in lines[1:] if line and not line.startswith("__all__")]
+    assert statements == ["from engines.openvino_engine import TritonPythonModel"]
+    assert sorted(path.name for path in (folder / "1").iterdir() if path.name != "__pycache__") == [
+        "graph.onnx",
+        "model.py",
+    ]
+
+
+@pytest.mark.parametrize(
+    "registry", [Settings().families, ROOT / "tests/golden/families.toml"], ids=["shipped", "golden"]
+)
+def test_families_name_models_that_are_there(registry: Path) -> None:
+    assert list(Families.load(registry))
+    networks = tomllib.loads(registry.read_text())["networks"].values()
+    wanted = {each[role] for each in networks for role in ("text_encoder", "unet", "vae_decoder")}
+    assert wanted <= {folder.name for folder in MODELS}
