@@ -23,12 +23,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 import grpc
+import structlog
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
 from gateway import errors
 from gateway.errors import ApiError, BadRequestError
 from gateway.translate import RETRY_AFTER_SECONDS
+
+_log = structlog.get_logger()
 
 _DOMAIN = "imagegen"
 _DETAILS_KEY = "grpc-status-details-bin"
@@ -72,7 +75,9 @@ def api_error(error: grpc.aio.AioRpcError, request_id: str, rename: Callable[[st
         rename: turns a field path of the proto into the client's name of the field.
     """
     details = read_details(error)
-    if details.reason is not None and error.code() in _BAD_REQUEST:
+    if details.reason is None:  # the client is not told these words, so the log is
+        _log.warning("call failed", code=error.code().name, words=error.details())
+    elif error.code() in _BAD_REQUEST:
         wrong = "; ".join(f"{rename(path)} {description}" for path, description in details.violations)
         return BadRequestError(wrong or details.words or "The request is wrong")
     make = _TABLE.get(error.code())

@@ -32,7 +32,7 @@ _JSON_PATHS: Mapping[str, str] = MappingProxyType(
         "negative_prompt": "background.generate.negative_prompt",
         "family": "background.generate.model_type",
         "seed": "background.generate.sample_num",
-        "size": "width x height",
+        "size": "width, height:",
         "size.width": "width",
         "size.height": "height",
         "output.format": "output_format",

@@ -1,175 +1,32 @@
-"""The gateway on a real port, over a real gRPC server whose jobs are scripted by the test.
-
-What the fake refuses, it refuses with the orchestrator's own ranges and error table, so that the two tables are held
-together: error tree to gRPC there, gRPC to HTTP here.
-"""
+"""The gateway on a real port, over a real gRPC server whose jobs are scripted by the test; and what is sent to it."""
 
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
 import httpx
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_status import rpc_status
 
 from gateway.__main__ import listen, make_server
 from gateway.config import Address, Settings
-from imagegen.v1 import generation_pb2 as pb
-from imagegen.v1 import jobs_pb2, jobs_pb2_grpc
-from orchestrator.api import converters, status
-from orchestrator.errors import (
-    ApiKeyMissingError,
-    ApiKeyUnknownError,
-    ImagegenError,
-    InvalidRequestError,
-    NotFoundError,
-    Violation,
+from imagegen.v1 import jobs_pb2_grpc
+from tests.contract.rest_fake import KEY, FakeJobs, Script
+
+PROMPT = (
+    "woman in a futuristic suit holding a gun in her hand, looking at the camera, cyberpunk art, neo-figurative, anime"
 )
-
-KEY = "a-known-key"
-JOB = "J" * 22
-Context = grpc.aio.ServicerContext[Any, Any]
-
-
-def finished(**more: Any) -> jobs_pb2.Job:
-    """A job with a picture."""
-    artifact = pb.Artifact(
-        uri="https://pictures.example/results/name.png",
-        file_size=1234,
-        format=pb.IMAGE_FORMAT_PNG,
-        width=2048,
-        height=1024,
-        seed=2**53 - 1,
-        request_id="r-1",
-        family="realistic",
-        sampler=pb.SAMPLER_EULER,
-        steps=20,
-        timings=[
-            pb.StageTiming(stage=pb.STAGE_ENCODE, seconds=0.25, calls=1),
-            pb.StageTiming(stage=pb.STAGE_DENOISE, seconds=1.5, calls=20),
-        ],
-    )
-    return jobs_pb2.Job(job_id=JOB, state=jobs_pb2.JOB_STATE_SUCCEEDED, artifact=artifact, **more)
-
-
-def waiting(position: int = 2) -> jobs_pb2.Job:
-    """A job that waits for its turn."""
-    return jobs_pb2.Job(job_id=JOB, state=jobs_pb2.JOB_STATE_QUEUED, position=position)
-
-
-def in_state(state: jobs_pb2.JobState.ValueType, code: int = 0, message: str = "") -> jobs_pb2.Job:
-    """A job in a state, with an error if it has a code."""
-    error = jobs_pb2.JobError(code=code, message=message) if code else None
-    return jobs_pb2.Job(job_id=JOB, state=state, error=error)
-
-
-@dataclass
-class Script:
-    """What the fake does, and what it has seen.
-
-    Attributes:
-        created: the job as CreateJob answers it.
-        ended: the job as it is when its stream has ended; None as long as it does not end.
-        refusal: every method with a key ends with it: an error of the tree, or a bare gRPC status.
-        refusals_left: how often it does so before it goes on; None for ever.
-        files: pictures by name: media type and chunks.
-        requests: of CreateJob.
-        metadata: of the newest call.
-        calls: methods with a key that were called, in order.
-        watched: set when somebody watches.
-        hung_up: set when a watcher has gone before the end.
-    """
-
-    created: jobs_pb2.Job = field(default_factory=waiting)
-    ended: jobs_pb2.Job | None = field(default_factory=finished)
-    refusal: ImagegenError | tuple[grpc.StatusCode, str] | None = None
-    refusals_left: int | None = None
-    files: dict[str, tuple[str, list[bytes]]] = field(default_factory=dict)
-    requests: list[pb.GenerateRequest] = field(default_factory=list)
-    metadata: dict[str, str | bytes] = field(default_factory=dict)
-    calls: list[str] = field(default_factory=list)
-    watched: asyncio.Event = field(default_factory=asyncio.Event)
-    hung_up: asyncio.Event = field(default_factory=asyncio.Event)
-
-
-class FakeJobs(jobs_pb2_grpc.JobServiceServicer):
-    """JobService that follows a script."""
-
-    def __init__(self) -> None:
-        self.script = Script()
-
-    async def CreateJob(self, request: jobs_pb2.CreateJobRequest, context: Context) -> jobs_pb2.Job:  # noqa: N802
-        await self._enter(context, "CreateJob")
-        self.script.requests.append(request.request)
-        try:
-            converters.to_params(request.request, max_pixels=4096 * 4096)
-            converters.to_options(request.request, "drawn")
-            if request.request.family not in {"", "realistic", "fantasy"}:
-                raise InvalidRequestError(Violation("family", "is none of realistic, fantasy"))
-        except ImagegenError as error:
-            await self._refuse(context, error)
-        return self.script.created
-
-    async def GetJob(self, request: jobs_pb2.GetJobRequest, context: Context) -> jobs_pb2.Job:  # noqa: N802
-        await self._enter(context, "GetJob")
-        if request.job_id != JOB:
-            await self._refuse(context, NotFoundError("no such job"))
-        return self.script.ended or self.script.created
-
-    async def WatchJob(  # noqa: N802
-        self, _: jobs_pb2.WatchJobRequest, context: Context
-    ) -> AsyncIterator[pb.GenerateEvent]:
-        await self._enter(context, "WatchJob")
-        self.script.watched.set()
-        yield pb.GenerateEvent(sequence=1, queued=pb.Queued(job_id=JOB, position=2))
-        if self.script.ended is None:
-            try:
-                await asyncio.Event().wait()
-            finally:
-                self.script.hung_up.set()
-        elif self.script.ended.state == jobs_pb2.JOB_STATE_FAILED:
-            await context.abort(grpc.StatusCode.INTERNAL, "the job failed")
-
-    async def CancelJob(self, request: jobs_pb2.CancelJobRequest, context: Context) -> jobs_pb2.Job:  # noqa: N802
-        return await self.GetJob(jobs_pb2.GetJobRequest(job_id=request.job_id), context)
-
-    async def DeleteJob(self, request: jobs_pb2.DeleteJobRequest, context: Context) -> jobs_pb2.Job:  # noqa: N802
-        await self.GetJob(jobs_pb2.GetJobRequest(job_id=request.job_id), context)
-        self.script.ended = in_state(jobs_pb2.JOB_STATE_DELETED)
-        return self.script.ended
-
-    async def ReadResult(  # noqa: N802
-        self, request: jobs_pb2.ReadResultRequest, context: Context
-    ) -> AsyncIterator[jobs_pb2.ReadResultResponse]:
-        self.script.metadata = dict(context.invocation_metadata() or ())
-        if request.name not in self.script.files:
-            await self._refuse(context, NotFoundError("no such result"))
-        media_type, chunks = self.script.files[request.name]
-        size = sum(map(len, chunks))
-        yield jobs_pb2.ReadResultResponse(content_type=media_type, file_size=size, data=chunks[0])
-        for chunk in chunks[1:]:
-            yield jobs_pb2.ReadResultResponse(data=chunk)
-
-    async def _enter(self, context: Context, method: str) -> None:
-        """What every method with a key does first."""
-        self.script.calls.append(method)
-        self.script.metadata = dict(context.invocation_metadata() or ())
-        key = self.script.metadata.get("x-api-key")
-        if key != KEY:
-            await self._refuse(context, ApiKeyUnknownError("unknown key") if key else ApiKeyMissingError("no key"))
-        if self.script.refusal is None or self.script.refusals_left == 0:
-            return
-        if self.script.refusals_left is not None:
-            self.script.refusals_left -= 1
-        if isinstance(self.script.refusal, tuple):
-            await context.abort(*self.script.refusal)
-        await self._refuse(context, self.script.refusal)
-
-    async def _refuse(self, context: Context, error: ImagegenError) -> None:
-        await context.abort_with_status(rpc_status.to_status(status.to_status(error, "r-1")))
+TEXT_ONLY = {"width": 2048, "height": 1024, "background": {"generate": {"description": PROMPT}}}
+FANTASY = {
+    "width": 2048,
+    "height": 1024,
+    "background": {"generate": {"description": PROMPT, "model_type": "fantasy"}},
+}
+RESULT, NOW = "/rest_api/process_result", "/rest_api/process"
+JSON = {"content-type": "application/json"}
+MAX_BODY_BYTES = 200_000
 
 
 @dataclass
@@ -243,3 +100,13 @@ async def stack(**settings: Any) -> AsyncIterator[Stack]:
 def client(address: Address) -> httpx.AsyncClient:
     """A client with a known key."""
     return httpx.AsyncClient(base_url=f"http://{address}", headers={"X-API-KEY": KEY}, timeout=20)
+
+
+async def post(stack: Stack, path: str = RESULT, **change: Any) -> httpx.Response:
+    """Send the text-only request, changed at its top."""
+    return await stack.client.post(path, json={**TEXT_ONLY, **change})
+
+
+async def generate(stack: Stack, **change: Any) -> httpx.Response:
+    """Send the text-only request, changed in background.generate."""
+    return await post(stack, background={"generate": {"description": PROMPT, **change}})

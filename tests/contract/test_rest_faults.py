@@ -2,36 +2,27 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 
 import grpc
 import httpx
 import pytest
-import pytest_asyncio
 
 from gateway import body, translate
 from orchestrator.errors import EngineUnavailableError
-from tests.contract import rest_stack
-from tests.contract.rest_stack import JOB, KEY, FakeJobs, Script, Stack
+from tests.contract import rest_fake, rest_stack
+from tests.contract.rest_fake import JOB, KEY, FakeJobs
+from tests.contract.rest_stack import MAX_BODY_BYTES, NOW, RESULT, Stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 REQUEST = {"background": {"generate": {"description": "a red fox"}}}
-RESULT, NOW = "/rest_api/process_result", "/rest_api/process"
-LIMIT = 200_000
 HEAD = f"POST {NOW} HTTP/1.1\r\nHost: x\r\nX-API-KEY: {KEY}\r\nContent-Type: application/json\r\n"
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module", name="running")
-async def _running() -> AsyncIterator[Stack]:
-    async with rest_stack.stack(wait_seconds=30, max_body_bytes=LIMIT) as running:
-        yield running
-
-
-@pytest.fixture(name="stack")
-def _stack(running: Stack) -> Stack:
-    running.jobs.script = Script()
-    return running
+@pytest.fixture(scope="module")
+def wait_seconds() -> float:
+    """Longer than any of these tests: nothing here may end because the wait does."""
+    return 60
 
 
 async def test_a_client_that_hangs_up_ends_the_watch_and_not_the_job(stack: Stack) -> None:
@@ -80,7 +71,7 @@ async def test_a_wait_outlives_a_restart_of_the_orchestrator(free_port: int) -> 
         async with rest_stack.grpc_server(jobs, free_port):
             answer = asyncio.create_task(client.post(RESULT, json=REQUEST))
             await jobs.script.watched.wait()
-        jobs.script.ended = rest_stack.finished()
+        jobs.script.ended = rest_fake.finished()
         async with rest_stack.grpc_server(jobs, free_port):
             assert (await answer).json()["status"] == "complete"
     assert jobs.script.calls.count("CreateJob") == 1
@@ -133,7 +124,7 @@ async def test_a_long_chunked_body_is_refused_before_its_end(stack: Stack) -> No
     reader, writer = await asyncio.open_connection(stack.address.host, stack.address.port)
     writer.write(f"{HEAD}Transfer-Encoding: chunked\r\n\r\n".encode())
     chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
-    for _ in range(LIMIT // 0x10000 + 1):
+    for _ in range(MAX_BODY_BYTES // 0x10000 + 1):
         writer.write(chunk)
         await writer.drain()
     assert (await reader.readline()).startswith(b"HTTP/1.1 413 ")  # the last chunk was never sent

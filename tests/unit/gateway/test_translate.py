@@ -184,7 +184,7 @@ def test_all_wrong_fields_are_named_at_once() -> None:
         ("negative_prompt", "background.generate.negative_prompt"),
         ("family", "background.generate.model_type"),
         ("seed", "background.generate.sample_num"),
-        ("size", "width x height"),
+        ("size", "width, height:"),
         ("size.width", "width"),
         ("size.height", "height"),
         ("output.format", "output_format"),

@@ -1,0 +1,237 @@
+"""What the REST contract answers to wrong requests and to a service that refuses: every row of the errors."""
+
+import json
+from typing import Any
+
+import grpc
+import pytest
+
+from orchestrator.errors import (
+    EngineFaultError,
+    EngineUnavailableError,
+    ImagegenError,
+    PreconditionError,
+    QueueFullError,
+    UnsupportedTaskError,
+)
+from tests.contract.rest_fake import JOB
+from tests.contract.rest_stack import JSON, NOW, RESULT, TEXT_ONLY, Stack, generate, post
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+# --- keys
+
+
+async def test_no_key(stack: Stack) -> None:
+    for method, path in (("POST", RESULT), ("POST", NOW), ("GET", f"/rest_api/result/{JOB}")):
+        answer = await stack.anonymous.request(method, path, json=TEXT_ONLY)
+        assert (answer.status_code, answer.json()) == (403, {"message": "No x-api-key header is provided"})
+
+
+@pytest.mark.parametrize("key", [b"another", b"k" * 300, "kéy".encode()])
+async def test_an_unknown_key(stack: Stack, key: bytes) -> None:
+    answer = await stack.anonymous.post(RESULT, json=TEXT_ONLY, headers={b"X-API-KEY": key})
+    assert (answer.status_code, answer.json()) == (404, {"message": "No user found for provided token"})
+
+
+# --- errors of the orchestrator
+
+
+@pytest.mark.parametrize(
+    ("refusal", "code", "body", "retry_after"),
+    [
+        (
+            QueueFullError("256 requests wait already.", retry_after=7.2),
+            429,
+            {
+                "message": "Image cannot be processed right now. 256 requests wait already.",
+                "code": "TOO_MANY_REQUESTS",
+            },
+            "8",
+        ),
+        (
+            EngineUnavailableError("Triton does not answer", retry_after=3),
+            503,
+            {"message": "Triton does not answer", "code": "SERVICE_UNAVAILABLE"},
+            "3",
+        ),
+        (PreconditionError("cannot be met"), 400, {"message": "cannot be met", "code": "BAD_REQUEST"}, None),
+        (UnsupportedTaskError("not that task"), 400, {"message": "not that task", "code": "BAD_REQUEST"}, None),
+        (
+            (grpc.StatusCode.DEADLINE_EXCEEDED, "slow"),
+            504,
+            {"message": "The service did not answer in time", "code": "GATEWAY_TIMEOUT"},
+            None,
+        ),
+        (
+            (grpc.StatusCode.RESOURCE_EXHAUSTED, "Received message larger than max"),
+            413,
+            {"message": "The request is larger than this service takes", "code": "PAYLOAD_TOO_LARGE"},
+            None,
+        ),
+        (
+            (grpc.StatusCode.UNAVAILABLE, "ipv4:127.0.0.1: connection refused"),
+            503,
+            {"message": "The service cannot be reached right now", "code": "SERVICE_UNAVAILABLE"},
+            "2",
+        ),
+        (
+            (grpc.StatusCode.PERMISSION_DENIED, ""),
+            403,
+            {"message": "No more requests are available"},
+            None,
+        ),
+    ],
+)
+async def test_a_refusal(
+    stack: Stack,
+    refusal: ImagegenError | tuple[grpc.StatusCode, str],
+    code: int,
+    body: dict[str, str],
+    retry_after: str | None,
+) -> None:
+    stack.script.refusal = refusal
+    answer = await post(stack, NOW)
+    assert (answer.status_code, answer.json(), answer.headers.get("Retry-After")) == (code, body, retry_after)
+
+
+@pytest.mark.parametrize("refusal", [EngineFaultError("secret"), (grpc.StatusCode.UNKNOWN, "secret")])
+async def test_an_inner_error_keeps_its_words_inside(stack: Stack, refusal: Any) -> None:
+    stack.script.refusal = refusal
+    answer = await post(stack)
+    request_id = answer.headers["X-Request-ID"]
+    assert answer.status_code == 500
+    assert answer.json() == {
+        "message": f"Something went wrong here. Request id: {request_id}",
+        "code": "INTERNAL_ERROR",
+    }
+
+
+async def test_a_job_that_nobody_has(stack: Stack) -> None:
+    for method in ("GET", "DELETE"):
+        answer = await stack.client.request(method, "/rest_api/result/unknown")
+        assert (answer.status_code, answer.json()) == (404, {"message": "Job not found"})
+
+
+# --- 400: wrong requests
+
+
+@pytest.mark.parametrize("body", [{}, {"width": 100}, {"background": {"generate": {"model_type": "fantasy"}}}])
+async def test_neither_picture_nor_prompt(stack: Stack, body: dict[str, Any]) -> None:
+    answer = await stack.client.post(RESULT, json=body)
+    assert (answer.status_code, answer.json()) == (400, {"message": "File or image url is required"})
+
+
+@pytest.mark.parametrize("side", ["width", "height"])
+@pytest.mark.parametrize("value", [0, -5, 63, 4097, 10**9, 10**10, "abc", 100.5, True, "200%", "-5", [64]])
+async def test_a_side_that_is_none(stack: Stack, side: str, value: Any) -> None:
+    answer = await post(stack, RESULT, **{side: value})
+    assert (answer.status_code, answer.json()["code"]) == (400, "BAD_REQUEST")
+    assert answer.json()["message"].startswith(f"{side} ")
+
+
+async def test_too_many_pixels(stack: Stack) -> None:
+    answer = await post(stack, width=4096, height=4096)
+    assert answer.status_code == 400
+    assert answer.json()["message"].startswith("width, height: ")
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"description": ""}, "description"),
+        ({"description": "  "}, "description"),
+        ({"description": "x" * 100_001}, "description"),
+        ({"model_type": "cubism"}, "model_type"),
+        ({"sample_num": -1}, "sample_num"),
+        ({"sample_num": 1.5}, "sample_num"),
+        ({"sample_num": True}, "sample_num"),
+        ({"sample_num": 2**63}, "sample_num"),
+        ({"sample_num": 2**64}, "sample_num"),
+        ({"adapter_type": "unheard of"}, "adapter_type"),
+        ({"ip_image2": "https://pictures.example/m.png"}, "ip_image2"),
+        ({"item_area_percentage": 0.5}, "item_area_percentage"),
+    ],
+)
+async def test_a_wrong_field_of_generate(stack: Stack, change: dict[str, Any], field: str) -> None:
+    answer = await generate(stack, **change)
+    assert (answer.status_code, answer.json()["code"]) == (400, "BAD_REQUEST")
+    assert answer.json()["message"].startswith(f"background.generate.{field} ")
+
+
+@pytest.mark.parametrize(
+    ("change", "start"),
+    [
+        ({"output_format": "gif"}, "output_format "),
+        ({"quality": 101}, "quality "),
+        ({"output_quality": 101}, "output_quality "),
+        ({"max_file_size": "many", "output_format": "jpg"}, "max_file_size "),
+        ({"max_file_size": 10, "output_format": "jpg"}, "max_file_size "),
+        ({"url": "https://pictures.example/a.png"}, "url "),
+        ({"url": "https://pictures.example/a.png", "width": "200%"}, "url "),
+        ({"preset": "real_estate"}, "Preset real_estate not found!"),
+        ({"enhancements": ["denoise"]}, "enhancements "),
+        ({"fit": {"canvas": "outpainting"}}, "fit "),
+        ({"webhooks": {"complete": "https://hooks.example/"}}, "webhooks.complete "),
+        ({"safe": True}, "safe "),
+        ({"background": "blue"}, "background must be a JSON object"),
+    ],
+)
+async def test_a_wrong_field(stack: Stack, change: dict[str, Any], start: str) -> None:
+    answer = await post(stack, **change)
+    assert (answer.status_code, answer.json()["code"]) == (400, "BAD_REQUEST")
+    assert answer.json()["message"].startswith(start)
+    assert set(answer.json()) == {"message", "code"}
+
+
+@pytest.mark.parametrize("name", ["face", "control", "control2", "upscale", "inpainting", "img2img"])
+async def test_an_adapter_that_needs_a_picture(stack: Stack, name: str) -> None:
+    answer = await generate(stack, adapter_type=name)
+    assert (answer.status_code, answer.json()) == (400, {"message": "File or image url is required"})
+
+
+# --- bodies that are not the documented JSON
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"not JSON",
+        b"null",
+        b"[]",
+        b'"text"',
+        b"1",
+        b'{"width": NaN}',
+        b'{"width": Infinity}',
+        b'{"width": 1' + b"0" * 5000 + b"}",
+        b"[" * 99_000,
+        b'{"width": "\xff"}',
+        b'{"url": "\\ud800"}',
+        b'{"width": 100} {"width": 100}',
+    ],
+)
+async def test_a_body_that_is_not_a_json_object(stack: Stack, body: bytes) -> None:
+    answer = await stack.client.post(RESULT, content=body, headers=JSON)
+    assert (answer.status_code, answer.json()["code"]) == (400, "BAD_REQUEST")
+    assert answer.json()["message"].startswith("The body ")
+
+
+async def test_of_equal_keys_the_last_one_counts(stack: Stack) -> None:
+    body = b'{"width": "abc", ' + json.dumps(TEXT_ONLY).encode()[1:]
+    assert (await stack.client.post(RESULT, content=body, headers=JSON)).status_code == 200
+
+
+@pytest.mark.parametrize("media_type", ["text/plain", "multipart/form-data; boundary=x", "application/xml", "nonsense"])
+async def test_another_media_type(stack: Stack, media_type: str) -> None:
+    answer = await stack.client.post(RESULT, content=b"{}", headers={"content-type": media_type})
+    assert (answer.status_code, answer.json()["code"]) == (415, "UNSUPPORTED_MEDIA_TYPE")
+    assert answer.json()["message"].startswith("Content-Type must be application/json.")
+
+
+@pytest.mark.parametrize("media_type", ["application/json; charset=utf-8", "Application/JSON", None])
+async def test_media_types_that_pass(stack: Stack, media_type: str | None) -> None:
+    headers = {"content-type": media_type} if media_type else {}
+    answer = await stack.client.post(RESULT, content=json.dumps(TEXT_ONLY), headers=headers)
+    assert answer.status_code == 200
