@@ -13,15 +13,19 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from local.errors import StartError
 
 _POLL = 0.05  # seconds between two looks
+_KILL_SECONDS = 10.0  # that the system may take to clear away what was killed
 _TAIL_LINES = 15
 _START_TIME = 19  # field 22 of /proc/PID/stat, counted from behind the name, which may hold spaces
 _STATE = 0  # field 3
+
+# What this Python started itself, by pid, and must reap: the system keeps the remains of a child for its parent.
+_children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 @dataclass(frozen=True)
@@ -31,17 +35,13 @@ class Process:
     Attributes:
         pid: process id; it is the leader of a session and group of its own.
         started: its start time, clock ticks since boot.
-        popen: the handle, where this process started it; so that it can be reaped.
     """
 
     pid: int
     started: int
-    popen: subprocess.Popen[bytes] | None = field(default=None, compare=False, repr=False)
 
     def is_alive(self) -> bool:
         """Whether it still runs."""
-        if self.popen is not None:
-            self.popen.poll()
         return _read_started(self.pid) == self.started
 
 
@@ -74,7 +74,8 @@ def start(command: Sequence[str], env: Mapping[str, str], cwd: Path, log: Path, 
             )
     except OSError as error:
         raise StartError(f"{command[0]} cannot be started: {error}") from error
-    process = Process(popen.pid, _read_started(popen.pid) or 0, popen)
+    _children[popen.pid] = popen
+    process = Process(popen.pid, _read_started(popen.pid) or 0)
     pid_file.parent.mkdir(parents=True, exist_ok=True)
     fresh = pid_file.with_suffix(".new")
     fresh.write_text(json.dumps({"pid": process.pid, "started": process.started}), encoding="utf-8")
@@ -132,7 +133,9 @@ def stop(process: Process, pid_file: Path, grace: float) -> bool:
         polite = _wait_gone(process, grace)
         # Its children (Triton's stubs) are in its group, also those that it left behind.
         _signal(os.killpg, process.pid, signal.SIGKILL)
-        _wait_gone(process, grace)
+        _wait_gone(process, _KILL_SECONDS)
+    if child := _children.pop(process.pid, None):
+        child.wait()
     pid_file.unlink(missing_ok=True)
     return polite
 

@@ -16,6 +16,7 @@ from orchestrator.models.families import Families
 
 ROOT = Path(__file__).parents[2]
 REPOSITORIES = (ROOT / "model_repository", ROOT / "tests/golden/model_repository")
+REGISTRIES = (Settings().families, ROOT / "tests/golden/families.toml")
 MODELS = [folder for repository in REPOSITORIES for folder in sorted(repository.glob("[!.]*")) if folder.is_dir()]
 
 SPECS = {"text_encoder": TEXT_ENCODER, "unet": UNET, "vae_decoder": VAE_DECODER}
