@@ -1,7 +1,8 @@
 """What a client of each system sends: one picture asked for, its bytes received."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from typing import Protocol
 
 import grpc.aio
 import httpx
@@ -16,6 +17,14 @@ TIMEOUT = 600.0
 """Longest wait for a picture, seconds: eight pictures of the large model on two slow cores."""
 
 
+class StepsRequest(Protocol):
+    """A Request that can be told to take fewer steps."""
+
+    def __call__(self, seed: int, steps: int | None = None) -> Awaitable[None]:
+        """Ask for the picture of a seed."""
+        ...
+
+
 class GrpcClient:
     """Asks the orchestrator.
 
@@ -27,8 +36,8 @@ class GrpcClient:
         self._stub, self._work = pb_grpc.GenerationServiceStub(channel), work
         self.step_seconds: list[float] = []
 
-    async def request(self, seed: int) -> None:
-        """Generate the picture of a seed.
+    async def request(self, seed: int, steps: int | None = None) -> None:
+        """Generate the picture of a seed, in the family's number of steps or in another.
 
         Raises:
             grpc.aio.AioRpcError: the server refused or failed.
@@ -41,13 +50,14 @@ class GrpcClient:
             family=work.family,
             size=pb.Size(width=work.width, height=work.height),
             seed=seed,
+            steps=steps,
         )
         async for event in self._stub.Generate(message, timeout=TIMEOUT):
             if event.WhichOneof("event") == "artifact":
                 file += event.artifact.data
                 if event.artifact.timings:  # the first part carries the description
                     self._note(event.artifact)
-        _check_png(file)
+        check_png(file)
 
     def _note(self, artifact: pb.Artifact) -> None:
         (denoise,) = (timing for timing in artifact.timings if timing.stage == pb.STAGE_DENOISE)
@@ -79,30 +89,31 @@ async def rest_client(url: str, work: Workload) -> AsyncIterator[Request]:
             answer = (await client.post("/rest_api/process_result", json=body)).raise_for_status().json()
             if answer["status"] != "complete":
                 raise RuntimeError(f"the gateway did not wait: {answer}")
-            _check_png((await client.get(answer["result_url"])).raise_for_status().content)
+            check_png((await client.get(answer["result_url"])).raise_for_status().content)
 
         yield request
 
 
 @asynccontextmanager
-async def diffusers_client(url: str, work: Workload, family: Family) -> AsyncIterator[Request]:
-    """A client of diffusers_fastapi.py."""
+async def diffusers_client(url: str, work: Workload, family: Family) -> AsyncIterator[StepsRequest]:
+    """A client of diffusers_fastapi.py; its request takes a number of steps too."""
     async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT) as client:
 
-        async def request(seed: int) -> None:
+        async def request(seed: int, steps: int | None = None) -> None:
             body = {
                 "prompt": family.full_prompt(PROMPT),
                 "width": work.width,
                 "height": work.height,
-                "steps": family.default_steps,
+                "steps": steps or family.default_steps,
                 "guidance_scale": family.default_guidance_scale,
                 "seed": seed,
             }
-            _check_png((await client.post("/generate", json=body)).raise_for_status().content)
+            check_png((await client.post("/generate", json=body)).raise_for_status().content)
 
         yield request
 
 
-def _check_png(file: bytes | bytearray) -> None:
+def check_png(file: bytes | bytearray) -> None:
+    """Raise RuntimeError unless these are all bytes of a PNG."""
     if not (file.startswith(b"\x89PNG") and file.endswith(b"IEND\xaeB`\x82")):
         raise RuntimeError(f"{len(file)} bytes came that are no whole PNG")

@@ -3,6 +3,7 @@
 import json
 import statistics
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
@@ -27,7 +28,7 @@ def measure_engine(work: Workload, family: Family) -> list[Row]:
     """
     table = family.networks
     models = {"text_encoder": table.text_encoder, "unet": table.unet, "vae_decoder": table.vae_decoder}
-    configs = {name: _read_config(work.repository / model) for name, model in models.items()}
+    configs = {name: read_config(work.repository / model) for name, model in models.items()}
     fullest = configs["unet"].max_batch_size // 2  # pictures: guidance gives each two rows
     shares = [min(number, fullest) for number in work.images]
     job: Job = {
@@ -48,10 +49,11 @@ def measure_engine(work: Workload, family: Family) -> list[Row]:
         input=json.dumps(job), stdout=subprocess.PIPE, text=True, check=True, cwd=REPO,
     )  # fmt: skip
     results: list[Result] = json.loads(done.stdout)
-    return [_engine_row(work, n, family, result) for n, result in zip(work.images, results, strict=True)]
+    return [engine_row(work, n, family, result) for n, result in zip(work.images, results, strict=True)]
 
 
-def _engine_row(work: Workload, number: int, family: Family, result: Result) -> Row:
+def engine_row(work: Workload, number: int, family: Family, result: Result) -> Row:
+    """The row of one measurement; `number` is the clients that would have filled its batches."""
     images = result["pictures"] * len(result["seconds"])
     return Row(
         model=work.name,
@@ -67,7 +69,8 @@ def _engine_row(work: Workload, number: int, family: Family, result: Result) -> 
     )
 
 
-def _read_config(folder: Path) -> model_config_pb2.ModelConfig:
+def read_config(folder: Path) -> model_config_pb2.ModelConfig:
+    """The config.pbtxt of a model's folder."""
     text = (folder / "config.pbtxt").read_text("utf-8")
     return text_format.Parse(text, model_config_pb2.ModelConfig())
 
@@ -77,7 +80,7 @@ async def measure_stack(work: Workload, family: Family, stack: Stack) -> list[Ro
     rows = []
     for number, images in work.images.items():
         async with clients.grpc_client(stack.grpc_address, work) as client:
-            await _warm(client.request, number)
+            await _warm(partial(client.request, steps=1), number)
             client.step_seconds.clear()
             watch = _Watch(stack, family)
             run = await run_clients(client.request, number, images)
@@ -94,9 +97,11 @@ async def measure_diffusers(work: Workload, family: Family, url: str) -> list[Ro
     """(c) diffusers behind FastAPI."""
     rows = []
     async with clients.diffusers_client(url, work, family) as request:
-        await _warm(request, 1)  # it makes one picture at a time
+        await _warm(partial(request, steps=1), 1)  # it makes one picture at a time
         for number, images in work.images.items():
-            rows.append(Row(system=figures.DIFFUSERS, **_times(work, await run_clients(request, number, images))))
+            # Half as many: they come one by one, hardly differ, and take long.
+            run = await run_clients(request, number, max(number, images // 2))
+            rows.append(Row(system=figures.DIFFUSERS, **times(work, run)))
     return rows
 
 
@@ -126,11 +131,13 @@ class _Watch:
             batch=(unet - self._unet).rows / (unet - self._unet).count,
             cpu_ms=1e3 * (cpu - self._cpu) / steps,
             step_ms=None if step_seconds is None else 1e3 * step_seconds,
-            **_times(work, run),
+            **times(work, run),
         )
 
 
-class _Times(TypedDict):
+class Times(TypedDict):
+    """What is known of every run: fields of a Row."""
+
     model: str
     clients: int
     images: int
@@ -139,7 +146,8 @@ class _Times(TypedDict):
     p95: float
 
 
-def _times(work: Workload, run: Run) -> _Times:
+def times(work: Workload, run: Run) -> Times:
+    """Throughput and latency of a run."""
     return {
         "model": work.name,
         "clients": run.clients,

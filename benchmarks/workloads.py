@@ -57,7 +57,7 @@ WORKLOADS = {
         repository=SD15 / "model_repository",
         width=512,
         height=512,
-        images={1: 4, 8: 16},
+        images={1: 6, 8: 16},
         rest=False,
     ),
 }
