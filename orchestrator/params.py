@@ -4,7 +4,6 @@ A field that is None takes its family's default later. Field paths in errors are
 proto/imagegen/v1/generation.proto.
 """
 
-import math
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -77,8 +76,8 @@ class Violations:
             self._found.append(Violation(field_path, description))
 
     def within(self, field_path: str, value: float | None, low: float, high: float, unit: str = "") -> None:
-        """Note a violation unless `value` is None or a finite number from low to high."""
-        if value is not None and not (math.isfinite(value) and low <= value <= high):
+        """Note a violation unless `value` is None or a number from low to high."""
+        if value is not None and not low <= value <= high:  # NaN is not, either
             self._found.append(Violation(field_path, f"must be from {low:g} to {high:g}{unit}, not {value}"))
 
     def raise_if_any(self) -> None:

@@ -36,7 +36,7 @@ class Servicer(jobs_pb2_grpc.JobServiceServicer):
     def __init__(self) -> None:
         self.ended = asyncio.Event()
 
-    async def not_called(self, _request: Any, _context: Any) -> jobs_pb2.Job:
+    async def not_called(self, request: Any, context: Any) -> jobs_pb2.Job:
         raise NotImplementedError
 
     CreateJob = CancelJob = DeleteJob = not_called

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from orchestrator.diffusion import noise
+from orchestrator.diffusion import pipeline as pipeline_module
 from orchestrator.diffusion.pipeline import Pipeline, PipelineInputs, Stage, StepDone, Timer
 from orchestrator.errors import EngineFaultError, InvalidRequestError
 from orchestrator.models.contracts import Floats, Ids, Networks
@@ -174,6 +176,18 @@ async def test_the_seed_alone_makes_the_noise(world: World) -> None:
     assert (pictures[0] == pictures[1]).all()
     assert (pictures[0] != pictures[2]).any()
     assert (first.samples[0] != other.samples[0]).any()
+
+
+async def test_each_step_has_noise_of_its_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[tuple[int, int, tuple[int, ...]]] = []
+
+    def recorded(seed: int, step: int, shape: tuple[int, ...]) -> Floats:
+        drawn.append((seed, step, shape))
+        return noise.step_noise(seed, step, shape)
+
+    monkeypatch.setattr(pipeline_module, "step_noise", recorded)
+    await run(world, Recorder(world), seed=9)
+    assert drawn == [(9, step, (1, 4, 4, 8)) for step in range(3)]  # none after the last step
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
