@@ -249,16 +249,3 @@ async def test_every_sampler_makes_as_many_calls_as_steps(world: World, sampler:
     )
     pixels = await world.pipeline.run(world.networks.networks("small"), asked, ignore, Timer("small"))
     assert (world.networks.calls, pixels.shape) == (5, (32, 32, 3))
-
-
-def test_previews_follow_the_family_table(world: World, tmp_path: Path) -> None:
-    """Red, green and blue are the first three channels; without a table there is no preview."""
-    x0 = np.zeros((1, 4, 2, 3), np.float32)
-    x0[0, 0] = 1
-    x0[0, 2] = -1
-    small = world.pipeline.preview(x0)
-    assert small is not None
-    assert small.shape == (2, 3, 3)
-    assert small[0, 0].tolist() == [255, 128, 0]
-    start, end = FAMILIES.index("[networks.small.preview]"), FAMILIES.index("[families.small]")
-    assert build(tmp_path, families=FAMILIES[:start] + FAMILIES[end:]).pipeline.preview(x0) is None

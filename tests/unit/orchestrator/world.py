@@ -186,3 +186,16 @@ async def watching(job: Job) -> AsyncIterator[AsyncIterator[tuple[int, Event]]]:
         yield stream
     finally:
         await stream.aclose()  # type: ignore[attr-defined]  # it is a generator
+
+
+def hold(networks: SteppedNetworks) -> asyncio.Semaphore:
+    """UNet calls wait from now on; each release lets one through."""
+    networks.permits = asyncio.Semaphore(0)
+    return networks.permits
+
+
+def release_all(networks: SteppedNetworks) -> None:
+    """Let every UNet call through that a test can make."""
+    assert networks.permits is not None
+    for _ in range(1000):
+        networks.permits.release()
