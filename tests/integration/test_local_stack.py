@@ -1,0 +1,146 @@
+"""The embedded stack as `make up`, `make down` and `make demo` run it, with the tiny networks, on ports of its own."""
+
+import hashlib
+import os
+import signal
+import socket
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import cv2
+import pytest
+
+from local import demo, processes, stack
+from local.errors import LocalError, ModelsError, PortInUseError
+from local.rest import RestClient
+from local.settings import HOST, ROOT, Ports, Settings, port_variable
+from tests.conftest import TINY_REPOSITORY
+
+NAMES = ["triton", "orchestrator", "gateway"]
+FAMILIES = ROOT / "tests/integration/families.toml"
+SHOT = demo.Shot("small", 96, 64, {"description": "a red fox", "model_type": "tiny", "sample_num": 5})
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Iterator[Settings]:
+    """A stack of the tiny networks; stopped after the test if it runs."""
+    settings = Settings(
+        state_dir=tmp_path / "state", repositories=(TINY_REPOSITORY,), families=FAMILIES, ports=Ports.free()
+    )
+    yield settings
+    stack.down(settings)
+
+
+def pids(settings: Settings) -> dict[str, int]:
+    running = {name: processes.load(settings.state_dir / f"pids/{name}.json") for name in NAMES}
+    return {name: process.pid for name, process in running.items() if process}
+
+
+def test_up_serves_pictures_and_down_leaves_nothing(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert stack.up(settings) == NAMES
+    assert set(stack.list_states(settings).values()) == {"ready"}
+    before = pids(settings)
+    assert stack.up(settings) == [], "a second time there is nothing to do"
+
+    monkeypatch.setattr(demo, "SHOTS", (SHOT, replace(SHOT, name="other", width=64, height=128)))
+    demo.run(settings, tmp_path / "demo")
+    picture, sheet = (cv2.imread(str(tmp_path / f"demo/{name}.png")) for name in ("small", "contact_sheet"))
+    assert picture is not None
+    assert picture.shape == (64, 96, 3)
+    assert sheet is not None
+    table = capsys.readouterr().out.splitlines()
+    assert table[0].split()[:4] == ["picture", "size", "seed", "steps"]
+    assert table[1].split()[:4] == ["small", "96x64", "5", "4"]
+    assert "denoise s" in table[0]
+
+    os.kill(before["gateway"], signal.SIGKILL)
+    assert stack.up(settings) == ["gateway"], "only what is gone is started"
+    assert {name: pid for name, pid in pids(settings).items() if name != "gateway"} == {
+        name: pid for name, pid in before.items() if name != "gateway"
+    }
+
+    assert stack.down(settings) == [], "all ended by themselves"
+    assert set(stack.list_states(settings).values()) == {"stopped"}
+    for port in asdict(settings.ports).values():
+        with socket.socket() as probe:
+            assert probe.connect_ex((HOST, port)) != 0
+
+
+def test_the_key_is_secret_kept_and_known_by_its_hash(settings: Settings) -> None:
+    with pytest.raises(LocalError, match=r"start the stack first \(`make up`\)"):
+        stack.read_api_key(settings)
+    stack.up(settings)
+    key = stack.read_api_key(settings)
+    assert stat.S_IMODE((settings.state_dir / "api-key").stat().st_mode) == 0o600
+    hashed = (settings.state_dir / "api-keys").read_text()
+    assert hashed == f"{hashlib.sha256(key.encode()).hexdigest()} local\n"
+    assert key not in hashed
+    with pytest.raises(LocalError, match="404"):
+        RestClient(settings.rest_url, "another").make_picture({"background": {"generate": dict(SHOT.generate)}}, 20)
+    stack.down(settings)
+    stack.up(settings)
+    assert stack.read_api_key(settings) == key
+
+
+def test_what_cannot_start_stops_what_was_started(settings: Settings) -> None:
+    with socket.socket() as taken:
+        taken.bind((HOST, settings.ports.rest))
+        taken.listen()
+        with pytest.raises(PortInUseError, match=f"port {settings.ports.rest} is in use.*IMAGEGEN_REST_PORT"):
+            stack.up(settings)
+    assert pids(settings) == {}
+
+
+def test_a_broken_model_is_named_by_up(settings: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "models/broken/1"
+    folder.mkdir(parents=True)
+    (folder.parent / "config.pbtxt").touch()
+    (folder / "model.onnx").touch()
+    with pytest.raises(ModelsError, match=r"broken: .* choose ONNX Runtime"):
+        stack.up(replace(settings, repositories=(TINY_REPOSITORY, tmp_path / "models")))
+    assert pids(settings) == {}
+
+
+def test_a_service_that_refuses_its_settings_shows_its_log(settings: Settings) -> None:
+    with pytest.raises(LocalError, match=r"(?s)orchestrator ended while it started.*nowhere\.toml"):
+        stack.up(replace(settings, families=Path("/nowhere.toml")))
+    assert pids(settings) == {}
+
+
+def test_the_command_line(settings: Settings) -> None:
+    variables = {port_variable(name): str(port) for name, port in asdict(settings.ports).items()}
+    variables |= {
+        "IMAGEGEN_STATE_DIR": str(settings.state_dir),
+        "IMAGEGEN_MODEL_REPOSITORIES": str(TINY_REPOSITORY),
+        "IMAGEGEN_FAMILIES": str(FAMILIES),
+    }
+
+    def call(command: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(  # noqa: S603 - this repository's own program
+            [sys.executable, "-m", "local", command],
+            cwd=ROOT,
+            env={**os.environ, **variables},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    assert call("status").returncode == 1
+    up = call("up")
+    assert up.returncode == 0
+    assert f"REST  http://127.0.0.1:{settings.ports.rest}" in up.stdout
+    assert "Starting: done in" in up.stderr
+    assert call("status").stdout.split() == [word for name in NAMES for word in (name, "ready")]
+    assert call("down").returncode == 0
+    assert call("status").stdout.split() == [word for name in NAMES for word in (name, "stopped")]
+    variables[port_variable("rest")] = "none"
+    wrong = call("up")
+    assert wrong.returncode == 1
+    assert wrong.stderr.strip() == "error: IMAGEGEN_REST_PORT='none': give a port, 1 to 65535"
