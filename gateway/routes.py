@@ -42,16 +42,15 @@ class Gateway:
 @router.post("/rest_api/process_result", openapi_extra=POST_BODY, **job_answers(posts=True))
 async def process_result(request: Request) -> Response:
     """Queue a request and wait for its picture; past the wait, answer with the job. The job outlives the connection."""
-    gateway, caller, began = _gateway(request), _caller(request), asyncio.get_running_loop().time()
+    gateway, caller = _gateway(request), _caller(request)
     job = await _create(request, gateway, caller)
-    left = gateway.settings.wait_seconds - (asyncio.get_running_loop().time() - began)
-    if job.state not in waiting.ENDED and left > 0:
+    if job.state not in waiting.ENDED:
         try:
             job = await waiting.wait_for_end(
                 gateway.orchestrator,
                 job,
                 caller,
-                left,
+                gateway.settings.wait_seconds,
                 waiting.client_gone(request),
                 waiting.stopping(gateway.stopping),
             )

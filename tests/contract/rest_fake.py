@@ -119,14 +119,16 @@ class FakeJobs(jobs_pb2_grpc.JobServiceServicer):
         self, _: jobs_pb2.WatchJobRequest, context: Context
     ) -> AsyncIterator[pb.GenerateEvent]:
         await self._enter(context, "WatchJob")
-        self.script.watched.set()
-        yield pb.GenerateEvent(sequence=1, queued=pb.Queued(job_id=JOB, position=2))
-        if self.script.ended is None:
-            try:
+        script = self.script
+        script.watched.set()
+        try:
+            yield pb.GenerateEvent(sequence=1, queued=pb.Queued(job_id=JOB, position=2))
+            if script.ended is None:
                 await asyncio.Event().wait()
-            finally:
-                self.script.hung_up.set()
-        elif self.script.ended.state == jobs_pb2.JOB_STATE_FAILED:
+        except (asyncio.CancelledError, GeneratorExit):
+            script.hung_up.set()
+            raise
+        if script.ended is not None and script.ended.state == jobs_pb2.JOB_STATE_FAILED:
             await context.abort(grpc.StatusCode.INTERNAL, "the job failed")
 
     async def CancelJob(self, request: jobs_pb2.CancelJobRequest, context: Context) -> jobs_pb2.Job:  # noqa: N802

@@ -39,6 +39,7 @@ class Stack:
         jobs: behind it.
         health: behind it.
         address: of it.
+        orchestrator_port: of the fake.
     """
 
     client: httpx.AsyncClient
@@ -46,6 +47,7 @@ class Stack:
     jobs: FakeJobs
     health: health.aio.HealthServicer
     address: Address
+    orchestrator_port: int
 
     @property
     def script(self) -> Script:
@@ -94,7 +96,7 @@ async def stack(**settings: Any) -> AsyncIterator[Stack]:
         client(address) as known,
         httpx.AsyncClient(base_url=f"http://{address}") as anonymous,
     ):
-        yield Stack(known, anonymous, jobs, healthy, address)
+        yield Stack(known, anonymous, jobs, healthy, address, port)
 
 
 def client(address: Address) -> httpx.AsyncClient:

@@ -102,6 +102,15 @@ async def test_a_job_is_never_made_twice(stack: Stack) -> None:
     assert (await stack.client.post(NOW, json=REQUEST)).status_code == 200  # it recovers by itself
 
 
+async def test_a_gateway_that_does_not_wait(stack: Stack) -> None:
+    async with (
+        rest_stack.http_server(stack.orchestrator_port, wait_seconds=0.0) as address,
+        rest_stack.client(address) as client,
+    ):
+        answer = await client.post(RESULT, json=REQUEST)
+    assert (answer.status_code, answer.json()) == (200, {"status": "in_progress", "job": JOB, "queue": 2})
+
+
 async def test_something_unexpected(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(translate, "to_proto")
     answer = await stack.client.post(NOW, json=REQUEST)
