@@ -1,0 +1,70 @@
+"""`python -m model_tools.starter STAGE`: makes the starter family's networks, stage by stage or all at once."""
+
+import argparse
+from collections.abc import Callable
+from datetime import datetime, time, timedelta
+from pathlib import Path
+
+import torch
+
+from model_tools.starter.evaluate import evaluate
+from model_tools.starter.latents import prepare_latents
+from model_tools.starter.paths import Workspace
+from model_tools.starter.pictures import prepare
+from model_tools.starter.publish import publish
+from model_tools.starter.text import prepare_text
+from model_tools.starter.train_unet import train_unet
+from model_tools.starter.train_vae import train_vae
+
+STAGES = ("prepare", "text", "vae", "latents", "unet", "export", "evaluate")
+MINUTES = {"vae": 33.0, "unet": 90.0, "evaluate": 4.0}
+
+
+def minutes_until(clock: str, now: datetime) -> float:
+    """Minutes from `now` to the next time the clock shows HH:MM. Raises ValueError for what is no time."""
+    asked = time.fromisoformat(clock)
+    moment = now.replace(hour=asked.hour, minute=asked.minute, second=0, microsecond=0)
+    if moment <= now:
+        moment += timedelta(days=1)
+    return (moment - now).total_seconds() / 60
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m model_tools.starter", description=__doc__)
+    parser.add_argument("stage", choices=(*STAGES, "all"))
+    parser.add_argument("--workspace", type=Path, default=Workspace().root, help="folder of data, states and logs")
+    defaults = ", ".join(f"{stage}: {minutes:.0f}" for stage, minutes in MINUTES.items())
+    parser.add_argument("--minutes", type=float, help=f"time of a training ({defaults})")
+    parser.add_argument("--until", help="train until the clock shows HH:MM, in place of --minutes")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    """Runs the stage asked for. Training stages go on where a killed run left off."""
+    options = parse()
+    torch.set_num_threads(options.threads)
+    workspace = Workspace(options.workspace)
+
+    def minutes(stage: str) -> float:
+        if options.until:
+            return minutes_until(options.until, datetime.now().astimezone())
+        return options.minutes if options.minutes is not None else MINUTES[stage]
+
+    stages: dict[str, Callable[[], None]] = {
+        "prepare": lambda: prepare(workspace),
+        "text": lambda: prepare_text(workspace),
+        "vae": lambda: train_vae(workspace, minutes("vae"), seed=options.seed),
+        "latents": lambda: prepare_latents(workspace),
+        "unet": lambda: train_unet(workspace, minutes("unet"), seed=options.seed),
+        "export": lambda: publish(workspace),
+        "evaluate": lambda: evaluate(workspace, minutes("evaluate")),
+    }
+    for stage in STAGES if options.stage == "all" else (options.stage,):
+        stages[stage]()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Turns the trained networks into what the service loads: ONNX graphs, the tokenizer, and the family's numbers."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from model_tools.export import (
+    TextContract,
+    UNetContract,
+    export_text_encoder,
+    export_unet,
+    export_vae_decoder,
+    export_vae_encoder,
+)
+from model_tools.folders import finish_folder, graph_path
+from model_tools.starter.canvas import BUCKETS, place_all
+from model_tools.starter.denoiser import SCHEDULE
+from model_tools.starter.latents import encode, load_autoencoder, scaling_factor
+from model_tools.starter.paths import REPO, Workspace
+from model_tools.starter.pictures import STYLES
+from model_tools.starter.runlog import load_state
+from model_tools.starter.text import LENGTH, PAD, WIDTH, load_encoder, load_tokenizer
+from model_tools.starter.train_unet import load_unet
+from model_tools.verify import check_graph, halved, latent_cases, token_cases, unet_cases
+
+REPOSITORY = REPO / "model_repository"
+FAMILY = REPO / "families" / "starter"
+# The UNet halves its maps twice, so latent sides are multiples of four.
+MULTIPLE = 4
+NATIVE_LATENT = (16, 16)
+# Batch, height, width in latent positions: batches alone and full, and shapes that are not square.
+SHAPES = [(1, 16, 16), (2, 16, 16), (8, 16, 16), (2, 12, 20), (2, 32, 8), (1, 8, 32)]
+SIZE_LIMIT = 120 * 10**6
+
+
+def export_networks(workspace: Workspace, repository: Path) -> None:
+    """Writes the three model folders and holds each graph to its torch module.
+
+    Raises ValueError where a graph and its module differ by more than verify.BOUND.
+    """
+    text, unet = halved(load_encoder()), halved(load_unet(workspace))
+    decoder = halved(load_autoencoder(workspace).decoder)
+    path = graph_path(repository, "starter_text_encoder")
+    export_text_encoder(text, path, length=LENGTH, fp16_weights=True)
+    report(path, TextContract(text), token_cases([1, 2, 8], LENGTH, 30000))
+    path = graph_path(repository, "starter_unet")
+    export_unet(unet, path, text_length=LENGTH, text_width=WIDTH, fp16_weights=True, multiple=MULTIPLE)
+    report(path, UNetContract(unet), unet_cases(SHAPES, LENGTH, WIDTH))
+    path = graph_path(repository, "starter_vae_decoder")
+    export_vae_decoder(decoder, path, fp16_weights=True)
+    report(path, decoder, latent_cases(SHAPES))
+    for name in ("starter_text_encoder", "starter_unet", "starter_vae_decoder"):
+        finish_folder(repository, name, precision="auto", sides=NATIVE_LATENT)
+
+
+def report(path: Path, module: nn.Module, cases: list[dict[str, torch.Tensor]]) -> None:
+    """Prints how far the graph is from the module. Raises ValueError where that is too far."""
+    check = check_graph(path, module, cases)
+    print(f"{path.parent.parent.name}: {check.against_torch:.1e} from torch, {check.between_rows:.1e} between batches")
+    check.demand()
+
+
+def export_encoder(workspace: Workspace, folder: Path) -> None:
+    """Writes the VAE's encoder beside the family: not served yet, but no other encoder makes these latents."""
+    path = folder / "vae_encoder.onnx"
+    encoder = halved(load_autoencoder(workspace).encoder)
+    export_vae_encoder(encoder, path, fp16_weights=True)
+    case = {"image": torch.rand(2, 3, 96, 160, generator=torch.Generator().manual_seed(0)) * 2 - 1}
+    report(path, encoder, [case])
+
+
+def preview_map(workspace: Workspace) -> dict[str, list[list[float]] | list[float]]:
+    """The linear map from scaled latents to RGB in [0, 1] that fits all native pictures best (least squares).
+
+    "matrix" has a row for each of R, G, B and a column for each latent channel; "bias" is added.
+    """
+    model, factor = load_autoencoder(workspace), scaling_factor(workspace)
+    width, height = BUCKETS[0]
+    inputs, targets = [], []
+    for style in STYLES:
+        pictures = place_all(np.load(workspace.pictures(style), mmap_mode="r")[::4], width, height)
+        latents = (encode(model, pictures) * factor).permute(0, 2, 3, 1).reshape(-1, 4).numpy()
+        small = pictures.reshape(len(pictures), height // 8, 8, width // 8, 8, 3).mean(axis=(2, 4)) / 255.0
+        inputs.append(np.concatenate([latents, np.ones((len(latents), 1))], axis=1))
+        targets.append(small.reshape(-1, 3))
+    solution = np.linalg.lstsq(np.concatenate(inputs), np.concatenate(targets), rcond=None)[0].T
+    return {"matrix": solution[:, :4].round(5).tolist(), "bias": solution[:, 4].round(5).tolist()}
+
+
+def sha256(path: Path) -> str:
+    """The file's digest, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def describe(workspace: Workspace, repository: Path, folder: Path) -> None:
+    """Writes starter.json: what families.toml needs to know, and what the networks are.
+
+    Raises ValueError when the graphs are larger together than the repository may hold.
+    """
+    graphs = {name: graph_path(repository, f"starter_{name}") for name in ("text_encoder", "unet", "vae_decoder")}
+    graphs["vae_encoder"] = folder / "vae_encoder.onnx"
+    total = sum(path.stat().st_size for path in graphs.values())
+    if total > SIZE_LIMIT:
+        raise ValueError(f"the graphs take {total / 1e6:.0f} MB, the limit is {SIZE_LIMIT / 1e6:.0f} MB")
+    unet, vae = load_state(workspace.unet) or {}, load_state(workspace.vae) or {}
+    facts = {
+        "scaling_factor": round(scaling_factor(workspace), 6),
+        "preview": preview_map(workspace),
+        "schedule": SCHEDULE,
+        "text": {"length": LENGTH, "width": WIDTH, "pad_id": PAD},
+        "latent_multiple": MULTIPLE,
+        "buckets": [list(bucket) for bucket in BUCKETS],
+        "training": {
+            "vae": {"steps": vae.get("step"), "minutes": round(vae.get("spent", 0) / 60, 1)},
+            "unet": {"steps": unet.get("step"), "minutes": round(unet.get("spent", 0) / 60, 1)},
+        },
+        "bytes": total,
+        "sha256": {name: sha256(path) for name, path in graphs.items()},
+    }
+    (folder / "starter.json").write_text(json.dumps(facts, indent=2) + "\n", "utf-8")
+
+
+def publish(workspace: Workspace, repository: Path = REPOSITORY, folder: Path = FAMILY) -> None:
+    """Exports all, checks all, and writes the family's tokenizer and numbers."""
+    folder.mkdir(parents=True, exist_ok=True)
+    export_networks(workspace, repository)
+    export_encoder(workspace, folder)
+    load_tokenizer(None).save(str(folder / "tokenizer.json"))
+    describe(workspace, repository, folder)

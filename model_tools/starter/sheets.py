@@ -1,0 +1,58 @@
+"""The pictures of docs/starter: the contact sheet and the loss curves."""
+
+import csv
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from model_tools.starter.paths import Workspace
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+
+COLUMNS = 6
+TEXT_HEIGHT = 18
+GAP = 6
+
+
+def draw_sheet(labels: list[str], left: NDArray[np.uint8], right: NDArray[np.uint8]) -> Image.Image:
+    """Pairs of pictures (realistic, fantasy) under their prompts, six pairs a row."""
+    side = left.shape[1]
+    width, height = 2 * side + GAP, side + TEXT_HEIGHT + GAP
+    rows = -(-len(labels) // COLUMNS)
+    sheet = Image.new("RGB", (COLUMNS * width + GAP, rows * height + GAP), "#e4e4e4")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for place, label in enumerate(labels):
+        x, y = GAP + place % COLUMNS * width, GAP + place // COLUMNS * height
+        pen.text((x + 2, y), label, fill="black", font=font)
+        sheet.paste(Image.fromarray(left[place]), (x, y + TEXT_HEIGHT))
+        sheet.paste(Image.fromarray(right[place]), (x + side, y + TEXT_HEIGHT))
+    return sheet
+
+
+def read_log(path: Path) -> dict[str, list[float]]:
+    """Columns of a training's CSV; empty where there is none."""
+    if not path.exists():
+        return {}
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {key: [float(row[key] or "nan") for row in rows] for key in (rows[0] if rows else {})}
+
+
+def draw_curves(workspace: Workspace, path: Path) -> None:
+    """Losses of both trainings over the pictures they saw."""
+    figure, axes = plt.subplots(1, 2, figsize=(10, 3.5))
+    for axis, stage, keys in ((axes[0], "vae", ("l1", "edge", "hue")), (axes[1], "unet", ("loss",))):
+        columns = read_log(workspace.log(stage))
+        for key in keys:
+            if key in columns:
+                axis.plot(columns["images"], columns[key], label=key)
+        axis.set(title=f"{stage}: running mean of the loss", xlabel="pictures seen", yscale="log")
+        axis.legend()
+        axis.grid(visible=True, alpha=0.3)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
