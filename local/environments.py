@@ -24,6 +24,8 @@ from local.progress import Bar
 from local.settings import ROOT
 
 _REQUIREMENT = re.compile(r"^[A-Za-z0-9][\w.-]*(\[[\w,-]+\])?==", re.MULTILINE)
+# One for each requirement: from an index, from a folder of wheels, or there before.
+_PIP_LINE = re.compile(r"(?:Collecting|Processing|Requirement already satisfied:) (?:\S*/)?(\S+)")
 _SHOWN_LINES = 12  # of pip's output, where it fails
 
 
@@ -101,10 +103,9 @@ def _install(environment: Environment) -> None:
         assert pip.stdout is not None  # noqa: S101 - for mypy: it was asked for
         for line in pip.stdout:
             last.append(line)
-            words = line.split()
-            if words[:1] == ["Collecting"] or words[:2] == ["Requirement", "already"]:
-                bar.advance(words[1] if words[0] == "Collecting" else words[3])
-            elif words[:1] == ["Installing"]:
+            if found := _PIP_LINE.match(line):
+                bar.advance(found[1])
+            elif line.startswith("Installing"):
                 bar.show("unpacking")
         if pip.wait():
             raise EnvironmentSetupError(f"pip could not fill {environment.folder.name}:\n{''.join(last)}")
