@@ -22,7 +22,8 @@ from orchestrator.jobs.queue import JobQueue
 from orchestrator.jobs.results import ResultStore
 from orchestrator.jobs.runner import Runner
 from orchestrator.models.families import Families
-from orchestrator.models.triton import TritonNetworks, TritonServer
+from orchestrator.models.readiness import TritonNetworks
+from orchestrator.models.triton import TritonServer
 
 MAX_REQUEST_BYTES = 4 * 1024 * 1024
 """Largest message from a client. Text-to-image requests are far smaller."""
@@ -59,6 +60,9 @@ class Orchestrator:
         self._accounts = Accounts.load(settings.api_keys_file)
         self._pipelines = {f.name: Pipeline(f, self._families.folder) for f in self._families}
         self._results = ResultStore(settings.results_dir, settings.public_url)
+        for family in self._families:
+            if family.default_width * family.default_height > settings.max_pixels:
+                raise SettingsError(f"IMAGEGEN_MAX_PIXELS is less than the default size of family {family.name!r}")
         self._health = health.aio.HealthServicer()
         self.grpc_port = 0
         self.metrics_port = 0
@@ -87,7 +91,7 @@ class Orchestrator:
             raise SettingsError(f"IMAGEGEN_GRPC_ADDRESS={settings.grpc_address!r}: {error}") from error
         host, _, port = settings.metrics_address.rpartition(":")
         try:
-            self._metrics, _ = prometheus_client.start_http_server(int(port), host)
+            self._metrics, _ = prometheus_client.start_http_server(int(port), host.strip("[]"))
         except OSError as error:
             raise SettingsError(f"IMAGEGEN_METRICS_ADDRESS={settings.metrics_address!r}: {error}") from error
         self.metrics_port = self._metrics.server_port
@@ -99,6 +103,7 @@ class Orchestrator:
     async def stop(self) -> bool:
         """Take no new work, let running work end within the grace time, and close. Returns whether all of it ended."""
         self._watch.cancel()
+        await asyncio.gather(self._watch, return_exceptions=True)
         await self._health.enter_graceful_shutdown()
         log.info("stopping", grace_seconds=self._settings.grace_seconds)
         drained = await self._queue.drain(self._settings.grace_seconds)

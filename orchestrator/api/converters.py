@@ -6,12 +6,13 @@ from enum import StrEnum
 from typing import TypeVar
 
 from google.protobuf import timestamp_pb2
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
 from orchestrator.api import status
 from orchestrator.diffusion.pipeline import Stage
-from orchestrator.errors import InvalidRequestError, Violation
+from orchestrator.errors import InvalidRequestError, UnsupportedTaskError, Violation
 from orchestrator.jobs.events import Artifact, Event, Preview, Progress, Queued, Started
 from orchestrator.jobs.job import Job, JobState
 from orchestrator.jobs.results import CHUNK_BYTES
@@ -29,6 +30,9 @@ from orchestrator.params import (
 Name = TypeVar("Name", bound=StrEnum)
 Number = TypeVar("Number", bound=int)
 
+FUTURE_TASKS = range(2, 10)
+"""Field numbers that the schema reserves for tasks to come."""
+
 SAMPLERS = {name: pb.Sampler.Value(f"SAMPLER_{name.name}") for name in SamplerName}
 FORMATS = {name: pb.ImageFormat.Value(f"IMAGE_FORMAT_{name.name}") for name in ImageFormat}
 DELIVERIES = {name: pb.Delivery.Value(f"DELIVERY_{name.name}") for name in Delivery}
@@ -41,8 +45,12 @@ def to_params(request: pb.GenerateRequest, max_pixels: int) -> TextToImageParams
     """The task of a request.
 
     Raises:
+        UnsupportedTaskError: a task is set that came into the schema later.
         InvalidRequestError: no task is set, an enum has an unknown number, or a field is out of range.
     """
+    unknown = UnknownFieldSet(request)
+    if any(unknown[index].field_number in FUTURE_TASKS for index in range(len(unknown))):
+        raise UnsupportedTaskError("the task is newer than this server, which knows text_to_image")
     if request.WhichOneof("task") is None:
         raise InvalidRequestError(Violation("task", "is not set; this server knows text_to_image"))
     return TextToImageParams(

@@ -1,9 +1,11 @@
 """The servicers: convert, call, convert."""
 
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import grpc
+import structlog
 
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import generation_pb2_grpc, jobs_pb2, jobs_pb2_grpc
@@ -13,8 +15,8 @@ from orchestrator.errors import InvalidRequestError, Violation
 from orchestrator.jobs.job import Job
 from orchestrator.jobs.queue import JobQueue
 from orchestrator.jobs.results import ResultStore
+from orchestrator.models.contracts import NetworkSource
 from orchestrator.models.families import Families
-from orchestrator.models.triton import TritonNetworks
 from orchestrator.params import Delivery
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -23,22 +25,18 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
     """GenerationService over the job queue."""
 
-    def __init__(self, queue: JobQueue, families: Families, networks: TritonNetworks, max_pixels: int) -> None:
+    def __init__(self, queue: JobQueue, families: Families, networks: NetworkSource, max_pixels: int) -> None:
         self._queue, self._families, self._networks, self._max_pixels = queue, families, networks, max_pixels
 
-    async def Generate(self, request: pb.GenerateRequest, _context: Context) -> AsyncIterator[pb.GenerateEvent]:
+    async def Generate(self, request: pb.GenerateRequest, _context: Context) -> AsyncGenerator[pb.GenerateEvent, None]:
         """A job that ends with its stream, unless it is to be detached."""
-        options = converters.to_options(request, request_id.get())
-        request_id.set(options.request_id)
-        params = converters.to_params(request, self._max_pixels)
-        detach = options.detach_on_disconnect
-        job = await self._queue.submit(account.get(), params, options, ephemeral=not detach)
+        job = await _submit(self._queue, request, self._max_pixels, ephemeral=not request.detach_on_disconnect)
         try:
-            async for sequence, event in job.watch():
-                for message in converters.from_event(job, sequence, event):
+            async with contextlib.aclosing(_messages(job)) as messages:
+                async for message in messages:
                     yield message
         finally:  # also when the client has hung up: then the loop above ends with CancelledError
-            if not detach:
+            if job.ephemeral:
                 self._queue.cancel(job)
                 self._queue.forget(job)
 
@@ -62,20 +60,22 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         wanted = pb.GenerateRequest()
         wanted.CopyFrom(request.request)
         wanted.output.delivery = converters.DELIVERIES[Delivery.URI]
-        options = converters.to_options(wanted, request_id.get())
-        request_id.set(options.request_id)
-        params = converters.to_params(wanted, self._max_pixels)
-        return converters.to_job(await self._queue.submit(account.get(), params, options, ephemeral=False))
+        try:
+            return converters.to_job(await _submit(self._queue, wanted, self._max_pixels, ephemeral=False))
+        except InvalidRequestError as error:  # its paths are GenerateRequest's
+            violations = (Violation(f"request.{v.field}", v.description) for v in error.violations)
+            raise InvalidRequestError(*violations) from error
 
     async def GetJob(self, request: jobs_pb2.GetJobRequest, _context: Context) -> jobs_pb2.Job:
         """The state of a job."""
         return converters.to_job(self._job(request.job_id))
 
-    async def WatchJob(self, request: jobs_pb2.WatchJobRequest, _context: Context) -> AsyncIterator[pb.GenerateEvent]:
+    async def WatchJob(
+        self, request: jobs_pb2.WatchJobRequest, _context: Context
+    ) -> AsyncGenerator[pb.GenerateEvent, None]:
         """The events of a job."""
-        job = self._job(request.job_id)
-        async for sequence, event in job.watch(request.after_sequence):
-            for message in converters.from_event(job, sequence, event):
+        async with contextlib.aclosing(_messages(self._job(request.job_id), request.after_sequence)) as messages:
+            async for message in messages:
                 yield message
 
     async def CancelJob(self, request: jobs_pb2.CancelJobRequest, _context: Context) -> jobs_pb2.Job:
@@ -92,7 +92,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
 
     async def ReadResult(
         self, request: jobs_pb2.ReadResultRequest, _context: Context
-    ) -> AsyncIterator[jobs_pb2.ReadResultResponse]:
+    ) -> AsyncGenerator[jobs_pb2.ReadResultResponse, None]:
         """A picture's bytes."""
         stored = await self._results.open(request.name)
         answer = jobs_pb2.ReadResultResponse(content_type=stored.media_type, file_size=stored.size)
@@ -103,3 +103,20 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
 
     def _job(self, job_id: str) -> Job:
         return self._queue.get(job_id, account.get())
+
+
+async def _submit(queue: JobQueue, request: pb.GenerateRequest, max_pixels: int, *, ephemeral: bool) -> Job:
+    """Queue a request of the caller. From here on the call bears the request's id, if it has one."""
+    options = converters.to_options(request, request_id.get())
+    request_id.set(options.request_id)
+    structlog.contextvars.bind_contextvars(request_id=options.request_id)
+    params = converters.to_params(request, max_pixels)
+    return await queue.submit(account.get(), params, options, ephemeral=ephemeral)
+
+
+async def _messages(job: Job, after_sequence: int = 0) -> AsyncGenerator[pb.GenerateEvent, None]:
+    """The events of a job as messages. Closing it ends the watch at once."""
+    async with contextlib.aclosing(job.watch(after_sequence)) as events:
+        async for sequence, event in events:
+            for message in converters.from_event(job, sequence, event):
+                yield message

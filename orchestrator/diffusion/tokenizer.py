@@ -32,8 +32,8 @@ class Tokenizer:
         """Load `path`; encode to `length` ids, padded with `pad_id`.
 
         Raises:
-            ValueError: the file is missing or no tokenizer, or it does not put one special token before and
-                one after a prompt, as CLIP and BERT do: cutting a long prompt relies on it.
+            ValueError: the file is missing or no tokenizer; pad_id is none of its tokens; or it does not put one
+                special token before and one after a prompt, as CLIP and BERT do: cutting a long prompt relies on it.
         """
         try:
             self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
@@ -41,6 +41,8 @@ class Tokenizer:
             raise ValueError(f"{path} is no tokenizer: {error}") from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
+        if not 0 <= pad_id < self._tokenizer.get_vocab_size():
+            raise ValueError(f"pad_id {pad_id} is no token of {path}")
         special = self._tokenizer.encode("a").special_tokens_mask
         if sum(special) != 2 or not special[0] or not special[-1]:
             raise ValueError(f"{path} does not frame a prompt by two special tokens")

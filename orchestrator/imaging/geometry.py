@@ -6,17 +6,31 @@ import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]
 
+MARGIN = 4
+"""Pixels beside a point that Lanczos over 8 x 8 takes into account."""
+
 
 def cover(picture: Pixels, width: int, height: int) -> Pixels:
     """Resize to cover width x height with the aspect ratio kept, and cut the middle out: uint8 (height, width, 3).
 
     Enlarging is by Lanczos over 8 x 8 pixels; shrinking averages areas, where Lanczos of a fixed support would alias.
     """
+    scale = max(width / picture.shape[1], height / picture.shape[0])
+    picture = _trim(_trim(picture, width / scale, axis=1), height / scale, axis=0)
     have_height, have_width = picture.shape[:2]
-    scale = max(width / have_width, height / have_height)
     size = (max(width, round(have_width * scale)), max(height, round(have_height * scale)))
     if size != (have_width, have_height):
         kernel = cv2.INTER_LANCZOS4 if scale > 1 else cv2.INTER_AREA
         picture = np.asarray(cv2.resize(picture, size, interpolation=kernel), np.uint8)
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
     return np.ascontiguousarray(picture[top : top + height, left : left + width])
+
+
+def _trim(picture: Pixels, needed: float, axis: int) -> Pixels:
+    """The middle of an axis, at least `needed` pixels and the margin that resampling looks at.
+
+    What a later cut drops anyway is not resized: 64 x 4096 of a square would pass through 4096 x 4096.
+    """
+    have = picture.shape[axis]
+    drop = max(0, (have - int(np.ceil(needed))) // 2 - MARGIN)
+    return np.take(picture, range(drop, have - drop), axis=axis) if drop else picture

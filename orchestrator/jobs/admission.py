@@ -29,18 +29,27 @@ class Admission(Generic[Item]):
         """Waiting requests, the next first."""
         return [item for *_, item in self._line]
 
-    def enqueue(self, item: Item, priority: Priority, cost: float) -> None:
-        """Put a request in line. `cost` is work in any unit, the same for all.
+    def check_room(self) -> None:
+        """Look whether one more request may wait.
 
         Raises:
             QueueFullError: as many wait as may; its retry_after is when about one of them will have started.
         """
         free = self._max_in_flight - len(self._running)
         if len(self._line) >= self._max_queued + free:
-            soon = self._seconds(cost) / self._max_in_flight
+            costs = [*self._running.values(), *(cost for _, _, cost, _, _ in self._line)]
+            soon = self._seconds(sum(costs) / len(costs)) / self._max_in_flight
             raise QueueFullError(
                 f"{len(self._line)} requests wait already", retry_after=min(max(1.0, soon), _MAX_RETRY_AFTER)
             )
+
+    def enqueue(self, item: Item, priority: Priority, cost: float) -> None:
+        """Put a request in line. `cost` is work in any unit, the same for all.
+
+        Raises:
+            QueueFullError: as check_room.
+        """
+        self.check_room()
         self._arrivals += 1
         # The arrival number is unique, so comparing never reaches the item.
         bisect.insort(self._line, (_RANKS[priority], self._arrivals, cost, priority, item))

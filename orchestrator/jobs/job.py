@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -43,7 +43,7 @@ class Job:
         plan: what to do.
         options: how.
         ephemeral: nobody but the stream that made it will ask for it.
-        cancel_requested: the work stops at the next step.
+        stop_reason: set, the work stops at the next step and ends with this error.
     """
 
     def __init__(self, account: str, plan: Plan, options: JobOptions, *, ephemeral: bool) -> None:
@@ -52,7 +52,7 @@ class Job:
         self.plan = plan
         self.options = options
         self.ephemeral = ephemeral
-        self.cancel_requested = False
+        self.stop_reason: ImagegenError | None = None
         self.created = datetime.now(UTC)
         self.started: datetime | None = None
         self.ended: datetime | None = None
@@ -109,7 +109,7 @@ class Job:
         self._kept.clear()
         self.state = JobState.DELETED
 
-    async def watch(self, after_sequence: int = 0) -> AsyncIterator[tuple[int, Event]]:
+    async def watch(self, after_sequence: int = 0) -> AsyncGenerator[tuple[int, Event], None]:
         """Kept events numbered above `after_sequence`, then new ones as they happen, until the job ends.
 
         Raises:

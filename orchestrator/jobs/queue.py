@@ -1,6 +1,7 @@
 """Runs jobs: takes them, lets them wait, starts them, keeps their ends. In memory: a job ends with the process."""
 
 import asyncio
+import contextvars
 from collections import OrderedDict
 
 import structlog
@@ -21,6 +22,9 @@ from orchestrator.params import JobOptions, TextToImageParams
 
 KEPT_JOBS = 10_000
 """Ended jobs that are remembered; the oldest are forgotten, their pictures stay in the store."""
+
+STOP_SECONDS = 2.0
+"""After the grace time: for the step that a job is in. A step cannot be broken off, only not followed by another."""
 
 log = structlog.get_logger()
 
@@ -52,6 +56,7 @@ class JobQueue:
             QueueFullError, ShuttingDownError: try again later.
         """
         self._check_open()
+        self._admission.check_room()  # before the work of planning
         plan = await self._runner.plan(params)
         self._check_open()  # it may have begun to stop meanwhile
         job = Job(account, plan, options, ephemeral=ephemeral)
@@ -70,10 +75,7 @@ class JobQueue:
 
     def cancel(self, job: Job) -> None:
         """Stop a job at the next step; at once if it waits. One that has ended stays as it is."""
-        job.cancel_requested = True
-        if self._admission.withdraw(job):
-            self._end(job, CancelledByClientError("cancelled"))
-            self._dispatch()
+        self._stop(job, CancelledByClientError("cancelled"))
 
     async def delete(self, job: Job) -> None:
         """Cancel a job and remove its picture, also one that is being made."""
@@ -91,12 +93,21 @@ class JobQueue:
         """Take nothing new; let what runs end, for at most `seconds`. Returns whether all did.
 
         Waiting streams are told to go elsewhere; waiting jobs have nobody to be told, so they still get their turn.
+        What is left when the time is over stops at its next step, for STOP_SECONDS at most.
         """
         self._draining = True
         for job in self._admission.waiting:
-            if job.ephemeral and self._admission.withdraw(job):
-                self._end(job, ShuttingDownError("this server is stopping"))
-        self._dispatch()
+            if job.ephemeral:
+                self._stop(job, _shutting_down())
+        ended = await self._ends(seconds)
+        if not ended:
+            for job in [job for job in self._jobs.values() if not job.is_ended]:
+                self._stop(job, _shutting_down())
+            await self._ends(STOP_SECONDS)
+        return ended
+
+    async def _ends(self, seconds: float) -> bool:
+        """Whether everything that runs has ended within `seconds`; what it makes room for starts meanwhile."""
         deadline = asyncio.get_running_loop().time() + seconds
         while self._runs:
             remaining = deadline - asyncio.get_running_loop().time()
@@ -105,14 +116,22 @@ class JobQueue:
                 return False
         return True
 
+    def _stop(self, job: Job, reason: ImagegenError) -> None:
+        """Stop a job: at once if it waits, at its next step if it runs."""
+        job.stop_reason = reason
+        if self._admission.withdraw(job):
+            self._end(job, reason)
+            self._dispatch()
+
     def _check_open(self) -> None:
         if self._draining:
-            raise ShuttingDownError("this server is stopping")
+            raise _shutting_down()
 
     def _dispatch(self) -> None:
         """Start what may start, and tell the others where they stand."""
         while (job := self._admission.start_next()) is not None:
-            run = asyncio.create_task(self._run(job), name=f"job {job.id}")
+            # A context of its own: else a job that another's end starts would log that call's name and id.
+            run = asyncio.create_task(self._run(job), name=f"job {job.id}", context=contextvars.Context())
             self._runs.add(run)
             run.add_done_callback(self._runs.discard)
         self._tell_positions()
@@ -138,9 +157,9 @@ class JobQueue:
         self._dispatch()
 
     async def _finish(self, job: Job, artifact: Artifact) -> None:
-        if job.cancel_requested:  # cancelled or deleted while the picture went to the store
+        if job.stop_reason is not None:  # stopped while the picture went to the store
             await self._runner.discard(artifact)
-            raise CancelledByClientError("cancelled")
+            raise job.stop_reason
         job.succeed(artifact)
         self._account(job, "succeeded")
 
@@ -168,3 +187,7 @@ class JobQueue:
         ended = [old for old in self._jobs.values() if old.is_ended] if len(self._jobs) > KEPT_JOBS else []
         for old in ended[: len(self._jobs) - KEPT_JOBS]:
             self.forget(old)
+
+
+def _shutting_down() -> ShuttingDownError:
+    return ShuttingDownError("this server is stopping")

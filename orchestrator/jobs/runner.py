@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 
 from orchestrator import metrics
 from orchestrator.diffusion.pipeline import Pipeline, Stage, StepDone, Timer
-from orchestrator.errors import CancelledByClientError
 from orchestrator.imaging import codec, geometry
 from orchestrator.imaging.codec import Encoded
 from orchestrator.jobs.events import Artifact, Preview, Progress, Started
@@ -47,7 +46,7 @@ class Runner:
         """Make the picture of a job, publishing events on the way; not its end.
 
         Raises:
-            CancelledByClientError: the job was cancelled; no network was called after the running step.
+            ImagegenError: the job's stop_reason; no network was called after the running step.
             Whatever the task raises.
         """
         _check_wanted(job)
@@ -105,5 +104,5 @@ class Runner:
 
 
 def _check_wanted(job: Job) -> None:
-    if job.cancel_requested:
-        raise CancelledByClientError("cancelled")
+    if job.stop_reason is not None:
+        raise job.stop_reason

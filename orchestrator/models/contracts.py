@@ -94,6 +94,10 @@ class NetworkSource(Protocol):
         """The networks, or EngineUnavailableError while they are not ready."""
         ...
 
+    def is_ready(self, family: str) -> bool:
+        """Whether `networks` answers."""
+        ...
+
     def digests(self, family: str) -> tuple[ModelDigest, ...]:
         """Which networks they are, in the order of NetworkTable.model_names; empty if they never were ready."""
         ...

@@ -37,6 +37,10 @@ class FakeNetworks:
             raise EngineUnavailableError(f"the networks of family {family!r} are not ready")
         return Networks(self._text_encoder, self._unet, self._vae_decoder)
 
+    def is_ready(self, family: str) -> bool:  # noqa: ARG002  # the same for every family
+        """See contracts.NetworkSource."""
+        return self.ready
+
     def digests(self, family: str) -> tuple[ModelDigest, ...]:
         """See contracts.NetworkSource."""
         return (ModelDigest(f"fake of {family}", "", "numpy"),)

@@ -57,8 +57,8 @@ class NetworkTable(_Table):
         latent_factor: pixels for each latent, along a side.
         scaling_factor: the decoder takes latents divided by this, plus shift_factor.
         buckets: width and height, in pixels, of the sizes at which the UNet runs.
-        fixed_batch: rows to which each UNet request is padded, for an engine whose results depend on the batch size;
-            the model's max_batch_size must be the same, so that Triton merges nothing into it. 0 for no padding.
+        fixed_batch: rows to which each request is padded, for an engine whose results depend on the batch size; the
+            models' max_batch_size must be the same, so that Triton merges nothing into it. 0 for no padding.
         preview: linear map of latents to RGB.
     """
 

@@ -17,9 +17,10 @@ from orchestrator import metrics
 from orchestrator.errors import EngineFaultError, EngineUnavailableError, FamilyConfigError
 from orchestrator.models import contracts
 from orchestrator.models.contracts import Floats, Ids, ModelDigest, Networks, NetworkSpec
-from orchestrator.models.families import Families, Family
 
 RETRY_AFTER_SECONDS = 2.0
+GUIDANCE_ROWS = 2
+"""Rows of one request with classifier-free guidance."""
 
 _UNAVAILABLE = {
     "StatusCode.UNAVAILABLE": "down",
@@ -59,6 +60,14 @@ class ModelInfo:
     types: Mapping[str, str]
     max_batch_size: int
     digest: ModelDigest
+
+
+@dataclass(frozen=True, slots=True)
+class TritonFamily:
+    """Networks that can be called, and which they are."""
+
+    networks: Networks
+    digests: tuple[ModelDigest, ...]
 
 
 class TritonServer:
@@ -162,105 +171,75 @@ def _translate(error: InferenceServerException, model: str) -> EngineUnavailable
     return EngineUnavailableError("the inference server does not answer", retry_after=RETRY_AFTER_SECONDS)
 
 
-class TritonTextEncoder:
-    """TextEncoder over Triton."""
+@dataclass(frozen=True, slots=True)
+class _Model:
+    """A model of a server, as a family uses it: one request is at most max_batch_size rows.
 
-    def __init__(self, server: TritonServer, model: ModelInfo) -> None:
-        self._server, self._model = server, model
+    With a `fixed_batch` every request is padded to so many rows, which is all that the model takes: Triton merges
+    nothing into it, and its result depends on nobody else (families.NetworkTable says when that is needed).
+    """
+
+    server: TritonServer
+    info: ModelInfo
+    fixed_batch: int
+
+    def __post_init__(self) -> None:
+        """Raise FamilyConfigError if the model's batch does not fit."""
+        if self.fixed_batch and self.fixed_batch != self.info.max_batch_size:
+            raise FamilyConfigError(
+                f"fixed_batch is {self.fixed_batch}, max_batch_size of {self.info.name} is {self.info.max_batch_size}: "
+                "they must be the same, or Triton merges other rows into the batch"
+            )
+        if self.info.max_batch_size < GUIDANCE_ROWS:
+            raise FamilyConfigError(f"max_batch_size of {self.info.name} is less than {GUIDANCE_ROWS}")
+
+    async def infer(self, inputs: Mapping[str, Floats | Ids], output: str) -> Floats:
+        """Run one request, padded with copies of its last row."""
+        rows = len(next(iter(inputs.values())))
+        if missing := max(0, self.fixed_batch - rows):
+            inputs = {name: np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for name, a in inputs.items()}
+        answer = await self.server.infer(self.info, inputs, output)
+        return answer[:rows]
+
+
+class TritonTextEncoder(_Model):
+    """TextEncoder over Triton."""
 
     async def __call__(self, input_ids: Ids) -> Floats:
         """See contracts.TextEncoder."""
-        return await self._server.infer(self._model, {"input_ids": input_ids}, "hidden_states")
+        return await self.infer({"input_ids": input_ids}, "hidden_states")
 
 
-class TritonUnet:
-    """Unet over Triton; pads to `fixed_batch` rows if that is not 0 (families.NetworkTable says when)."""
-
-    def __init__(self, server: TritonServer, model: ModelInfo, fixed_batch: int) -> None:
-        if fixed_batch and fixed_batch != model.max_batch_size:
-            raise FamilyConfigError(
-                f"fixed_batch is {fixed_batch}, max_batch_size of {model.name} is {model.max_batch_size}: "
-                "they must be the same, or Triton merges other rows into the batch"
-            )
-        self._server, self._model, self._fixed_batch = server, model, fixed_batch
+class TritonUnet(_Model):
+    """Unet over Triton."""
 
     async def __call__(self, sample: Floats, timestep: Floats, encoder_hidden_states: Floats) -> Floats:
         """See contracts.Unet."""
-        rows = len(sample)
         inputs = {"sample": sample, "timestep": timestep, "encoder_hidden_states": encoder_hidden_states}
-        if missing := max(0, self._fixed_batch - rows):
-            inputs = {name: np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for name, a in inputs.items()}
-        output = await self._server.infer(self._model, inputs, "out_sample")
-        return output[:rows]
+        return await self.infer(inputs, "out_sample")
 
 
-class TritonVaeDecoder:
+class TritonVaeDecoder(_Model):
     """VaeDecoder over Triton."""
-
-    def __init__(self, server: TritonServer, model: ModelInfo) -> None:
-        self._server, self._model = server, model
 
     async def __call__(self, latents: Floats) -> Floats:
         """See contracts.VaeDecoder."""
-        return await self._server.infer(self._model, {"latents": latents}, "image")
+        return await self.infer({"latents": latents}, "image")
 
 
-class TritonNetworks:
-    """Which families are ready, and their networks. `refresh` looks; `networks` answers from the last look."""
+async def connect(server: TritonServer, names: tuple[str, str, str], fixed_batch: int) -> TritonFamily:
+    """Describe a text encoder, a UNet and a VAE decoder, and make them callable.
 
-    def __init__(self, server: TritonServer, families: Families) -> None:
-        self._server, self._families = server, families
-        self._networks: dict[str, Networks] = {}
-        self._digests: dict[str, tuple[ModelDigest, ...]] = {}
-        self._missing: dict[str, list[str]] = {}
-
-    def networks(self, family: str) -> Networks:
-        """See contracts.NetworkSource."""
-        if family not in self._networks:
-            raise EngineUnavailableError(
-                f"the networks of family {family!r} are not ready", retry_after=RETRY_AFTER_SECONDS
-            )
-        return self._networks[family]
-
-    def is_ready(self, family: str) -> bool:
-        """Whether all networks of the family were ready at the last look."""
-        return family in self._networks
-
-    def digests(self, family: str) -> tuple[ModelDigest, ...]:
-        """See contracts.NetworkSource."""
-        return self._digests.get(family, ())
-
-    async def refresh(self) -> None:
-        """Look at every model once. Models that came back are described anew: they may be others."""
-        names = {name for family in self._families for name in family.networks.model_names}
-        ready = {name for name in sorted(names) if await self._server.is_ready(name)}
-        for family in self._families:
-            missing = [name for name in family.networks.model_names if name not in ready]
-            if missing:
-                self._networks.pop(family.name, None)
-                if missing != self._missing.get(family.name):  # said once, not at every look
-                    log.error("family_not_ready", family=family.name, missing_models=missing)
-            elif family.name not in self._networks:
-                await self._connect(family)
-            self._missing[family.name] = missing
-            metrics.FAMILY_READY.labels(family.name).set(self.is_ready(family.name))
-        for name in sorted(ready):
-            for rows, count in (await self._server.batch_counts(name)).items():
-                metrics.TRITON_BATCHES.labels(name, rows).set(count)
-
-    async def _connect(self, family: Family) -> None:
-        table = family.networks
-        specs = (contracts.TEXT_ENCODER, contracts.UNET, contracts.VAE_DECODER)
-        try:
-            pairs = zip(table.model_names, specs, strict=True)
-            text, unet, vae = [await self._server.describe(name, spec) for name, spec in pairs]
-            self._networks[family.name] = Networks(
-                TritonTextEncoder(self._server, text),
-                TritonUnet(self._server, unet, table.fixed_batch),
-                TritonVaeDecoder(self._server, vae),
-            )
-        except (EngineUnavailableError, EngineFaultError, FamilyConfigError) as error:
-            log.error("family_not_usable", family=family.name, error=str(error))  # noqa: TRY400  # expected, no trace
-            return
-        self._digests[family.name] = (text.digest, unet.digest, vae.digest)
-        log.info("family_ready", family=family.name, models=[info.name for info in (text, unet, vae)])
+    Raises:
+        EngineUnavailableError, EngineFaultError: the server or a model does not answer.
+        FamilyConfigError: a model breaks its contract.
+    """
+    specs = (contracts.TEXT_ENCODER, contracts.UNET, contracts.VAE_DECODER)
+    infos = [await server.describe(name, spec) for name, spec in zip(names, specs, strict=True)]
+    text, unet, vae = infos
+    networks = Networks(
+        TritonTextEncoder(server, text, fixed_batch),
+        TritonUnet(server, unet, fixed_batch),
+        TritonVaeDecoder(server, vae, fixed_batch),
+    )
+    return TritonFamily(networks, tuple(info.digest for info in infos))

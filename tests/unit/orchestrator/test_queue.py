@@ -222,10 +222,15 @@ async def test_a_request_that_is_being_planned_when_stopping_begins_is_refused(w
     assert await draining
 
 
-async def test_draining_gives_up_when_the_time_is_over(world: World) -> None:
+async def test_draining_gives_up_when_the_time_is_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What runs then stops at its next step, and what waits never starts; both are told to come back."""
+    monkeypatch.setattr("orchestrator.jobs.queue.STOP_SECONDS", 0.01)
     hold(world.networks)
     job = await world.submit()
     await until(job, Started)
+    calls = world.networks.calls
     assert not await world.queue.drain(0.01)
     release_all(world.networks)
-    await events(job)
+    with pytest.raises(ShuttingDownError):
+        await events(job)
+    assert world.networks.calls == calls + 1  # the step that was held
