@@ -20,11 +20,12 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from local import processes, triton
-from local.errors import LocalError
+from local.errors import LocalError, StartError
 from local.progress import Bar
 from local.settings import HOST, ROOT, Settings, check_ports_free
 
 START_SECONDS = 60.0
+RECOVERY_SECONDS = 10.0  # that a running service has to answer again
 STOP_SECONDS = 70.0  # longer than the services' own grace time for running work
 _KEY_NAME = "local"  # of the key's owner, in the file of hashes
 
@@ -156,14 +157,20 @@ def _make_service(
 
 
 def _is_serving(settings: Settings, service: Service) -> bool:
-    """Whether it runs and is ready; one that runs and does not answer is stopped, to be started anew."""
+    """Whether it runs and is ready, or becomes so soon; one that does not is stopped, to be started anew.
+
+    It may only be about to find its own server again: an orchestrator whose Triton has just been started.
+    """
     process = processes.load(_pid_file(settings, service.name))
     if process is None:
         return False
-    if service.is_ready():
-        return True
-    service.stop(process)
-    return False
+    log = settings.state_dir / "logs" / f"{service.name}.log"
+    try:
+        processes.wait_ready(service.name, process, service.is_ready, RECOVERY_SECONDS, log)
+    except StartError:
+        service.stop(process)
+        return False
+    return True
 
 
 def _stop(settings: Settings, services: list[Service], bar: Bar | None = None) -> list[str]:
