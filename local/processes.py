@@ -42,6 +42,8 @@ class Process:
 
     def is_alive(self) -> bool:
         """Whether it still runs."""
+        if child := _children.get(self.pid):
+            child.poll()  # reaps it if it has ended
         return _read_started(self.pid) == self.started
 
 
