@@ -44,7 +44,8 @@ class Process:
         """Whether it still runs."""
         if child := _children.get(self.pid):
             child.poll()  # reaps it if it has ended
-        return _read_started(self.pid) == self.started
+        stat = _read_stat(self.pid)
+        return stat is not None and stat[1] == self.started and stat[0] not in "ZX"
 
 
 def start(command: Sequence[str], env: Mapping[str, str], cwd: Path, log: Path, pid_file: Path) -> Process:
@@ -60,6 +61,7 @@ def start(command: Sequence[str], env: Mapping[str, str], cwd: Path, log: Path, 
     Raises:
         StartError: the program cannot be run.
     """
+    sweep(pid_file)
     log.parent.mkdir(parents=True, exist_ok=True)
     if log.exists():
         log.replace(log.with_suffix(".old"))
@@ -77,7 +79,8 @@ def start(command: Sequence[str], env: Mapping[str, str], cwd: Path, log: Path, 
     except OSError as error:
         raise StartError(f"{command[0]} cannot be started: {error}") from error
     _children[popen.pid] = popen
-    process = Process(popen.pid, _read_started(popen.pid) or 0)
+    stat = _read_stat(popen.pid)  # there, if only as remains, until it is reaped
+    process = Process(popen.pid, stat[1] if stat else 0)
     pid_file.parent.mkdir(parents=True, exist_ok=True)
     fresh = pid_file.with_suffix(".new")
     fresh.write_text(json.dumps({"pid": process.pid, "started": process.started}), encoding="utf-8")
@@ -87,12 +90,16 @@ def start(command: Sequence[str], env: Mapping[str, str], cwd: Path, log: Path, 
 
 def load(pid_file: Path) -> Process | None:
     """Return the program noted in the file if it still runs, else None."""
-    try:
-        noted = json.loads(pid_file.read_text(encoding="utf-8"))
-        process = Process(int(noted["pid"]), int(noted["started"]))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    return process if process.is_alive() else None
+    process = _read_note(pid_file)
+    return process if process is not None and process.is_alive() else None
+
+
+def sweep(pid_file: Path) -> None:
+    """Kill the children that a noted program left behind when it ended, and forget it; nothing if it still runs."""
+    process = _read_note(pid_file)
+    if process is not None and not process.is_alive():
+        _kill_group(process)
+        pid_file.unlink(missing_ok=True)
 
 
 def wait_ready(name: str, process: Process, is_ready: Callable[[], bool], seconds: float, log: Path) -> None:
@@ -133,9 +140,8 @@ def stop(process: Process, pid_file: Path, grace: float) -> bool:
     if process.is_alive():
         _signal(os.kill, process.pid, signal.SIGTERM)
         polite = _wait_gone(process, grace)
-        # Its children (Triton's stubs) are in its group, also those that it left behind.
-        _signal(os.killpg, process.pid, signal.SIGKILL)
-        _wait_gone(process, _KILL_SECONDS)
+    _kill_group(process)
+    _wait_gone(process, _KILL_SECONDS)
     if child := _children.pop(process.pid, None):
         child.wait()
     pid_file.unlink(missing_ok=True)
@@ -151,6 +157,14 @@ def read_tail(log: Path) -> str:
     return "\n".join(line[:500] for line in lines[-_TAIL_LINES:])
 
 
+def _read_note(pid_file: Path) -> Process | None:
+    try:
+        noted = json.loads(pid_file.read_text(encoding="utf-8"))
+        return Process(int(noted["pid"]), int(noted["started"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _wait_gone(process: Process, seconds: float) -> bool:
     deadline = time.monotonic() + seconds
     while process.is_alive():
@@ -160,16 +174,27 @@ def _wait_gone(process: Process, seconds: float) -> bool:
     return True
 
 
+def _kill_group(process: Process) -> None:
+    """Kill a program and its children, Triton's stubs say, also those that it left behind.
+
+    As long as its group has members the system gives its id to nobody else; so an id with another start time says that
+    the group is gone, and that the new bearer is to be left alone.
+    """
+    stat = _read_stat(process.pid)
+    if stat is None or stat[1] == process.started:
+        _signal(os.killpg, process.pid, signal.SIGKILL)
+
+
 def _signal(send: Callable[[int, int], None], pid: int, number: signal.Signals) -> None:
     with suppress(ProcessLookupError):  # it ended meanwhile
         send(pid, number)
 
 
-def _read_started(pid: int) -> int | None:
-    """Return the start time of a running process; None if there is none, or only its remains."""
+def _read_stat(pid: int) -> tuple[str, int] | None:
+    """Return the state and the start time of a process, or of its remains (state Z); None if there is none."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     fields = stat[stat.rindex(")") + 2 :].split()
-    return None if fields[_STATE] in "ZX" else int(fields[_START_TIME])
+    return fields[_STATE], int(fields[_START_TIME])

@@ -178,7 +178,9 @@ def _stop(settings: Settings, services: list[Service], bar: Bar | None = None) -
     for service in reversed(services):
         if bar:
             bar.show(service.name)
-        process = processes.load(_pid_file(settings, service.name))
+        pid_file = _pid_file(settings, service.name)
+        processes.sweep(pid_file)
+        process = processes.load(pid_file)
         if process is not None and not service.stop(process):
             killed.append(service.name)
         if bar:

@@ -205,6 +205,8 @@ def test_a_killed_server_leaves_nothing_that_harms_the_next(tmp_path: Path) -> N
             time.sleep(0.02)
         with triton.running([TINY_REPOSITORY], tmp_path, ports=server.ports) as again:
             assert triton.read_broken(again.ports) == {}
+    with pytest.raises(ProcessLookupError):
+        os.killpg(server.process.pid, 0)  # its stubs are gone, too
     prefix = triton._shared_prefix(Settings(state_dir=tmp_path))
     assert not list(Path("/dev/shm").glob(f"{prefix}*"))  # noqa: S108 - where POSIX shared memory lies
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator
@@ -30,6 +31,12 @@ class Program:
         command = [sys.executable, "-u", "-c", code]
         self.process = processes.start(command, dict(os.environ), self.folder, self.log, self.pid_file)
         return self.process
+
+    def start_with_child(self) -> int:
+        """Start a program that starts another; returns the other's pid, when both run."""
+        process = self.start(PARENT)
+        self.wait("started\nstarted")
+        return next(int(path.name) for path in Path("/proc").glob("[0-9]*") if _parent(int(path.name)) == process.pid)
 
     def wait(self, text: str, seconds: float = 20) -> None:
         assert self.process
@@ -70,14 +77,31 @@ def test_one_that_ignores_sigterm_is_killed(program: Program) -> None:
 
 
 def test_its_children_go_with_it(program: Program) -> None:
-    process = program.start(PARENT)
-    program.wait("started\nstarted")
-    child = next(int(path.name) for path in Path("/proc").glob("[0-9]*") if _parent(int(path.name)) == process.pid)
-    processes.stop(process, program.pid_file, 10)
-    deadline = time.monotonic() + 10
-    while _parent(child) is not None and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert _parent(child) is None
+    child = program.start_with_child()
+    assert program.process
+    processes.stop(program.process, program.pid_file, 10)
+    wait_gone(child)
+
+
+def test_the_children_of_one_that_was_killed_go_too(program: Program) -> None:
+    """By `stop` here, and by `sweep` in another run, which has the file alone."""
+    for clean in (lambda process: processes.stop(process, program.pid_file, 10), lambda _: None):
+        child = program.start_with_child()
+        assert program.process
+        os.kill(program.process.pid, signal.SIGKILL)
+        wait_gone(program.process.pid)
+        assert _parent(child) is not None
+        clean(program.process)
+        processes.sweep(program.pid_file)
+        wait_gone(child)
+        assert not program.pid_file.exists()
+
+
+def test_sweeping_leaves_alone_what_runs(program: Program) -> None:
+    process = program.start(FOREVER)
+    processes.sweep(program.pid_file)
+    assert process.is_alive()
+    assert processes.load(program.pid_file) == process
 
 
 def test_another_program_with_its_pid_is_left_alone(program: Program) -> None:
@@ -86,6 +110,7 @@ def test_another_program_with_its_pid_is_left_alone(program: Program) -> None:
     program.pid_file.write_text(json.dumps({"pid": process.pid, "started": process.started - 1}))
     assert processes.load(program.pid_file) is None
     assert not processes.Process(process.pid, process.started - 1).is_alive()
+    processes.sweep(program.pid_file)
     assert process.is_alive()
 
 
@@ -117,6 +142,13 @@ def test_the_former_log_is_kept_beside(program: Program) -> None:
     program.log.write_text("before")
     program.start(FOREVER)
     assert program.log.with_suffix(".old").read_text() == "before"
+
+
+def wait_gone(pid: int) -> None:
+    deadline = time.monotonic() + 10
+    while _parent(pid) is not None and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert _parent(pid) is None
 
 
 def _parent(pid: int) -> int | None:
