@@ -63,7 +63,8 @@ $(STUBS): $(PROTOS) $(ENVIRONMENTS)
 	touch imagegen/__init__.py imagegen/v1/__init__.py imagegen/py.typed $@
 
 lock: ## resolve requirements/*.in anew (needs uv)
-	uv pip compile --quiet --generate-hashes --python-version 3.11 --python-platform x86_64-unknown-linux-gnu \
-	  --no-emit-index-url --custom-compile-command "make lock" requirements/service.in -o requirements/service.txt
-	uv pip compile --quiet --generate-hashes --python-version 3.11 --python-platform x86_64-unknown-linux-gnu \
-	  --no-emit-index-url --custom-compile-command "make lock" requirements/dev.in -o requirements/dev.txt
+	for room in service dev triton; do \
+	  uv pip compile --quiet --generate-hashes --python-version 3.11 --python-platform x86_64-unknown-linux-gnu \
+	    --no-emit-index-url --custom-compile-command "make lock" $$([ $$room = triton ] && echo --no-deps) \
+	    requirements/$$room.in -o requirements/$$room.txt || exit 1; \
+	done
