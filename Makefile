@@ -64,7 +64,7 @@ $(STUBS): $(PROTOS) $(ENVIRONMENTS)
 
 lock: ## resolve requirements/*.in anew (needs uv)
 	for room in service dev triton; do \
-	  uv pip compile --quiet --generate-hashes --python-version 3.11 --python-platform x86_64-unknown-linux-gnu \
+	  uv pip compile --quiet --generate-hashes --python-version 3.11 --python-platform x86_64-manylinux_2_35 \
 	    --no-emit-index-url --custom-compile-command "make lock" $$([ $$room = triton ] && echo --no-deps) \
 	    requirements/$$room.in -o requirements/$$room.txt || exit 1; \
 	done
