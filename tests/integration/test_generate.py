@@ -81,6 +81,25 @@ async def test_same_seed_same_bytes_alone_or_in_company(client: Client, orchestr
     assert 'imagegen_requests_total{family="tiny"' in await metrics(orchestrator)
 
 
+async def test_metrics(client: Client, orchestrator: Orchestrator) -> None:
+    """What an operator watches: outcomes, stages, steps, batches as Triton ran them, the queue, what runs."""
+    await client.generate(text_to_image(steps=3))
+    async with asyncio.timeout(10):
+        while 'imagegen_triton_batch_executions{model="tiny_unet"' not in (text := await metrics(orchestrator)):
+            pass  # the next look at Triton brings it
+    for line in (
+        'imagegen_requests_total{family="tiny",outcome="succeeded",task="text_to_image"}',
+        'imagegen_stage_seconds_count{family="tiny",stage="denoise"}',
+        'imagegen_denoising_step_seconds_count{family="tiny"}',
+        'imagegen_denoising_steps_total{family="tiny",sampler="ddim"}',
+        'imagegen_queue_depth{priority="normal"} 0.0',
+        "imagegen_in_flight 0.0",
+        'imagegen_family_ready{family="tiny"} 1.0',
+        'imagegen_rpc_seconds_count{code="OK",method="/imagegen.v1.GenerationService/Generate"}',
+    ):
+        assert line in text
+
+
 async def test_a_seed_is_drawn_and_returned(client: Client) -> None:
     """Two requests without a seed differ; the returned seed gives the picture again."""
     first, second = [await client.generate(text_to_image(steps=2)) for _ in range(2)]

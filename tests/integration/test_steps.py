@@ -4,6 +4,7 @@ The UNet here takes 0.15 s a batch, so that a client has time to do something in
 """
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -150,7 +151,8 @@ async def test_sigterm_lets_running_work_end(slow_triton: int, tmp_path: Path, f
         async with grpc.aio.insecure_channel(f"127.0.0.1:{free_port}") as channel:
             client = Client(channel)
             await asyncio.wait_for(channel.channel_ready(), 20)
-            calls = [client.generation.Generate(text_to_image(steps=8, seed=i)) for i in range(4)]
+            requests = [text_to_image(steps=8, seed=i, request_id=f"number-{i}") for i in range(4)]
+            calls = [client.generation.Generate(request) for request in requests]
             for call in calls:
                 await call.read()  # queued
             process.send_signal(signal.SIGTERM)
@@ -160,6 +162,9 @@ async def test_sigterm_lets_running_work_end(slow_triton: int, tmp_path: Path, f
                 assert (await _rest(call)).startswith(b"\x89PNG")
         _, log = await asyncio.wait_for(process.communicate(), 30)
         assert process.returncode == 0, log.decode()
+        lines = [json.loads(line) for line in log.splitlines()]
+        ended = {line["request_id"]: line["outcome"] for line in lines if line["event"] == "job_ended"}
+        assert {f"number-{i}": "succeeded" for i in range(4)}.items() <= ended.items()
     finally:
         if process.returncode is None:
             process.kill()
