@@ -15,7 +15,7 @@ import fastapi
 import pydantic
 import torch
 import uvicorn
-from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
@@ -62,9 +62,8 @@ def starter() -> Generate:
 
     The weights are drawn anew: the repository keeps the trained ones as ONNX only, and time does not depend on them.
     """
-    tokenizer, encoder = text.load_tokenizer(), text.load_encoder().to(torch.bfloat16)
-    unet = UNet2DConditionModel(**denoiser.CONFIG).eval().to(torch.bfloat16)
-    decoder = autoencoder.Decoder().eval().to(torch.bfloat16)
+    tokenizer, encoder = text.load_tokenizer(), text.load_encoder()
+    unet, decoder = denoiser.build_unet().eval(), autoencoder.Decoder().eval()
     scheduler = DPMSolverMultistepScheduler(**denoiser.SCHEDULE, timestep_spacing="trailing")
     images = VaeImageProcessor()
 
@@ -72,12 +71,12 @@ def starter() -> Generate:
         ids = torch.tensor([encoding.ids for encoding in tokenizer.encode_batch(["", body.prompt])])
         noise = torch.Generator().manual_seed(body.seed)
         shape = (1, autoencoder.LATENT_CHANNELS, body.height // autoencoder.FACTOR, body.width // autoencoder.FACTOR)
-        latents = torch.randn(shape, generator=noise, dtype=torch.bfloat16)
+        latents = torch.randn(shape, generator=noise)
         scheduler.set_timesteps(body.steps)
-        with torch.inference_mode():
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
             hidden = encoder(ids)
             for timestep in scheduler.timesteps:
-                output = unet(torch.cat([latents, latents]), timestep, hidden).sample
+                output = unet(torch.cat([latents, latents]), timestep, hidden)[0]
                 unguided, guided = output.chunk(2)
                 output = unguided + body.guidance_scale * (guided - unguided)
                 latents = scheduler.step(output, timestep, latents).prev_sample

@@ -42,7 +42,7 @@ def measure_engine(work: Workload, family: Family) -> list[Row]:
         "text_length": table.text_length,
         "latent": (table.latent_channels, work.height // table.latent_factor, work.width // table.latent_factor),
         "steps": family.default_steps,
-        "measurements": [(n, -(-images // n)) for n, images in zip(shares, work.images.values(), strict=True)],
+        "measurements": [(n, -(-fewer // n)) for n, fewer in zip(shares, work.fewer.values(), strict=True)],
     }
     done = subprocess.run(  # noqa: S603  # our own program
         [REPO / ".triton" / "bin" / "python", "-m", "benchmarks.engine_alone"],
@@ -98,9 +98,8 @@ async def measure_diffusers(work: Workload, family: Family, url: str) -> list[Ro
     rows = []
     async with clients.diffusers_client(url, work, family) as request:
         await _warm(partial(request, steps=1), 1)  # it makes one picture at a time
-        for number, images in work.images.items():
-            # Half as many: they come one by one, hardly differ, and take long.
-            run = await run_clients(request, number, max(number, images // 2))
+        for number, images in work.fewer.items():
+            run = await run_clients(request, number, images)
             rows.append(Row(system=figures.DIFFUSERS, **times(work, run)))
     return rows
 

@@ -33,6 +33,11 @@ class Workload:
     images: dict[int, int]
     rest: bool
 
+    @property
+    def fewer(self) -> dict[int, int]:
+        """Half as many, for systems whose pictures come one by one or batch by batch and so hardly differ in time."""
+        return {clients: max(clients, images // 2) for clients, images in self.images.items()}
+
     def limited(self, clients: list[int], images: int | None) -> "Workload":
         """The same for other numbers of clients, and of pictures: `images`, or as many as clients if those are more."""
         usual = max(self.images.values())
@@ -40,6 +45,16 @@ class Workload:
 
 
 WORKLOADS = {
+    "sd15": Workload(
+        name="sd15",
+        families=SD15 / "families" / "families.toml",
+        family="sd15",
+        repository=SD15 / "model_repository",
+        width=512,
+        height=512,
+        images={1: 4, 8: 16},
+        rest=False,
+    ),
     "starter": Workload(
         name="starter",
         families=REPO / "families" / "families.toml",
@@ -49,15 +64,5 @@ WORKLOADS = {
         height=128,
         images={1: 24, 8: 64},
         rest=True,
-    ),
-    "sd15": Workload(
-        name="sd15",
-        families=SD15 / "families" / "families.toml",
-        family="sd15",
-        repository=SD15 / "model_repository",
-        width=512,
-        height=512,
-        images={1: 6, 8: 16},
-        rest=False,
     ),
 }
