@@ -15,7 +15,8 @@ from model_tools import golden_cases
 from model_tools.golden_cases import PICTURE_CASES, Case
 from orchestrator.diffusion.pipeline import Pipeline, PipelineInputs, StepDone, Timer
 from orchestrator.models.families import Families
-from orchestrator.models.triton import TritonNetworks, TritonServer
+from orchestrator.models.readiness import TritonNetworks
+from orchestrator.models.triton import TritonServer
 from orchestrator.params import SamplerName
 
 if TYPE_CHECKING:

@@ -185,7 +185,7 @@ async def watching(job: Job) -> AsyncIterator[AsyncIterator[tuple[int, Event]]]:
     try:
         yield stream
     finally:
-        await stream.aclose()  # type: ignore[attr-defined]  # it is a generator
+        await stream.aclose()
 
 
 def hold(networks: SteppedNetworks) -> asyncio.Semaphore:
