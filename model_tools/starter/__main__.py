@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from model_tools.starter.draft import train_draft
 from model_tools.starter.evaluate import evaluate
 from model_tools.starter.latents import prepare_latents
 from model_tools.starter.paths import Workspace
@@ -16,8 +17,8 @@ from model_tools.starter.text import prepare_text
 from model_tools.starter.train_unet import train_unet
 from model_tools.starter.train_vae import train_vae
 
-STAGES = ("prepare", "text", "vae", "latents", "unet", "export", "evaluate")
-MINUTES = {"vae": 33.0, "unet": 90.0, "evaluate": 4.0}
+STAGES = ("prepare", "text", "vae", "latents", "draft", "unet", "export", "evaluate")
+MINUTES = {"vae": 33.0, "draft": 2.0, "unet": 60.0, "evaluate": 4.0}
 
 
 def minutes_until(clock: str, now: datetime) -> float:
@@ -58,6 +59,7 @@ def main() -> None:
         "text": lambda: prepare_text(workspace),
         "vae": lambda: train_vae(workspace, minutes("vae"), seed=options.seed),
         "latents": lambda: prepare_latents(workspace),
+        "draft": lambda: train_draft(workspace, minutes("draft")),
         "unet": lambda: train_unet(workspace, minutes("unet"), seed=options.seed),
         "export": lambda: publish(workspace),
         "evaluate": lambda: evaluate(workspace, minutes("evaluate")),

@@ -51,15 +51,3 @@ def captions_of(concept: Concept, style: str) -> Captions:
         tuple(TEMPLATES[style].format(prompt=form) for form in forms),
         tuple(BARE[style].format(prompt=form) for form in forms),
     )
-
-
-# Words that stop a picture from being mirrored: the mirrored picture would belie them or its letters would be wrong.
-HANDED = frozenset(
-    "left right keycap button clock letter input mark arrow oncoming number sign calendar".split()  # noqa: SIM905
-)
-
-
-def may_flip(concept: Concept) -> bool:
-    """Whether the mirrored picture shows the same concept."""
-    words = concept.label.lower().replace("-", " ").replace(":", " ").split()
-    return not any(word in HANDED or word.startswith(("counterclock", "o’clock", "thirty")) for word in words)

@@ -38,7 +38,7 @@ class Budget:
         return self.now() - self.start >= self.seconds
 
 
-def learning_rate(peak: float, step: int, share: float, *, warmup: int = 200, floor: float = 0.03) -> float:
+def learning_rate(peak: float, step: int, share: float, *, warmup: int = 100, floor: float = 0.01) -> float:
     """Linear warm-up over `warmup` steps, then a cosine from `peak` to `floor` x `peak` as `share` goes to 1."""
     cosine = 0.5 * (1.0 + math.cos(math.pi * min(1.0, max(0.0, share))))
     return peak * min(1.0, (step + 1) / warmup) * (floor + (1.0 - floor) * cosine)

@@ -1,20 +1,33 @@
 """The denoiser: a small UNet2DConditionModel that predicts v."""
 
+import math
 from typing import Any
 
 import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
+from torch import Tensor, nn
+from torch.nn import functional
 
 from model_tools.starter.autoencoder import LATENT_CHANNELS
+from model_tools.starter.draft import Draft
 from model_tools.starter.text import WIDTH
+
+# Waves over the object's square, in half periods from its centre to its edge.
+FREQUENCIES = (0.5, 1.0, 2.0, 4.0)
+PLACE_CHANNELS = 2 + 4 * len(FREQUENCIES)
+# How far beyond the object's square places still differ; further out all is canvas.
+FARTHEST = 1.25
+# Variance of the picture around its draft, in scaled latents: as seen on captions that the draft was trained on, with
+# room for those it was not.
+DRAFT_VARIANCE = 0.15
 
 # The caption reaches the network twice: token by token through cross-attention, and pooled, added to the time
 # embedding, which scales and shifts every norm. The second path tells a concept's shape and colours in far fewer
 # steps than attention alone.
 CONFIG: dict[str, Any] = {
     "sample_size": 16,
-    "in_channels": LATENT_CHANNELS,
+    "in_channels": 2 * LATENT_CHANNELS + PLACE_CHANNELS,
     "out_channels": LATENT_CHANNELS,
     "block_out_channels": (96, 192, 288),
     "layers_per_block": 1,
@@ -37,11 +50,81 @@ SCHEDULE: dict[str, Any] = {
 }
 
 
-def build_unet(**changes: Any) -> UNet2DConditionModel:  # noqa: ANN401 -- as diffusers
+def place_map(sample: Tensor) -> Tensor:
+    """Where each latent position lies: [B, 18, h, w], the two coordinates and waves of them.
+
+    The object's square (the canvas's shorter side, centred) is [-1, 1] on both axes, whatever the canvas. Only tensor
+    operations, so that the exported graph takes any size.
+    """
+    ones = torch.ones_like(sample[:, :1])
+    height, width = ones[:, :, :, :1].sum(2, keepdim=True), ones[:, :, :1].sum(3, keepdim=True)
+    half = torch.minimum(height, width) / 2
+    down = (ones.cumsum(2) - 0.5 - height / 2) / half
+    across = (ones.cumsum(3) - 0.5 - width / 2) / half
+    places = torch.cat([down, across], 1).clamp(-FARTHEST, FARTHEST)
+    waves = [wave(math.pi * frequency * places) for frequency in FREQUENCIES for wave in (torch.sin, torch.cos)]
+    return torch.cat([places, *waves], 1)
+
+
+def spread(draft: Tensor, places: Tensor) -> Tensor:
+    """A square draft laid on the object's square of any canvas; beyond it, its border goes on."""
+    grid = torch.stack([places[:, 1], places[:, 0]], 3)
+    return functional.grid_sample(draft, grid, padding_mode="border", align_corners=False)
+
+
+def prior_weights(a: Tensor) -> Tensor:
+    """What v takes of the latents and of the draft at each train step, [steps, 2], for signal shares a [steps].
+
+    From v = (sqrt(a) x_t - x_0) / sqrt(1 - a) with x_0 the posterior mean (V / s) (x_t sqrt(a)) + ((1 - a) / s) draft,
+    s = a V + 1 - a, V = DRAFT_VARIANCE. Worked out beforehand: 1 - a and its root come to nothing in bfloat16.
+    """
+    a = a.double()
+    spread_sum = a * DRAFT_VARIANCE + 1 - a
+    latents = (a * (1 - a)).sqrt() * (1 - DRAFT_VARIANCE) / spread_sum
+    return torch.stack([latents, (1 - a).sqrt() / spread_sum], 1).float()
+
+
+class Denoiser(nn.Module):
+    """A UNet2DConditionModel that corrects what a draft of the picture and the noisy latents already tell.
+
+    With the draft as a normal prior of variance DRAFT_VARIANCE around its guess, the best estimate of the picture is a
+    mean of the draft and the latents, weighted by their precision. The network adds what that estimate lacks. It is
+    also told where each position lies, which a convolution knows only from the zeros around its map.
+
+    Without the draft and the places, 190,000 pictures taught it each concept's colours and no shapes.
+    """
+
+    def __init__(self, unet: UNet2DConditionModel, draft: nn.Module) -> None:
+        super().__init__()
+        self.unet = unet
+        self.draft = draft.requires_grad_(False)
+        self.register_buffer("weights", prior_weights(build_schedule().alphas_cumprod), persistent=False)
+
+    def estimate(self, sample: Tensor, draft: Tensor, timestep: Tensor) -> Tensor:
+        """The prior's v at each sample's step."""
+        place = timestep.float().round().clamp(0, TRAIN_STEPS - 1).long()
+        weights = self.weights[place].view(-1, 2, 1, 1)
+        return weights[:, :1] * sample - weights[:, 1:] * draft
+
+    def forward(
+        self, sample: Tensor, timestep: Tensor, encoder_hidden_states: Tensor, *, return_dict: bool = False
+    ) -> tuple[Tensor]:
+        """As UNet2DConditionModel, on latents [B, 4, h, w]; always a tuple."""
+        places = place_map(sample)
+        draft = spread(self.draft(encoder_hidden_states).float(), places)
+        timestep = timestep.expand(sample.shape[0])
+        given = torch.cat([sample, draft, places], 1)
+        correction = self.unet(given, timestep, encoder_hidden_states, return_dict=return_dict)[0]
+        return (self.estimate(sample, draft, timestep) + correction.float(),)
+
+
+def build_unet(draft: nn.Module | None = None, **changes: Any) -> Denoiser:  # noqa: ANN401 -- as diffusers
     """A new denoiser. Plain attention: torch's flash attention on CPU takes twice as long as matrix products here."""
     unet = UNet2DConditionModel(**CONFIG | changes)
     unet.set_attn_processor(AttnProcessor())
-    return unet.to(memory_format=torch.channels_last)
+    nn.init.zeros_(unet.conv_out.weight)
+    nn.init.zeros_(unet.conv_out.bias)
+    return Denoiser(unet, draft or Draft()).to(memory_format=torch.channels_last)
 
 
 def build_schedule() -> DDPMScheduler:

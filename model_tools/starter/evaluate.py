@@ -80,8 +80,8 @@ def score(found: Tensor, size: int) -> Score:
     """The shares of ranks below 1, 5 and 10 of a gallery of `size`."""
     top1, top5, top10 = ((found < limit).float().mean().item() for limit in (1, 5, 10))
     chance = 10 / size
-    shares = (round(share, 4) for share in (top1, top5, top10))
-    return Score(len(found), *shares, round(chance, 5), round(top10 / chance, 1))
+    times = round(top10 / chance, 1)
+    return Score(len(found), round(top1, 4), round(top5, 4), round(top10, 4), round(chance, 5), times)
 
 
 def choose(gallery: Gallery, count: int = PROMPTS) -> list[int]:
@@ -121,7 +121,7 @@ def sweep(networks: Networks, net: FeatureNet, galleries: dict[str, Gallery], co
         print(results[-1], flush=True)
         return mean
 
-    guided = [replace(base, guidance=value) for value in (2.0, 3.0, 4.0, 5.5, 7.0)]
+    guided = [replace(base, guidance=value) for value in (1.0, 1.5, 2.0, 3.0, 4.5)]
     best = max(guided, key=trial)
     for sampler, steps in (("ddim", 25), ("dpmpp_2m", 15), ("euler", 12), ("euler", 40)):
         trial(replace(best, sampler=sampler, steps=steps))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from model_tools.starter.autoencoder import Autoencoder
 from model_tools.starter.canvas import BUCKETS, place_all
-from model_tools.starter.captions import EMPTY, captions_of, may_flip
+from model_tools.starter.captions import EMPTY, captions_of
 from model_tools.starter.paths import Workspace
 from model_tools.starter.pictures import STYLES, Concept, load_concepts
 from model_tools.starter.runlog import load_state
@@ -19,7 +19,7 @@ from model_tools.starter.train_vae import to_float
 # Share of each style, of batches on the native canvas, of captions in their family's template, and of captions
 # left empty (the unconditional half of classifier-free guidance).
 STYLE_SHARE = {"3d": 0.6, "flat": 0.4}
-NATIVE_SHARE = 0.8
+NATIVE_SHARE = 0.85
 WRAPPED_SHARE = 0.6
 EMPTY_SHARE = 0.1
 # How often each of the caption forms is drawn, in the order of captions.plain_forms.
@@ -47,10 +47,10 @@ def encode(model: Autoencoder, pictures: NDArray[np.uint8], *, batch: int = 64) 
 
 
 def prepare_latents(workspace: Workspace) -> None:
-    """Writes float16 [2, N, 4, h, w] for each style on the native canvas: the pictures as they are and mirrored.
+    """Writes float16 [N, 4, h, w] for each style and bucket, in the order of the style's pictures.
 
-    The other canvases get [1, N, 4, h, w], not mirrored: they are a fifth of the batches. The scaling factor is one
-    over the native latents' deviation; the stored latents are not scaled.
+    Nothing is mirrored: the draft is to learn one layout for each caption. The scaling factor is one over the native
+    latents' deviation; the stored latents are not scaled.
     """
     model = load_autoencoder(workspace)
     workspace.latents.mkdir(parents=True, exist_ok=True)
@@ -58,11 +58,8 @@ def prepare_latents(workspace: Workspace) -> None:
     for style in STYLES:
         source = np.load(workspace.pictures(style), mmap_mode="r")
         for width, height in BUCKETS:
-            pictures = place_all(source, width, height)
-            latents = encode(model, pictures).unsqueeze(0)
+            latents = encode(model, place_all(source, width, height))
             if (width, height) == BUCKETS[0]:
-                mirrored = encode(model, np.ascontiguousarray(pictures[:, :, ::-1])).unsqueeze(0)
-                latents = torch.cat([latents, mirrored])
                 native.append(latents.flatten())
             np.save(workspace.latents / f"{style}_{width}x{height}.npy", latents.half().numpy())
     deviation = torch.cat(native).std().item()
@@ -90,19 +87,16 @@ class StyleTable:
     def __init__(self, concepts: list[Concept], style: str, caption_rows: dict[str, int]) -> None:
         own = sorted((concept for concept in concepts if style in concept.rows), key=lambda c: c.rows[style])
         self.weights = torch.tensor([concept.weight for concept in own])
-        self.flips = torch.tensor([may_flip(concept) for concept in own])
         forms = [captions_of(concept, style) for concept in own]
         self.wrapped = torch.tensor([[caption_rows[text] for text in form.wrapped] for form in forms])
         self.bare = torch.tensor([[caption_rows[text] for text in form.bare] for form in forms])
 
-    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Picture rows, mirrored or not (0 or 1), and caption rows, each [count]."""
+    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Picture rows and caption rows, each [count]."""
         rows = torch.multinomial(self.weights, count, replacement=True, generator=generator)
-        mirrored = self.flips[rows] & (torch.rand(count, generator=generator) < 0.5)
         form = torch.multinomial(torch.tensor(FORM_WEIGHTS), count, replacement=True, generator=generator)
         wrapped = torch.rand(count, generator=generator) < WRAPPED_SHARE
-        captions = torch.where(wrapped, self.wrapped[rows, form], self.bare[rows, form])
-        return rows, mirrored.long(), captions
+        return rows, torch.where(wrapped, self.wrapped[rows, form], self.bare[rows, form])
 
 
 class LatentData:
@@ -131,9 +125,8 @@ class LatentData:
         captions: list[Tensor] = []
         first = round(size * STYLE_SHARE["3d"])
         for style, count in (("3d", first), ("flat", size - first)):
-            rows, mirrored, texts = self.tables[style].draw(count, generator)
-            source = self.latents[style, bucket]
-            latents.append(source[mirrored.clamp(max=len(source) - 1), rows])
+            rows, texts = self.tables[style].draw(count, generator)
+            latents.append(self.latents[style, bucket][rows])
             captions.append(texts)
         rows = torch.cat(captions)
         rows[torch.rand(size, generator=generator) < EMPTY_SHARE] = self.empty

@@ -47,6 +47,11 @@ class Workspace:
         return self.root / "latents"
 
     @property
+    def draft(self) -> Path:
+        """Weights of the draft."""
+        return self.root / "draft.pt"
+
+    @property
     def unet(self) -> Path:
         """Training state of the denoiser."""
         return self.root / "unet.pt"

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler, UNet2DConditionModel
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from model_tools.starter.denoiser import SCHEDULE
+from model_tools.starter.denoiser import SCHEDULE, Denoiser
 from model_tools.starter.latents import load_autoencoder, scaling_factor
 from model_tools.starter.paths import Workspace
 from model_tools.starter.text import TextEncoder, embed, load_encoder, load_tokenizer
@@ -24,7 +24,7 @@ class Settings:
 
     sampler: str = "euler"
     steps: int = 25
-    guidance: float = 4.0
+    guidance: float = 1.5
     width: int = 128
     height: int = 128
 
@@ -34,7 +34,7 @@ class Networks:
     """The three networks, for inference."""
 
     text: TextEncoder
-    unet: UNet2DConditionModel
+    unet: Denoiser
     decoder: nn.Module
     scale: float
 

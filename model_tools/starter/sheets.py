@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-import matplotlib as mpl
+import matplotlib as mpl  # type: ignore[import-not-found]  # lives in .tools
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont

@@ -4,19 +4,39 @@ import copy
 from typing import Any
 
 import torch
-from diffusers import DDPMScheduler, UNet2DConditionModel
+from diffusers import DDPMScheduler
 from torch import Tensor, nn
 
 from model_tools.starter.clock import Budget, learning_rate
-from model_tools.starter.denoiser import TRAIN_STEPS, build_schedule, build_unet
+from model_tools.starter.denoiser import TRAIN_STEPS, Denoiser, build_schedule, build_unet
+from model_tools.starter.draft import load_draft
 from model_tools.starter.latents import Batch, LatentData
 from model_tools.starter.paths import Workspace
 from model_tools.starter.runlog import RunLog, load_state, save_state, write_pid
 
 BATCH = 32
-PEAK = 5e-4
+PEAK = 6e-4
 EMA_DECAY = 0.998
 SAVE_SECONDS = 180.0
+
+
+# Sampling starts from pure noise, but the schedule leaves 7 % of the picture in its last step: enough, in maps of
+# 16 x 16, for a network to read the layout off the noise's low frequencies and not off the caption. So the picture
+# fades out between these steps, and a part of all samples is drawn from there.
+FADE_FROM, FADE_TO = 900, 980
+TAIL_SHARE = 0.25
+
+
+def fade(steps: Tensor) -> Tensor:
+    """What is left of the picture in a train step, beyond the schedule's own scale: 1 down to 0, [B, 1, 1, 1]."""
+    return ((FADE_TO - steps.float()) / (FADE_TO - FADE_FROM)).clamp(0.0, 1.0).view(-1, 1, 1, 1)
+
+
+def draw_steps(size: int, generator: torch.Generator) -> Tensor:
+    """Train steps [size]: stratified, a part of them moved to the schedule's noisy end."""
+    steps = stratified_steps(size, generator)
+    tail = torch.randint(FADE_TO - 20, TRAIN_STEPS, (size,), generator=generator)
+    return torch.where(torch.rand(size, generator=generator) < TAIL_SHARE, tail, steps)
 
 
 def stratified_steps(size: int, generator: torch.Generator) -> Tensor:
@@ -39,11 +59,13 @@ def update_ema(average: nn.Module, model: nn.Module, decay: float) -> None:
 class UNetTrainer:
     """The denoiser, its average, its optimiser and its random numbers."""
 
-    def __init__(self, unet: UNet2DConditionModel, *, seed: int = 0, compiled: bool = True) -> None:
+    def __init__(self, unet: Denoiser, *, seed: int = 0, compiled: bool = True) -> None:
         self.unet = unet
         self.average = copy.deepcopy(unet).requires_grad_(False)
         self.schedule: DDPMScheduler = build_schedule()
-        self.optimiser = torch.optim.AdamW(unet.parameters(), lr=PEAK, betas=(0.9, 0.99), weight_decay=1e-2, fused=True)
+        self.optimiser = torch.optim.AdamW(
+            unet.unet.parameters(), lr=PEAK, betas=(0.9, 0.99), weight_decay=1e-2, fused=True
+        )
         self.generator = torch.Generator().manual_seed(seed)
         self.step = 0
         # Only the native shape is compiled: compiling costs a minute a shape, running the others as they are costs
@@ -54,8 +76,8 @@ class UNetTrainer:
         """Mean square error of the predicted v."""
         latents = batch.latents
         noise = torch.randn(latents.shape, generator=self.generator)
-        steps = stratified_steps(len(latents), self.generator)
-        noisy = self.schedule.add_noise(latents, noise, steps)
+        steps = draw_steps(len(latents), self.generator)
+        noisy = self.schedule.add_noise(latents * fade(steps), noise, steps)
         target = self.schedule.get_velocity(latents, noise, steps)
         forward = self.fast if batch.native else self.unet
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -102,7 +124,7 @@ def train_unet(workspace: Workspace, minutes: float, *, seed: int = 0, compiled:
     """Trains for `minutes`, going on from the saved state if there is one."""
     write_pid(workspace.root / "train.pid")
     torch.manual_seed(seed)
-    trainer = UNetTrainer(build_unet(), seed=seed, compiled=compiled)
+    trainer = UNetTrainer(build_unet(load_draft(workspace)), seed=seed, compiled=compiled)
     state = load_state(workspace.unet)
     budget = Budget(minutes * 60, trainer.restore(state) if state else 0.0)
     data = LatentData(workspace)
@@ -119,7 +141,7 @@ def train_unet(workspace: Workspace, minutes: float, *, seed: int = 0, compiled:
     save_state(workspace.unet, trainer.state(budget.used()))
 
 
-def load_unet(workspace: Workspace) -> UNet2DConditionModel:
+def load_unet(workspace: Workspace) -> Denoiser:
     """The averaged denoiser, for inference. Raises FileNotFoundError before its training."""
     state = load_state(workspace.unet)
     if state is None:

@@ -50,8 +50,7 @@ def with_latents(workspace: Workspace) -> Workspace:
     random = np.random.default_rng(1)
     for style in ("3d", "flat"):
         for width, height in BUCKETS:
-            count = 2 if (width, height) == BUCKETS[0] else 1
-            latents = random.standard_normal((count, 3, 4, height // 8, width // 8)).astype(np.float16)
+            latents = random.standard_normal((3, 4, height // 8, width // 8)).astype(np.float16)
             np.save(workspace.latents / f"{style}_{width}x{height}.npy", latents)
     (workspace.latents / "scaling.json").write_text('{"scaling_factor": 0.5}', "utf-8")
     return workspace

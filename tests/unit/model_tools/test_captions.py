@@ -7,7 +7,7 @@ import pytest
 
 pytest.importorskip("torch", reason="needs the tools' environment: make test-tools")
 
-from model_tools.starter.captions import TEMPLATES, article, captions_of, may_flip, plain_forms
+from model_tools.starter.captions import TEMPLATES, article, captions_of, plain_forms
 from model_tools.starter.pictures import Concept
 
 pytestmark = pytest.mark.tools
@@ -37,19 +37,3 @@ def test_bare_captions_still_name_the_flat_style(concept: Concept) -> None:
 def test_article() -> None:
     assert article("apple") == "an apple"
     assert article("dog") == "a dog"
-
-
-@pytest.mark.parametrize(
-    ("label", "flips"),
-    [
-        ("red apple", True),
-        ("left arrow", False),
-        ("right-facing fist", False),
-        ("keycap: 5", False),
-        ("three o’clock", False),
-        ("ten-thirty", False),
-        ("copyright", True),
-    ],
-)
-def test_mirroring(label: str, flips: bool) -> None:
-    assert may_flip(Concept("1", label, (), 1.0, {})) is flips

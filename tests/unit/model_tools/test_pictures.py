@@ -29,7 +29,7 @@ def folders(tmp_path: Path) -> dict[str, Path]:
     (tmp_path / "labels" / "en").mkdir(parents=True)
     entries = [
         {"hexcode": "1F34E", "label": "red apple", "tags": ["fruit"], "group": 4},
-        {"hexcode": "2764", "label": "red heart", "group": 8},
+        {"hexcode": "2764", "label": "wavy dash", "group": 8},
         {"hexcode": "1F1E6", "label": "regional indicator A"},
         {"hexcode": "1F1E6-1F1E8", "label": "flag: Ascension Island", "group": 9},
     ]
@@ -41,7 +41,7 @@ def test_concepts_join_what_the_packages_say(folders: dict[str, Path]) -> None:
     concepts, pictures = collect(folders)
     assert [(concept.label, concept.rows) for concept in concepts] == [
         ("red apple", {"3d": 0, "flat": 0}),
-        ("red heart", {"3d": 1}),
+        ("wavy dash", {"3d": 1}),
     ]
     assert concepts[0].weight > concepts[1].weight
     assert [len(pictures[style]) for style in ("3d", "flat")] == [2, 1]

@@ -6,11 +6,12 @@ torch = pytest.importorskip("torch", reason="needs the tools' environment: make 
 
 from model_tools.starter.canvas import BUCKETS  # noqa: E402 -- only with torch
 from model_tools.starter.clock import Budget, learning_rate  # noqa: E402
-from model_tools.starter.denoiser import build_unet  # noqa: E402
+from model_tools.starter.denoiser import build_schedule, build_unet, place_map, spread  # noqa: E402
+from model_tools.starter.draft import pool, train_draft  # noqa: E402
 from model_tools.starter.latents import LatentData, load_autoencoder, prepare_latents  # noqa: E402
 from model_tools.starter.paths import Workspace  # noqa: E402
 from model_tools.starter.runlog import load_state, save_state  # noqa: E402
-from model_tools.starter.train_unet import UNetTrainer, stratified_steps, train_unet  # noqa: E402
+from model_tools.starter.train_unet import UNetTrainer, fade, stratified_steps, train_unet  # noqa: E402
 from model_tools.starter.train_vae import draw_batch, loss_terms, train_vae  # noqa: E402
 
 pytestmark = pytest.mark.tools
@@ -34,11 +35,12 @@ def test_batches_hold_both_styles_and_sometimes_other_canvases(with_latents: Wor
     assert all(batch.text.shape == (8, 48, 384) for batch in batches)
 
 
-def test_concepts_with_a_side_are_not_mirrored(with_latents: Workspace) -> None:
-    table = LatentData(with_latents).tables["3d"]
-    rows, mirrored, _ = table.draw(200, torch.Generator().manual_seed(0))
-    assert not mirrored[rows == 1].any()
-    assert mirrored[rows == 0].any()
+def test_captions_are_those_of_the_pictures_drawn(with_latents: Workspace) -> None:
+    data = LatentData(with_latents)
+    table = data.tables["flat"]
+    rows, captions = table.draw(50, torch.Generator().manual_seed(0))
+    forms = torch.cat([table.wrapped, table.bare], 1)
+    assert (forms[rows] == captions.unsqueeze(1)).any(1).all()
 
 
 def test_every_part_of_the_schedule_gets_one_sample() -> None:
@@ -75,6 +77,7 @@ def test_stages_follow_each_other(workspace: Workspace) -> None:
     assert workspace.log("vae").exists()
     prepare_latents(workspace)
     assert load_autoencoder(workspace).encoder.norm.running_var.min() > 0
+    train_draft(workspace, 0.01)
     train_unet(workspace, 0.01, compiled=False)
     state = load_state(workspace.unet)
     assert state is not None
@@ -106,3 +109,43 @@ def test_the_rate_follows_the_clock() -> None:
     assert learning_rate(1.0, 0, 0.0, warmup=10) == pytest.approx(0.1)
     assert learning_rate(1.0, 99, 0.0, warmup=10) == pytest.approx(1.0)
     assert learning_rate(1.0, 99, 1.0, warmup=10, floor=0.03) == pytest.approx(0.03)
+
+
+def test_a_new_denoiser_gives_the_draft_at_the_start_and_the_latents_at_the_end() -> None:
+    torch.manual_seed(0)
+    unet = build_unet(**SMALL).eval()
+    text, picture, noise = torch.randn(2, 48, 384), torch.randn(2, 4, 16, 16), torch.randn(2, 4, 16, 16)
+    schedule = build_schedule()
+    last, first = torch.full((2,), 999), torch.full((2,), 0)
+    with torch.inference_mode():
+        draft = unet.draft(text)
+        for steps, expected, bound in ((last, draft, 0.2), (first, picture, 0.05)):
+            noisy = schedule.add_noise(picture, noise, steps)
+            a = schedule.alphas_cumprod[steps].view(-1, 1, 1, 1)
+            estimate = a.sqrt() * noisy - (1 - a).sqrt() * unet(noisy, steps, text)[0]
+            assert (estimate - expected).abs().max() < bound
+
+
+def test_places_are_measured_from_the_middle_in_halves_of_the_shorter_side() -> None:
+    places = place_map(torch.zeros(1, 4, 8, 16))[0]
+    assert places[0, :, 0].tolist() == pytest.approx([-0.875, -0.625, -0.375, -0.125, 0.125, 0.375, 0.625, 0.875])
+    assert places[1, 0, 7].item() == pytest.approx(-0.125)
+    assert places[1].abs().max().item() == pytest.approx(1.25)
+
+
+def test_a_draft_fills_the_square_of_a_wide_canvas() -> None:
+    draft = torch.arange(16.0).expand(1, 4, 16, 16)
+    wide = spread(draft, place_map(torch.zeros(1, 4, 16, 32)))
+    assert torch.allclose(wide[..., 8:24], draft, atol=1e-4)
+    assert torch.allclose(wide[..., :6], torch.zeros(()), atol=1e-4)
+    assert torch.allclose(wide[..., 26:], torch.full((), 15.0), atol=1e-4)
+
+
+def test_pooling_ignores_padding() -> None:
+    text = torch.zeros(1, 48, 384)
+    text[0, :2] = torch.tensor([[1.0], [3.0]])
+    assert torch.equal(pool(text), torch.cat([torch.full((1, 384), 2.0), torch.full((1, 384), 3.0)], 1))
+
+
+def test_the_picture_fades_out_of_the_last_steps() -> None:
+    assert fade(torch.tensor([0, 900, 940, 980, 999])).flatten().tolist() == pytest.approx([1, 1, 0.5, 0, 0])
