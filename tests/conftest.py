@@ -6,8 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from local import triton
-
 TINY_REPOSITORY = Path(__file__).parent / "golden/model_repository"
 
 
@@ -22,5 +20,7 @@ def free_port() -> int:
 @pytest.fixture(scope="session")
 def tiny_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """GRPC port of a Triton that serves the tiny random networks in float32."""
+    from local import triton  # noqa: PLC0415  # the tests of model_tools run where there is no tritonclient
+
     with triton.running([TINY_REPOSITORY], tmp_path_factory.mktemp("triton")) as server:
         yield server.grpc_port
