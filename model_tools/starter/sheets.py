@@ -3,7 +3,7 @@
 import csv
 from pathlib import Path
 
-import matplotlib as mpl  # type: ignore[import-not-found]  # lives in .tools
+import matplotlib as mpl
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -49,8 +49,8 @@ def draw_curves(workspace: Workspace, path: Path) -> None:
         columns = read_log(workspace.log(stage))
         for key in keys:
             if key in columns:
-                axis.plot(columns["images"], columns[key], label=key)
-        axis.set(title=f"{stage}: running mean of the loss", xlabel="pictures seen", yscale="log")
+                axis.plot([images / 1000 for images in columns["images"]], columns[key], label=key)
+        axis.set(title=f"{stage}: running mean of the loss", xlabel="thousand pictures seen", yscale="log")
         axis.legend()
         axis.grid(visible=True, alpha=0.3)
     figure.tight_layout()
