@@ -7,6 +7,7 @@ The denoiser starts from its guess and only corrects it.
 
 import time
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -58,7 +59,10 @@ class Draft(nn.Module):
 def training_pairs(data: LatentData) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Pooled captions [N, 768], rows into the pictures [N], the pictures' scaled latents, and each pair's weight."""
     pooled = torch.cat(
-        [pool(torch.from_numpy(data.embeddings[i : i + 1024]).float()) for i in range(0, len(data.embeddings), 1024)]
+        [
+            pool(torch.from_numpy(data.embeddings[i : i + 1024].astype(np.float32)))
+            for i in range(0, len(data.embeddings), 1024)
+        ]
     )
     latents = torch.cat([data.latents[style, BUCKETS[0]].float() * data.scale for style in STYLES])
     captions, rows, weights, offset = [], [], [], 0
@@ -78,7 +82,7 @@ def train_draft(workspace: Workspace, minutes: float, *, seed: int = 2) -> None:
     generator = torch.Generator().manual_seed(seed)
     data, draft = LatentData(workspace), Draft()
     pooled, rows, latents, weights = training_pairs(data)
-    nothing = pool(torch.from_numpy(data.embeddings[data.empty : data.empty + 1]).float())
+    nothing = pool(torch.from_numpy(data.embeddings[data.empty : data.empty + 1].astype(np.float32)))
     mean, noise = latents.mean(0, keepdim=True), BLUR * pooled.std(0)
     optimiser = torch.optim.AdamW(draft.parameters(), lr=PEAK, weight_decay=1e-3, fused=True)
     budget, step, shown = Budget(minutes * 60), 0, time.monotonic()

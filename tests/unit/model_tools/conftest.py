@@ -1,6 +1,7 @@
 """A workspace with a handful of made-up pictures, so that every stage runs in seconds without the data set."""
 
 import json
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ LABELS = ("red apple", "left arrow", "cat face")
 @pytest.fixture(autouse=True)
 def two_threads() -> None:
     torch.set_num_threads(2)
+    # pytest keeps every log record, and torch.export traces by the hundred thousand: minutes of nothing.
+    logging.getLogger("torch.__trace").setLevel(logging.CRITICAL)
 
 
 @pytest.fixture

@@ -119,7 +119,7 @@ def test_a_new_denoiser_gives_the_draft_at_the_start_and_the_latents_at_the_end(
     last, first = torch.full((2,), 999), torch.full((2,), 0)
     with torch.inference_mode():
         draft = unet.draft(text)
-        for steps, expected, bound in ((last, draft, 0.2), (first, picture, 0.05)):
+        for steps, expected, bound in ((last, draft, 0.2), (first, picture, 0.15)):
             noisy = schedule.add_noise(picture, noise, steps)
             a = schedule.alphas_cumprod[steps].view(-1, 1, 1, 1)
             estimate = a.sqrt() * noisy - (1 - a).sqrt() * unet(noisy, steps, text)[0]
