@@ -32,7 +32,7 @@ unet = "sd15_unet"
 vae_decoder = "sd15_vae_decoder"
 tokenizer = "tokenizer.json"
 text_length = 77
-pad_id = 49407
+pad_id = 561
 scaling_factor = 0.18215
 buckets = [[512, 512]]
 
