@@ -53,7 +53,7 @@ $(ENVIRONMENTS) &: requirements/service.txt requirements/dev.txt requirements/tr
 .tools/.stamp: requirements/tools.txt
 	$(PYTHON) -m venv .tools
 	.tools/bin/python -m pip install --quiet torch==2.13.0
-	.tools/bin/python -m pip install --quiet -r requirements/tools.txt
+	.tools/bin/python -m pip install --quiet --no-deps -r requirements/tools.txt
 	touch $@
 
 $(STUBS): $(PROTOS) $(ENVIRONMENTS)
