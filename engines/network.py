@@ -21,6 +21,7 @@ import openvino as ov
 from engines.rows import Array, Tensors
 
 Precision = Literal["f32", "bf16"]
+GRAPH_NAMES = ("graph.onnx", "graph.xml")  # ONNX, or OpenVINO's own format (IR)
 PRECISION_SETTINGS = ("auto", *get_args(Precision))
 _BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16"})  # CPU flags of instructions that multiply bf16
 _READ_SIZE = 1 << 20  # bytes
@@ -67,12 +68,38 @@ def read_cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
     return frozenset()
 
 
-def read_digest(path: Path) -> str:
-    """Return the SHA-256 of a file, in lower-case hex."""
+def find_graph(folder: Path) -> Path:
+    """Return the graph of a version folder: graph.onnx, or graph.xml with its weights, graph.bin, beside it.
+
+    Raises:
+        NetworkError: there is none, there are both, or the weights are missing.
+    """
+    found = [folder / name for name in GRAPH_NAMES if (folder / name).is_file()]
+    if not found:
+        raise NetworkError(f"no graph at {' or '.join(str(folder / name) for name in GRAPH_NAMES)}")
+    if len(found) > 1:
+        raise NetworkError(f"two graphs in {folder}: {' and '.join(GRAPH_NAMES)}")
+    for path in list_files(found[0]):
+        if not path.is_file():
+            raise NetworkError(f"no weights at {path}")
+    return found[0]
+
+
+def list_files(graph: Path) -> tuple[Path, ...]:
+    """Return the files that a graph is made of: itself, and for OpenVINO's own format its weights."""
+    return (graph, graph.with_suffix(".bin")) if graph.suffix == ".xml" else (graph,)
+
+
+def read_digest(graph: Path) -> str:
+    """Return the SHA-256 of a graph, in lower-case hex.
+
+    Of graph.xml with graph.bin it is that of both files, one after the other: `cat graph.xml graph.bin | sha256sum`.
+    """
     digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_READ_SIZE):
-            digest.update(block)
+    for path in list_files(graph):
+        with path.open("rb") as file:
+            while block := file.read(_READ_SIZE):
+                digest.update(block)
     return digest.hexdigest()
 
 
@@ -83,15 +110,13 @@ class Network:
         """Open and compile a graph.
 
         Args:
-            graph: an ONNX file.
+            graph: by `find_graph`.
             precision: what to compute in; set explicitly, so that OpenVINO never chooses by itself.
             threads: CPU threads, 0 for one on each physical core.
 
         Raises:
-            NetworkError: no such file, or OpenVINO cannot read or compile it.
+            NetworkError: OpenVINO cannot read or compile it.
         """
-        if not graph.is_file():
-            raise NetworkError(f"no graph at {graph}")
         hints: dict[str, str | int | bool] = {
             "INFERENCE_PRECISION_HINT": precision,
             "PERFORMANCE_HINT": "LATENCY",

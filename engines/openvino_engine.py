@@ -1,12 +1,19 @@
 """The one Python model that every folder of the model repository shares.
 
-A version folder holds `graph.onnx` and a one-line `model.py` that imports `TritonPythonModel` from here. The graph may
-not be called model.onnx: Triton would then choose ONNX Runtime, which the wheel's server does not carry.
+A version folder holds `graph.onnx`, or `graph.xml` and `graph.bin` (OpenVINO's own format), and a one-line `model.py`
+that imports `TritonPythonModel` from here. The graph may not be called model.onnx: Triton would then choose ONNX
+Runtime, which the wheel's server does not carry.
 
 Parameters read from config.pbtxt, all optional:
     precision: auto (the default), f32 or bf16; see `engines.network.choose_precision`.
-    graph_sha256: the graph's digest, lower-case hex. The graph is refused where it differs; so the orchestrator,
-        which has no disk of Triton's, can trust what the model's configuration says.
+    graph_sha256: the graph's digest, by `engines.network.read_digest`. The graph is refused where it differs; so the
+        orchestrator, which has no disk of Triton's, can trust what the model's configuration says.
+    absent_NAME: the shape of an optional input where a request leaves it out; see `engines.absent`. It is then zeros.
+
+Requests with and without an optional input share a run here, but Triton does not hand them over together. Seen with
+server 2.51 (tests/integration/test_optional_inputs.py), and so written in its core's RequiredEqualInputs: where a model
+has optional inputs, the dynamic batcher merges only requests that bring the same ones, in the same shapes. Who wants
+all to share batches sends the zeros.
 
 Environment: IMAGEGEN_ENGINE_THREADS, CPU threads of each model; 0 or unset is one on each physical core.
 
@@ -34,10 +41,10 @@ if int(np.__version__.split(".", maxsplit=1)[0]) >= 2:
 
 import triton_python_backend_utils as pb_utils
 
-from engines.network import Network, NetworkError, TensorSpec, choose_precision, read_cpu_flags, read_digest
-from engines.rows import RowsError, Tensors, count_rows, join_rows, split_rows
+from engines.absent import Absent
+from engines.network import Network, NetworkError, TensorSpec, choose_precision, find_graph, read_cpu_flags, read_digest
+from engines.rows import RowsError, Tensors, count_rows, split_rows
 
-GRAPH_NAME = "graph.onnx"
 _FAILED = "the engine failed to run this request; the server's log tells why"
 
 
@@ -60,11 +67,12 @@ class TritonPythonModel:
                 setting is wrong. Triton then shows the model as unavailable, with the message.
         """
         config = json.loads(args["model_config"])
-        graph = Path(args["model_repository"]) / args["model_version"] / GRAPH_NAME
+        graph = find_graph(Path(args["model_repository"]) / args["model_version"])
         precision = choose_precision(_parameter(config, "precision", "auto"), read_cpu_flags())
         self._network = Network(graph, precision, _read_threads(os.environ))
         _check_tensors("input", config, self._network.inputs)
         _check_tensors("output", config, self._network.outputs)
+        self._absent = Absent(config, self._network.inputs)
         digest = read_digest(graph)
         expected = _parameter(config, "graph_sha256", digest)
         if digest != expected:
@@ -84,37 +92,34 @@ class TritonPythonModel:
                 batch[index] = self._read(request)
             except (InputError, RowsError) as error:
                 responses[index] = _answer_error(str(error))
-        for index, response in zip(batch, self._run(list(batch.values())), strict=True):
-            responses[index] = response
+        for index, answer in zip(batch, self._run(list(batch.values())), strict=True):
+            responses[index] = _answer_error(_FAILED) if answer is None else _answer(requests[index], answer)
         return responses
 
-    def _run(self, batch: Sequence[Tensors]) -> list[object]:
-        """Return one response for each request of the batch, by one run of the engine."""
+    def _run(self, batch: Sequence[Tensors]) -> Sequence[Tensors | None]:
+        """Return the outputs for each request of the batch, by one run of the engine; None where that failed."""
         if not batch:
             return []
         try:
-            outputs = self._network.run(join_rows(batch))
-            answers = split_rows(outputs, [count_rows(tensors) for tensors in batch])
+            outputs = self._network.run(self._absent.join(batch))
+            return split_rows(outputs, [count_rows(tensors) for tensors in batch])
         except Exception:  # noqa: BLE001 - OpenVINO raises RuntimeError and others; the model must live on
             pb_utils.Logger.log_error(traceback.format_exc())
-            return [_answer_error(_FAILED) for _ in batch]
-        # Triton copies a tensor's bytes before the next execute, so the engine's own memory may be handed on.
-        return [
-            pb_utils.InferenceResponse([pb_utils.Tensor(name, array) for name, array in answer.items()])
-            for answer in answers
-        ]
+            return [None] * len(batch)
 
     def _read(self, request: object) -> Tensors:
-        """Return a request's inputs, checked against the graph.
+        """Return the inputs that a request brings, checked against the graph.
 
         Raises:
-            InputError: an input is missing or of a wrong type.
-            RowsError: the inputs have no row, or differ in their rows.
+            InputError: an input that is not optional is missing, or one is of a wrong type.
+            RowsError: the inputs have no row, differ in their rows, or an optional one has a shape of its own.
         """
         tensors: Tensors = {}
         for name, spec in self._network.inputs.items():
             tensor = pb_utils.get_input_tensor_by_name(request, name)
             if tensor is None:
+                if name in self._absent.names:
+                    continue
                 raise InputError(f"input {name} is missing")
             array = np.ascontiguousarray(tensor.as_numpy())
             if array.dtype != spec.dtype or array.ndim != spec.rank:
@@ -123,6 +128,7 @@ class TritonPythonModel:
                 )
             tensors[name] = array
         count_rows(tensors)
+        self._absent.check(tensors)
         return tensors
 
     def _publish(self, model: str, precision: str, digest: str) -> None:
@@ -136,6 +142,17 @@ class TritonPythonModel:
         self._metric = self._family.Metric(labels=labels)
         self._metric.set(1)
         pb_utils.Logger.log_info(f"{model}: {self._network.engine} in {precision}, graph {digest}")
+
+
+def _answer(request: Any, outputs: Tensors) -> object:  # noqa: ANN401 - the backend's, which has no types
+    """Return the outputs that the client asked for.
+
+    Triton copies a tensor's bytes before the next execute, so the engine's own memory may be handed on.
+    """
+    asked = request.requested_output_names()
+    return pb_utils.InferenceResponse(
+        [pb_utils.Tensor(name, array) for name, array in outputs.items() if name in asked]
+    )
 
 
 def _answer_error(message: str) -> object:

@@ -10,13 +10,20 @@ import numpy as np
 import pytest
 
 DOUBLED = "out"
+NEGATED = "negated"
+TWO_INPUTS = b"two inputs"  # the bytes of a graph with a second input, y, and a second output
 
 
 class FakeRequest:
-    """A request's tensors by name, as Triton's Python backend holds them."""
+    """A request's tensors by name, as Triton's Python backend holds them, and the outputs asked for."""
+
+    asked: tuple[str, ...] = (DOUBLED, NEGATED)
 
     def __init__(self, **arrays: np.ndarray) -> None:
         self.arrays = arrays
+
+    def requested_output_names(self) -> list[str]:
+        return list(self.asked)
 
 
 class FakeTensor:
@@ -81,27 +88,38 @@ class FakePort:
 
 
 class FakeCore:
-    """A graph that doubles its input x, [rows, any]; each run is kept in `runs`, and a row of 13 makes it fail."""
+    """A graph that doubles its input x, [rows, any]; each run is kept in `runs`, and a row of 13 makes it fail.
+
+    With TWO_INPUTS it also adds the sum of its input y, [rows, any, any], and answers -x as well.
+    """
 
     runs: list[int] = []  # noqa: RUF012
+    fed: list[dict[str, np.ndarray]] = []  # noqa: RUF012
     hints: dict[str, object] = {}  # noqa: RUF012
 
     def read_model(self, path: str) -> SimpleNamespace:
-        if not Path(path).read_bytes():
+        content = Path(path).read_bytes()
+        if not content:
             raise RuntimeError("internals of the reader")
+        if content == TWO_INPUTS:
+            outputs = [FakePort(DOUBLED, 2), FakePort(NEGATED, 2)]
+            return SimpleNamespace(inputs=[FakePort("x", 2), FakePort("y", 3)], outputs=outputs)
         return SimpleNamespace(inputs=[FakePort("x", 2)], outputs=[FakePort(DOUBLED, 2)])
 
     def compile_model(self, _model: object, _device: str, hints: dict[str, object]) -> SimpleNamespace:
         type(self).hints = hints
         self.runs.clear()
+        self.fed.clear()
         held: dict[str, np.ndarray] = {}
 
         def infer(tensors: dict[str, SimpleNamespace]) -> None:
             x = tensors["x"].data
             self.runs.append(len(x))
+            self.fed.append({name: tensor.data for name, tensor in tensors.items()})
             if (x == 13).any():
                 raise RuntimeError("internals of the engine")
-            held[DOUBLED] = x * 2
+            held[DOUBLED] = x * 2 + (tensors["y"].data.sum((1, 2))[:, None] if "y" in tensors else 0)
+            held[NEGATED] = -x
 
         request = SimpleNamespace(infer=infer, get_tensor=lambda name: SimpleNamespace(data=held[name]))
         return SimpleNamespace(create_infer_request=lambda: request)
@@ -124,7 +142,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", backend)
     monkeypatch.setitem(sys.modules, "openvino", openvino)
     yield SimpleNamespace(backend=backend, core=FakeCore)
-    for name in ("engines.openvino_engine", "engines.network"):
+    for name in ("engines.openvino_engine", "engines.absent", "engines.network"):
         sys.modules.pop(name, None)
 
 

@@ -53,8 +53,28 @@ def test_openvino_is_told_precision_and_threads(network: ModuleType, fakes: Simp
 
 
 def test_a_missing_graph_is_named(network: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(network.NetworkError, match=r"no graph at .*/graph\.onnx"):
-        network.Network(tmp_path / "graph.onnx", "f32")
+    with pytest.raises(network.NetworkError, match=r"no graph at .*/graph\.onnx or .*/graph\.xml"):
+        network.find_graph(tmp_path)
+
+
+def test_either_kind_of_graph_is_found(network: ModuleType, tmp_path: Path) -> None:
+    onnx, xml, weights = (tmp_path / name for name in ("graph.onnx", "graph.xml", "graph.bin"))
+    xml.write_bytes(b"structure")
+    with pytest.raises(network.NetworkError, match=r"no weights at .*/graph\.bin"):
+        network.find_graph(tmp_path)
+    weights.write_bytes(b"weights")
+    assert network.find_graph(tmp_path) == xml
+    onnx.write_bytes(b"graph")
+    with pytest.raises(network.NetworkError, match=r"two graphs in .*: graph\.onnx and graph\.xml"):
+        network.find_graph(tmp_path)
+    xml.unlink()
+    assert network.find_graph(tmp_path) == onnx
+
+
+def test_the_digest_covers_the_weights_beside_the_graph(network: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "graph.xml").write_bytes(b"structure")
+    (tmp_path / "graph.bin").write_bytes(b"weights")
+    assert network.read_digest(tmp_path / "graph.xml") == hashlib.sha256(b"structureweights").hexdigest()
 
 
 def test_a_broken_graph_is_named(network: ModuleType, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.engines.conftest import DOUBLED, FakeRequest
+from tests.unit.engines.conftest import DOUBLED, NEGATED, TWO_INPUTS, FakeRequest
 
 GRAPH = b"graph"
 
@@ -22,10 +22,10 @@ def make_config(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def load(engine: ModuleType, folder: Path, **changes: Any) -> Any:
-    """Load the model of a folder that holds GRAPH, with these changes of its configuration."""
+def load(engine: ModuleType, folder: Path, graph: bytes = GRAPH, **changes: Any) -> Any:
+    """Load the model of a folder that holds the graph, with these changes of its configuration."""
     (folder / "1").mkdir(exist_ok=True)
-    (folder / "1/graph.onnx").write_bytes(GRAPH)
+    (folder / "1/graph.onnx").write_bytes(graph)
     model = engine.TritonPythonModel()
     model.initialize(
         {
@@ -131,3 +131,101 @@ def test_threads_come_from_the_environment(
     monkeypatch.setenv("IMAGEGEN_ENGINE_THREADS", "many")
     with pytest.raises(ValueError, match="IMAGEGEN_ENGINE_THREADS is a whole number from 0 up, not 'many'"):
         load(engine, tmp_path)
+
+
+def two_inputs(**parameters: str) -> dict[str, Any]:
+    """Changes of the configuration for a graph of two inputs, the second optional and three times as wide as x."""
+    texts = {"absent_y": "2, 3*x[1]"} | parameters
+    return {
+        "graph": TWO_INPUTS,
+        "input": [
+            {"name": "x", "data_type": "TYPE_FP32", "dims": ["-1"]},
+            {"name": "y", "data_type": "TYPE_FP32", "dims": ["2", "-1"], "optional": True},
+        ],
+        "output": [{"name": name, "data_type": "TYPE_FP32", "dims": ["-1"]} for name in (DOUBLED, NEGATED)],
+        "parameters": {name: {"string_value": text} for name, text in texts.items()},
+    }
+
+
+def with_y(value: float, y: float, width: int = 6) -> FakeRequest:
+    return FakeRequest(x=np.full((1, 2), value, np.float32), y=np.full((1, 2, width), y, np.float32))
+
+
+def test_requests_with_and_without_an_optional_input_share_one_run(
+    engine: ModuleType, fakes: SimpleNamespace, tmp_path: Path
+) -> None:
+    responses = load(engine, tmp_path, **two_inputs()).execute([rows(1), with_y(2, 10), rows(3, 4)])
+    assert fakes.core.runs == [4]
+    assert fakes.core.fed[0]["y"].shape == (4, 2, 6)
+    assert [response.outputs[DOUBLED][:, 0].tolist() for response in responses] == [[2], [4 + 12 * 10], [6, 8]]
+
+
+def test_zeros_are_made_once(engine: ModuleType, fakes: SimpleNamespace, tmp_path: Path) -> None:
+    model = load(engine, tmp_path, **two_inputs())
+    model.execute([rows(1), rows(2), rows(3)])
+    model.execute([rows(4)])
+    first, second = (fed["y"] for fed in fakes.core.fed)
+    assert (first.shape, second.shape) == ((3, 2, 6), (1, 2, 6))
+    assert np.shares_memory(first, second)
+    assert second.flags.c_contiguous
+    assert not first.any()
+
+
+def test_an_optional_input_of_another_shape_fails_alone(engine: ModuleType, tmp_path: Path) -> None:
+    good, bad = load(engine, tmp_path, **two_inputs()).execute([with_y(1, 0), with_y(1, 0, width=5)])
+    assert good.error is None
+    assert bad.error == "input y: shape (1, 2, 6) wanted, (1, 2, 5) given"
+
+
+def test_only_the_outputs_asked_for_are_sent(engine: ModuleType, tmp_path: Path) -> None:
+    both, one = rows(1), rows(2)
+    one.asked = (NEGATED,)
+    answers = load(engine, tmp_path, **two_inputs()).execute([both, one])
+    assert [set(answer.outputs) for answer in answers] == [{DOUBLED, NEGATED}, {NEGATED}]
+    assert answers[1].outputs[NEGATED].tolist() == [[-2, -2]]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("2", "does not fit the dims"),
+        ("3, 3*x[1]", "does not fit the dims"),
+        ("x[1], 3*x[1]", "does not fit the dims"),
+        ("2, x[0]", "no axis of it from 1 up"),
+        ("2, x[2]", "no axis of it from 1 up"),
+        ("2, y[1]", "names no required input"),
+        ("2, z[1]", "names no required input"),
+        ("2, 0*x[1]", "is no number and no FACTOR"),
+        ("2, x[1]*3", "is no number and no FACTOR"),
+        ("2, -1", "is no number and no FACTOR"),
+        ("2, ", "is no number and no FACTOR"),
+        ("", "is no number and no FACTOR"),
+    ],
+)
+def test_a_shape_that_is_not_understood_is_refused(engine: ModuleType, tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=f"parameter absent_y: .*{message}"):
+        load(engine, tmp_path, **two_inputs(absent_y=text))
+
+
+def test_free_dims_need_the_parameter_and_fixed_ones_do_not(
+    engine: ModuleType, fakes: SimpleNamespace, tmp_path: Path
+) -> None:
+    changes = two_inputs()
+    del changes["parameters"]["absent_y"]
+    with pytest.raises(ValueError, match="optional input y has free dims"):
+        load(engine, tmp_path, **changes)
+    changes["input"][1]["dims"] = ["2", "5"]
+    load(engine, tmp_path, **changes).execute([rows(1)])
+    assert fakes.core.fed[0]["y"].shape == (1, 2, 5)
+
+
+def test_the_parameter_of_no_optional_input_is_refused(engine: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"parameter absent_x: config\.pbtxt has no optional input x"):
+        load(engine, tmp_path, **two_inputs(absent_x="3"))
+
+
+def test_not_every_input_can_be_optional(engine: ModuleType, tmp_path: Path) -> None:
+    changes = two_inputs()
+    changes["input"][0]["optional"] = True
+    with pytest.raises(ValueError, match="marks every input optional"):
+        load(engine, tmp_path, **changes)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from local.proof import Tensor, judge, make_known
+from local.proof import Tensor, judge, make_known, weigh
 
 GOOD = np.array([[1.0, 2.0], [3.0, 5.0]], np.float32)
 
@@ -38,3 +38,10 @@ def test_a_good_answer_passes() -> None:
 )
 def test_each_fault_is_told(alone: np.ndarray | None, together: np.ndarray, fault: str) -> None:
     assert fault in judge((-1, 2), alone, together)
+
+
+def test_an_output_may_be_the_same_for_every_input_but_not_all_of_them() -> None:
+    constant, independent = judge((-1, 2), GOOD[:1], np.ones((2, 2))), judge((-1, 2), GOOD[:1], GOOD[[0, 0]])
+    assert weigh({"a": "", "b": constant, "c": independent}) == ""
+    assert weigh({"b": constant, "c": independent}) == f"a known tensor came back wrong in b: {constant}"
+    assert "in c: it is not finite" in weigh({"a": "", "b": constant, "c": "it is not finite"})
