@@ -7,6 +7,10 @@ where it has free ones, the parameter `absent_NAME` tells each size, the batch l
 
 A size is a whole number, or `NAME[AXIS]` or `FACTOR*NAME[AXIS]`: the size of a required input on that axis, the batch
 being axis 0.
+
+Triton merges only requests that bring the same inputs, of the same shapes (see `engines.openvino_engine`). So that all
+can share batches, a request may bring a placeholder: the input with size 1 on each of its free axes counts as left
+out. Where config.pbtxt says `allow_ragged_batch: true` of it, Triton compares its shape no more.
 """
 
 from __future__ import annotations
@@ -72,16 +76,23 @@ class Absent:
         """The optional inputs."""
         return self._sizes.keys()
 
-    def check(self, tensors: Mapping[str, Array]) -> None:
-        """Check the optional inputs that a request does bring: a wrong shape would fail all that share its batch.
+    def settle(self, tensors: Tensors) -> Tensors:
+        """Return a request's tensors without its placeholders, the other optional inputs checked.
+
+        Unchecked, a wrong shape would fail all that share the batch.
 
         Raises:
-            RowsError: one has not the shape that its zeros would have.
+            RowsError: an optional input has not the shape that its zeros would have.
         """
+        settled = dict(tensors)
         for name in self._sizes.keys() & tensors.keys():
-            wanted = self._shape(name, tensors)
-            if tensors[name].shape != wanted:
+            wanted, placeholder = self._shape(name, tensors), self._placeholder(name)
+            if tensors[name].shape == wanted:
+                continue
+            if tensors[name].shape[1:] != placeholder:
                 raise RowsError(f"input {name}: shape {wanted} wanted, {tensors[name].shape} given")
+            del settled[name]
+        return settled
 
     def join(self, requests: Sequence[Tensors]) -> Tensors:
         """Return one batch of all requests' rows, zeros where a request lacks an optional input.
@@ -98,6 +109,9 @@ class Absent:
         """Return the tensors and, of `names`, the optional ones that are missing."""
         missing = [name for name in self._sizes if name in names and name not in tensors]
         return tensors | {name: self._take(self._dtypes[name], self._shape(name, tensors)) for name in missing}
+
+    def _placeholder(self, name: str) -> tuple[int, ...]:
+        return tuple(1 if size.name else size.factor for size in self._sizes[name])
 
     def _shape(self, name: str, tensors: Mapping[str, Array]) -> tuple[int, ...]:
         rows = next(array for key, array in tensors.items() if key not in self._sizes).shape[0]

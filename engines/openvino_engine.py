@@ -13,7 +13,7 @@ Parameters read from config.pbtxt, all optional:
 Requests with and without an optional input share a run here, but Triton does not hand them over together. Seen with
 server 2.51 (tests/integration/test_optional_inputs.py), and so written in its core's RequiredEqualInputs: where a model
 has optional inputs, the dynamic batcher merges only requests that bring the same ones, in the same shapes. Who wants
-all to share batches sends the zeros.
+all to share batches sends zeros, or the placeholders of `engines.absent`.
 
 Environment: IMAGEGEN_ENGINE_THREADS, CPU threads of each model; 0 or unset is one on each physical core.
 
@@ -128,8 +128,7 @@ class TritonPythonModel:
                 )
             tensors[name] = array
         count_rows(tensors)
-        self._absent.check(tensors)
-        return tensors
+        return self._absent.settle(tensors)
 
     def _publish(self, model: str, precision: str, digest: str) -> None:
         """Show what runs at the metrics port; the metric lives as long as this object."""

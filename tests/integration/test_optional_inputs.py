@@ -1,6 +1,7 @@
 """Optional inputs and a graph in OpenVINO's own format, through the real Triton."""
 
 import asyncio
+import shutil
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ Floats = npt.NDArray[np.float32]
 
 MODEL = "sum"
 # sum = sample + the control picture's means over 8 x 8 pixels, over its three channels; mean = mean of sample.
+RAGGED = "ragged"  # the same, its control_image ragged
 GRAPH = """
 import sys
 import openvino as ov
@@ -32,6 +34,7 @@ for node, name in ((sample, "sample"), (control, "control_image"), (total, "sum"
 ov.save_model(ov.Model([total, mean], [sample, control]), sys.argv[1])
 """
 CONFIG = """
+name: "sum"
 max_batch_size: 8
 input [
   { name: "sample" data_type: TYPE_FP32 dims: [ 4, -1, -1 ] },
@@ -62,7 +65,8 @@ from engines.openvino_engine import TritonPythonModel as Shared
 class TritonPythonModel(Shared):
     def execute(self, requests):
         time.sleep(0.1)
-        kinds = ["+" if pb_utils.get_input_tensor_by_name(each, "control_image") else "-" for each in requests]
+        tensors = [pb_utils.get_input_tensor_by_name(each, "control_image") for each in requests]
+        kinds = ["-" if each is None or each.as_numpy().shape[3] == 1 else "+" for each in tensors]
         with pathlib.Path(__file__).with_name("batches").open("a") as file:
             print("".join(kinds), file=file)
         return super().execute(requests)
@@ -70,20 +74,25 @@ class TritonPythonModel(Shared):
 
 
 @pytest.fixture(scope="module")
-def version(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The version folder of a model whose graph is graph.xml and graph.bin."""
-    folder = tmp_path_factory.mktemp("models") / MODEL / "1"
-    folder.mkdir(parents=True)
-    (folder.parent / "config.pbtxt").write_text(CONFIG)
-    (folder / "model.py").write_text(SLOW_MODEL)
-    subprocess.run([ensure("triton").python, "-c", GRAPH, folder / "graph.xml"], check=True)  # noqa: S603 - ours
-    return folder
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A repository of the two models, whose graphs are graph.xml and graph.bin."""
+    repository = tmp_path_factory.mktemp("models")
+    version = repository / MODEL / "1"
+    version.mkdir(parents=True)
+    (version.parent / "config.pbtxt").write_text(CONFIG)
+    (version / "model.py").write_text(SLOW_MODEL)
+    subprocess.run([ensure("triton").python, "-c", GRAPH, version / "graph.xml"], check=True)  # noqa: S603 - ours
+    other = shutil.copytree(repository / MODEL, repository / RAGGED) / "config.pbtxt"
+    other.write_text(
+        CONFIG.replace(MODEL, RAGGED, 1).replace("optional: true", "optional: true allow_ragged_batch: true")
+    )
+    return repository
 
 
 @pytest.fixture(scope="module")
-def server(version: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[triton.Server]:
-    """A Triton that serves it."""
-    with triton.running([version.parents[1]], tmp_path_factory.mktemp("state")) as server:
+def server(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[triton.Server]:
+    """A Triton that serves them."""
+    with triton.running([models], tmp_path_factory.mktemp("state")) as server:
         yield server
 
 
@@ -94,11 +103,13 @@ async def connection(server: triton.Server) -> AsyncIterator[client.InferenceSer
         yield connection
 
 
-async def infer(connection: client.InferenceServerClient, *asked: str, **tensors: Floats) -> client.InferResult:
+async def infer(
+    connection: client.InferenceServerClient, *asked: str, model: str = MODEL, **tensors: Floats
+) -> client.InferResult:
     inputs = [client.InferInput(name, list(array.shape), "FP32") for name, array in tensors.items()]
     for each, array in zip(inputs, tensors.values(), strict=True):
         each.set_data_from_numpy(array)
-    return await connection.infer(MODEL, inputs, outputs=[client.InferRequestedOutput(name) for name in asked] or None)
+    return await connection.infer(model, inputs, outputs=[client.InferRequestedOutput(name) for name in asked] or None)
 
 
 async def test_what_is_left_out_is_zeros(connection: client.InferenceServerClient) -> None:
@@ -125,21 +136,36 @@ async def test_a_control_image_of_another_size_is_refused(connection: client.Inf
         await infer(connection, sample=np.ones((1, 4, 2, 2), np.float32), control_image=control)
 
 
-async def test_triton_merges_requests_with_equal_inputs_only(
-    connection: client.InferenceServerClient, version: Path
-) -> None:
-    """As the engine's docstring says: of one kind they share a batch, of two kinds they never do."""
-    log = version / "batches"
+async def run_mixed(
+    connection: client.InferenceServerClient, models: Path, model: str, without: dict[str, Floats]
+) -> list[str]:
+    """Run 24 requests at once, every other six with `without` in place of a black control picture.
+
+    Returns:
+        The batches that the model saw, a sign for each request in it.
+    """
+    log = models / model / "1/batches"
     log.write_text("")
-    zeros, samples = np.zeros((1, 3, 16, 16), np.float32), [np.full((1, 4, 2, 2), i, np.float32) for i in range(24)]
-    answers = await asyncio.gather(
-        *(
-            infer(connection, sample=sample, **({"control_image": zeros} if i // 6 % 2 else {}))
-            for i, sample in enumerate(samples)
-        )
-    )
+    black, samples = np.zeros((1, 3, 16, 16), np.float32), [np.full((1, 4, 2, 2), i, np.float32) for i in range(24)]
+    kinds = [{"control_image": black} if i // 6 % 2 else without for i in range(24)]
+    requests = zip(samples, kinds, strict=True)
+    answers = await asyncio.gather(*(infer(connection, model=model, sample=each, **kind) for each, kind in requests))
     assert all(np.array_equal(a.as_numpy("sum"), b) for a, b in zip(answers, samples, strict=True))
     batches = log.read_text().split()
-    assert max(map(len, batches)) > 1, "or nothing was merged"
     assert sum(map(len, batches)) == len(samples)
+    assert max(map(len, batches)) > 1, "or nothing was merged"
+    return batches
+
+
+async def test_triton_merges_requests_with_equal_inputs_only(
+    connection: client.InferenceServerClient, models: Path
+) -> None:
+    """As the engine's docstring says: of one kind they share a batch, of two kinds they never do."""
+    batches = await run_mixed(connection, models, MODEL, {})
     assert all(len(set(batch)) == 1 for batch in batches), batches
+
+
+async def test_a_placeholder_lets_them_share_batches(connection: client.InferenceServerClient, models: Path) -> None:
+    placeholder = np.zeros((1, 3, 1, 1), np.float32)
+    batches = await run_mixed(connection, models, RAGGED, {"control_image": placeholder})
+    assert any(len(set(batch)) == 2 for batch in batches), batches

@@ -177,6 +177,12 @@ def test_an_optional_input_of_another_shape_fails_alone(engine: ModuleType, tmp_
     assert bad.error == "input y: shape (1, 2, 6) wanted, (1, 2, 5) given"
 
 
+def test_a_placeholder_counts_as_left_out(engine: ModuleType, fakes: SimpleNamespace, tmp_path: Path) -> None:
+    responses = load(engine, tmp_path, **two_inputs()).execute([with_y(1, 5, width=1), with_y(1, 10)])
+    assert [response.outputs[DOUBLED][:, 0].tolist() for response in responses] == [[2], [2 + 12 * 10]]
+    assert fakes.core.runs == [2]
+
+
 def test_only_the_outputs_asked_for_are_sent(engine: ModuleType, tmp_path: Path) -> None:
     both, one = rows(1), rows(2)
     one.asked = (NEGATED,)
