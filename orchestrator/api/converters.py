@@ -23,8 +23,10 @@ from orchestrator.params import (
     JobOptions,
     OutputParams,
     Priority,
+    RequestParams,
     SamplerName,
-    TextToImageParams,
+    SizeParams,
+    TextToImage,
 )
 
 Name = TypeVar("Name", bound=StrEnum)
@@ -41,7 +43,7 @@ STAGES = {name: pb.Stage.Value(f"STAGE_{name.name}") for name in Stage}
 STATES = {name: jobs_pb2.JobState.Value(f"JOB_STATE_{name.name}") for name in JobState}
 
 
-def to_params(request: pb.GenerateRequest, max_pixels: int) -> TextToImageParams:
+def to_params(request: pb.GenerateRequest, max_pixels: int) -> RequestParams:
     """The task of a request.
 
     Raises:
@@ -53,13 +55,16 @@ def to_params(request: pb.GenerateRequest, max_pixels: int) -> TextToImageParams
         raise UnsupportedTaskError("the task is newer than this server, which knows text_to_image")
     if request.WhichOneof("task") is None:
         raise InvalidRequestError(Violation("task", "is not set; this server knows text_to_image"))
-    return TextToImageParams(
+    return RequestParams(
+        task=TextToImage(),
         prompt=request.prompt,
         max_pixels=max_pixels,
         negative_prompt=request.negative_prompt,
         family=request.family if request.HasField("family") else None,
-        width=request.size.width if request.size.HasField("width") else None,
-        height=request.size.height if request.size.HasField("height") else None,
+        size=SizeParams(
+            width=request.size.width if request.size.HasField("width") else None,
+            height=request.size.height if request.size.HasField("height") else None,
+        ),
         seed=request.seed if request.HasField("seed") else None,
         sampler=_choice(SAMPLERS, request.sampler, "sampler"),
         steps=request.steps if request.HasField("steps") else None,

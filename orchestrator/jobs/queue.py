@@ -18,7 +18,7 @@ from orchestrator.jobs.admission import Admission
 from orchestrator.jobs.events import Artifact, Queued
 from orchestrator.jobs.job import Job, JobState
 from orchestrator.jobs.runner import Runner
-from orchestrator.params import JobOptions, TextToImageParams
+from orchestrator.params import JobOptions, RequestParams
 
 KEPT_JOBS = 10_000
 """Ended jobs that are remembered; the oldest are forgotten, their pictures stay in the store."""
@@ -47,7 +47,7 @@ class JobQueue:
         """Jobs that run now."""
         return len(self._runs)
 
-    async def submit(self, account: str, params: TextToImageParams, options: JobOptions, *, ephemeral: bool) -> Job:
+    async def submit(self, account: str, params: RequestParams, options: JobOptions, *, ephemeral: bool) -> Job:
         """Take a request; it starts at once if a slot is free.
 
         Raises:

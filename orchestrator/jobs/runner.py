@@ -13,7 +13,7 @@ from orchestrator.jobs.job import Job
 from orchestrator.jobs.results import ResultStore
 from orchestrator.models.contracts import NetworkSource
 from orchestrator.models.families import Families
-from orchestrator.params import Delivery, ImageFormat, OutputParams, TextToImageParams
+from orchestrator.params import Delivery, ImageFormat, OutputParams, RequestParams
 from orchestrator.tasks import text_to_image
 from orchestrator.tasks.text_to_image import Plan
 
@@ -31,7 +31,7 @@ class Runner:
         self._families, self._pipelines = families, pipelines
         self._source, self._results = source, results
 
-    async def plan(self, params: TextToImageParams) -> Plan:
+    async def plan(self, params: RequestParams) -> Plan:
         """Decide what a request left open.
 
         Raises:

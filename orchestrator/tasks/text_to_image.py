@@ -11,7 +11,7 @@ from orchestrator.imaging import codec, geometry
 from orchestrator.imaging.codec import Encoded
 from orchestrator.models.contracts import Networks
 from orchestrator.models.families import Family
-from orchestrator.params import OutputParams, TextToImageParams
+from orchestrator.params import OutputParams, RequestParams
 
 DRAWN_SEED_BITS = 32
 """Drawn seeds stay short enough to be typed, and exact in every JSON reader."""
@@ -36,15 +36,15 @@ class Plan:
         return float(width * height * rows * self.inputs.steps)
 
 
-async def plan(params: TextToImageParams, family: Family, pipeline: Pipeline) -> Plan:
+async def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Plan:
     """Fill in what the request left to the family, and draw a seed if it has none.
 
     Raises:
         InvalidRequestError: the sampler cannot walk the steps.
     """
     size = (
-        params.width or params.height or family.default_width,
-        params.height or params.width or family.default_height,
+        params.size.width or params.size.height or family.default_width,
+        params.size.height or params.size.width or family.default_height,
     )
     sampler = params.sampler or family.default_sampler
     steps = params.steps or family.default_steps

@@ -15,15 +15,20 @@ from orchestrator.params import (
     JobOptions,
     OutputParams,
     Priority,
+    RequestParams,
     SamplerName,
-    TextToImageParams,
+    SizeParams,
+    TextToImage,
 )
 
 PIXELS = 4096 * 4096
 
 
-def make(**fields: Any) -> TextToImageParams:
-    return TextToImageParams(**{"prompt": "a red house", "max_pixels": PIXELS, **fields})
+def make(**fields: Any) -> RequestParams:
+    size = SizeParams(**{name: fields.pop(name) for name in ("width", "height") if name in fields})
+    return RequestParams(
+        **{"task": TextToImage(), "prompt": "a red house", "max_pixels": PIXELS, "size": size} | fields
+    )
 
 
 def violations(**fields: Any) -> list[str]:

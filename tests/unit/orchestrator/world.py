@@ -23,7 +23,7 @@ from orchestrator.jobs.runner import Runner
 from orchestrator.models.contracts import Floats
 from orchestrator.models.fakes import FakeNetworks
 from orchestrator.models.families import Families, Family
-from orchestrator.params import JobOptions, Priority, TextToImageParams
+from orchestrator.params import JobOptions, Priority, RequestParams, SizeParams, TextToImage
 
 TEXT_LENGTH = 8
 PUBLIC_URL = "http://pictures.example"
@@ -117,7 +117,7 @@ class World:
         detach: bool = False,
         **fields: Any,
     ) -> Job:
-        """A job of the small family; `fields` are those of TextToImageParams."""
+        """A job of the small family; `fields` are those of RequestParams."""
         options = JobOptions(request_id="r1", priority=priority, detach_on_disconnect=detach)
         return await self.queue.submit(account, params(**fields), options, ephemeral=ephemeral)
 
@@ -149,9 +149,11 @@ def build(tmp_path: Path, *, slots: int = 1, max_queued: int = 100, families: st
     return World(networks, family, pipelines[family.name], admission, queue, results, folder)
 
 
-def params(**fields: Any) -> TextToImageParams:
+def params(**fields: Any) -> RequestParams:
     """A valid request, with `fields` changed."""
-    return TextToImageParams(**{"prompt": "red house", "max_pixels": 4096 * 4096, "seed": 7, **fields})
+    size = SizeParams(**{name: fields.pop(name) for name in ("width", "height") if name in fields})
+    common = {"task": TextToImage(), "prompt": "red house", "max_pixels": 4096 * 4096, "seed": 7, "size": size}
+    return RequestParams(**common | fields)
 
 
 async def events(job: Job, after_sequence: int = 0) -> list[Event]:

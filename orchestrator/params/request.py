@@ -1,16 +1,13 @@
-"""What a request asks for, as frozen dataclasses that check themselves: the only place where ranges are enforced.
-
-A field that is None takes its family's default later. Field paths in errors are those of GenerateRequest in
-proto/imagegen/v1/generation.proto.
-"""
+"""The request as a whole: what every task has in common."""
 
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from orchestrator.errors import InvalidRequestError, Violation
+from orchestrator.params.picture import BackgroundParams, LayoutParams, SizeParams
+from orchestrator.params.task import Task
+from orchestrator.params.violations import Violations
 
-MIN_SIDE, MAX_SIDE = 64, 4096
 MAX_STEPS = 150
 MAX_GUIDANCE = 50.0
 MAX_SEED = 2**63 - 1
@@ -64,28 +61,6 @@ class Delivery(StrEnum):
     URI = "uri"
 
 
-class Violations:
-    """Collects what is wrong with a request, so that a client learns all of it at once."""
-
-    def __init__(self) -> None:
-        self._found: list[Violation] = []
-
-    def check(self, field_path: str, ok: bool, description: str) -> None:
-        """Note a violation of `field_path` unless `ok`."""
-        if not ok:
-            self._found.append(Violation(field_path, description))
-
-    def within(self, field_path: str, value: float | None, low: float, high: float, unit: str = "") -> None:
-        """Note a violation unless `value` is None or a number from low to high."""
-        if value is not None and not low <= value <= high:  # NaN is not, either
-            self._found.append(Violation(field_path, f"must be from {low:g} to {high:g}{unit}, not {value}"))
-
-    def raise_if_any(self) -> None:
-        """Raise InvalidRequestError with everything that was noted."""
-        if self._found:
-            raise InvalidRequestError(*self._found)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputParams:
     """File format and its options.
@@ -114,58 +89,61 @@ class OutputParams:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TextToImageParams:
-    """A picture from text alone.
+class RequestParams:
+    """What a request asks for, whatever its task.
 
     Attributes:
-        prompt: 1 to 100,000 characters, not only white space.
+        task: what to do, with its own parameters (task.py).
         max_pixels: the server's limit of width times height.
+        prompt: 0 to 100,000 characters; not only white space, unless the task goes without.
         negative_prompt: 0 to 100,000 characters.
         family: name of the model family.
-        width: pixels, 64 to 4096.
-        height: pixels, 64 to 4096.
+        size: of the result.
         seed: 0 to 2^63 - 1; None draws one.
         sampler: by name.
         steps: network evaluations, 1 to 150.
         guidance_scale: 0 to 50.
         output: file format and its options.
+        layout: how the picture is fitted into its size.
+        background: what happens to the picture's background.
         preview_interval: a preview after each n-th step, 0 to 150; 0 for none.
 
     Raises:
         InvalidRequestError: with a violation for each field out of range.
     """
 
-    prompt: str
+    task: Task
     max_pixels: int
+    prompt: str = ""
     negative_prompt: str = ""
     family: str | None = None
-    width: int | None = None
-    height: int | None = None
+    size: SizeParams = field(default_factory=SizeParams)
     seed: int | None = None
     sampler: SamplerName | None = None
     steps: int | None = None
     guidance_scale: float | None = None
     output: OutputParams = field(default_factory=OutputParams)
+    layout: LayoutParams = field(default_factory=LayoutParams)
+    background: BackgroundParams = field(default_factory=BackgroundParams)
     preview_interval: int = 0
 
     def __post_init__(self) -> None:
         """Check every field."""
         violations = Violations()
-        violations.check("prompt", bool(self.prompt.strip()), "is empty; say what the picture shows")
+        if self.task.needs_prompt:
+            violations.check("prompt", bool(self.prompt.strip()), "is empty; say what the picture shows")
         for path, text in (("prompt", self.prompt), ("negative_prompt", self.negative_prompt)):
             violations.check(path, len(text) <= MAX_TEXT, f"is longer than {MAX_TEXT} characters")
-        violations.within("size.width", self.width, MIN_SIDE, MAX_SIDE, " pixels")
-        violations.within("size.height", self.height, MIN_SIDE, MAX_SIDE, " pixels")
-        width, height = self.width or self.height or 0, self.height or self.width or 0
-        if max(width, height) <= MAX_SIDE:  # else it is said of the side already
-            limit = f"width times height exceeds the limit of {self.max_pixels} pixels"
-            violations.check("size", width * height <= self.max_pixels, limit)
+        self.task.validate(violations)
+        self.size.validate(violations, self.max_pixels, from_picture=self.task.starts_from_picture)
         if self.seed is not None:
             violations.check("seed", 0 <= self.seed <= MAX_SEED, "must be from 0 to 2^63 - 1")
         violations.within("steps", self.steps, 1, MAX_STEPS)
         violations.within("guidance_scale", self.guidance_scale, 0, MAX_GUIDANCE)
         violations.within("preview_interval", self.preview_interval, 0, MAX_STEPS, " steps")
         self.output.validate(violations)
+        self.layout.validate(violations)
+        self.background.validate(violations)
         violations.raise_if_any()
 
 

@@ -1,0 +1,213 @@
+"""The tasks and their own parameters. The schema says what each does."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from orchestrator.params.picture import Color, ImageSource
+from orchestrator.params.violations import Violations
+
+MAX_CANNY = 4000.0
+CONTROL_STRENGTH_SLOPE = 0.6
+MIN_FIDELITY, MAX_FIDELITY = 1, 9
+
+
+class TaskName(StrEnum):
+    """Tasks, by the names of the schema."""
+
+    TEXT_TO_IMAGE = "text_to_image"
+    IMAGE_TO_IMAGE = "image_to_image"
+    INPAINT = "inpaint"
+    GENERATE_BACKGROUND = "generate_background"
+    FACE = "face"
+    CONTROL = "control"
+    UPSCALE = "upscale"
+    OUTPAINT = "outpaint"
+    EDIT = "edit"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EdgesParams:
+    """How edges steer.
+
+    Attributes:
+        scale: 0 to 1, how much they are kept.
+        low_threshold, high_threshold: of Canny, 0 to 4000; both, or neither, which takes the picture's own.
+    """
+
+    scale: float = 0.5
+    low_threshold: float | None = None
+    high_threshold: float | None = None
+
+    def validate(self, field: str, violations: Violations) -> None:
+        """Note what is out of range."""
+        violations.within(f"{field}.scale", self.scale, 0, 1)
+        low, high = self.low_threshold, self.high_threshold
+        violations.within(f"{field}.low_threshold", low, 0, MAX_CANNY)
+        violations.within(f"{field}.high_threshold", high, 0, MAX_CANNY)
+        both = (low is None) == (high is None)
+        violations.check(f"{field}.high_threshold", both, "and low_threshold are set together, or neither")
+        if low is not None and high is not None:
+            violations.check(f"{field}.high_threshold", low <= high, "is less than low_threshold")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextToImage:
+    """A picture from text alone."""
+
+    name: ClassVar[TaskName] = TaskName.TEXT_TO_IMAGE
+    needs_prompt: ClassVar[bool] = True
+    starts_from_picture: ClassVar[bool] = False
+
+    def validate(self, violations: Violations) -> None:
+        """Nothing of its own."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _FromPicture:
+    """A task that starts from a picture.
+
+    Attributes:
+        image: the picture.
+        edges: how its edges steer; None for not at all.
+    """
+
+    name: ClassVar[TaskName]
+    needs_prompt: ClassVar[bool] = True
+    starts_from_picture: ClassVar[bool] = True
+
+    image: ImageSource
+    edges: EdgesParams | None = None
+
+    def validate(self, violations: Violations) -> None:
+        """Note what is wrong."""
+        self.image.validate(f"{self.name}.image", violations)
+        if self.edges is not None:
+            self.edges.validate(f"{self.name}.edges", violations)
+
+    def _share(self, violations: Violations, name: str, value: float | None, *, above_zero: bool = False) -> None:
+        violations.within(f"{self.name}.{name}", value, 0, 1)
+        if above_zero:
+            violations.check(f"{self.name}.{name}", value != 0, "must be above 0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageToImage(_FromPicture):
+    """A picture changed by the prompt; strength above 0 to 1."""
+
+    name: ClassVar[TaskName] = TaskName.IMAGE_TO_IMAGE
+    strength: float = 0.6
+
+    def validate(self, violations: Violations) -> None:
+        """Note what is wrong."""
+        _FromPicture.validate(self, violations)
+        self._share(violations, "strength", self.strength, above_zero=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inpaint(_FromPicture):
+    """A part of a picture painted anew: where mask is white; strength above 0 to 1."""
+
+    name: ClassVar[TaskName] = TaskName.INPAINT
+    mask: ImageSource
+    strength: float = 1.0
+
+    def validate(self, violations: Violations) -> None:
+        """Note what is wrong."""
+        _FromPicture.validate(self, violations)
+        self.mask.validate(f"{self.name}.mask", violations)
+        self._share(violations, "strength", self.strength, above_zero=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateBackground(_FromPicture):
+    """The picture's object before a painted background.
+
+    Attributes:
+        item_area: above 0 to 1, share of the area that a box around the object may take; None leaves it in its place.
+        color: that the background starts from.
+    """
+
+    name: ClassVar[TaskName] = TaskName.GENERATE_BACKGROUND
+    item_area: float | None = None
+    color: Color | None = None
+
+    def validate(self, violations: Violations) -> None:
+        """Note what is wrong."""
+        _FromPicture.validate(self, violations)
+        self._share(violations, "item_area", self.item_area, above_zero=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Face(_FromPicture):
+    """An avatar of the largest face; face_only leaves hair and surroundings out; likeness 0 to 1."""
+
+    name: ClassVar[TaskName] = TaskName.FACE
+    face_only: bool = False
+    likeness: float = 0.8
+
+    def validate(self, violations: Violations) -> None:
+        """Note what is wrong."""
+        _FromPicture.validate(self, violations)
+        self._share(violations, "likeness", self.likeness)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control(_FromPicture):
+    """A picture that keeps another's edges.
+
+    Attributes:
+        edges: how much.
+        edges_only: the picture is a drawing, whose colours are not used.
+        strength: above 0 to 1, how much of the colours is changed; None takes it from the scale of the edges.
+    """
+
+    name: ClassVar[TaskName] = TaskName.CONTROL
+    edges: EdgesParams = EdgesParams()
+    edges_only: bool = False
+    strength: float | None = None
+
+    def validate(self, violations: Violations) -> None:
+        """Note what is wrong."""
+        _FromPicture.validate(self, violations)
+        self._share(violations, "strength", self.strength, above_zero=True)
+        both = self.edges_only and self.strength is not None
+        violations.check("control.strength", not both, "has no meaning with edges_only")
+
+    @property
+    def walked_strength(self) -> float:
+        """Strength that is given, or that follows from the scale."""
+        return 1 - CONTROL_STRENGTH_SLOPE * self.edges.scale if self.strength is None else self.strength
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upscale(_FromPicture):
+    """A picture enlarged; fidelity 1 (much is painted in) to 9 (nearly a plain enlargement)."""
+
+    name: ClassVar[TaskName] = TaskName.UPSCALE
+    needs_prompt: ClassVar[bool] = False
+    fidelity: int = 5
+
+    def validate(self, violations: Violations) -> None:
+        """Note what is wrong."""
+        _FromPicture.validate(self, violations)
+        violations.within("upscale.fidelity", self.fidelity, MIN_FIDELITY, MAX_FIDELITY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outpaint(_FromPicture):
+    """A picture continued beyond its borders."""
+
+    name: ClassVar[TaskName] = TaskName.OUTPAINT
+    needs_prompt: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit(_FromPicture):
+    """A picture without any painting."""
+
+    name: ClassVar[TaskName] = TaskName.EDIT
+    needs_prompt: ClassVar[bool] = False
+
+
+Task = TextToImage | ImageToImage | Inpaint | GenerateBackground | Face | Control | Upscale | Outpaint | Edit
