@@ -1,13 +1,8 @@
-"""The demo: five prompts through REST, their pictures and a contact sheet.
-
-The first two are the text-only requests of the API's own documentation, word for word, so their seeds are drawn by
-the server. The others name their seeds and come out the same every time.
-"""
+"""The demo: the requests of shots.py through REST, their pictures and two contact sheets."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,78 +14,58 @@ from local.errors import LocalError
 from local.progress import Bar
 from local.rest import RestClient
 from local.settings import Settings
+from local.shots import ADAPTER_SHOTS, PICTURES, TEXT_SHOTS, Shot
 from local.stack import read_api_key
 
 SECONDS = 300.0  # longest wait for one picture
-_WOMAN = (
-    "woman in a futuristic suit holding a gun in her hand, looking at the camera, cyberpunk art, neo-figurative, anime"
-)
 
 
-@dataclass(frozen=True)
-class Shot:
-    """One picture of the demo.
-
-    Attributes:
-        name: of its file, without the ending.
-        width: pixels.
-        height: pixels.
-        generate: the block background.generate of the request.
-    """
-
-    name: str
-    width: int
-    height: int
-    generate: Mapping[str, str | int]
-
-
-SHOTS = (
-    Shot("woman_realistic", 2048, 1024, {"description": _WOMAN}),
-    Shot("woman_fantasy", 2048, 1024, {"description": _WOMAN, "model_type": "fantasy"}),
-    Shot("apple", 1024, 1024, {"description": "red apple", "sample_num": 7}),
-    Shot("rocket", 768, 1024, {"description": "rocket", "sample_num": 11, "model_type": "fantasy"}),
-    Shot("cat", 1024, 768, {"description": "cat face", "sample_num": 3}),
-)
-
-
-def run(settings: Settings, folder: Path) -> None:
-    """Make the demo's pictures with a stack that runs, write them and the sheet, and print a table.
+def run(
+    settings: Settings,
+    folder: Path,
+    texts: Sequence[Shot] = TEXT_SHOTS,
+    adapters: Sequence[Shot] = ADAPTER_SHOTS,
+) -> None:
+    """Make the demo's pictures with a stack that runs, write them and the sheets, and print a table.
 
     Args:
         settings: the stack.
         folder: where the pictures go; made if missing.
+        texts: pictures from text.
+        adapters: pictures from pictures.
 
     Raises:
         LocalError: a request failed; with the server's message.
     """
     client = RestClient(settings.rest_url, read_api_key(settings))
     folder.mkdir(parents=True, exist_ok=True)
+    shots = (*texts, *adapters)
     answers, pictures = [], []
-    with Bar("Drawing", len(SHOTS)) as bar:
-        for shot in SHOTS:
+    with Bar("Drawing", len(shots)) as bar:
+        for shot in shots:
             bar.show(shot.name)
-            request = {"width": shot.width, "height": shot.height, "background": {"generate": dict(shot.generate)}}
-            answer = client.make_picture(request, SECONDS)
+            answer = client.make_picture(shot.request, SECONDS)
             data = client.fetch(answer["result_url"])
-            pictures.append(_decode(data, shot))
+            pictures.append(_decode(data, shot, answer))
             answers.append(answer)
             (folder / f"{shot.name}.png").write_bytes(data)
             bar.advance(shot.name)
+    first = len(texts)
     captions = [
-        f"{shot.generate.get('model_type', 'realistic')}, seed {answer.get('seed')}: {shot.generate['description']}"
-        for shot, answer in zip(SHOTS, answers, strict=True)
+        f"{shot.family}, seed {answer['seed']}: {shot.prompt}" for shot, answer in zip(shots, answers, strict=True)
     ]
-    cv2.imwrite(str(folder / "contact_sheet.png"), sheet.draw(pictures, captions))
-    print("\n".join(list_lines(SHOTS, answers)))
-    print(f"The pictures are in {folder}; contact_sheet.png shows them all.")
+    cv2.imwrite(str(folder / "contact_sheet.png"), sheet.draw(pictures[:first], captions[:first]))
+    cv2.imwrite(str(folder / "adapters.png"), sheet.draw(*_pairs(adapters, pictures[first:])))
+    print("\n".join(list_lines(shots, answers)))
+    print(f"The pictures are in {folder}; contact_sheet.png and adapters.png show them all.")
 
 
 def list_lines(shots: Sequence[Shot], answers: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the lines of a table: each picture's seed, steps and the seconds of its stages.
+    """Return the lines of a table: each picture's size, seed, steps and the seconds of its stages.
 
     Args:
         shots: what was asked.
-        answers: what the gateway answered to each; its extra keys seed, steps and timings are shown.
+        answers: what the gateway answered to each; its extra keys width, height, seed, steps and timings are shown.
     """
     stages = list(dict.fromkeys(stage for answer in answers for stage in answer.get("timings") or {}))
     rows = [["picture", "size", "seed", "steps", *(f"{stage} s" for stage in stages)]]
@@ -99,7 +74,7 @@ def list_lines(shots: Sequence[Shot], answers: Sequence[Mapping[str, Any]]) -> l
         rows.append(
             [
                 shot.name,
-                f"{shot.width}x{shot.height}",
+                f"{answer.get('width')}x{answer.get('height')}",
                 str(answer.get("seed", "")),
                 str(answer.get("steps", "")),
                 *(f"{timings[stage]:.3f}" if stage in timings else "" for stage in stages),
@@ -109,13 +84,26 @@ def list_lines(shots: Sequence[Shot], answers: Sequence[Mapping[str, Any]]) -> l
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def _decode(data: bytes, shot: Shot) -> sheet.Pixels:
-    """Return a picture's pixels, BGR.
+def _pairs(shots: Sequence[Shot], results: Sequence[sheet.Pixels]) -> tuple[list[sheet.Pixels], list[str]]:
+    """What each adapter started from, followed by what it made, with captions."""
+    pictures, captions = [], []
+    for shot, result in zip(shots, results, strict=True):
+        source = cv2.imread(str(PICTURES / shot.picture), cv2.IMREAD_COLOR)
+        if source is None:
+            raise LocalError(f"{PICTURES / shot.picture} cannot be read")
+        pictures += [np.asarray(source, np.uint8), result]
+        title = shot.name.replace("_", " ")
+        captions += [f"{title}: the picture sent", f"{title}: {shot.prompt or 'no prompt'}"]
+    return pictures, captions
+
+
+def _decode(data: bytes, shot: Shot, answer: Mapping[str, Any]) -> sheet.Pixels:
+    """Return a picture's pixels, BGR; transparent parts as they are coloured below.
 
     Raises:
-        LocalError: it is no picture, or not of the size that was asked for.
+        LocalError: it is no picture, or not of the size that the answer tells.
     """
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    if picture is None or picture.shape[:2] != (shot.height, shot.width):
-        raise LocalError(f"{shot.name}: no picture of {shot.width} x {shot.height} came back")
+    if picture is None or picture.shape[:2] != (answer["height"], answer["width"]):
+        raise LocalError(f"{shot.name}: no picture of {answer['width']} x {answer['height']} came back")
     return np.asarray(picture, np.uint8)

@@ -18,11 +18,17 @@ from local import demo, processes, stack
 from local.errors import LocalError, ModelsError, PortInUseError
 from local.rest import RestClient
 from local.settings import HOST, ROOT, Ports, Settings, port_variable
+from local.shots import Shot
 from tests.conftest import TINY_REPOSITORY
 
 NAMES = ["triton", "orchestrator", "gateway"]
 FAMILIES = ROOT / "tests/integration/families.toml"
-SHOT = demo.Shot("small", 96, 64, {"description": "a red fox", "model_type": "tiny", "sample_num": 5})
+GENERATE = {"description": "a red fox", "model_type": "tiny", "sample_num": 5}
+SHOTS = (
+    Shot("small", {"width": 96, "height": 64, "background": {"generate": GENERATE}}),
+    Shot("other", {"width": 64, "height": 128, "background": {"generate": GENERATE}}),
+)
+FROM_PICTURE = (Shot("half", {"width": "50%"}, picture="chelsea.jpg"),)
 
 
 @pytest.fixture
@@ -41,19 +47,18 @@ def pids(settings: Settings) -> dict[str, int]:
 
 
 def test_up_serves_pictures_and_down_leaves_nothing(
-    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert stack.up(settings) == NAMES
     assert set(stack.list_states(settings).values()) == {"ready"}
     before = pids(settings)
     assert stack.up(settings) == [], "a second time there is nothing to do"
 
-    monkeypatch.setattr(demo, "SHOTS", (SHOT, replace(SHOT, name="other", width=64, height=128)))
-    demo.run(settings, tmp_path / "demo")
-    picture, sheet = (cv2.imread(str(tmp_path / f"demo/{name}.png")) for name in ("small", "contact_sheet"))
-    assert picture is not None
-    assert picture.shape == (64, 96, 3)
-    assert sheet is not None
+    demo.run(settings, tmp_path / "demo", SHOTS, FROM_PICTURE)
+    shapes = {path.stem: cv2.imread(str(path)).shape for path in (tmp_path / "demo").glob("*.png")}
+    assert shapes.keys() == {"small", "other", "half", "contact_sheet", "adapters"}
+    assert shapes["small"] == (64, 96, 3)
+    assert shapes["half"] == (150, 226, 3)
     table = capsys.readouterr().out.splitlines()
     assert table[0].split()[:4] == ["picture", "size", "seed", "steps"]
     assert table[1].split()[:4] == ["small", "96x64", "5", "4"]
@@ -81,7 +86,7 @@ def test_the_key_is_secret_kept_and_known_by_its_hash(settings: Settings) -> Non
     assert hashed == f"{hashlib.sha256(key.encode()).hexdigest()} local\n"
     assert key not in hashed
     with pytest.raises(LocalError, match="404"):
-        RestClient(settings.rest_url, "another").make_picture({"background": {"generate": dict(SHOT.generate)}}, 20)
+        RestClient(settings.rest_url, "another").make_picture(SHOTS[0].request, 20)
     stack.down(settings)
     stack.up(settings)
     assert stack.read_api_key(settings) == key
