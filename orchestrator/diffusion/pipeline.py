@@ -26,6 +26,7 @@ from orchestrator.params import SamplerName
 class Stage(StrEnum):
     """Stages of a request, in order."""
 
+    PREPARE = "prepare"
     ENCODE = "encode"
     DENOISE = "denoise"
     DECODE = "decode"
@@ -56,6 +57,13 @@ class StageTime:
 
 
 @dataclass(slots=True)
+class Calls:
+    """Counts the network calls of a stage that still runs."""
+
+    count: int = 0
+
+
+@dataclass(slots=True)
 class Timer:
     """Collects the stages of one request."""
 
@@ -63,12 +71,12 @@ class Timer:
     stages: list[StageTime] = field(default_factory=list)
 
     @asynccontextmanager
-    async def stage(self, stage: Stage, calls: int = 0) -> AsyncIterator[None]:
-        """Time what runs inside; a stage that fails is not noted."""
-        start = time.perf_counter()
-        yield
+    async def stage(self, stage: Stage, calls: int = 0) -> AsyncIterator[Calls]:
+        """Time what runs inside, which may count further calls; a stage that fails is not noted."""
+        start, counter = time.perf_counter(), Calls(calls)
+        yield counter
         seconds = time.perf_counter() - start
-        self.stages.append(StageTime(stage, seconds, calls))
+        self.stages.append(StageTime(stage, seconds, counter.count))
         metrics.STAGE.labels(self.family, stage.value).observe(seconds)
 
 
