@@ -6,7 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from orchestrator.errors import EngineUnavailableError
-from orchestrator.models.contracts import Floats, Ids, ModelDigest, Networks
+from orchestrator.models.contracts import ControlRows, Floats, Ids, ImageRows, ModelDigest, Networks, Tools
+
+TOKENS = 2
+"""Tokens of the image encoder's answer."""
 
 
 @dataclass
@@ -15,10 +18,13 @@ class FakeNetworks:
 
     Attributes:
         width: of the text encoder's hidden states.
-        calls: UNet calls so far.
+        calls: UNet calls so far, of every kind of UNet.
         gate: UNet calls wait for it.
         error: raised by UNet calls, if set.
         ready: whether `networks` answers.
+        without: roles of networks and tools that are not there, as if families.toml named none.
+        waiting: roles of tools that are named and not ready.
+        max_rows: the most rows of a call.
     """
 
     width: int = 8
@@ -26,6 +32,9 @@ class FakeNetworks:
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     error: Exception | None = None
     ready: bool = True
+    without: frozenset[str] = frozenset({"inpaint_unet", "face_encoder"})
+    waiting: frozenset[str] = frozenset()
+    max_rows: int = 8
 
     def __post_init__(self) -> None:
         """Open the gate."""
@@ -35,7 +44,27 @@ class FakeNetworks:
         """See contracts.NetworkSource."""
         if not self.ready:
             raise EngineUnavailableError(f"the networks of family {family!r} are not ready")
-        return Networks(self._text_encoder, self._unet, self._vae_decoder)
+        encoder = FakeImageEncoder(self.width)
+        further = {
+            "vae_encoder": self._vae_encoder,
+            "controlled_unet": self._controlled_unet,
+            "inpaint_unet": self._inpaint_unet,
+            "image_encoder": encoder,
+            "face_encoder": encoder,
+        }
+        there = {role: network for role, network in further.items() if role not in self.without}
+        return Networks(self._text_encoder, self._unet, self._vae_decoder, **there, max_rows=self.max_rows)  # type: ignore[arg-type]  # by name
+
+    def tools(self) -> Tools:
+        """See contracts.NetworkSource."""
+        every = {
+            "matting": FakeMatting(),
+            "face_detector": face_detector,
+            "face_landmarks": face_landmarks,
+            "upscaler": FakeUpscaler(),
+        }
+        there = {role: tool for role, tool in every.items() if role not in self.without | self.waiting}
+        return Tools(**there, waiting=self.waiting)  # type: ignore[arg-type]  # by name
 
     def is_ready(self, family: str) -> bool:  # noqa: ARG002  # the same for every family
         """See contracts.NetworkSource."""
@@ -58,6 +87,92 @@ class FakeNetworks:
         shift = encoder_hidden_states.mean(axis=(1, 2)) + timestep[:, 0] / 1000
         return np.asarray(0.5 * sample + 0.1 * shift[:, None, None, None], np.float32)
 
+    async def _controlled_unet(
+        self,
+        sample: Floats,
+        timestep: Floats,
+        encoder_hidden_states: Floats,
+        control: ControlRows | None,
+        image: ImageRows | None,
+    ) -> Floats:
+        """The plain UNet's answer, and a share of the control picture's means of 8 x 8 and of the likeness's mean."""
+        output = await self._unet(sample, timestep, encoder_hidden_states)
+        if control is not None:
+            means = blocks(control.image.mean(axis=1, keepdims=True))
+            output = output + control.scale[:, :, None, None] * means
+        if image is not None:
+            output = output + (image.scale[:, 0] * image.embeds.mean(axis=(1, 2)))[:, None, None, None]
+        return np.asarray(output, np.float32)
+
+    async def _inpaint_unet(self, sample: Floats, timestep: Floats, encoder_hidden_states: Floats) -> Floats:
+        """The plain UNet's answer to the latents, and where nothing may change a share of the kept latents."""
+        latents, mask, kept = sample[:, :4], sample[:, 4:5], sample[:, 5:]
+        return await self._unet(latents, timestep, encoder_hidden_states) + 0.1 * (1 - mask) * kept
+
     async def _vae_decoder(self, latents: Floats) -> Floats:
         """The first three channels, each latent as a square of 8 x 8 pixels."""
         return np.asarray(np.tanh(latents[:, :3]).repeat(8, axis=2).repeat(8, axis=3), np.float32)
+
+    async def _vae_encoder(self, image: Floats) -> Floats:
+        """What the decoder would make the means of 8 x 8 pixels of; the fourth channel is 0."""
+        latents = np.arctanh(np.clip(blocks(image), -0.999, 0.999))
+        return np.concatenate([latents, np.zeros_like(latents[:, :1])], axis=1)
+
+
+def blocks(image: Floats) -> Floats:
+    """Means of 8 x 8 pixels: (B, C, H, W) to (B, C, H / 8, W / 8)."""
+    rows, channels, height, width = image.shape
+    return np.asarray(image.reshape(rows, channels, height // 8, 8, width // 8, 8).mean(axis=(3, 5)), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class FakeImageEncoder:
+    """Tokens of the picture's mean; zeros for the row without a prompt."""
+
+    width: int
+    side: int = 16
+
+    async def __call__(self, image: Floats) -> tuple[Floats, Floats]:
+        """See contracts.ImageEncoder."""
+        tokens = np.ones((len(image), TOKENS, self.width), np.float32) * image.mean(axis=(1, 2, 3))[:, None, None]
+        return np.asarray(tokens, np.float32), np.zeros_like(tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class FakeMatting:
+    """The object is what is darker than the corner pixel."""
+
+    side: int = 256
+
+    async def __call__(self, image: Floats) -> Floats:
+        """See contracts.Matting."""
+        darkness = image[:, :, :1, :1].mean(axis=1, keepdims=True) - image.mean(axis=1, keepdims=True)
+        return np.asarray(np.clip(4 * darkness, 0, 1), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class FakeUpscaler:
+    """Each pixel as a square of `scale` x `scale`."""
+
+    scale: int = 2
+
+    async def __call__(self, image: Floats) -> Floats:
+        """See contracts.Upscaler."""
+        return image.repeat(self.scale, axis=2).repeat(self.scale, axis=3)
+
+
+async def face_detector(image: Floats) -> tuple[Floats, Floats]:
+    """One face: the first anchor, of a score that the picture's mean brightness makes; the others score low."""
+    boxes = np.zeros((len(image), 896, 16), np.float32)
+    boxes[:, :, 2:4] = 64
+    scores = np.full((len(image), 896, 1), -10, np.float32)
+    scores[:, 0, 0] = 10 * image.mean(axis=(1, 2, 3))
+    return boxes, scores
+
+
+async def face_landmarks(image: Floats) -> tuple[Floats, Floats]:
+    """All 468 points on a circle in the middle of the crop; a face if the crop is brighter than grey."""
+    angles = np.linspace(0, 2 * np.pi, 468, endpoint=False)
+    points = np.stack([96 + 60 * np.cos(angles), 96 + 60 * np.sin(angles), np.zeros(468)], axis=1)
+    landmarks = np.repeat(points[None], len(image), axis=0).astype(np.float32)
+    return landmarks, np.asarray(10 * image.mean(axis=(1, 2, 3))[:, None], np.float32)

@@ -1,15 +1,17 @@
-"""Which families are ready: looks at Triton's models, again and again."""
+"""Which families and tools are ready: looks at Triton's models, again and again."""
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
 from orchestrator import metrics
 from orchestrator.errors import EngineFaultError, EngineUnavailableError, FamilyConfigError
-from orchestrator.models import triton
-from orchestrator.models.contracts import ModelDigest, Networks
+from orchestrator.models import networks
+from orchestrator.models.contracts import RETRY_AFTER_SECONDS, ModelDigest, Networks, Tools
 from orchestrator.models.families import Families, Family
-from orchestrator.models.triton import RETRY_AFTER_SECONDS, TritonFamily, TritonServer
+from orchestrator.models.networks import TritonFamily
+from orchestrator.models.triton import TritonServer
 
 log = structlog.get_logger()
 
@@ -21,6 +23,9 @@ class TritonNetworks:
         self._server, self._families = server, families
         self._ready: dict[str, TritonFamily] = {}
         self._missing: dict[str, list[str]] = {}
+        self._named_tools = families.tools.roles
+        self._tools: dict[str, Callable[..., object]] = {}
+        self._waiting: frozenset[str] = frozenset(self._named_tools)
 
     def networks(self, family: str) -> Networks:
         """See contracts.NetworkSource."""
@@ -29,6 +34,10 @@ class TritonNetworks:
                 f"the networks of family {family!r} are not ready", retry_after=RETRY_AFTER_SECONDS
             )
         return self._ready[family].networks
+
+    def tools(self) -> Tools:
+        """See contracts.NetworkSource."""
+        return Tools(**self._tools, waiting=self._waiting)  # type: ignore[arg-type]  # by name
 
     def is_ready(self, family: str) -> bool:
         """See contracts.NetworkSource."""
@@ -40,28 +49,46 @@ class TritonNetworks:
 
     async def refresh(self) -> None:
         """Look at every model once. Models that came back are described anew: they may be others."""
-        names = sorted({name for family in self._families for name in family.networks.model_names})
+        named = [*self._named_tools.values(), *(name for each in self._families for name in each.networks.model_names)]
+        names = sorted(set(named))
         answers = await asyncio.gather(*(self._server.is_ready(name) for name in names))
-        ready = [name for name, is_ready in zip(names, answers, strict=True) if is_ready]
+        ready = {name for name, is_ready in zip(names, answers, strict=True) if is_ready}
         for family in self._families:
-            missing = [name for name in family.networks.model_names if name not in ready]
-            if missing:
-                self._ready.pop(family.name, None)
-                if missing != self._missing.get(family.name):  # said once, not at every look
-                    log.error("family_not_ready", family=family.name, missing_models=missing)
-            elif family.name not in self._ready:
-                await self._connect(family)
-            self._missing[family.name] = missing
-            metrics.FAMILY_READY.labels(family.name).set(self.is_ready(family.name))
-        for name in ready:
+            await self._look(family, ready)
+        await self._look_at_tools(ready)
+        for name in sorted(ready):
             for rows, count in (await self._server.batch_counts(name)).items():
                 metrics.TRITON_BATCHES.labels(name, rows).set(count)
+
+    async def _look(self, family: Family, ready: set[str]) -> None:
+        missing = [name for name in family.networks.model_names if name not in ready]
+        if missing:
+            self._ready.pop(family.name, None)
+            if missing != self._missing.get(family.name):  # said once, not at every look
+                log.error("family_not_ready", family=family.name, missing_models=missing)
+        elif family.name not in self._ready:
+            await self._connect(family)
+        self._missing[family.name] = missing
+        metrics.FAMILY_READY.labels(family.name).set(self.is_ready(family.name))
 
     async def _connect(self, family: Family) -> None:
         table = family.networks
         try:
-            self._ready[family.name] = await triton.connect(self._server, table.model_names, table.fixed_batch)
+            self._ready[family.name] = await networks.connect(self._server, table)
         except (EngineUnavailableError, EngineFaultError, FamilyConfigError) as error:
             log.error("family_not_usable", family=family.name, error=str(error))  # noqa: TRY400  # expected, no trace
             return
         log.info("family_ready", family=family.name, models=list(table.model_names))
+
+    async def _look_at_tools(self, ready: set[str]) -> None:
+        tools = {role: tool for role, tool in self._tools.items() if self._named_tools[role] in ready}
+        for role, name in self._named_tools.items():
+            if name in ready and role not in tools:
+                try:
+                    tools[role] = await networks.connect_tool(self._server, role, name)
+                except (EngineUnavailableError, EngineFaultError, FamilyConfigError) as error:
+                    log.error("tool_not_usable", tool=role, error=str(error))  # noqa: TRY400  # expected, no trace
+        waiting = frozenset(self._named_tools.keys() - tools.keys())
+        if waiting != self._waiting:  # said once, not at every look
+            log.info("tools_ready", ready=sorted(tools), waiting=sorted(waiting))
+        self._tools, self._waiting = tools, waiting

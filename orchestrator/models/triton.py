@@ -1,10 +1,10 @@
-"""The networks over NVIDIA Triton: one call for each evaluation. The only importer of tritonclient.
+"""NVIDIA Triton: what its models are, and one call for each evaluation. The only importer of tritonclient.
 
 A call that has begun is never cancelled (Triton server issues #7368 and #8034: cancel races crash it): callers stop
 between calls. Which rows of which requests share a batch is Triton's business.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,8 @@ from tritonclient.utils import InferenceServerException
 
 from orchestrator import metrics
 from orchestrator.errors import EngineFaultError, EngineUnavailableError, FamilyConfigError
-from orchestrator.models import contracts
-from orchestrator.models.contracts import Floats, Ids, ModelDigest, Networks, NetworkSpec
-
-RETRY_AFTER_SECONDS = 2.0
-GUIDANCE_ROWS = 2
-"""Rows of one request with classifier-free guidance."""
+from orchestrator.models.contracts import RETRY_AFTER_SECONDS, Floats, Ids, ModelDigest
+from orchestrator.models.specs import NetworkSpec, TensorSpec
 
 _UNAVAILABLE = {
     "StatusCode.UNAVAILABLE": "down",
@@ -52,22 +48,20 @@ class ModelInfo:
     Attributes:
         name: of the model.
         types: Triton datatype of each tensor.
+        dims: sizes of each tensor behind the batch, -1 where they are free.
+        optional: inputs that a request may leave out.
         max_batch_size: most rows of one request.
+        parameters: of the model's configuration.
         digest: which network it is.
     """
 
     name: str
     types: Mapping[str, str]
+    dims: Mapping[str, tuple[int, ...]]
+    optional: frozenset[str]
     max_batch_size: int
+    parameters: Mapping[str, str]
     digest: ModelDigest
-
-
-@dataclass(frozen=True, slots=True)
-class TritonFamily:
-    """Networks that can be called, and which they are."""
-
-    networks: Networks
-    digests: tuple[ModelDigest, ...]
 
 
 class TritonServer:
@@ -93,7 +87,8 @@ class TritonServer:
 
         Raises:
             EngineUnavailableError: the server or the model is not there.
-            FamilyConfigError: a tensor is missing, or has another rank or type than the contract.
+            FamilyConfigError: a tensor is missing, or has another rank or type than the contract; a request needs an
+                input that the contract does not know; or it has more rows than the model takes.
         """
         try:
             answer = await self._client.get_model_config(model, client_timeout=5.0)
@@ -101,19 +96,21 @@ class TritonServer:
             raise _translate(error, model) from error
         config = answer.config
         tensors = {t.name: t for t in (*config.input, *config.output)}
+        optional = frozenset(t.name for t in config.input if t.optional)
         for wanted in (*spec.inputs, *spec.outputs):
-            tensor = tensors.get(wanted.name)
-            if tensor is None:
-                raise FamilyConfigError(f"model {model} has no tensor {wanted.name!r}")
-            datatype = _datatype(tensor)
-            kind_ok = datatype in _TYPES and datatype.startswith("INT") == wanted.integer
-            if len(tensor.dims) != wanted.rank or not kind_ok:
-                raise FamilyConfigError(f"model {model}, tensor {wanted.name!r}: {datatype} {list(tensor.dims)}")
+            _check_tensor(model, tensors.get(wanted.name), wanted)
+        if unknown := {t.name for t in config.input} - {t.name for t in spec.inputs} - optional:
+            raise FamilyConfigError(f"model {model} needs inputs that are not given: {', '.join(sorted(unknown))}")
+        if config.max_batch_size < spec.rows:
+            raise FamilyConfigError(f"max_batch_size of {model} is {config.max_batch_size}, less than {spec.rows}")
         parameters = {key: value.string_value for key, value in config.parameters.items()}
         return ModelInfo(
             name=model,
             types={name: _datatype(tensor) for name, tensor in tensors.items()},
+            dims={name: tuple(tensor.dims) for name, tensor in tensors.items()},
+            optional=optional,
             max_batch_size=int(config.max_batch_size),
+            parameters=parameters,
             digest=ModelDigest(
                 model=model,
                 sha256=parameters.get("graph_sha256", ""),
@@ -121,8 +118,10 @@ class TritonServer:
             ),
         )
 
-    async def infer(self, model: ModelInfo, inputs: Mapping[str, Floats | Ids], output: str) -> Floats:
-        """Run one batch.
+    async def infer(
+        self, model: ModelInfo, inputs: Mapping[str, Floats | Ids], outputs: Sequence[str]
+    ) -> tuple[Floats, ...]:
+        """Run one batch; the answer has the outputs that were asked for, in that order.
 
         Raises:
             EngineUnavailableError: the server or the model is not there, or does not answer in time.
@@ -134,15 +133,16 @@ class TritonServer:
             tensor = triton.InferInput(name, array.shape, datatype)
             tensor.set_data_from_numpy(np.ascontiguousarray(array, _TYPES[datatype]))
             tensors.append(tensor)
-        wanted = [triton.InferRequestedOutput(output)]
+        wanted = [triton.InferRequestedOutput(name) for name in outputs]
         try:
             answer = await self._client.infer(model.name, tensors, outputs=wanted, client_timeout=self._timeout)
         except InferenceServerException as error:
             raise _translate(error, model.name) from error
-        array = answer.as_numpy(output)
-        if array is None or len(array) != len(next(iter(inputs.values()))):
-            raise EngineFaultError(f"model {model.name} answered without its rows of {output}")
-        return np.asarray(array, np.float32)
+        rows, arrays = len(next(iter(inputs.values()))), [answer.as_numpy(name) for name in outputs]
+        for name, array in zip(outputs, arrays, strict=True):
+            if array is None or len(array) != rows:
+                raise EngineFaultError(f"model {model.name} answered without its rows of {name}")
+        return tuple(np.asarray(array, np.float32) for array in arrays)
 
     async def batch_counts(self, model: str) -> dict[int, int]:
         """Executions of the model since Triton's start, by the number of rows in the batch; empty if unreachable."""
@@ -152,6 +152,15 @@ class TritonServer:
             return {}
         stats = answer.model_stats
         return {int(b.batch_size): int(b.compute_infer.count) for s in stats for b in s.batch_stats}
+
+
+def _check_tensor(model: str, tensor: Any, wanted: TensorSpec) -> None:  # noqa: ANN401  # generated code
+    if tensor is None:
+        raise FamilyConfigError(f"model {model} has no tensor {wanted.name!r}")
+    datatype = _datatype(tensor)
+    kind_ok = datatype in _TYPES and datatype.startswith("INT") == wanted.integer
+    if len(tensor.dims) != wanted.rank or not kind_ok:
+        raise FamilyConfigError(f"model {model}, tensor {wanted.name!r}: {datatype} {list(tensor.dims)}")
 
 
 def _datatype(tensor: object) -> str:
@@ -169,77 +178,3 @@ def _translate(error: InferenceServerException, model: str) -> EngineUnavailable
         return EngineFaultError(f"model {model}: {status}: {message}")
     log.warning("triton_unavailable", model=model, status=status, message=message)
     return EngineUnavailableError("the inference server does not answer", retry_after=RETRY_AFTER_SECONDS)
-
-
-@dataclass(frozen=True, slots=True)
-class _Model:
-    """A model of a server, as a family uses it: one request is at most max_batch_size rows.
-
-    With a `fixed_batch` every request is padded to so many rows, which is all that the model takes: Triton merges
-    nothing into it, and its result depends on nobody else (families.NetworkTable says when that is needed).
-    """
-
-    server: TritonServer
-    info: ModelInfo
-    fixed_batch: int
-
-    def __post_init__(self) -> None:
-        """Raise FamilyConfigError if the model's batch does not fit."""
-        if self.fixed_batch and self.fixed_batch != self.info.max_batch_size:
-            raise FamilyConfigError(
-                f"fixed_batch is {self.fixed_batch}, max_batch_size of {self.info.name} is {self.info.max_batch_size}: "
-                "they must be the same, or Triton merges other rows into the batch"
-            )
-        if self.info.max_batch_size < GUIDANCE_ROWS:
-            raise FamilyConfigError(f"max_batch_size of {self.info.name} is less than {GUIDANCE_ROWS}")
-
-    async def infer(self, inputs: Mapping[str, Floats | Ids], output: str) -> Floats:
-        """Run one request, padded with copies of its last row."""
-        rows = len(next(iter(inputs.values())))
-        if missing := max(0, self.fixed_batch - rows):
-            inputs = {name: np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for name, a in inputs.items()}
-        answer = await self.server.infer(self.info, inputs, output)
-        return answer[:rows]
-
-
-class TritonTextEncoder(_Model):
-    """TextEncoder over Triton."""
-
-    async def __call__(self, input_ids: Ids) -> Floats:
-        """See contracts.TextEncoder."""
-        return await self.infer({"input_ids": input_ids}, "hidden_states")
-
-
-class TritonUnet(_Model):
-    """Unet over Triton."""
-
-    async def __call__(self, sample: Floats, timestep: Floats, encoder_hidden_states: Floats) -> Floats:
-        """See contracts.Unet."""
-        inputs = {"sample": sample, "timestep": timestep, "encoder_hidden_states": encoder_hidden_states}
-        return await self.infer(inputs, "out_sample")
-
-
-class TritonVaeDecoder(_Model):
-    """VaeDecoder over Triton."""
-
-    async def __call__(self, latents: Floats) -> Floats:
-        """See contracts.VaeDecoder."""
-        return await self.infer({"latents": latents}, "image")
-
-
-async def connect(server: TritonServer, names: tuple[str, str, str], fixed_batch: int) -> TritonFamily:
-    """Describe a text encoder, a UNet and a VAE decoder, and make them callable.
-
-    Raises:
-        EngineUnavailableError, EngineFaultError: the server or a model does not answer.
-        FamilyConfigError: a model breaks its contract.
-    """
-    specs = (contracts.TEXT_ENCODER, contracts.UNET, contracts.VAE_DECODER)
-    infos = [await server.describe(name, spec) for name, spec in zip(names, specs, strict=True)]
-    text, unet, vae = infos
-    networks = Networks(
-        TritonTextEncoder(server, text, fixed_batch),
-        TritonUnet(server, unet, fixed_batch),
-        TritonVaeDecoder(server, vae, fixed_batch),
-    )
-    return TritonFamily(networks, tuple(info.digest for info in infos))

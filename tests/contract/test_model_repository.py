@@ -11,15 +11,15 @@ from tritonclient.grpc import model_config_pb2
 
 from local.repository import check_models, list_models
 from local.settings import Settings
-from orchestrator.models.contracts import TEXT_ENCODER, UNET, VAE_DECODER, NetworkSpec, TensorSpec
 from orchestrator.models.families import Families
+from orchestrator.models.specs import FAMILY_ROLES, TOOL_ROLES, TensorSpec
 
 ROOT = Path(__file__).parents[2]
 REPOSITORIES = (ROOT / "model_repository", ROOT / "tests/golden/model_repository")
 REGISTRIES = (Settings().families, ROOT / "tests/golden/families.toml")
 MODELS = [folder for repository in REPOSITORIES for folder in sorted(repository.glob("[!.]*")) if folder.is_dir()]
 
-SPECS = {"text_encoder": TEXT_ENCODER, "unet": UNET, "vae_decoder": VAE_DECODER}
+SPECS = {**FAMILY_ROLES, **TOOL_ROLES}
 INTEGERS = (model_config_pb2.TYPE_INT32, model_config_pb2.TYPE_INT64)
 
 each_model = pytest.mark.parametrize("folder", MODELS, ids=lambda folder: folder.name)
@@ -68,13 +68,27 @@ def test_triton_keeps_no_deadlines(folder: Path) -> None:
 
 @each_model
 def test_its_tensors_are_the_contracts(folder: Path) -> None:
+    """In every role that a registry names it for; where none does, that of its name's ending."""
     config = read_config(folder)
     inputs, outputs = (
-        tuple(TensorSpec(each.name, len(each.dims), each.data_type in INTEGERS) for each in tensors)
+        {TensorSpec(each.name, len(each.dims), each.data_type in INTEGERS) for each in tensors}
         for tensors in (config.input, config.output)
     )
-    spec = next(spec for role, spec in SPECS.items() if folder.name.endswith(role))
-    assert NetworkSpec(inputs, outputs) == spec
+    optional = {tensor.name for tensor in config.input if tensor.optional}
+    specs = [SPECS[role] for role in roles(folder.name)]
+    assert specs
+    for spec in specs:
+        assert inputs >= set(spec.inputs)
+        assert {tensor.name for tensor in inputs - set(spec.inputs)} <= optional
+        assert outputs == set(spec.outputs)
+
+
+def roles(model: str) -> set[str]:
+    """In which roles the registries name a model; else the longest role that its name ends with."""
+    tables = [tomllib.loads(registry.read_text()) for registry in REGISTRIES]
+    named = [each for table in tables for each in (*table["networks"].values(), table.get("tools", {}))]
+    found = {role for each in named for role, name in each.items() if role in SPECS and name == model}
+    return found or set(sorted((role for role in SPECS if model.endswith(role)), key=len)[-1:])
 
 
 @each_model
@@ -112,6 +126,7 @@ def test_the_model_is_the_shared_one_and_no_more(folder: Path) -> None:
 )
 def test_families_name_models_that_are_there(registry: Path) -> None:
     assert list(Families.load(registry))
-    networks = tomllib.loads(registry.read_text())["networks"].values()
-    wanted = {each[role] for each in networks for role in ("text_encoder", "unet", "vae_decoder")}
+    table = tomllib.loads(registry.read_text())
+    named = (*table["networks"].values(), table.get("tools", {}))
+    wanted = {name for each in named for role, name in each.items() if role in SPECS}
     assert wanted <= {folder.name for folder in MODELS}

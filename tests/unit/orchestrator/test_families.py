@@ -41,7 +41,8 @@ def test_what_the_file_leaves_out_has_a_default(tmp_path: Path) -> None:
     assert (schedule.beta_start, schedule.beta_end, schedule.train_steps) == (0.00085, 0.012, 1000)
     assert (schedule.timestep_spacing, schedule.steps_offset, schedule.set_alpha_to_one) == ("trailing", 0, True)
     assert table.model_names == ("small_text_encoder", "small_unet", "small_vae_decoder")
-    assert (family.default_sampler, family.tasks) == (SamplerName.DDIM, ("text_to_image",))
+    assert (table.latent_multiple, table.tile_size, table.vae_tile_side) == (1, (32, 32), 64)
+    assert (family.default_sampler, family.tasks) == (SamplerName.DDIM, ("text_to_image", "edit"))
 
 
 def changed(old: str, new: str) -> str:
@@ -70,6 +71,16 @@ MISTAKES = [
     (changed("[[32, 32], [64, 32]]", "[]"), "[networks.small] buckets: "),
     (changed("[64, 32]", "[60, 32]"), "[networks.small] Value error, bucket 60 x 32 is not a multiple"),
     (changed("[64, 32]", "[64]"), "[networks.small] buckets.1"),
+    (
+        changed("[[32, 32], [64, 32]]", "[[32, 32], [40, 32]]\nlatent_multiple = 2"),
+        "[networks.small] Value error, bucket 40 x 32 is not a multiple of latent_factor * latent_multiple = 16",
+    ),
+    (changed("pad_id = 0", "pad_id = 0\ntile = [32, 36]"), "[networks.small] Value error, tile 32 x 36 is not"),
+    (changed("pad_id = 0", "pad_id = 0\nvae_tile = 48"), "[networks.small] Value error, vae_tile 48 is not"),
+    (changed("pad_id = 0", "pad_id = 0\nvae_encoder = 3"), "[networks.small] vae_encoder: "),
+    ("tools = 3\n" + FAMILIES, "tools is not a table"),
+    (FAMILIES + "[tools]\nmating = 'x'", "[tools] mating: Extra"),
+    (FAMILIES + "[families.small.tools]\nmatting = 'x'", "[families.small] tools: is a table of its own"),
     (changed('"v_prediction"', '"x0"'), "[networks.small] schedule.prediction_type: "),
     (changed('"v_prediction"', '"epsilon"\nbeta_start = 0.1'), "[networks.small] schedule: Value error, beta_start"),
     (changed('"v_prediction"', '"epsilon"\ntrain_steps = 10'), "[networks.small] schedule.train_steps: "),
@@ -93,6 +104,35 @@ def test_a_mistake_is_named_by_file_table_and_field(text: str, message: str, tmp
     path = write_families(tmp_path, text)
     with pytest.raises(FamilyConfigError, match=f"^{re.escape(f'{path}: {message}')}"):
         Families.load(path)
+
+
+VAE = 'vae_encoder = "small_vae_encoder"'
+CONTROL = 'controlled_unet = "small_unet"\nimage_encoder = "small_image_encoder"'
+
+
+@pytest.mark.parametrize(
+    ("networks", "tools", "tasks"),
+    [
+        (VAE, "", {"image_to_image", "inpaint", "outpaint", "upscale"}),
+        (VAE, 'matting = "m"', {"image_to_image", "inpaint", "outpaint", "upscale", "background"}),
+        (f"{VAE}\n{CONTROL}", "", {"image_to_image", "inpaint", "outpaint", "upscale", "control"}),
+        (CONTROL, 'face_detector = "d"\nface_landmarks = "l"', {"face"}),
+        (CONTROL, 'face_detector = "d"', set()),
+        ("", 'upscaler = "u"\nmatting = "m"', set()),
+    ],
+)
+def test_tasks_are_those_that_have_their_networks(networks: str, tools: str, tasks: set[str], tmp_path: Path) -> None:
+    text = f"{changed('pad_id = 0', 'pad_id = 0' + chr(10) + networks)}\n[tools]\n{tools}"
+    family = Families.load(write_families(tmp_path, text)).get(None)
+    assert set(family.tasks) == tasks | {"text_to_image", "edit"}
+
+
+def test_a_model_of_two_roles_is_waited_for_once(tmp_path: Path) -> None:
+    text = changed("pad_id = 0", f"pad_id = 0\n{VAE}\n{CONTROL}")
+    table = Families.load(write_families(tmp_path, text)).get(None).networks
+    assert (table.roles["unet"], table.roles["controlled_unet"]) == ("small_unet", "small_unet")
+    names = ("small_text_encoder", "small_unet", "small_vae_decoder", "small_vae_encoder", "small_image_encoder")
+    assert table.model_names == names
 
 
 def test_all_mistakes_of_a_table_are_said_at_once(tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""Tensors of each kind of network, as the Triton models (model_repository/, `model_tools add`) must have them.
+
+Names, ranks and types here; meaning, shapes and ranges in contracts.py. tests/contract holds the folders to them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """A tensor of a network. `rank` counts the dimensions after the batch; all are float32, or integer."""
+
+    name: str
+    rank: int
+    integer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkSpec:
+    """Inputs and outputs of a kind of network, and the rows that one request may have (2 with guidance)."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    rows: int = 1
+
+
+IMAGE = TensorSpec("image", 3)
+DENOISED = (TensorSpec("sample", 3), TensorSpec("timestep", 1), TensorSpec("encoder_hidden_states", 2))
+CONTROL = (TensorSpec("control_image", 3), TensorSpec("control_scale", 1))
+LIKENESS = (TensorSpec("image_embeds", 2), TensorSpec("image_scale", 1))
+
+TEXT_ENCODER = NetworkSpec((TensorSpec("input_ids", 1, integer=True),), (TensorSpec("hidden_states", 2),), rows=2)
+UNET = NetworkSpec(DENOISED, (TensorSpec("out_sample", 3),), rows=2)
+CONTROLLED_UNET = NetworkSpec((*DENOISED, *CONTROL, *LIKENESS), UNET.outputs, rows=2)
+VAE_DECODER = NetworkSpec((TensorSpec("latents", 3),), (IMAGE,))
+VAE_ENCODER = NetworkSpec((IMAGE,), (TensorSpec("latents", 3),))
+IMAGE_ENCODER = NetworkSpec((IMAGE,), (TensorSpec("image_embeds", 2), TensorSpec("negative_image_embeds", 2)))
+
+FAMILY_ROLES: Mapping[str, NetworkSpec] = {
+    "text_encoder": TEXT_ENCODER,
+    "unet": UNET,
+    "vae_decoder": VAE_DECODER,
+    "vae_encoder": VAE_ENCODER,
+    "controlled_unet": CONTROLLED_UNET,
+    "inpaint_unet": UNET,
+    "image_encoder": IMAGE_ENCODER,
+    "face_encoder": IMAGE_ENCODER,
+}
+"""What a family's networks are called in families.toml, the first three required."""
+
+TOOL_ROLES: Mapping[str, NetworkSpec] = {
+    "matting": NetworkSpec((IMAGE,), (TensorSpec("alpha", 3),)),
+    "face_detector": NetworkSpec((IMAGE,), (TensorSpec("boxes", 2), TensorSpec("scores", 2))),
+    "face_landmarks": NetworkSpec((IMAGE,), (TensorSpec("landmarks", 2), TensorSpec("score", 1))),
+    "upscaler": NetworkSpec((IMAGE,), (TensorSpec("upscaled", 3),)),
+}
+"""What the networks of no family are called in table [tools] of families.toml."""

@@ -1,0 +1,160 @@
+"""What families.toml says of networks and tools, checked and frozen."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+from pydantic import Field
+
+from orchestrator.models.specs import FAMILY_ROLES, TOOL_ROLES
+from orchestrator.params import MAX_SIDE
+
+Side = Annotated[int, Field(ge=8, le=MAX_SIDE)]
+Rgb = tuple[float, float, float]
+
+
+class Table(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ScheduleTable(Table):
+    """Noise schedule and what the UNet predicts; names and meaning as in diffusers' scheduler_config.json."""
+
+    prediction_type: Literal["epsilon", "v_prediction"]
+    beta_start: float = Field(0.00085, gt=0, lt=1)
+    beta_end: float = Field(0.012, gt=0, lt=1)
+    train_steps: int = Field(1000, ge=100, le=10_000)
+    timestep_spacing: Literal["trailing", "leading"] = "trailing"
+    steps_offset: int = Field(0, ge=0, le=1)
+    set_alpha_to_one: bool = True
+
+    @pydantic.model_validator(mode="after")
+    def _betas_grow(self) -> "ScheduleTable":
+        if self.beta_start > self.beta_end:
+            raise ValueError("beta_start must not exceed beta_end")
+        return self
+
+
+class PreviewTable(Table):
+    """Linear map of latents to RGB in [-1, 1]: one row of factors for each latent channel, and a bias."""
+
+    factors: tuple[Rgb, ...]
+    bias: Rgb
+
+
+class NetworkTable(Table):
+    """A set of networks that belong together, shared by the families that name it.
+
+    Attributes:
+        text_encoder, unet, vae_decoder: names of Triton models.
+        vae_encoder: of the model that turns a picture into latents; needed by every task that starts from a picture.
+        controlled_unet: of the UNet that edges and a likeness steer. It may be the model `unet` is, if its further
+            inputs are optional.
+        inpaint_unet: of a UNet that was trained to inpaint, with 2 * latent_channels + 1 channels. Without one, the
+            plain UNet inpaints, and what is kept is put back after each step.
+        image_encoder: of the likeness of a picture.
+        face_encoder: of the likeness of a face; without one, image_encoder serves.
+        tokenizer: path of tokenizer.json, relative to families.toml.
+        text_length: tokens that the text encoder takes.
+        pad_id: token id that fills up.
+        latent_channels: channels of the latents.
+        latent_factor: pixels for each latent, along a side.
+        scaling_factor: the decoder takes latents divided by this, plus shift_factor.
+        latent_multiple: what the sides of latents must be multiples of: 2 for each downsampling of the UNet.
+        buckets: width and height, in pixels, of the sizes at which the UNet runs.
+        tile: width and height, in pixels, of the tiles of larger pictures; the first bucket by default.
+        vae_tile: side, in pixels, of the tiles of pictures that are larger than it for the VAE; the longest side of
+            all buckets by default.
+        fixed_batch: rows to which each request is padded, for an engine whose results depend on the batch size; the
+            models' max_batch_size must be the same, so that Triton merges nothing into it. 0 for no padding.
+        preview: linear map of latents to RGB.
+    """
+
+    text_encoder: str
+    unet: str
+    vae_decoder: str
+    vae_encoder: str | None = None
+    controlled_unet: str | None = None
+    inpaint_unet: str | None = None
+    image_encoder: str | None = None
+    face_encoder: str | None = None
+    tokenizer: Path
+    text_length: int = Field(ge=3, le=1024)
+    pad_id: int = Field(ge=0)
+    latent_channels: int = Field(4, ge=1, le=64)
+    latent_factor: int = Field(8, ge=1, le=64)
+    scaling_factor: float = Field(gt=0)
+    shift_factor: float = 0.0
+    latent_multiple: int = Field(1, ge=1, le=64)
+    buckets: tuple[tuple[Side, Side], ...] = Field(min_length=1)
+    tile: tuple[Side, Side] | None = None
+    vae_tile: Side | None = None
+    fixed_batch: int = Field(0, ge=0, le=128)
+    schedule: ScheduleTable
+    preview: PreviewTable | None = None
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """Names of the Triton models by their role (specs.FAMILY_ROLES), those that are named."""
+        return _named(self, FAMILY_ROLES)
+
+    @property
+    def model_names(self) -> tuple[str, ...]:
+        """The Triton models that must be ready, each once."""
+        return tuple(dict.fromkeys(self.roles.values()))
+
+    @property
+    def grain(self) -> int:
+        """What the sides of a picture must be multiples of, in pixels, for the UNet to run at its size."""
+        return self.latent_factor * self.latent_multiple
+
+    @pydantic.model_validator(mode="after")
+    def _sizes_agree(self) -> "NetworkTable":
+        for kind, (width, height) in [*(("bucket", each) for each in self.buckets), ("tile", self.tile_size)]:
+            if width % self.grain or height % self.grain:
+                raise ValueError(
+                    f"{kind} {width} x {height} is not a multiple of latent_factor * latent_multiple = {self.grain}"
+                )
+        if self.vae_tile_side % (4 * self.latent_factor):
+            raise ValueError(f"vae_tile {self.vae_tile_side} is not a multiple of 4 * latent_factor")
+        if self.preview and len(self.preview.factors) != self.latent_channels:
+            raise ValueError("preview.factors needs one row for each latent channel")
+        return self
+
+    @property
+    def tile_size(self) -> tuple[int, int]:
+        """Width and height of the UNet's tiles, pixels."""
+        return self.tile or self.buckets[0]
+
+    @property
+    def vae_tile_side(self) -> int:
+        """Side of the VAE's tiles, pixels."""
+        longest = max(max(bucket) for bucket in self.buckets)
+        return self.vae_tile or -(-longest // (4 * self.latent_factor)) * 4 * self.latent_factor
+
+
+class ToolTable(Table):
+    """Networks that belong to no family: names of Triton models, by their role.
+
+    Attributes:
+        matting: how much of each pixel belongs to the main object.
+        face_detector, face_landmarks: where faces are, and their points.
+        upscaler: a larger picture, without diffusion.
+    """
+
+    matting: str | None = None
+    face_detector: str | None = None
+    face_landmarks: str | None = None
+    upscaler: str | None = None
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """Names of the Triton models by their role (specs.TOOL_ROLES), those that are named."""
+        return _named(self, TOOL_ROLES)
+
+
+def _named(table: Table, roles: Iterable[str]) -> dict[str, str]:
+    """Those of `roles` that a table names a model for."""
+    names = {role: getattr(table, role) for role in roles}
+    return {role: name for role, name in names.items() if name is not None}
