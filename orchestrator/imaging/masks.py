@@ -22,8 +22,8 @@ def read_mask(picture: Pixels, size: tuple[int, int]) -> Mask:
     """A mask from a picture, white = change, at `size` (width, height): float32 (height, width) in [0, 1].
 
     The picture is uint8 (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA; colours count by their luma, and what is
-    transparent is black. A mask of another size is stretched to `size`, whatever its aspect ratio, by area where it shrinks and
-    linearly where it grows. All white is a mask too: everything may change.
+    transparent is black. A mask of another size is stretched to `size`, whatever its aspect ratio, by area where it
+    shrinks and linearly where it grows. All white is a mask too: everything may change.
 
     Raises:
         PreconditionError: the mask selects nothing.
@@ -33,9 +33,7 @@ def read_mask(picture: Pixels, size: tuple[int, int]) -> Mask:
         shrinks = mask.shape[1] >= size[0] and mask.shape[0] >= size[1]
         mask = _resize(mask, size, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     if not (mask >= CHANGED).any():
-        raise PreconditionError(
-            "the mask selects nothing: at the picture's size none of its pixels is white (white = change)"
-        )
+        raise PreconditionError("the mask selects nothing: none of its pixels is white at the picture's size")
     return np.asarray(np.clip(mask, 0, 1), np.float32)
 
 
@@ -43,8 +41,8 @@ def outpainting_mask(size: tuple[int, int], box: Box, feather: int) -> Mask:
     """The mask of a canvas of `size` (width, height) in which `box` holds the picture: 1 where it is to be painted.
 
     Along the picture's sides that do not lie on the canvas's edge, `feather` pixels of the picture are masked too, so
-    that its border is painted anew and `blend` with a band of the same width fades from old to new. Where the picture is
-    narrower than that, it keeps its middle row or column.
+    that its border is painted anew and `blend` with a band of the same width fades from old to new. Where the picture
+    is narrower than that, it keeps its middle row or column.
     """
     width, height = size
     mask = np.ones((height, width), np.float32)
@@ -60,7 +58,8 @@ def to_latents(mask: Mask, latent_size: tuple[int, int]) -> Mask:
 
     A latent is 1 as soon as one of its pixels is masked. diffusers takes one sample of each cell ("nearest"): a latent
     whose cell is masked in part may then be held back, and the old picture shows inside the mask's border. Here the
-    latent is painted, and `blend` puts the cell's unmasked pixels back. On masks whose borders lie between latents both agree.
+    latent is painted, and `blend` puts the cell's unmasked pixels back. On masks whose borders lie between latents both
+    agree.
     """
     w, h = latent_size
     changed = (mask >= CHANGED).astype(np.float32)
@@ -102,10 +101,10 @@ def _kept(start: int, stop: int, side: int, feather: int) -> slice:
     """What of [start, stop) stays unpainted when its ends that are not the canvas's give `feather` pixels away."""
     first = start + feather if start > 0 else start
     last = stop - feather if stop < side else stop
-    if first >= last and start < stop:
-        first = min(max((start + stop) // 2, start), stop - 1)
-        last = first + 1
-    return slice(first, last)
+    if first < last:
+        return slice(first, last)
+    middle = (start + stop) // 2
+    return slice(middle, min(middle + 1, stop))
 
 
 def _resize(mask: Mask, size: tuple[int, int], interpolation: int) -> Mask:
