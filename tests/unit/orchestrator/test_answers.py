@@ -198,7 +198,7 @@ def test_a_family(tmp_path: Path, ready: bool) -> None:
         name="small",
         ready=ready,
         license="MIT",
-        tasks=["text_to_image"],
+        tasks=["text_to_image", "edit"],
         network_sizes=[pb.Size(width=32, height=32), pb.Size(width=64, height=32)],
         default_size=pb.Size(width=64, height=96),
         default_sampler=pb.SAMPLER_DDIM,

@@ -152,7 +152,13 @@ def build(tmp_path: Path, *, slots: int = 1, max_queued: int = 100, families: st
 def params(**fields: Any) -> RequestParams:
     """A valid request, with `fields` changed."""
     size = SizeParams(**{name: fields.pop(name) for name in ("width", "height") if name in fields})
-    common = {"task": TextToImage(), "prompt": "red house", "max_pixels": 4096 * 4096, "seed": 7, "size": size}
+    common: dict[str, Any] = {
+        "task": TextToImage(),
+        "prompt": "red house",
+        "max_pixels": 4096 * 4096,
+        "seed": 7,
+        "size": size,
+    }
     return RequestParams(**common | fields)
 
 

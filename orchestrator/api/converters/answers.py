@@ -1,115 +1,17 @@
-"""Protobuf to params, events to protobuf. Nothing else touches fields of messages."""
+"""Events, jobs and families to messages."""
 
-import uuid
-from collections.abc import Iterator, Mapping
-from enum import StrEnum
-from typing import TypeVar
+from collections.abc import Iterator
 
 from google.protobuf import timestamp_pb2
-from google.protobuf.unknown_fields import UnknownFieldSet
 
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
 from orchestrator.api import status
-from orchestrator.diffusion.pipeline import Stage
-from orchestrator.errors import InvalidRequestError, UnsupportedTaskError, Violation
+from orchestrator.api.converters.tables import FORMATS, SAMPLERS, STAGES, STATES
 from orchestrator.jobs.events import Artifact, Event, Preview, Progress, Queued, Started
 from orchestrator.jobs.job import Job, JobState
 from orchestrator.jobs.results import CHUNK_BYTES
 from orchestrator.models.families import Family
-from orchestrator.params import (
-    Delivery,
-    ImageFormat,
-    JobOptions,
-    OutputParams,
-    Priority,
-    RequestParams,
-    SamplerName,
-    SizeParams,
-    TextToImage,
-)
-
-Name = TypeVar("Name", bound=StrEnum)
-Number = TypeVar("Number", bound=int)
-
-FUTURE_TASKS = range(2, 10)
-"""Field numbers that the schema reserves for tasks to come."""
-
-SAMPLERS = {name: pb.Sampler.Value(f"SAMPLER_{name.name}") for name in SamplerName}
-FORMATS = {name: pb.ImageFormat.Value(f"IMAGE_FORMAT_{name.name}") for name in ImageFormat}
-DELIVERIES = {name: pb.Delivery.Value(f"DELIVERY_{name.name}") for name in Delivery}
-PRIORITIES = {name: pb.Priority.Value(f"PRIORITY_{name.name}") for name in Priority}
-STAGES = {name: pb.Stage.Value(f"STAGE_{name.name}") for name in Stage}
-STATES = {name: jobs_pb2.JobState.Value(f"JOB_STATE_{name.name}") for name in JobState}
-
-
-def to_params(request: pb.GenerateRequest, max_pixels: int) -> RequestParams:
-    """The task of a request.
-
-    Raises:
-        UnsupportedTaskError: a task is set that came into the schema later.
-        InvalidRequestError: no task is set, an enum has an unknown number, or a field is out of range.
-    """
-    unknown = UnknownFieldSet(request)
-    if any(unknown[index].field_number in FUTURE_TASKS for index in range(len(unknown))):
-        raise UnsupportedTaskError("the task is newer than this server, which knows text_to_image")
-    if request.WhichOneof("task") is None:
-        raise InvalidRequestError(Violation("task", "is not set; this server knows text_to_image"))
-    return RequestParams(
-        task=TextToImage(),
-        prompt=request.prompt,
-        max_pixels=max_pixels,
-        negative_prompt=request.negative_prompt,
-        family=request.family if request.HasField("family") else None,
-        size=SizeParams(
-            width=request.size.width if request.size.HasField("width") else None,
-            height=request.size.height if request.size.HasField("height") else None,
-        ),
-        seed=request.seed if request.HasField("seed") else None,
-        sampler=_choice(SAMPLERS, request.sampler, "sampler"),
-        steps=request.steps if request.HasField("steps") else None,
-        guidance_scale=request.guidance_scale if request.HasField("guidance_scale") else None,
-        output=_to_output(request.output),
-        preview_interval=request.preview_interval,
-    )
-
-
-def to_options(request: pb.GenerateRequest, drawn_id: str) -> JobOptions:
-    """How a request is run; `drawn_id` names it if the client does not.
-
-    Raises:
-        InvalidRequestError: the request id has a wrong form, or the priority an unknown number.
-    """
-    return JobOptions(
-        request_id=request.request_id if request.HasField("request_id") else drawn_id,
-        priority=_choice(PRIORITIES, request.priority, "priority") or Priority.NORMAL,
-        detach_on_disconnect=request.detach_on_disconnect,
-    )
-
-
-def new_request_id() -> str:
-    """A name for a request that has none."""
-    return str(uuid.uuid4())
-
-
-def _to_output(output: pb.Output) -> OutputParams:
-    default = OutputParams()
-    return OutputParams(
-        format=_choice(FORMATS, output.format, "output.format") or default.format,
-        quality=output.quality if output.HasField("quality") else default.quality,
-        max_file_size=output.max_file_size if output.HasField("max_file_size") else None,
-        delivery=_choice(DELIVERIES, output.delivery, "output.delivery") or default.delivery,
-    )
-
-
-def _choice(table: Mapping[Name, Number], number: Number, field: str) -> Name | None:
-    """The name of an enum's number; None for 0, which is "not chosen" in every enum of the schema."""
-    if number == 0:
-        return None
-    for name, value in table.items():
-        if value == number:
-            return name
-    raise InvalidRequestError(Violation(field, f"{int(number)} is not a value of this enum"))
 
 
 def from_event(job: Job, sequence: int, event: Event) -> Iterator[pb.GenerateEvent]:

@@ -1,0 +1,34 @@
+"""Protobuf to params, events to protobuf. Nothing else touches fields of messages."""
+
+from orchestrator.api.converters.answers import from_event, to_artifact, to_family, to_job
+from orchestrator.api.converters.requests import new_request_id, to_options, to_params
+from orchestrator.api.converters.tables import (
+    DELIVERIES,
+    FITS,
+    FORMATS,
+    GRAVITIES,
+    PRIORITIES,
+    REMOVALS,
+    SAMPLERS,
+    STAGES,
+    STATES,
+)
+
+__all__ = [
+    "DELIVERIES",
+    "FITS",
+    "FORMATS",
+    "GRAVITIES",
+    "PRIORITIES",
+    "REMOVALS",
+    "SAMPLERS",
+    "STAGES",
+    "STATES",
+    "from_event",
+    "new_request_id",
+    "to_artifact",
+    "to_family",
+    "to_job",
+    "to_options",
+    "to_params",
+]

@@ -1,0 +1,39 @@
+"""Names of params and jobs, and their numbers in the schema."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TypeVar
+
+from imagegen.v1 import generation_pb2 as pb
+from imagegen.v1 import jobs_pb2
+from orchestrator.diffusion.pipeline import Stage
+from orchestrator.errors import InvalidRequestError, Violation
+from orchestrator.jobs.job import JobState
+from orchestrator.params import CropGravity, Delivery, Fit, ImageFormat, Priority, Removal, SamplerName
+
+Name = TypeVar("Name", bound=StrEnum)
+Number = TypeVar("Number", bound=int)
+
+SAMPLERS = {name: pb.Sampler.Value(f"SAMPLER_{name.name}") for name in SamplerName}
+FORMATS = {name: pb.ImageFormat.Value(f"IMAGE_FORMAT_{name.name}") for name in ImageFormat}
+DELIVERIES = {name: pb.Delivery.Value(f"DELIVERY_{name.name}") for name in Delivery}
+PRIORITIES = {name: pb.Priority.Value(f"PRIORITY_{name.name}") for name in Priority}
+FITS = {name: pb.Fit.Value(f"FIT_{name.name}") for name in Fit}
+GRAVITIES = {name: pb.CropGravity.Value(f"CROP_GRAVITY_{name.name}") for name in CropGravity}
+REMOVALS = {name: pb.Removal.Value(f"REMOVAL_{name.name}") for name in Removal}
+STAGES = {name: pb.Stage.Value(f"STAGE_{name.name}") for name in Stage}
+STATES = {name: jobs_pb2.JobState.Value(f"JOB_STATE_{name.name}") for name in JobState}
+
+
+def choice(table: Mapping[Name, Number], number: Number, field: str) -> Name | None:
+    """The name of an enum's number; None for 0, which is "not chosen" in every enum of the schema.
+
+    Raises:
+        InvalidRequestError: the enum has no such number.
+    """
+    if number == 0:
+        return None
+    for name, value in table.items():
+        if value == number:
+            return name
+    raise InvalidRequestError(Violation(field, f"{int(number)} is not a value of this enum"))
