@@ -5,15 +5,19 @@ import asyncio
 import json
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import figures, machine, measure, services
+from benchmarks import adapters, figures, machine, measure, services
 from benchmarks.figures import Row
 from benchmarks.workloads import REPO, WORKLOADS, Workload
 from orchestrator.models.families import Families, Family
 
-SYSTEMS = ("engine", "stack", "diffusers")
+SYSTEMS = ("engine", "stack", "diffusers", "adapters")
+ADAPTER_IMAGES = 5
+"""Pictures to time for each adapter."""
 
 
 def main() -> int:
@@ -21,19 +25,32 @@ def main() -> int:
     arguments = parse(sys.argv[1:])
     about = {"date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC", **machine.describe()}
     rows: list[Row] = []
+    if "adapters" in arguments.systems and arguments.model != "sd15":  # whose adapters are not exported here
+        measure_adapters(arguments, about)
     for name in WORKLOADS if arguments.model == "all" else [arguments.model]:
         work = WORKLOADS[name].limited(arguments.clients, 1 if arguments.quick else arguments.images)
         if name == "sd15" and not work.families.exists():
             print("building the SD 1.5-sized model ...", file=sys.stderr, flush=True)
             subprocess.run([REPO / ".tools" / "bin" / "python", "-m", "model_tools.sd15"], check=True, cwd=REPO)  # noqa: S603  # our own program
         family = Families.load(work.families).get(work.family)
-        for system in arguments.systems:
+        for system in [system for system in arguments.systems if system != "adapters"]:
             print(f"measuring {name}, {system} ...", file=sys.stderr, flush=True)
             rows += measure_system(system, work, family)
-    print(figures.report(rows))
-    if not arguments.quick:
+    if rows:
+        print(figures.report(rows))
+    if rows and not arguments.quick:
         write(arguments.out, about, rows)
     return 0
+
+
+def measure_adapters(arguments: argparse.Namespace, about: dict[str, str]) -> None:
+    """Measure each adapter with the starter, print the table, and write it."""
+    print("measuring the adapters ...", file=sys.stderr, flush=True)
+    with services.our_stack(WORKLOADS["starter"]) as stack:
+        rows = asyncio.run(adapters.measure(stack, 1 if arguments.quick else arguments.images or ADAPTER_IMAGES))
+    print(adapters.report(rows))
+    if not arguments.quick:
+        write_table(arguments.out / "adapters", about, adapters.report(rows), [asdict(row) for row in rows])
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -60,13 +77,17 @@ def measure_system(system: str, work: Workload, family: Family) -> list[Row]:
 
 
 def write(folder: Path, about: dict[str, str], rows: list[Row]) -> None:
-    """Write the figures for people (latest.md) and for programs (latest.json)."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the figures of the systems."""
+    write_table(folder / "latest", about, figures.report(rows), figures.as_json(rows))
+
+
+def write_table(path: Path, about: dict[str, str], report: str, rows: Sequence[Mapping[str, object]]) -> None:
+    """Write a table for people (.md) and for programs (.json)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     machine_list = "\n".join(f"- {key}: {value}" for key, value in about.items())
-    text = f"# What `make bench` measured last\n\n{machine_list}\n\n{figures.report(rows)}\n"
-    (folder / "latest.md").write_text(text, "utf-8")
-    content = {"about": about, "rows": figures.as_json(rows)}
-    (folder / "latest.json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+    path.with_suffix(".md").write_text(f"# What `make bench` measured last\n\n{machine_list}\n\n{report}\n", "utf-8")
+    content = {"about": about, "rows": list(rows)}
+    path.with_suffix(".json").write_text(json.dumps(content, indent=2) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

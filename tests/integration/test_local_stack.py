@@ -55,7 +55,8 @@ def test_up_serves_pictures_and_down_leaves_nothing(
     assert stack.up(settings) == [], "a second time there is nothing to do"
 
     demo.run(settings, tmp_path / "demo", SHOTS, FROM_PICTURE)
-    shapes = {path.stem: cv2.imread(str(path)).shape for path in (tmp_path / "demo").glob("*.png")}
+    files = list((tmp_path / "demo").glob("*.png"))
+    shapes = {path.stem: picture.shape for path in files if (picture := cv2.imread(str(path))) is not None}
     assert shapes.keys() == {"small", "other", "half", "contact_sheet", "adapters"}
     assert shapes["small"] == (64, 96, 3)
     assert shapes["half"] == (150, 226, 3)
