@@ -20,7 +20,7 @@ NEEDS: Mapping[str, frozenset[str]] = {
     "image_to_image": frozenset({"vae_encoder"}),
     "inpaint": frozenset({"vae_encoder"}),
     "outpaint": frozenset({"vae_encoder"}),
-    "background": frozenset({"vae_encoder", "matting"}),
+    "generate_background": frozenset({"vae_encoder", "matting"}),
     "face": frozenset({"controlled_unet", "image_encoder", "face_detector", "face_landmarks"}),
     "control": frozenset({"controlled_unet", "vae_encoder"}),
     "upscale": frozenset({"vae_encoder"}),

@@ -7,10 +7,12 @@ import numpy as np
 
 from orchestrator.errors import FamilyConfigError
 from orchestrator.models.contracts import ControlRows, Floats, Ids, ImageRows, ModelDigest, Networks
-from orchestrator.models.specs import FAMILY_ROLES, TOOL_ROLES
+from orchestrator.models.specs import CONTROL, FAMILY_ROLES, LIKENESS, TOOL_ROLES
 from orchestrator.models.tables import NetworkTable
 from orchestrator.models.triton import ModelInfo, TritonServer
 
+STEERING = {tensor.name for tensor in (*CONTROL, *LIKENESS)}
+"""Inputs of a controlled UNet beside a plain one's."""
 UPSCALER_SCALE = "2"
 """Of an upscaler whose config.pbtxt has no parameter `scale`."""
 
@@ -60,18 +62,12 @@ class TritonTextEncoder(_Model):
         return hidden_states
 
 
-class TritonUnet(_Model):
-    """Unet over Triton."""
-
-    async def __call__(self, sample: Floats, timestep: Floats, encoder_hidden_states: Floats) -> Floats:
-        """See contracts.Unet."""
-        inputs = {"sample": sample, "timestep": timestep, "encoder_hidden_states": encoder_hidden_states}
-        (out_sample,) = await self.infer(inputs, "out_sample")
-        return out_sample
-
-
 class TritonControlledUnet(_Model):
-    """ControlledUnet over Triton. Inputs that are not given and not optional are sent as zeros."""
+    """ControlledUnet over Triton.
+
+    What is not given is sent as zeros, so that all requests bring the same inputs: Triton merges no others. Where the
+    model marks the control picture as optional, a placeholder of 1 x 1 pixels stands for it (engines/absent.py).
+    """
 
     async def __call__(
         self,
@@ -87,16 +83,27 @@ class TritonControlledUnet(_Model):
             inputs |= {"control_image": control.image, "control_scale": control.scale}
         if image is not None:
             inputs |= {"image_embeds": image.embeds, "image_scale": image.scale}
-        for name in self.info.dims.keys() - inputs.keys() - self.info.optional - {"out_sample"}:
+        for name in STEERING - inputs.keys() & self.info.dims.keys():
             inputs[name] = self._zeros(name, sample)
         (out_sample,) = await self.infer(inputs, "out_sample")
         return out_sample
 
     def _zeros(self, name: str, sample: Floats) -> Floats:
-        """Zeros of an input; sides that are free (the control picture's) are 8 for each of the latents'."""
-        free = iter(8 * side for side in sample.shape[2:])
+        """Zeros of an input that was not given; free sides are the control picture's, 8 pixels for each latent."""
+        sides = (1, 1) if name in self.info.optional else (8 * side for side in sample.shape[2:])
+        free = iter(sides)
         sizes = [size if size > 0 else next(free) for size in self.info.dims[name]]
         return np.zeros((len(sample), *sizes), np.float32)
+
+
+class TritonUnet(TritonControlledUnet):
+    """Unet over Triton. The model may be a controlled one, if what steers it is optional."""
+
+    async def __call__(  # type: ignore[override]  # the same call without what steers
+        self, sample: Floats, timestep: Floats, encoder_hidden_states: Floats
+    ) -> Floats:
+        """See contracts.Unet."""
+        return await super().__call__(sample, timestep, encoder_hidden_states, None, None)
 
 
 class TritonVaeDecoder(_Model):
