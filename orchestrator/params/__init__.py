@@ -33,6 +33,8 @@ from orchestrator.params.request import (
     is_request_id,
 )
 from orchestrator.params.task import (
+    MAX_FIDELITY,
+    MIN_FIDELITY,
     Control,
     EdgesParams,
     Edit,
@@ -48,12 +50,14 @@ from orchestrator.params.task import (
 )
 
 __all__ = [
+    "MAX_FIDELITY",
     "MAX_FILE_SIZE",
     "MAX_GUIDANCE",
     "MAX_SEED",
     "MAX_SIDE",
     "MAX_STEPS",
     "MAX_TEXT",
+    "MIN_FIDELITY",
     "MIN_FILE_SIZE",
     "MIN_SIDE",
     "BackgroundParams",

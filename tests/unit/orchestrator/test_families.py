@@ -114,7 +114,7 @@ CONTROL = 'controlled_unet = "small_unet"\nimage_encoder = "small_image_encoder"
     ("networks", "tools", "tasks"),
     [
         (VAE, "", {"image_to_image", "inpaint", "outpaint", "upscale"}),
-        (VAE, 'matting = "m"', {"image_to_image", "inpaint", "outpaint", "upscale", "background"}),
+        (VAE, 'matting = "m"', {"image_to_image", "inpaint", "outpaint", "upscale", "generate_background"}),
         (f"{VAE}\n{CONTROL}", "", {"image_to_image", "inpaint", "outpaint", "upscale", "control"}),
         (CONTROL, 'face_detector = "d"\nface_landmarks = "l"', {"face"}),
         (CONTROL, 'face_detector = "d"', set()),

@@ -1,0 +1,156 @@
+"""A request with everything decided that it left open, and what its work will cost."""
+
+import asyncio
+import secrets
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from orchestrator.diffusion.guidance import needs_unconditional
+from orchestrator.diffusion.latents import Size, choose_bucket
+from orchestrator.diffusion.pipeline import Pipeline
+from orchestrator.errors import UnsupportedTaskError
+from orchestrator.models.contracts import Ids
+from orchestrator.models.families import Family
+from orchestrator.params import (
+    BackgroundParams,
+    Control,
+    Edit,
+    ImageSource,
+    ImageToImage,
+    Inpaint,
+    LayoutParams,
+    OutputParams,
+    RequestParams,
+    SamplerName,
+    SizeParams,
+    Task,
+    TextToImage,
+    Upscale,
+)
+from orchestrator.tasks.limits import GENERATION_SIDE, upscale_strength
+
+DRAWN_SEED_BITS = 32
+"""Drawn seeds stay short enough to be typed, and exact in every JSON reader."""
+TILE_OVERLAP = 1.8
+"""Pixels that the UNet sees for each pixel of a picture that is painted in tiles: neighbours overlap."""
+NO_GUIDANCE = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What to make. Holds no text: prompts may be long, and jobs are kept.
+
+    Attributes:
+        family: its name.
+        task: what to do, with its own parameters.
+        prompt_ids, negative_ids: (1, L), the prompts as tokens.
+        seed: of all randomness.
+        sampler, steps, guidance_scale: of the denoising loop, as if it were walked whole.
+        size: as asked for; where it is open the picture decides, or, without one, the family.
+        layout, background, output: as asked for.
+        preview_interval: a preview after each n-th step; 0 for none.
+        prompt_tokens_cut: tokens that the text encoder does not take.
+        cost: work: pixels that the UNet sees, over all steps and guidance rows.
+    """
+
+    family: str
+    task: Task
+    prompt_ids: Ids
+    negative_ids: Ids
+    seed: int
+    sampler: SamplerName
+    steps: int
+    guidance_scale: float
+    size: SizeParams
+    layout: LayoutParams
+    background: BackgroundParams
+    output: OutputParams
+    preview_interval: int
+    prompt_tokens_cut: int
+    cost: float
+
+    @property
+    def paints(self) -> bool:
+        """Whether the family's networks are needed: all tasks but one paint."""
+        return not isinstance(self.task, Edit)
+
+    @property
+    def sources(self) -> tuple[ImageSource, ...]:
+        """The client's pictures, in the order of their fields."""
+        return tuple(_sources(self.task, self.background))
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes of the pictures that came with the request."""
+        return sum(len(source.data or b"") for source in self.sources)
+
+
+async def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Plan:
+    """Fill in what the request left to the family, and draw a seed if it has none. Nothing is fetched.
+
+    Raises:
+        InvalidRequestError: the sampler cannot walk the steps.
+        UnsupportedTaskError: the family has not the networks of the task.
+    """
+    if params.task.name not in family.tasks:
+        raise UnsupportedTaskError(f"family {family.name} has no networks for the task {params.task.name}")
+    sampler = params.sampler or family.default_sampler
+    steps = params.steps or family.default_steps
+    pipeline.check_steps(sampler, steps)
+    wordless = not params.prompt.strip()
+    prompt = await asyncio.to_thread(pipeline.tokenize, "" if wordless else family.full_prompt(params.prompt))
+    negative_prompt = await asyncio.to_thread(pipeline.tokenize, params.negative_prompt)
+    guidance_scale = params.guidance_scale
+    if guidance_scale is None:  # without words there is nothing to guide to
+        guidance_scale = NO_GUIDANCE if wordless else family.default_guidance_scale
+    return Plan(
+        family=family.name,
+        task=params.task,
+        prompt_ids=prompt.ids,
+        negative_ids=negative_prompt.ids,
+        seed=secrets.randbits(DRAWN_SEED_BITS) if params.seed is None else params.seed,
+        sampler=sampler,
+        steps=steps,
+        guidance_scale=guidance_scale,
+        size=params.size,
+        layout=params.layout,
+        background=params.background,
+        output=params.output,
+        preview_interval=params.preview_interval,
+        prompt_tokens_cut=prompt.dropped,
+        cost=_cost(params, family, steps, guidance_scale),
+    )
+
+
+def text_size(size: SizeParams, family: Family) -> Size:
+    """Size of a picture that starts from no picture."""
+    return size.width or size.height or family.default_width, size.height or size.width or family.default_height
+
+
+def _sources(task: Task, background: BackgroundParams) -> Iterator[ImageSource]:
+    if not isinstance(task, TextToImage):
+        yield task.image
+    if isinstance(task, Inpaint):
+        yield task.mask
+    if background.replace is not None:
+        yield background.replace
+
+
+def _cost(params: RequestParams, family: Family, steps: int, guidance_scale: float) -> float:
+    """The size of a picture that is still to be fetched is not known: it is taken as the family's own."""
+    task, buckets = params.task, family.networks.buckets
+    width, height = choose_bucket(buckets, *text_size(params.size, family))
+    pixels, strength = float(width * height), 1.0
+    if isinstance(task, Edit):  # one look at a picture, about as long as one step
+        return pixels
+    if isinstance(task, Upscale):
+        width, height = (
+            min(side or GENERATION_SIDE, GENERATION_SIDE) for side in (params.size.width, params.size.height)
+        )
+        pixels, strength = TILE_OVERLAP * width * height, upscale_strength(task.fidelity)
+    elif isinstance(task, Control) and not task.edges_only:
+        strength = task.walked_strength
+    elif isinstance(task, (ImageToImage, Inpaint)):
+        strength = task.strength
+    rows = 2 if needs_unconditional(guidance_scale) else 1
+    return pixels * rows * max(1.0, steps * strength)

@@ -1,0 +1,25 @@
+"""From a plan to a picture's file: each task by its name."""
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from orchestrator.params import TaskName
+from orchestrator.tasks import painting
+from orchestrator.tasks.plan import Plan
+from orchestrator.tasks.workshop import Made, Workshop
+
+TASKS: Mapping[TaskName, Callable[[Plan, Workshop], Awaitable[Made]]] = {
+    TaskName.TEXT_TO_IMAGE: painting.make,
+}
+
+
+async def run(plan: Plan, workshop: Workshop) -> Made:
+    """Make the picture and write it as the file that was asked for.
+
+    Raises:
+        InvalidRequestError: a picture cannot be fetched or read, or the size that follows from it is too large.
+        PreconditionError: the request cannot be met with these pictures; or no quality fits output.max_file_size.
+        UnsupportedTaskError: a network is missing.
+        EngineUnavailableError, EngineFaultError: from the networks.
+        Whatever the listener raises.
+    """
+    return await TASKS[plan.task.name](plan, workshop)

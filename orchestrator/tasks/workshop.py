@@ -1,0 +1,95 @@
+"""What every task works with: networks, a way to fetch pictures, limits, and those who are told."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from orchestrator.diffusion.latents import Size
+from orchestrator.diffusion.pipeline import Calls, Listener, Pipeline, Stage, StepDone, Timer
+from orchestrator.errors import EngineUnavailableError
+from orchestrator.imaging.codec import Encoded
+from orchestrator.imaging.decode import DecodeLimits
+from orchestrator.models.contracts import Networks, Tools
+from orchestrator.models.families import Family
+from orchestrator.params import SamplerName
+
+Fetch = Callable[[str, str], Awaitable[bytes]]
+"""The file behind a URL; the second is the request's field that errors name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """What is decided once the pictures have been looked at.
+
+    Attributes:
+        network_size: at which the networks work, pixels; (0, 0) where nothing is painted.
+        edges: Canny's low and high threshold, where edges steer.
+    """
+
+    network_size: Size
+    edges: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A finished picture.
+
+    Attributes:
+        encoded: its file.
+        width, height: pixels.
+        steps: denoising steps that were walked; 0 where nothing was painted.
+        sampler: that walked them.
+    """
+
+    encoded: Encoded
+    width: int
+    height: int
+    steps: int
+    sampler: SamplerName | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Workshop:
+    """One request's place of work.
+
+    Attributes:
+        family: that paints.
+        pipeline: the family's.
+        networks: the family's; None while they are not ready, which only tasks that do not paint can do with.
+        tools: networks of no family.
+        fetch: gets pictures.
+        limits: of pictures that are read.
+        max_pixels: of pictures that are made.
+        listener: told of every step; what it raises ends the work.
+        timer: of the stages.
+        begin: told once, when the pictures have been looked at.
+    """
+
+    family: Family
+    pipeline: Pipeline
+    networks: Networks | None
+    tools: Tools
+    fetch: Fetch
+    limits: DecodeLimits
+    max_pixels: int
+    listener: Listener
+    timer: Timer
+    begin: Callable[[Begun], None]
+
+    @property
+    def painting(self) -> Networks:
+        """The family's networks.
+
+        Raises:
+            EngineUnavailableError: they are not ready.
+        """
+        if self.networks is None:
+            raise EngineUnavailableError(f"the networks of family {self.family.name!r} are not ready")
+        return self.networks
+
+    @asynccontextmanager
+    async def stage(self, stage: Stage) -> AsyncIterator[Calls]:
+        """A stage of the task's own, which is one step. What runs inside counts its network calls."""
+        async with self.timer.stage(stage) as calls:
+            yield calls
+        await self.listener(StepDone(stage, 1, 1))
