@@ -5,7 +5,7 @@ in x, and moves x one noise level down. It holds x in its paper's coordinates: `
 the networks were trained on) or that divided by α, `x₀ + σ·ε`. Symbols are explained in schedules.py.
 
 Every step awaits `denoise`, so cancelling a task, or an error that the network call raises, ends a sampler between two
-steps. No state outlives a call.
+steps. After each step `keep` puts back what a mask protects. No state outlives a call.
 """
 
 from __future__ import annotations
@@ -43,6 +43,9 @@ Network = Callable[[Latents, float], Awaitable[Latents]]
 StepNoise = Callable[[int], Latents]
 """Step index -> N(0, I) of the latents' shape; the same noise each time it is asked for the same step."""
 
+Keep = Callable[[Latents, int], Latents]
+"""(x after a step, in the sampler's coordinates, step index) -> x with what must not change put back."""
+
 OnStep = Callable[[int, Latents], Awaitable[None]]
 """(steps done so far, predicted x₀), awaited after each network call: for progress and previews."""
 
@@ -53,15 +56,46 @@ class Sampler:
 
     plan: Callable[[NoiseSchedule, int], Plan]
     """Lays out the noise levels of a number of steps; raises ValueError outside 1 .. max_steps."""
-    walk: Callable[[Denoise, Latents, Plan, StepNoise], Awaitable[Latents]]
-    """Takes latents from plan.init_sigma * N(0, I) to the picture's latents."""
+    walk: Callable[[Denoise, Latents, Plan, StepNoise, Keep], Awaitable[Latents]]
+    """Takes latents from plan.init_sigma * N(0, I), or from a picture's at plan.sigmas[0], to a picture's latents."""
     max_steps: int
+    mixture: Callable[[float], tuple[float, float]] = mixture
+    """σ -> (factor of x₀, factor of ε) in the sampler's coordinates."""
+
+    def noised(self, x0: Latents, noise: Latents, sigma: float) -> Latents:
+        """x₀ at noise level σ, as this sampler holds it."""
+        signal, level = self.mixture(sigma)
+        return signal * x0 + level * noise
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A picture that a walk starts from, or keeps parts of."""
+
+    latents: Latents
+    """Its x₀."""
+    begin: bool = True
+    """Whether the walk starts from these latents, noised to the plan's first level, or from noise alone."""
+    mask: Latents | None = None
+    """(1, 1, h, w) in [0, 1]: 1 where the picture may change, 0 where it is kept; None where all may change."""
 
 
 async def sample(
-    sampler: Sampler, network: Network, start: Latents, plan: Plan, *, noise: StepNoise, on_step: OnStep
+    sampler: Sampler,
+    network: Network,
+    start: Latents,
+    plan: Plan,
+    *,
+    noise: StepNoise,
+    on_step: OnStep,
+    origin: Origin | None = None,
 ) -> Latents:
-    """Denoise `start`, a draw of N(0, I), by `plan`; the result is the picture's latents, of the same shape.
+    """Denoise by `plan`; the result is the picture's latents, of the shape of `start`, which is a draw of N(0, I).
+
+    With an origin, its latents under the noise `start` are where the walk begins (Meng et al. 2022, SDEdit), and what
+    its mask keeps is put back after each step at the level that the step leads to, under that same noise (Lugmayr et
+    al. 2022, RePaint, formula 8a, without resampling; as diffusers' StableDiffusionInpaintPipeline does it): without
+    noise after the last step.
 
     What network or on_step raises passes through, and nothing further is called.
     """
@@ -72,7 +106,18 @@ async def sample(
         await on_step(step + 1, x0)
         return x0
 
-    return await sampler.walk(denoise, plan.init_sigma * start, plan, noise)
+    def keep(x: Latents, step: int) -> Latents:
+        if origin is None or origin.mask is None:
+            return x
+        last = step == plan.steps - 1
+        kept = origin.latents if last else sampler.noised(origin.latents, start, plan.sigmas[step + 1])
+        return (1 - origin.mask) * kept + origin.mask * x
+
+    if origin is not None and origin.begin:
+        x = sampler.noised(origin.latents, start, plan.sigmas[0])
+    else:
+        x = plan.init_sigma * start
+    return await sampler.walk(denoise, x, plan, noise, keep)
 
 
 def predict_x0(prediction: Prediction, x: Latents, output: Latents, sigma: float) -> Latents:
@@ -87,7 +132,7 @@ def predict_x0(prediction: Prediction, x: Latents, output: Latents, sigma: float
     return alpha * x - sigma_hat * output
 
 
-async def ddim(denoise: Denoise, x: Latents, plan: Plan, _noise: StepNoise) -> Latents:
+async def ddim(denoise: Denoise, x: Latents, plan: Plan, _noise: StepNoise, keep: Keep) -> Latents:
     """Denoising Diffusion Implicit Models (Song et al. 2021, formula 12 with η = 0); x = α·x₀ + σ̂·ε.
 
     Formula 12, α'·x₀ + σ̂'·ε with ε = (x - α·x₀) / σ̂, is gathered by x and x₀: no difference is divided by a small σ̂.
@@ -96,21 +141,21 @@ async def ddim(denoise: Denoise, x: Latents, plan: Plan, _noise: StepNoise) -> L
         x0 = await denoise(x, step)
         (alpha, sigma_hat), (alpha_next, sigma_hat_next) = mixture(sigma), mixture(sigma_next)
         ratio = sigma_hat_next / sigma_hat
-        x = ratio * x + (alpha_next - ratio * alpha) * x0
+        x = keep(ratio * x + (alpha_next - ratio * alpha) * x0, step)
     return x
 
 
-async def euler(denoise: Denoise, x: Latents, plan: Plan, _noise: StepNoise) -> Latents:
+async def euler(denoise: Denoise, x: Latents, plan: Plan, _noise: StepNoise, keep: Keep) -> Latents:
     """Euler's method on the probability flow ODE (Karras et al. 2022, algorithm 1 without its correction); x₀ + σ·ε."""
     for step, (sigma, sigma_next) in enumerate(pairwise(plan.sigmas)):
         alpha, _ = mixture(sigma)  # c_in of the paper
         x0 = await denoise(alpha * x, step)
         d = (x - x0) / sigma  # dx/dσ, formula 3
-        x = x + (sigma_next - sigma) * d
+        x = keep(x + (sigma_next - sigma) * d, step)
     return x
 
 
-async def euler_ancestral(denoise: Denoise, x: Latents, plan: Plan, noise: StepNoise) -> Latents:
+async def euler_ancestral(denoise: Denoise, x: Latents, plan: Plan, noise: StepNoise, keep: Keep) -> Latents:
     """Ancestral sampling (Ho et al. 2020) by Euler steps, as Crowson's k-diffusion formulates it; x = x₀ + σ·ε.
 
     Each step goes below its target, to σ_down, and fresh noise of σ_up brings it back: σ_down² + σ_up² = σ_next².
@@ -124,10 +169,11 @@ async def euler_ancestral(denoise: Denoise, x: Latents, plan: Plan, noise: StepN
         x = x + (sigma_down - sigma) * d
         if sigma_up > 0:
             x = x + sigma_up * noise(step)
+        x = keep(x, step)
     return x
 
 
-async def dpmpp_2m(denoise: Denoise, x: Latents, plan: Plan, _noise: StepNoise) -> Latents:
+async def dpmpp_2m(denoise: Denoise, x: Latents, plan: Plan, _noise: StepNoise, keep: Keep) -> Latents:
     """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2), midpoint, first and last step of first order; α·x₀ + σ̂·ε.
 
     λ = log(α / σ̂) = -log σ, so the paper's e^(-h), h = λ_next - λ, is σ_next / σ.
@@ -141,12 +187,12 @@ async def dpmpp_2m(denoise: Denoise, x: Latents, plan: Plan, _noise: StepNoise) 
         if x0_before is not None and step < plan.steps - 1:
             r = h_before / h
             D = x0 + (x0 - x0_before) / (2 * r)
-        x = (sigma_hat_next / sigma_hat) * x + alpha_next * (1 - sigma_next / sigma) * D
+        x = keep((sigma_hat_next / sigma_hat) * x + alpha_next * (1 - sigma_next / sigma) * D, step)
         x0_before, h_before = x0, h
     return x
 
 
-async def lcm(denoise: Denoise, x: Latents, plan: Plan, noise: StepNoise) -> Latents:
+async def lcm(denoise: Denoise, x: Latents, plan: Plan, noise: StepNoise, keep: Keep) -> Latents:
     """Latent consistency sampling (Luo et al. 2023, algorithm 3): predict x₀, add the next level's noise, repeat.
 
     c_skip and c_out (formula 9) hold the boundary condition f(x, 0) = x, with diffusers' timestep scaling of 10.
@@ -161,7 +207,13 @@ async def lcm(denoise: Denoise, x: Latents, plan: Plan, noise: StepNoise) -> Lat
         if step < plan.steps - 1:
             alpha_next, sigma_hat_next = mixture(plan.sigmas[step + 1])
             x = alpha_next * x + sigma_hat_next * noise(step)
+        x = keep(x, step)
     return x
+
+
+def exploding(sigma: float) -> tuple[float, float]:
+    """Factors of x₀ + σ·ε, the variance exploding coordinates of Euler's methods (Song et al. 2021, SDE)."""
+    return 1.0, sigma
 
 
 MAX_STEPS = 500
@@ -169,8 +221,8 @@ MAX_STEPS = 500
 
 SAMPLERS = {
     "ddim": Sampler(ddim_plan, ddim, MAX_STEPS),
-    "euler": Sampler(euler_plan, euler, MAX_STEPS),
-    "euler_ancestral": Sampler(euler_plan, euler_ancestral, MAX_STEPS),
+    "euler": Sampler(euler_plan, euler, MAX_STEPS, exploding),
+    "euler_ancestral": Sampler(euler_plan, euler_ancestral, MAX_STEPS, exploding),
     "dpmpp_2m": Sampler(dpm_plan, dpmpp_2m, MAX_STEPS),
     "dpmpp_2m_karras": Sampler(karras_plan, dpmpp_2m, MAX_STEPS),
     "lcm": Sampler(lcm_plan, lcm, LCM_TRAINING_STEPS),

@@ -13,7 +13,7 @@ Python float in float32, so latents stay float32 while no coefficient carries ro
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -113,6 +113,20 @@ class Plan:
     def steps(self) -> int:
         """Number of network calls."""
         return len(self.timesteps)
+
+
+def steps_walked(steps: int, strength: float) -> int:
+    """How many of `steps` are walked from a picture's latents: diffusers' rule, min(int(steps * strength), steps).
+
+    At least one: where diffusers would do nothing, the last step is done. Strength is in (0, 1].
+    """
+    return max(1, min(int(steps * strength), steps))
+
+
+def shorten(plan: Plan, strength: float) -> Plan:
+    """The end of a plan, for a walk that starts from a picture's latents: its last steps_walked steps."""
+    first = plan.steps - steps_walked(plan.steps, strength)
+    return replace(plan, timesteps=plan.timesteps[first:], sigmas=plan.sigmas[first:])
 
 
 def mixture(sigma: float) -> tuple[float, float]:

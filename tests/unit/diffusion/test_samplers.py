@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,8 +13,8 @@ from hypothesis import strategies as st
 from model_tools import golden_cases
 from model_tools.golden_cases import SEED, TRAJECTORY_CASES, TRAJECTORY_SHAPE, Case
 from orchestrator.diffusion import noise
-from orchestrator.diffusion.samplers import SAMPLERS, Denoise, Latents, Sampler, StepNoise, sample
-from orchestrator.diffusion.schedules import NoiseSchedule, Plan, Prediction, Spacing, mixture
+from orchestrator.diffusion.samplers import SAMPLERS, Denoise, Keep, Latents, Origin, Sampler, StepNoise, sample
+from orchestrator.diffusion.schedules import NoiseSchedule, Plan, Prediction, Spacing, mixture, shorten, steps_walked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,19 +39,23 @@ async def ignore(_done: int, _x0: Latents) -> None:
     """Report progress to nobody."""
 
 
+def keep_nothing(x: Latents, _step: int) -> Latents:
+    return x
+
+
 def recorded(sampler: Sampler, states: list[Latents], scales: Callable[[Plan, int], float]) -> Sampler:
     """The same sampler, noting its x at each network call in its own coordinates (input / scale) and at the end."""
 
-    async def walk(denoise: Denoise, x: Latents, plan: Plan, step_noise: StepNoise) -> Latents:
+    async def walk(denoise: Denoise, x: Latents, plan: Plan, step_noise: StepNoise, keep: Keep) -> Latents:
         async def note(x: Latents, step: int) -> Latents:
             states.append(x / scales(plan, step))
             return await denoise(x, step)
 
-        end = await sampler.walk(note, x, plan, step_noise)
+        end = await sampler.walk(note, x, plan, step_noise, keep)
         states.append(end)
         return end
 
-    return Sampler(sampler.plan, walk, sampler.max_steps)
+    return replace(sampler, walk=walk)
 
 
 @pytest.mark.parametrize("case", TRAJECTORY_CASES, ids=lambda case: case.name)
@@ -93,7 +98,9 @@ async def test_exact_denoiser_gives_the_data_distribution(name: str) -> None:
     plan = SAMPLERS[name].plan(schedule(), min(400, SAMPLERS[name].max_steps))
     shape = (1, 4, 64, 64)
     start = plan.init_sigma * noise.start_noise(SEED, shape)
-    result = await SAMPLERS[name].walk(exact(plan), start, plan, lambda step: noise.step_noise(SEED, step, shape))
+    result = await SAMPLERS[name].walk(
+        exact(plan), start, plan, lambda step: noise.step_noise(SEED, step, shape), keep_nothing
+    )
     # lcm ends on the mean of x₀, where the others keep the spread: it asks for a distilled network.
     assert result.std() == pytest.approx(DATA, rel=0.02) if name != "lcm" else result.std() < DATA
 
@@ -168,3 +175,75 @@ async def test_start_latents_are_left_as_they_were(name: str) -> None:
     plan = SAMPLERS[name].plan(schedule(), 4)
     await sample(SAMPLERS[name], network, start, plan, noise=step_noise, on_step=ignore)
     np.testing.assert_array_equal(start, before)
+
+
+def started(name: str, steps: int, strength: float) -> Plan:
+    return shorten(SAMPLERS[name].plan(schedule(), steps), strength)
+
+
+async def closed_form(x: Latents, timestep: float) -> Latents:
+    return golden_cases.closed_form(x, timestep)
+
+
+@pytest.mark.parametrize(
+    ("steps", "strength", "walked"),
+    [(8, 1.0, 8), (8, 0.6, 4), (25, 0.3, 7), (50, 0.58, 28), (10, 0.7, 7), (8, 0.01, 1), (1, 0.5, 1)],
+)
+def test_strength_is_the_share_of_steps_that_are_walked(steps: int, strength: float, walked: int) -> None:
+    """As diffusers rounds it; but one step at least is walked."""
+    assert steps_walked(steps, strength) == walked
+    whole, plan = SAMPLERS["euler"].plan(schedule(), steps), started("euler", steps, strength)
+    assert plan.timesteps == whole.timesteps[-walked:]
+    assert plan.sigmas == whole.sigmas[-walked - 1 :]
+
+
+@every
+async def test_a_walk_begins_at_the_origins_latents_under_noise(name: str) -> None:
+    """In the network's coordinates that is α·x₀ + σ̂·ε for every sampler."""
+    asked: list[Latents] = []
+
+    async def network(x: Latents, timestep: float) -> Latents:
+        asked.append(x)
+        return golden_cases.closed_form(x, timestep)
+
+    plan, x0 = started(name, 10, 0.5), np.full(TRAJECTORY_SHAPE, 0.7, np.float32)
+    start = noise.start_noise(SEED, TRAJECTORY_SHAPE)
+    await sample(SAMPLERS[name], network, start, plan, noise=step_noise, on_step=ignore, origin=Origin(x0))
+    alpha, sigma_hat = mixture(plan.sigmas[0])
+    np.testing.assert_allclose(asked[0], alpha * x0 + sigma_hat * start, atol=1e-6)
+    assert len(asked) == 5
+
+
+@every
+@pytest.mark.parametrize("begin", [True, False])
+async def test_what_a_mask_keeps_is_kept(name: str, begin: bool) -> None:
+    """Bit for bit at the end; before that at the level of each step. The rest goes its own way."""
+    x0 = noise.step_noise(SEED, 99, TRAJECTORY_SHAPE)
+    mask = np.zeros((1, 1, *TRAJECTORY_SHAPE[2:]), np.float32)
+    mask[..., 1:] = 1
+    asked: list[Latents] = []
+
+    async def network(x: Latents, timestep: float) -> Latents:
+        asked.append(x)
+        return golden_cases.closed_form(x, timestep)
+
+    plan, start = SAMPLERS[name].plan(schedule(), 6), noise.start_noise(SEED, TRAJECTORY_SHAPE)
+    origin = Origin(x0, begin=begin, mask=mask)
+    result = await sample(SAMPLERS[name], network, start, plan, noise=step_noise, on_step=ignore, origin=origin)
+    np.testing.assert_array_equal(result[..., :1], x0[..., :1])
+    assert (result[..., 1:] != x0[..., 1:]).any()
+    for x, sigma in list(zip(asked, plan.sigmas, strict=False))[1:]:
+        alpha, sigma_hat = mixture(sigma)
+        np.testing.assert_allclose(x[..., :1], (alpha * x0 + sigma_hat * start)[..., :1], atol=1e-5)
+
+
+@every
+async def test_a_mask_of_ones_keeps_nothing(name: str) -> None:
+    """The same bytes as without it."""
+    plan, start = started(name, 6, 0.5), noise.start_noise(SEED, TRAJECTORY_SHAPE)
+    x0 = noise.step_noise(SEED, 99, TRAJECTORY_SHAPE)
+    free, masked = [
+        await sample(SAMPLERS[name], closed_form, start, plan, noise=step_noise, on_step=ignore, origin=origin)
+        for origin in (Origin(x0), Origin(x0, mask=np.ones((1, 1, *TRAJECTORY_SHAPE[2:]), np.float32)))
+    ]
+    np.testing.assert_array_equal(free, masked)
