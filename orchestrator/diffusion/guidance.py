@@ -14,17 +14,20 @@ def needs_unconditional(guidance_scale: float) -> bool:
 
 
 def rows(array: Array, count: int) -> Array:
-    """One picture's (1, ...) array as `count` equal rows, for a network call that carries its guidance rows."""
-    return np.repeat(array, count, axis=0)
+    """The (n, ...) arrays of n pictures, or parts of one, repeated for the `count` guidance rows of a network call.
+
+    All n of the unconditional row come first, then all of the conditional.
+    """
+    return np.concatenate([array] * count)
 
 
-def guide(output: Array, guidance_scale: float) -> Array:
-    """Join a network's output rows to the one prediction (1, ...) that a sampler sees.
+def guide(output: Array, guidance_scale: float, count: int) -> Array:
+    """Join a network's output rows, as `rows` laid them out, to the predictions (n, ...) that a sampler sees.
 
     Two rows are [unconditional, conditional] and give ε̃ = ε_∅ + s·(ε_c - ε_∅): formula 6 of the paper, whose w is
     s - 1. It is linear, so it holds for v as for ε. One row is the conditional prediction and passes unchanged.
     """
-    if len(output) == 1:
+    if count == 1:
         return output
-    unconditional, conditional = output[:1], output[1:]
+    unconditional, conditional = np.split(output, count)
     return unconditional + float(guidance_scale) * (conditional - unconditional)

@@ -52,6 +52,16 @@ def unscale(latents: Array, scaling_factor: float, shift_factor: float = 0.0) ->
     return latents / scaling_factor + shift_factor
 
 
+def rescale(mean: Array, scaling_factor: float, shift_factor: float = 0.0) -> Array:
+    """Latents of unit variance, from the VAE encoder's: the inverse of `unscale`, x = (z - shift) · scaling_factor."""
+    return (mean - shift_factor) * scaling_factor
+
+
+def from_pixels(pixels: Pixels) -> Array:
+    """A picture uint8 (H, W, 3) as an encoder takes it, (1, 3, H, W) in [-1, 1]: as diffusers' VaeImageProcessor."""
+    return np.ascontiguousarray((pixels.astype(np.float32) / 255 * 2 - 1).transpose(2, 0, 1)[None])
+
+
 def to_pixels(image: Array) -> Pixels:
     """A decoder's (1, 3, H, W) or (3, H, W) picture in [-1, 1], clipped, as uint8 (H, W, 3).
 

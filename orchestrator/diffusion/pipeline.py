@@ -1,106 +1,39 @@
-"""The one pipeline: encode the prompt, prepare latents, denoise, decode. Every task calls it, with this one loop."""
+"""The one pipeline: encode what is given, prepare latents, denoise, decode. Every task calls it, with this one loop."""
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 
 from orchestrator import metrics
-from orchestrator.diffusion import guidance, latents
-from orchestrator.diffusion.latents import Pixels, Size
+from orchestrator.diffusion import guidance, latents, tiles
+from orchestrator.diffusion.denoiser import Conditions, Denoiser
+from orchestrator.diffusion.encoding import encode
+from orchestrator.diffusion.inputs import Control, ImagePrompt, PipelineInputs, Start
+from orchestrator.diffusion.latents import Pixels
 from orchestrator.diffusion.noise import start_noise, step_noise
-from orchestrator.diffusion.samplers import SAMPLERS, Latents, sample
-from orchestrator.diffusion.schedules import NoiseSchedule, Prediction, Spacing
+from orchestrator.diffusion.samplers import SAMPLERS, Latents, Origin, sample
+from orchestrator.diffusion.schedules import NoiseSchedule, Prediction, Spacing, shorten
+from orchestrator.diffusion.stages import Calls, Listener, Stage, StageTime, StepDone, Steps, Timer
 from orchestrator.diffusion.tokenizer import Tokenizer, Tokens
-from orchestrator.errors import EngineFaultError, FamilyConfigError, InvalidRequestError, Violation
-from orchestrator.models.contracts import Floats, Ids, Networks
+from orchestrator.diffusion.vae import Vae
+from orchestrator.errors import FamilyConfigError, InvalidRequestError, Violation
+from orchestrator.models.contracts import Networks
 from orchestrator.models.families import Family
 from orchestrator.params import SamplerName
 
-
-class Stage(StrEnum):
-    """Stages of a request, in order."""
-
-    PREPARE = "prepare"
-    ENCODE = "encode"
-    DENOISE = "denoise"
-    DECODE = "decode"
-    FINISH = "finish"
-
-
-@dataclass(frozen=True, slots=True)
-class StepDone:
-    """A step of a stage is done. `x0` is the predicted picture's latents after a denoising step, else None."""
-
-    stage: Stage
-    step: int
-    total: int
-    x0: Latents | None = None
-
-
-Listener = Callable[[StepDone], Awaitable[None]]
-"""Told of every step. What it raises ends the pipeline before anything more is asked of a network."""
-
-
-@dataclass(frozen=True, slots=True)
-class StageTime:
-    """Wall time of a stage, seconds, and the network calls in it."""
-
-    stage: Stage
-    seconds: float
-    calls: int
-
-
-@dataclass(slots=True)
-class Calls:
-    """Counts the network calls of a stage that still runs."""
-
-    count: int = 0
-
-
-@dataclass(slots=True)
-class Timer:
-    """Collects the stages of one request."""
-
-    family: str
-    stages: list[StageTime] = field(default_factory=list)
-
-    @asynccontextmanager
-    async def stage(self, stage: Stage, calls: int = 0) -> AsyncIterator[Calls]:
-        """Time what runs inside, which may count further calls; a stage that fails is not noted."""
-        start, counter = time.perf_counter(), Calls(calls)
-        yield counter
-        seconds = time.perf_counter() - start
-        self.stages.append(StageTime(stage, seconds, counter.count))
-        metrics.STAGE.labels(self.family, stage.value).observe(seconds)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PipelineInputs:
-    """What the pipeline needs to know; nothing here is optional or out of range any more.
-
-    Attributes:
-        prompt_ids: (1, L), of the prompt in its template.
-        negative_ids: (1, L), of the negative prompt.
-        size: width and height at which the networks run, pixels, one of the family's buckets.
-        seed: of all randomness.
-        sampler: by name.
-        steps: network evaluations.
-        guidance_scale: 1 for none.
-    """
-
-    prompt_ids: Ids
-    negative_ids: Ids
-    size: Size
-    seed: int
-    sampler: SamplerName
-    steps: int
-    guidance_scale: float
+__all__ = [
+    "Calls",
+    "Control",
+    "ImagePrompt",
+    "Listener",
+    "Pipeline",
+    "PipelineInputs",
+    "Stage",
+    "StageTime",
+    "Start",
+    "StepDone",
+    "Timer",
+]
 
 
 class Pipeline:
@@ -149,42 +82,59 @@ class Pipeline:
             return None
         return latents.preview(x0, np.asarray(table.factors, np.float32), np.asarray(table.bias, np.float32))
 
+    def work(self, inputs: PipelineInputs) -> float:
+        """Pixels that the UNet sees, over all steps, guidance rows and tiles: what a request costs."""
+        rows = 2 if guidance.needs_unconditional(inputs.guidance_scale) else 1
+        width, height = inputs.size
+        if inputs.size not in self._table.buckets:
+            tile_width, tile_height = self._table.tile_size
+            count = len(tiles.views(height, width, tile_height, tile_width))
+            width, height = min(width, tile_width), count * min(height, tile_height)
+        return float(width * height * rows * inputs.steps_walked)
+
     async def run(self, networks: Networks, inputs: PipelineInputs, listener: Listener, timer: Timer) -> Pixels:
         """Make a picture of inputs.size: uint8 (height, width, 3) RGB.
 
         Raises:
+            UnsupportedTaskError: the family lacks a network that the inputs need; none was called.
+            ValueError: inputs.size is none at which the UNet runs.
             EngineUnavailableError, EngineFaultError: from the networks; a wrong shape and a picture that is not finite
                 are faults too.
             Whatever the listener raises.
         """
-        rows = 2 if guidance.needs_unconditional(inputs.guidance_scale) else 1
-        async with timer.stage(Stage.ENCODE, calls=1):
-            # Rows [negative, positive], or [positive] without guidance.
-            ids = np.concatenate((inputs.negative_ids, inputs.prompt_ids)[-rows:])
-            hidden = await networks.text_encoder(ids)
-            _expect(self._table.text_encoder, hidden.shape[:-1], ids.shape)
-        await listener(StepDone(Stage.ENCODE, 1, 1))
-        async with timer.stage(Stage.DENOISE, calls=inputs.steps):
-            x = await self._denoise(networks, inputs, hidden, listener)
-        async with timer.stage(Stage.DECODE, calls=1):
-            pixels = await self._decode(networks, x)
-        await listener(StepDone(Stage.DECODE, 1, 1))
+        if any(side % self._table.grain for side in inputs.size):
+            raise ValueError(f"{inputs.size}: sides are no multiples of {self._table.grain}")
+        vae = Vae(self._table, networks.max_rows)
+        async with timer.stage(Stage.ENCODE) as calls:
+            steps = Steps(listener, Stage.ENCODE, calls)
+            conditions, origin = await encode(networks, self._table, inputs, vae, steps)
+        await steps.done()
+        async with timer.stage(Stage.DENOISE) as calls:
+            steps = Steps(listener, Stage.DENOISE, calls, inputs.steps_walked)
+            x = await self._denoise(networks, inputs, conditions, origin, steps)
+        async with timer.stage(Stage.DECODE) as calls:
+            steps = Steps(listener, Stage.DECODE, calls)
+            pixels = await vae.decode(networks.vae_decoder, x, steps)
+        await steps.done()
         return pixels
 
-    async def _denoise(self, networks: Networks, inputs: PipelineInputs, hidden: Floats, listener: Listener) -> Latents:
-        sampler, rows = SAMPLERS[inputs.sampler], len(hidden)
+    async def _denoise(
+        self, networks: Networks, inputs: PipelineInputs, conditions: Conditions, origin: Origin | None, steps: Steps
+    ) -> Latents:
+        sampler = SAMPLERS[inputs.sampler]
         plan = sampler.plan(self._schedule, inputs.steps)
+        if inputs.start is not None:
+            plan = shorten(plan, inputs.start.strength)
         shape = latents.latent_shape(inputs.size, self._table.latent_channels, self._table.latent_factor)
         seconds = metrics.STEP.labels(self._family.name)
-        steps = metrics.STEPS.labels(self._family.name, inputs.sampler.value)
+        count = metrics.STEPS.labels(self._family.name, inputs.sampler.value)
+        denoiser = Denoiser(networks, self._table, conditions, inputs.guidance_scale, steps)
 
         async def network(x: Latents, timestep: float) -> Latents:
             with seconds.time():
-                times = np.full((rows, 1), timestep, np.float32)
-                output = await networks.unet(guidance.rows(x, rows), times, hidden)
-            _expect(self._table.unet, output.shape, (rows, *shape[1:]))
-            steps.inc()
-            return guidance.guide(output, inputs.guidance_scale)
+                output = await denoiser(x, timestep)
+            count.inc()
+            return output
 
         return await sample(
             sampler,
@@ -192,21 +142,6 @@ class Pipeline:
             start_noise(inputs.seed, shape),
             plan,
             noise=lambda step: step_noise(inputs.seed, step, shape),
-            on_step=lambda step, x0: listener(StepDone(Stage.DENOISE, step, plan.steps, x0)),
+            on_step=lambda _, x0: steps.done(x0),
+            origin=origin,
         )
-
-    async def _decode(self, networks: Networks, x: Latents) -> Pixels:
-        table = self._table
-        image = await networks.vae_decoder(latents.unscale(x, table.scaling_factor, table.shift_factor))
-        height, width = (side * table.latent_factor for side in x.shape[2:])
-        _expect(table.vae_decoder, image.shape, (1, 3, height, width))
-        try:
-            return await asyncio.to_thread(latents.to_pixels, image)
-        except FloatingPointError as error:
-            raise EngineFaultError(f"model {table.vae_decoder}: {error}") from error
-
-
-def _expect(model: str, shape: tuple[int, ...], expected: tuple[int, ...]) -> None:
-    """Hold an answer to its contract: numpy would broadcast a wrong one, and resizing hide it, into some picture."""
-    if shape != expected:
-        raise EngineFaultError(f"model {model} answered a tensor of shape {shape}, not {expected}")

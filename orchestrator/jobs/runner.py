@@ -58,6 +58,8 @@ class Runner:
 
         async def listener(done: StepDone) -> None:
             _check_wanted(job)
+            if done.tick:
+                return
             job.publish(Progress(done.stage, done.step, done.total))
             await self._preview(job, pipeline, done)
 

@@ -55,6 +55,12 @@ NAMED = (
 """Modules that the synthetic breaches below import by `from package import module`."""
 
 PIPELINE = "orchestrator.diffusion.pipeline"
+OF_PIPELINE = (
+    PIPELINE,
+    *(f"orchestrator.diffusion.{part}" for part in ("answers", "denoiser", "encoding", "inputs", "stages", "vae")),
+)
+"""The pipeline and its parts: what of the diffusion room knows networks, families and metrics."""
+OVER_TRITON = ("orchestrator.models.triton", "orchestrator.models.networks", "orchestrator.models.readiness")
 MAY_USE_DIFFUSION = ("numpy", "orchestrator.diffusion")
 
 Sources = Mapping[str, str]
@@ -83,6 +89,7 @@ def test_every_room_has_a_floor() -> None:
         ("orchestrator.tasks.face", "import tritonclient.grpc.aio as triton", "tritonclient"),
         (PIPELINE, "from orchestrator.models.triton import TritonServer", "orchestrator.models.triton"),
         (PIPELINE, "from orchestrator.models import triton", "orchestrator.models.triton"),
+        ("orchestrator.diffusion.vae", "import orchestrator.models.networks", "orchestrator.models.networks"),
         ("orchestrator.diffusion.noise", "import scipy.stats", "scipy"),
         ("orchestrator.diffusion.noise", "from orchestrator.errors import ImagegenError", "orchestrator.errors"),
         ("orchestrator.jobs.job", "from imagegen.v1 import jobs_pb2", "imagegen"),
@@ -174,9 +181,13 @@ def reasons(module: str, names: set[str]) -> Iterator[str]:
             yield f"imports {name}, which only {', '.join(MAY_TRAIN)} may"
         if inside(name, "orchestrator") and inside(module, "gateway", "engines"):
             yield f"imports {name}; nothing of the orchestrator belongs there"
-        if module == PIPELINE and name == "orchestrator.models.triton":
+        if module in OF_PIPELINE and name in OVER_TRITON:
             yield f"imports {name}; the pipeline knows networks by contract only"
-        if inside(module, "orchestrator.diffusion") and module != PIPELINE and not may_use_in_diffusion(module, name):
+        if (
+            inside(module, "orchestrator.diffusion")
+            and module not in OF_PIPELINE
+            and not may_use_in_diffusion(module, name)
+        ):
             yield f"imports {name}; diffusion below the pipeline is numpy alone"
 
 

@@ -1,0 +1,96 @@
+"""The first stage: prompt, pictures and mask, as the denoising loop takes them."""
+
+import asyncio
+
+import numpy as np
+
+from orchestrator.diffusion import guidance, latents
+from orchestrator.diffusion.answers import expect
+from orchestrator.diffusion.denoiser import Conditions
+from orchestrator.diffusion.inputs import ImagePrompt, PipelineInputs
+from orchestrator.diffusion.samplers import Origin
+from orchestrator.diffusion.stages import Steps
+from orchestrator.diffusion.vae import Vae
+from orchestrator.errors import UnsupportedTaskError
+from orchestrator.imaging import geometry, masks
+from orchestrator.models.contracts import Floats, ImageEncoder, Networks
+from orchestrator.models.tables import NetworkTable
+
+
+async def encode(
+    networks: Networks, table: NetworkTable, inputs: PipelineInputs, vae: Vae, steps: Steps
+) -> tuple[Conditions, Origin | None]:
+    """What steers each step, and the latents to start from; None to start from noise alone.
+
+    Raises:
+        UnsupportedTaskError: the family lacks a network that the inputs need; none was called.
+        EngineUnavailableError, EngineFaultError: from the networks.
+    """
+    _check_networks(networks, inputs)
+    hidden = await _hidden(networks, table, inputs, steps)
+    prompt = inputs.image_prompt
+    likeness = None if prompt is None else await _likeness(networks, prompt, len(hidden), steps)
+    origin, masked = await _picture(networks, table, inputs, vae, steps)
+    scale = 0.0 if prompt is None else prompt.scale
+    return Conditions(hidden, likeness, scale, inputs.control, masked), origin
+
+
+def _check_networks(networks: Networks, inputs: PipelineInputs) -> None:
+    steered = inputs.control is not None or inputs.image_prompt is not None
+    needed = {
+        "vae_encoder": inputs.start is not None and networks.vae_encoder is None,
+        "controlled_unet": steered and networks.controlled_unet is None,
+        "image_encoder": inputs.image_prompt is not None and _image_encoder(networks, inputs.image_prompt) is None,
+    }
+    if missing := [role.replace("_", " ") for role, is_missing in needed.items() if is_missing]:
+        raise UnsupportedTaskError(f"this family has no {' and no '.join(missing)}, which this task needs")
+
+
+async def _hidden(networks: Networks, table: NetworkTable, inputs: PipelineInputs, steps: Steps) -> Floats:
+    """Rows [negative, positive], or [positive] without guidance."""
+    rows = 2 if guidance.needs_unconditional(inputs.guidance_scale) else 1
+    ids = np.concatenate((inputs.negative_ids, inputs.prompt_ids)[-rows:])
+    await steps.call()
+    hidden = await networks.text_encoder(ids)
+    expect(table.text_encoder, hidden, (*ids.shape, hidden.shape[-1]))
+    return hidden
+
+
+def _image_encoder(networks: Networks, prompt: ImagePrompt) -> ImageEncoder | None:
+    return networks.face_encoder if prompt.face and networks.face_encoder is not None else networks.image_encoder
+
+
+async def _likeness(networks: Networks, prompt: ImagePrompt, rows: int, steps: Steps) -> Floats:
+    """Tokens in the rows of `_hidden`: the unconditional row has the encoder's own tokens for no picture."""
+    encoder = _image_encoder(networks, prompt)
+    assert encoder is not None  # noqa: S101  # _check_networks
+    pixels = await asyncio.to_thread(geometry.cover, prompt.pixels, encoder.side, encoder.side)
+    await steps.call()
+    embeds, negative = await encoder(latents.from_pixels(pixels))
+    expect("image encoder", embeds, (1, *embeds.shape[-2:]))
+    expect("image encoder", negative, embeds.shape)
+    return np.concatenate([negative, embeds][-rows:])
+
+
+async def _picture(
+    networks: Networks, table: NetworkTable, inputs: PipelineInputs, vae: Vae, steps: Steps
+) -> tuple[Origin | None, Floats | None]:
+    """Where the walk starts, and what the inpainting UNet is given of the picture: mask and masked latents.
+
+    That UNet serves where the family has it and nothing else steers; else the plain one inpaints, and the origin's mask
+    has what is kept put back after each step.
+    """
+    start, network = inputs.start, networks.vae_encoder
+    if start is None or network is None:
+        return None, None
+    image = await asyncio.to_thread(latents.from_pixels, start.pixels)
+    if inputs.mask is None:
+        return Origin(await vae.encode(network, image, steps)), None
+    width, height = (side // table.latent_factor for side in inputs.size)
+    mask = masks.to_latents(inputs.mask, (width, height))
+    begin = start.strength < 1
+    if networks.inpaint_unet is None or inputs.control is not None or inputs.image_prompt is not None:
+        return Origin(await vae.encode(network, image, steps), begin, mask), None
+    kept = image * (inputs.mask < masks.CHANGED)  # 0, mid-grey, where it may change
+    masked = np.concatenate([mask, await vae.encode(network, kept, steps)], axis=1)
+    return Origin(await vae.encode(network, image, steps)) if begin else None, masked

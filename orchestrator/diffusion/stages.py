@@ -1,0 +1,95 @@
+"""Stages of a request: how long each takes, and who is told of its steps."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from orchestrator import metrics
+from orchestrator.diffusion.samplers import Latents
+
+
+class Stage(StrEnum):
+    """Stages of a request, in order."""
+
+    PREPARE = "prepare"
+    ENCODE = "encode"
+    DENOISE = "denoise"
+    DECODE = "decode"
+    FINISH = "finish"
+
+
+@dataclass(frozen=True, slots=True)
+class StepDone:
+    """A step of a stage is done. `x0` is the predicted picture's latents after a denoising step, else None.
+
+    With `tick`, no further step is done, but a network call within one: nothing to report, a chance to stop.
+    """
+
+    stage: Stage
+    step: int
+    total: int
+    x0: Latents | None = None
+    tick: bool = False
+
+
+Listener = Callable[[StepDone], Awaitable[None]]
+"""Told of every step. What it raises ends the pipeline before anything more is asked of a network."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageTime:
+    """Wall time of a stage, seconds, and the network calls in it."""
+
+    stage: Stage
+    seconds: float
+    calls: int
+
+
+@dataclass(slots=True)
+class Calls:
+    """Counts the network calls of a stage that still runs."""
+
+    count: int = 0
+
+
+@dataclass(slots=True)
+class Timer:
+    """Collects the stages of one request."""
+
+    family: str
+    stages: list[StageTime] = field(default_factory=list)
+
+    @asynccontextmanager
+    async def stage(self, stage: Stage, calls: int = 0) -> AsyncIterator[Calls]:
+        """Time what runs inside, which may count further calls; a stage that fails is not noted."""
+        start, counter = time.perf_counter(), Calls(calls)
+        yield counter
+        seconds = time.perf_counter() - start
+        self.stages.append(StageTime(stage, seconds, counter.count))
+        metrics.STAGE.labels(self.family, stage.value).observe(seconds)
+
+
+@dataclass(slots=True)
+class Steps:
+    """The steps of one stage: counts their network calls, and tells the listener of steps and between calls."""
+
+    listener: Listener
+    stage: Stage
+    calls: Calls
+    total: int = 1
+    _done: int = 0
+    _called: bool = False
+
+    async def call(self) -> None:
+        """Before each network call: raises what the listener raises, if the step had a call already."""
+        if self._called:
+            await self.listener(StepDone(self.stage, self._done, self.total, tick=True))
+        self._called = True
+        self.calls.count += 1
+
+    async def done(self, x0: Latents | None = None) -> None:
+        """After each step."""
+        self._done, self._called = self._done + 1, False
+        await self.listener(StepDone(self.stage, self._done, self.total, x0))
