@@ -56,15 +56,27 @@ class KLDecoder(nn.Module):
         return image
 
 
+class KLEncoder(nn.Module):
+    """The encoding half of a diffusers AutoencoderKL: the mean of its posterior."""
+
+    def __init__(self, vae: nn.Module) -> None:
+        super().__init__()
+        self.vae = vae
+
+    def forward(self, image: Tensor) -> Tensor:
+        latents: Tensor = self.vae.encode(image, return_dict=False)[0].mode()
+        return latents
+
+
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """What an export needs to know: example inputs by name, the output's name, and which dimensions vary.
+    """What an export needs to know: example inputs by name, the outputs' names, and which dimensions vary.
 
     `dynamic` maps an input's name to {dimension: symbol or expression}, as torch.export takes them.
     """
 
     inputs: dict[str, Tensor]
-    output: str
+    outputs: tuple[str, ...]
     dynamic: dict[str, dict[int, Any]]
 
 
@@ -78,7 +90,7 @@ def export_graph(module: nn.Module, graph: Graph, path: Path, *, fp16_weights: b
         module.eval(),
         tuple(graph.inputs.values()),
         input_names=list(graph.inputs),
-        output_names=[graph.output],
+        output_names=list(graph.outputs),
         dynamic_shapes=tuple(graph.dynamic[name] for name in graph.inputs),
         opset_version=OPSET,
         dynamo=True,
@@ -97,24 +109,34 @@ def export_text_encoder(encoder: nn.Module, path: Path, *, length: int, fp16_wei
     """A CLIPTextModel, or any module from int64 ids to hidden states. The length in tokens is fixed."""
     ids = torch.randint(1, 100, (2, length), dtype=torch.int32)
     batch = torch.export.Dim("batch", min=1, max=64)
-    graph = Graph({"input_ids": ids}, "hidden_states", {"input_ids": {0: batch}})
+    graph = Graph({"input_ids": ids}, ("hidden_states",), {"input_ids": {0: batch}})
     export_graph(TextContract(encoder), graph, path, fp16_weights=fp16_weights)
 
 
 def export_unet(
-    unet: nn.Module, path: Path, *, text_length: int, text_width: int, fp16_weights: bool, multiple: int = 8
+    unet: nn.Module,
+    path: Path,
+    *,
+    text_length: int,
+    text_width: int,
+    fp16_weights: bool,
+    multiple: int = 8,
+    channels: int = 4,
 ) -> None:
-    """A UNet2DConditionModel of 4 channels. `multiple`: what latent sides are multiples of (2 per downsampling)."""
+    """A UNet2DConditionModel. `multiple`: what latent sides are multiples of (2 per downsampling).
+
+    `channels`: of its sample; 9 for one that inpaints.
+    """
     batch = torch.export.Dim("batch", min=1, max=64)
     rows = multiple * torch.export.Dim("rows", min=1, max=64)
     columns = multiple * torch.export.Dim("columns", min=1, max=64)
     graph = Graph(
         {
-            "sample": torch.randn(2, 4, 2 * multiple, 3 * multiple),
+            "sample": torch.randn(2, channels, 2 * multiple, 3 * multiple),
             "timestep": torch.tensor([[500.0], [20.0]]),
             "encoder_hidden_states": torch.randn(2, text_length, text_width),
         },
-        "out_sample",
+        ("out_sample",),
         {
             "sample": {0: batch, 2: rows, 3: columns},
             "timestep": {0: batch},
@@ -128,13 +150,13 @@ def export_vae_decoder(decoder: nn.Module, path: Path, *, fp16_weights: bool) ->
     """A module from latents of 4 channels to pictures of 8 times their size (for an AutoencoderKL: KLDecoder)."""
     batch = torch.export.Dim("batch", min=1, max=64)
     rows, columns = torch.export.Dim("rows", min=2, max=512), torch.export.Dim("columns", min=2, max=512)
-    graph = Graph({"latents": torch.randn(2, 4, 16, 24)}, "image", {"latents": {0: batch, 2: rows, 3: columns}})
+    graph = Graph({"latents": torch.randn(2, 4, 16, 24)}, ("image",), {"latents": {0: batch, 2: rows, 3: columns}})
     export_graph(decoder, graph, path, fp16_weights=fp16_weights)
 
 
 def export_vae_encoder(encoder: nn.Module, path: Path, *, fp16_weights: bool) -> None:
-    """A module from pictures to latents of 4 channels and an eighth of their size."""
+    """A module from pictures to latents of 4 channels and an eighth of their size (for an AutoencoderKL: KLEncoder)."""
     batch = torch.export.Dim("batch", min=1, max=64)
     rows, columns = 8 * torch.export.Dim("rows", min=2, max=512), 8 * torch.export.Dim("columns", min=2, max=512)
-    graph = Graph({"image": torch.randn(2, 3, 128, 192)}, "latents", {"image": {0: batch, 2: rows, 3: columns}})
+    graph = Graph({"image": torch.randn(2, 3, 128, 192)}, ("latents",), {"image": {0: batch, 2: rows, 3: columns}})
     export_graph(encoder, graph, path, fp16_weights=fp16_weights)

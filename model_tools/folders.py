@@ -9,11 +9,15 @@ import onnx
 from onnx import TensorProto
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable, Mapping
     from pathlib import Path
 
 MAX_BATCH_SIZE = 8
 DATA_TYPES = {TensorProto.FLOAT: "TYPE_FP32", TensorProto.INT32: "TYPE_INT32"}
+
+PIXELS_OF_A_LATENT = {"control_image": 8}
+"""Inputs that come beside latents, and have so many pixels for each along a side."""
+NOTHING_OPTIONAL: Mapping[str, str] = {}
 
 MODEL_PY = '''"""Opens graph.onnx beside it, in Triton's Python backend."""
 
@@ -28,14 +32,24 @@ def graph_path(repository: Path, name: str) -> Path:
     return repository / name / "1" / "graph.onnx"
 
 
-def finish_folder(repository: Path, name: str, *, precision: str, sides: tuple[int, int] = (0, 0)) -> None:
+def finish_folder(
+    repository: Path,
+    name: str,
+    *,
+    precision: str,
+    sides: tuple[int, int] = (0, 0),
+    optional: Mapping[str, str] = NOTHING_OPTIONAL,
+) -> None:
     """Make a model folder of the ONNX file that was exported to graph_path.
 
     Args:
         repository: the folder of model folders.
         name: of the model.
         precision: what the engine computes in: auto, f32 or bf16 (engines/network.py).
-        sides: height and width of the tensors to warm up with, where the graph leaves them free.
+        sides: height and width of the tensors to warm up with, where the graph leaves them free; a control picture's
+            are 8 times those.
+        optional: inputs that a request may leave out; to each, the shape of the zeros that stand for it, as
+            engines/absent.py reads it ("3, 8*sample[2], 8*sample[3]"; empty where the graph leaves no side free).
     """
     path = graph_path(repository, name)
     model = onnx.load(path)
@@ -45,11 +59,12 @@ def finish_folder(repository: Path, name: str, *, precision: str, sides: tuple[i
     (path.parent / "model.py").write_text(MODEL_PY)
     parts = [
         f'name: "{name}"\nmax_batch_size: {MAX_BATCH_SIZE}',
-        _tensors("input", model.graph.input),
+        _tensors("input", model.graph.input, optional),
         _tensors("output", model.graph.output),
         "dynamic_batching { }",
         _parameter("precision", precision),
         _parameter("graph_sha256", hashlib.sha256(path.read_bytes()).hexdigest()),
+        *(_parameter(f"absent_{name}", shape) for name, shape in optional.items() if shape),
         _warmup(model.graph.input, sides),
     ]
     (repository / name / "config.pbtxt").write_text("\n".join(parts) + "\n")
@@ -64,11 +79,12 @@ def drop_notes(model: onnx.ModelProto) -> None:
     graph.ClearField("value_info")
 
 
-def _tensors(kind: str, values: Iterable[onnx.ValueInfoProto]) -> str:
+def _tensors(kind: str, values: Iterable[onnx.ValueInfoProto], optional: Collection[str] = ()) -> str:
     entries = []
     for value in values:
         sizes = ", ".join(str(size) for size in _sizes(value))
-        entries.append(f'  {{ name: "{value.name}" data_type: {_data_type(value)} dims: [ {sizes} ] }}')
+        mark = " optional: true" if value.name in optional else ""
+        entries.append(f'  {{ name: "{value.name}" data_type: {_data_type(value)} dims: [ {sizes} ]{mark} }}')
     return f"{kind} [\n" + ",\n".join(entries) + "\n]"
 
 
@@ -80,7 +96,8 @@ def _warmup(values: Iterable[onnx.ValueInfoProto], sides: tuple[int, int]) -> st
     """Run once before the model counts as ready, with one picture's two guidance rows."""
     lines = ['model_warmup {\n  name: "guided"\n  batch_size: 2']
     for value in values:
-        free = iter(sides)
+        factor = PIXELS_OF_A_LATENT.get(value.name, 1)
+        free = iter(factor * side for side in sides)
         sizes = ", ".join(str(size if size > 0 else next(free)) for size in _sizes(value))
         tensor = f"data_type: {_data_type(value)} dims: [ {sizes} ] zero_data: true"
         lines.append(f'  inputs {{ key: "{value.name}" value {{ {tensor} }} }}')
