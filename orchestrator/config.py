@@ -25,7 +25,12 @@ class Settings:
         results_dir: folder of the result store.
         public_url: scheme and host under which the gateway serves results.
         api_keys_file: file of hashed API keys; None lets everybody in, which is allowed on loopback only.
-        max_pixels: largest width times height of a picture.
+        max_pixels: largest width times height of a picture that is made.
+        max_input_bytes: largest file of a client's picture.
+        max_input_pixels: largest width times height of a client's picture.
+        max_held_bytes: of pictures that came with requests that wait or run, together.
+        fetch_seconds: longest time for fetching a picture.
+        fetch_private: whether pictures may be fetched from loopback and private addresses; for closed networks.
         max_in_flight: pipelines that run at once.
         max_queued: requests that may wait.
         grace_seconds: time that running work has after SIGTERM.
@@ -42,6 +47,11 @@ class Settings:
     public_url: str = "http://127.0.0.1:8080"
     api_keys_file: Path | None = None
     max_pixels: int = 4096 * 4096
+    max_input_bytes: int = 32 * 1024 * 1024
+    max_input_pixels: int = 64 * 1024 * 1024
+    max_held_bytes: int = 512 * 1024 * 1024
+    fetch_seconds: float = 20.0
+    fetch_private: bool = False
     max_in_flight: int = 8
     max_queued: int = 256
     grace_seconds: float = 60.0
@@ -109,6 +119,12 @@ def _url(raw: str) -> str:
     return raw.rstrip("/")
 
 
+def _switch(raw: str) -> bool:
+    if raw.lower() not in {"true", "false"}:
+        raise ValueError("give true or false")
+    return raw.lower() == "true"
+
+
 def _level(raw: str) -> str:
     if raw.lower() not in {"debug", "info", "warning", "error"}:
         raise ValueError("give debug, info, warning or error")
@@ -125,6 +141,11 @@ _CASTS: dict[str, Callable[[str], object]] = {
     "public_url": _url,
     "api_keys_file": Path,
     "max_pixels": _ranged(int, 64 * 64, 4096 * 4096),
+    "max_input_bytes": _ranged(int, 1024, 512 * 1024 * 1024),
+    "max_input_pixels": _ranged(int, 64 * 64, 1 << 30),
+    "max_held_bytes": _ranged(int, 0, 1 << 40),
+    "fetch_seconds": _ranged(float, 0.1, 600.0),
+    "fetch_private": _switch,
     "max_in_flight": _ranged(int, 1, 1024),
     "max_queued": _ranged(int, 0, 1_000_000),
     "grace_seconds": _ranged(float, 0.0, 86_400.0),

@@ -8,6 +8,7 @@ REQUESTS = Counter("imagegen_requests", "Ended requests.", ["task", "family", "o
 QUEUE_WAIT = Histogram("imagegen_queue_wait_seconds", "Time from arrival to start.", ["priority"], buckets=_FAST)
 QUEUE_DEPTH = Gauge("imagegen_queue_depth", "Requests that wait.", ["priority"])
 IN_FLIGHT = Gauge("imagegen_in_flight", "Requests that run.")
+HELD_BYTES = Gauge("imagegen_held_bytes", "Bytes of pictures that came with requests that wait or run.")
 STAGE = Histogram("imagegen_stage_seconds", "Wall time of a stage.", ["family", "stage"], buckets=_FAST)
 STEPS = Counter("imagegen_denoising_steps", "Denoising steps done.", ["family", "sampler"])
 STEP = Histogram("imagegen_denoising_step_seconds", "Wall time of one denoising step.", ["family"], buckets=_FAST)

@@ -15,24 +15,28 @@ from orchestrator.api.auth import EdgeInterceptor
 from orchestrator.api.service import GenerationServicer, JobServicer
 from orchestrator.config import Settings
 from orchestrator.diffusion.pipeline import Pipeline
-from orchestrator.errors import SettingsError
+from orchestrator.errors import InvalidRequestError, SettingsError, Violation
+from orchestrator.imaging.decode import DecodeLimits
 from orchestrator.jobs.accounts import Accounts
 from orchestrator.jobs.admission import Admission
+from orchestrator.jobs.job import Job
 from orchestrator.jobs.queue import JobQueue
 from orchestrator.jobs.results import ResultStore
 from orchestrator.jobs.runner import Runner
 from orchestrator.models.families import Families
 from orchestrator.models.readiness import TritonNetworks
 from orchestrator.models.triton import TritonServer
+from orchestrator.params import Limits
 
-MAX_REQUEST_BYTES = 4 * 1024 * 1024
-"""Largest message from a client. Text-to-image requests are far smaller."""
+PICTURES_IN_MESSAGE = 2
+"""Pictures of the largest size that fit into a message: an inpainting has two."""
+TEXT_BYTES = 1024 * 1024
+"""Room in a message for everything else; two prompts of 100,000 characters are 0.8 MB at most."""
 
 GENERATION = generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
 JOBS = jobs_pb2.DESCRIPTOR.services_by_name["JobService"].full_name
 
 _OPTIONS = [
-    ("grpc.max_receive_message_length", MAX_REQUEST_BYTES),
     ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a silent half of the traffic
     ("grpc.keepalive_time_ms", 30_000),  # finds clients that vanished without a word
     ("grpc.keepalive_timeout_ms", 10_000),
@@ -81,9 +85,20 @@ class Orchestrator:
         settings = self._settings
         self._triton = TritonServer(settings.triton_url, settings.triton_timeout_seconds)
         self._networks = TritonNetworks(self._triton, self._families)
-        runner = Runner(self._families, self._pipelines, self._networks, self._results)
-        self._queue = JobQueue(runner, Admission(settings.max_in_flight, settings.max_queued))
-        self._server = grpc.aio.server(interceptors=[EdgeInterceptor(self._accounts)], options=_OPTIONS)
+        runner = Runner(
+            families=self._families,
+            pipelines=self._pipelines,
+            source=self._networks,
+            results=self._results,
+            fetch=_no_fetch,
+            limits=DecodeLimits(max_pixels=settings.max_input_pixels),
+            max_pixels=settings.max_pixels,
+        )
+        admission = Admission[Job](settings.max_in_flight, settings.max_queued, settings.max_held_bytes)
+        self._queue = JobQueue(runner, admission)
+        largest = PICTURES_IN_MESSAGE * settings.max_input_bytes + TEXT_BYTES
+        options = [*_OPTIONS, ("grpc.max_receive_message_length", largest)]
+        self._server = grpc.aio.server(interceptors=[EdgeInterceptor(self._accounts)], options=options)
         self._register()
         try:
             self.grpc_port = self._server.add_insecure_port(settings.grpc_address)
@@ -126,9 +141,10 @@ class Orchestrator:
 
     def _register(self) -> None:
         server, settings = self._server, self._settings
-        generation = GenerationServicer(self._queue, self._families, self._networks, settings.max_pixels)
+        limits = Limits(max_pixels=settings.max_pixels, max_input_bytes=settings.max_input_bytes)
+        generation = GenerationServicer(self._queue, self._families, self._networks, limits)
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(generation, server)
-        jobs = JobServicer(self._queue, self._results, settings.max_pixels)
+        jobs = JobServicer(self._queue, self._results, limits)
         jobs_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (GENERATION, JOBS, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -152,3 +168,7 @@ class Orchestrator:
         states |= dict.fromkeys(("", GENERATION, JOBS), any(ready.values()))
         for name, is_ready in states.items():
             await self._health.set(name, SERVING if is_ready else NOT_SERVING)
+
+
+async def _no_fetch(_url: str, field: str) -> bytes:
+    raise InvalidRequestError(Violation(field, "cannot be fetched by this server; send its bytes"))

@@ -17,7 +17,7 @@ from orchestrator.jobs.queue import JobQueue
 from orchestrator.jobs.results import ResultStore
 from orchestrator.models.contracts import NetworkSource
 from orchestrator.models.families import Families
-from orchestrator.params import Delivery
+from orchestrator.params import Delivery, Limits
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -25,12 +25,12 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
     """GenerationService over the job queue."""
 
-    def __init__(self, queue: JobQueue, families: Families, networks: NetworkSource, max_pixels: int) -> None:
-        self._queue, self._families, self._networks, self._max_pixels = queue, families, networks, max_pixels
+    def __init__(self, queue: JobQueue, families: Families, networks: NetworkSource, limits: Limits) -> None:
+        self._queue, self._families, self._networks, self._limits = queue, families, networks, limits
 
     async def Generate(self, request: pb.GenerateRequest, _context: Context) -> AsyncGenerator[pb.GenerateEvent, None]:
         """A job that ends with its stream, unless it is to be detached."""
-        job = await _submit(self._queue, request, self._max_pixels, ephemeral=not request.detach_on_disconnect)
+        job = await _submit(self._queue, request, self._limits, ephemeral=not request.detach_on_disconnect)
         try:
             async with contextlib.aclosing(_messages(job)) as messages:
                 async for message in messages:
@@ -50,18 +50,16 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
 class JobServicer(jobs_pb2_grpc.JobServiceServicer):
     """JobService over the job queue and the result store."""
 
-    def __init__(self, queue: JobQueue, results: ResultStore, max_pixels: int) -> None:
-        self._queue, self._results, self._max_pixels = queue, results, max_pixels
+    def __init__(self, queue: JobQueue, results: ResultStore, limits: Limits) -> None:
+        self._queue, self._results, self._limits = queue, results, limits
 
     async def CreateJob(self, request: jobs_pb2.CreateJobRequest, _context: Context) -> jobs_pb2.Job:
         """Queue a request whose picture goes to the result store."""
         if not request.HasField("request"):
             raise InvalidRequestError(Violation("request", "is not set"))
-        wanted = pb.GenerateRequest()
-        wanted.CopyFrom(request.request)
-        wanted.output.delivery = converters.DELIVERIES[Delivery.URI]
+        request.request.output.delivery = converters.DELIVERIES[Delivery.URI]
         try:
-            return converters.to_job(await _submit(self._queue, wanted, self._max_pixels, ephemeral=False))
+            return converters.to_job(await _submit(self._queue, request.request, self._limits, ephemeral=False))
         except InvalidRequestError as error:  # its paths are GenerateRequest's
             violations = (Violation(f"request.{v.field}", v.description) for v in error.violations)
             raise InvalidRequestError(*violations) from error
@@ -105,12 +103,12 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         return self._queue.get(job_id, account.get())
 
 
-async def _submit(queue: JobQueue, request: pb.GenerateRequest, max_pixels: int, *, ephemeral: bool) -> Job:
+async def _submit(queue: JobQueue, request: pb.GenerateRequest, limits: Limits, *, ephemeral: bool) -> Job:
     """Queue a request of the caller. From here on the call bears the request's id, if it has one."""
     options = converters.to_options(request, request_id.get())
     request_id.set(options.request_id)
     structlog.contextvars.bind_contextvars(request_id=options.request_id)
-    params = converters.to_params(request, max_pixels)
+    params = converters.to_params(request, limits)
     return await queue.submit(account.get(), params, options, ephemeral=ephemeral)
 
 

@@ -1,6 +1,7 @@
 """What may start now, what waits, and for how long: counts and estimates, no event loop."""
 
 import bisect
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from orchestrator import metrics
@@ -14,66 +15,82 @@ _LEARNING = 0.2  # weight of the newest request in the mean speed
 _MAX_RETRY_AFTER = 60.0
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry(Generic[Item]):
+    """A request: who, its class, the number of its arrival, its work, and the bytes of pictures that it holds."""
+
+    item: Item
+    priority: Priority
+    arrival: int
+    cost: float
+    held: int
+
+    @property
+    def order(self) -> tuple[int, int]:
+        return _RANKS[self.priority], self.arrival
+
+
 class Admission(Generic[Item]):
     """Slots for running requests, and an ordered line of waiting ones: best class first, then by arrival."""
 
-    def __init__(self, max_in_flight: int, max_queued: int) -> None:
+    def __init__(self, max_in_flight: int, max_queued: int, max_held_bytes: int) -> None:
         self._max_in_flight, self._max_queued = max_in_flight, max_queued
-        self._line: list[tuple[int, int, float, Priority, Item]] = []
-        self._running: dict[Item, float] = {}
+        self._max_held = max_held_bytes
+        self._line: list[_Entry[Item]] = []
+        self._running: dict[Item, _Entry[Item]] = {}
         self._arrivals = 0
         self._speed = 0.0  # cost per second of one running request; 0: nothing is known yet
 
     @property
     def waiting(self) -> list[Item]:
         """Waiting requests, the next first."""
-        return [item for *_, item in self._line]
+        return [entry.item for entry in self._line]
 
-    def check_room(self) -> None:
-        """Look whether one more request may wait.
+    def check_room(self, held: int = 0) -> None:
+        """Look whether one more request may wait that holds so many bytes of pictures.
 
         Raises:
-            QueueFullError: as many wait as may; its retry_after is when about one of them will have started.
+            QueueFullError: as many wait as may, or they and the running ones hold as much; its retry_after is when
+                about one of them will have started.
         """
         free = self._max_in_flight - len(self._running)
         if len(self._line) >= self._max_queued + free:
-            costs = [*self._running.values(), *(cost for _, _, cost, _, _ in self._line)]
-            soon = self._seconds(sum(costs) / len(costs)) / self._max_in_flight
-            raise QueueFullError(
-                f"{len(self._line)} requests wait already", retry_after=min(max(1.0, soon), _MAX_RETRY_AFTER)
-            )
+            raise self._full(f"{len(self._line)} requests wait already")
+        others = sum(entry.held for entry in self._entries)
+        if others and others + held > self._max_held:  # alone, one of any size may come
+            raise self._full("the pictures of other requests fill the room for pictures that come with requests")
 
-    def enqueue(self, item: Item, priority: Priority, cost: float) -> None:
-        """Put a request in line. `cost` is work in any unit, the same for all.
+    def enqueue(self, item: Item, priority: Priority, cost: float, held: int = 0) -> None:
+        """Put a request in line. `cost` is work in any unit, the same for all; `held` are bytes of pictures.
 
         Raises:
             QueueFullError: as check_room.
         """
-        self.check_room()
+        self.check_room(held)
         self._arrivals += 1
-        # The arrival number is unique, so comparing never reaches the item.
-        bisect.insort(self._line, (_RANKS[priority], self._arrivals, cost, priority, item))
+        entry = _Entry(item, priority, self._arrivals, cost, held)
+        bisect.insort(self._line, entry, key=lambda other: other.order)
         self._count()
 
     def start_next(self) -> Item | None:
         """Give the next request a slot; None if no slot is free or nobody waits."""
         if not self._line or len(self._running) >= self._max_in_flight:
             return None
-        _, _, cost, _, item = self._line.pop(0)
-        self._running[item] = cost
+        entry = self._line.pop(0)
+        self._running[entry.item] = entry
         self._count()
-        return item
+        return entry.item
 
     def withdraw(self, item: Item) -> bool:
         """Take a waiting request out of line; False if it does not wait."""
         before = len(self._line)
-        self._line = [entry for entry in self._line if entry[-1] != item]
+        self._line = [entry for entry in self._line if entry.item != item]
         self._count()
         return len(self._line) < before
 
     def finish(self, item: Item, seconds: float | None) -> None:
         """Free the slot of a running request; learn from its time unless that is None (it did not do all its work)."""
-        cost = self._running.pop(item)
+        cost = self._running.pop(item).cost
         if seconds:
             speed = cost / seconds
             self._speed = speed if self._speed == 0 else (1 - _LEARNING) * self._speed + _LEARNING * speed
@@ -84,20 +101,29 @@ class Admission(Generic[Item]):
 
         Running requests are taken as half done on average, and the slots as equally fast.
         """
-        ahead = sum(self._running.values()) / 2
+        ahead = sum(entry.cost for entry in self._running.values()) / 2
         free = self._max_in_flight - len(self._running)
         answer = []
-        for position, (_, _, cost, _, item) in enumerate(self._line):
+        for position, entry in enumerate(self._line):
             seconds = 0.0 if position < free else self._seconds(ahead) / self._max_in_flight
-            answer.append((item, position, seconds))
-            ahead += cost
+            answer.append((entry.item, position, seconds))
+            ahead += entry.cost
         return answer
+
+    @property
+    def _entries(self) -> list[_Entry[Item]]:
+        return [*self._running.values(), *self._line]
+
+    def _full(self, reason: str) -> QueueFullError:
+        costs = [entry.cost for entry in self._entries]
+        soon = self._seconds(sum(costs) / len(costs)) / self._max_in_flight
+        return QueueFullError(reason, retry_after=min(max(1.0, soon), _MAX_RETRY_AFTER))
 
     def _seconds(self, cost: float) -> float:
         return cost / self._speed if self._speed else 0.0
 
     def _count(self) -> None:
         for priority in Priority:
-            waiting = sum(entry[3] is priority for entry in self._line)
-            metrics.QUEUE_DEPTH.labels(priority.value).set(waiting)
+            metrics.QUEUE_DEPTH.labels(priority.value).set(sum(e.priority is priority for e in self._line))
         metrics.IN_FLIGHT.set(len(self._running))
+        metrics.HELD_BYTES.set(sum(entry.held for entry in self._entries))

@@ -23,6 +23,7 @@ class Started:
     network_width: int
     network_height: int
     prompt_tokens_cut: int
+    edges: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Artifact:
     height: int
     seed: int
     family: str
-    sampler: SamplerName
+    sampler: SamplerName | None
     steps: int
     models: tuple[ModelDigest, ...]
     timings: tuple[StageTime, ...]

@@ -3,15 +3,18 @@
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import TypeVar
 
 from orchestrator.errors import CancelledByClientError, ImagegenError
-from orchestrator.jobs.events import Artifact, Event, Queued, Started
+from orchestrator.jobs.events import Artifact, Event, Queued
 from orchestrator.params import JobOptions
-from orchestrator.tasks.text_to_image import Plan
+from orchestrator.tasks.plan import Plan
+
+T = TypeVar("T")
 
 WATCHER_BACKLOG = 256
 """Events that wait for a slow watcher. Beyond that the oldest are lost to it; the last, the artifact, never is."""
@@ -40,7 +43,7 @@ class Job:
     Attributes:
         id: 22 characters, unguessable.
         account: whose it is.
-        plan: what to do.
+        family, task, seed: what to do, in short.
         options: how.
         ephemeral: nobody but the stream that made it will ask for it.
         stop_reason: set, the work stops at the next step and ends with this error.
@@ -49,7 +52,8 @@ class Job:
     def __init__(self, account: str, plan: Plan, options: JobOptions, *, ephemeral: bool) -> None:
         self.id = secrets.token_urlsafe(16)
         self.account = account
-        self.plan = plan
+        self.family, self.task, self.seed = plan.family, plan.task.name, plan.seed
+        self._plan: Plan | None = plan
         self.options = options
         self.ephemeral = ephemeral
         self.stop_reason: ImagegenError | None = None
@@ -60,9 +64,17 @@ class Job:
         self.queued: Queued | None = None
         self.artifact: Artifact | None = None
         self.error: ImagegenError | None = None
+        self._stopping = asyncio.Event()
         self._sequence = 0
         self._kept: dict[type[Event], tuple[int, Event]] = {}
         self._watchers: set[_Watcher] = set()
+
+    @property
+    def plan(self) -> Plan:
+        """What to do, until the job has ended: plans hold pictures, and ended jobs are kept by the thousand."""
+        if self._plan is None:
+            raise RuntimeError(f"job {self.id} has ended")
+        return self._plan
 
     @property
     def is_ended(self) -> bool:
@@ -74,13 +86,42 @@ class Job:
         """Time from start to end; None if it never started or has not ended."""
         return (self.ended - self.started).total_seconds() if self.started and self.ended else None
 
+    def start(self) -> None:
+        """Leave the line: the work begins."""
+        self.state, self.started = JobState.RUNNING, datetime.now(UTC)
+        self._kept.pop(Queued, None)
+
+    def stop(self, reason: ImagegenError) -> None:
+        """Let the work end with that error, at its next step or as soon as it can be broken off."""
+        self.stop_reason = reason
+        self._stopping.set()
+
+    def check_wanted(self) -> None:
+        """Raise stop_reason if it is set."""
+        if self.stop_reason is not None:
+            raise self.stop_reason
+
+    async def unless_stopped(self, work: Awaitable[T]) -> T:
+        """What `work` answers. It is broken off where it waits as soon as the job is to stop.
+
+        Raises:
+            ImagegenError: the stop_reason.
+            Whatever `work` raises.
+        """
+        running, stop = asyncio.ensure_future(work), asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({running, stop}, return_when=asyncio.FIRST_COMPLETED)
+            self.check_wanted()
+            return await running
+        finally:
+            running.cancel()
+            stop.cancel()
+            await asyncio.gather(running, stop, return_exceptions=True)
+
     def publish(self, event: Event) -> None:
         """Tell the watchers. Of each kind of event the newest is kept for watchers who come later."""
         if isinstance(event, Queued):
             self.queued = event
-        if isinstance(event, Started):
-            self.state, self.started = JobState.RUNNING, datetime.now(UTC)
-            self._kept.pop(Queued, None)
         self._sequence += 1
         self._keep(event)
         for watcher in self._watchers:
@@ -140,5 +181,6 @@ class Job:
         else:
             self.state = state
         self.ended = datetime.now(UTC)
+        self._plan = None
         for watcher in self._watchers:
             watcher.news.set()

@@ -52,6 +52,7 @@ class JobQueue:
 
         Raises:
             InvalidRequestError: the family is unknown, or cannot do what is asked.
+            UnsupportedTaskError: the family lacks a network for the task.
             EngineUnavailableError: the family's networks are not ready.
             QueueFullError, ShuttingDownError: try again later.
         """
@@ -60,7 +61,7 @@ class JobQueue:
         plan = await self._runner.plan(params)
         self._check_open()  # it may have begun to stop meanwhile
         job = Job(account, plan, options, ephemeral=ephemeral)
-        self._admission.enqueue(job, options.priority, plan.cost)
+        self._admission.enqueue(job, options.priority, plan.cost, plan.held_bytes)
         self._jobs[job.id] = job
         self._tell_positions()
         self._dispatch()
@@ -74,7 +75,7 @@ class JobQueue:
         return job
 
     def cancel(self, job: Job) -> None:
-        """Stop a job at the next step; at once if it waits. One that has ended stays as it is."""
+        """Stop a job at the next step; at once if it waits or fetches a picture. One that has ended stays as it is."""
         self._stop(job, CancelledByClientError("cancelled"))
 
     async def delete(self, job: Job) -> None:
@@ -118,7 +119,7 @@ class JobQueue:
 
     def _stop(self, job: Job, reason: ImagegenError) -> None:
         """Stop a job: at once if it waits, at its next step if it runs."""
-        job.stop_reason = reason
+        job.stop(reason)
         if self._admission.withdraw(job):
             self._end(job, reason)
             self._dispatch()
@@ -159,7 +160,7 @@ class JobQueue:
     async def _finish(self, job: Job, artifact: Artifact) -> None:
         if job.stop_reason is not None:  # stopped while the picture went to the store
             await self._runner.discard(artifact)
-            raise job.stop_reason
+            job.check_wanted()
         job.succeed(artifact)
         self._account(job, "succeeded")
 
@@ -171,17 +172,17 @@ class JobQueue:
 
     def _account(self, job: Job, outcome: str) -> None:
         """Count the end of a job, log it, and keep the number of remembered jobs bounded."""
-        family, task = job.plan.family, "text_to_image"
-        metrics.REQUESTS.labels(task, family, outcome).inc()
+        metrics.REQUESTS.labels(job.task.value, job.family, outcome).inc()
         log.info(
             "job_ended",
             outcome=outcome,
             request_id=job.options.request_id,
             job_id=job.id,
             account=job.account,
-            family=family,
-            steps=job.plan.inputs.steps,
-            seed=job.plan.inputs.seed,
+            task=job.task.value,
+            family=job.family,
+            seed=job.seed,
+            steps=job.artifact.steps if job.artifact else None,
             seconds=job.seconds,
         )
         ended = [old for old in self._jobs.values() if old.is_ended] if len(self._jobs) > KEPT_JOBS else []

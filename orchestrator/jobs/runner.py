@@ -2,45 +2,64 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from orchestrator import metrics
 from orchestrator.diffusion.pipeline import Pipeline, Stage, StepDone, Timer
 from orchestrator.imaging import codec, geometry
-from orchestrator.imaging.codec import Encoded
+from orchestrator.imaging.decode import DecodeLimits
 from orchestrator.jobs.events import Artifact, Preview, Progress, Started
 from orchestrator.jobs.job import Job
 from orchestrator.jobs.results import ResultStore
 from orchestrator.models.contracts import NetworkSource
 from orchestrator.models.families import Families
 from orchestrator.params import Delivery, ImageFormat, OutputParams, RequestParams
-from orchestrator.tasks import text_to_image
-from orchestrator.tasks.text_to_image import Plan
+from orchestrator.tasks.plan import Plan
+from orchestrator.tasks.plan import plan as plan_task
+from orchestrator.tasks.run import run as run_task
+from orchestrator.tasks.workshop import Begun, Fetch, Made, Workshop
 
 PREVIEW = OutputParams(format=ImageFormat.JPEG, quality=80)
 PREVIEW_SIDE = 256
 """Longer side of previews, pixels: large enough to see, small enough (about 6 KB) to send at every step."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
-    """Plans requests and makes their pictures."""
+    """Plans requests and makes their pictures.
 
-    def __init__(
-        self, families: Families, pipelines: Mapping[str, Pipeline], source: NetworkSource, results: ResultStore
-    ) -> None:
-        self._families, self._pipelines = families, pipelines
-        self._source, self._results = source, results
+    Attributes:
+        families: that can be asked for.
+        pipelines: of each family, by its name.
+        source: of the networks.
+        results: where pictures go.
+        fetch: gets the client's pictures.
+        limits: of the client's pictures.
+        max_pixels: of pictures that are made.
+    """
+
+    families: Families
+    pipelines: Mapping[str, Pipeline]
+    source: NetworkSource
+    results: ResultStore
+    fetch: Fetch
+    limits: DecodeLimits
+    max_pixels: int
 
     async def plan(self, params: RequestParams) -> Plan:
         """Decide what a request left open.
 
         Raises:
             InvalidRequestError: the family is unknown, or cannot do what is asked.
-            EngineUnavailableError: the family's networks are not ready.
+            UnsupportedTaskError: the family lacks a network for the task.
+            EngineUnavailableError: the networks that the task needs are not ready.
         """
-        family = self._families.get(params.family)
-        self._source.networks(family.name)
-        return await text_to_image.plan(params, family, self._pipelines[family.name])
+        family = self.families.get(params.family)
+        decided = await plan_task(params, family, self.pipelines[family.name])
+        if decided.paints:
+            self.source.networks(family.name)
+        return decided
 
     async def make(self, job: Job) -> Artifact:
         """Make the picture of a job, publishing events on the way; not its end.
@@ -49,62 +68,77 @@ class Runner:
             ImagegenError: the job's stop_reason; no network was called after the running step.
             Whatever the task raises.
         """
-        _check_wanted(job)
-        plan = job.plan
-        pipeline, timer = self._pipelines[plan.family], Timer(plan.family)
-        wait = (datetime.now(UTC) - job.created).total_seconds()
-        metrics.QUEUE_WAIT.labels(job.options.priority.value).observe(wait)
-        job.publish(Started(plan.inputs.seed, *plan.inputs.size, plan.prompt_tokens_cut))
-
-        async def listener(done: StepDone) -> None:
-            _check_wanted(job)
-            if done.tick:
-                return
-            job.publish(Progress(done.stage, done.step, done.total))
-            await self._preview(job, pipeline, done)
-
-        encoded = await text_to_image.run(plan, pipeline, self._source.networks(plan.family), listener, timer)
-        return await self._artifact(job, encoded, timer)
+        job.check_wanted()
+        job.start()
+        metrics.QUEUE_WAIT.labels(job.options.priority.value).observe((datetime.now(UTC) - job.created).total_seconds())
+        plan, timer = job.plan, Timer(job.family)
+        made = await run_task(plan, self._workshop(job, plan, timer))
+        return await self._artifact(job, plan, made, timer)
 
     async def discard(self, artifact: Artifact) -> None:
         """Remove a picture from the result store, if it is there."""
         if artifact.uri is not None:
-            await self._results.delete(artifact.uri)
+            await self.results.delete(artifact.uri)
 
-    async def _artifact(self, job: Job, encoded: Encoded, timer: Timer) -> Artifact:
-        plan, output = job.plan, job.plan.output
+    def _workshop(self, job: Job, plan: Plan, timer: Timer) -> Workshop:
+        pipeline = self.pipelines[plan.family]
+
+        async def fetch(url: str, field: str) -> bytes:
+            return await job.unless_stopped(self.fetch(url, field))
+
+        async def listener(done: StepDone) -> None:
+            job.check_wanted()
+            if not done.tick:
+                job.publish(Progress(done.stage, done.step, done.total))
+                await _preview(job, plan, pipeline, done)
+
+        def begin(begun: Begun) -> None:
+            job.check_wanted()
+            job.publish(Started(plan.seed, *begun.network_size, plan.prompt_tokens_cut, begun.edges))
+
+        return Workshop(
+            family=self.families.get(plan.family),
+            pipeline=pipeline,
+            networks=self.source.networks(plan.family) if plan.paints else None,
+            tools=self.source.tools(),
+            fetch=fetch,
+            limits=self.limits,
+            max_pixels=self.max_pixels,
+            listener=listener,
+            timer=timer,
+            begin=begin,
+        )
+
+    async def _artifact(self, job: Job, plan: Plan, made: Made, timer: Timer) -> Artifact:
+        output, file = plan.output, made.encoded
         inline = output.delivery is Delivery.INLINE
         stored = not inline or job.options.detach_on_disconnect
-        uri = await self._results.put(encoded.data, output.format) if stored else None
+        uri = await self.results.put(file.data, output.format) if stored else None
         return Artifact(
-            data=encoded.data if inline else None,
+            data=file.data if inline else None,
             uri=uri,
-            file_size=len(encoded.data),
+            file_size=len(file.data),
             format=output.format,
-            quality=encoded.quality,
-            width=plan.size[0],
-            height=plan.size[1],
-            seed=plan.inputs.seed,
+            quality=file.quality,
+            width=made.width,
+            height=made.height,
+            seed=plan.seed,
             family=plan.family,
-            sampler=plan.inputs.sampler,
-            steps=plan.inputs.steps,
-            models=self._source.digests(plan.family),
+            sampler=made.sampler,
+            steps=made.steps,
+            models=self.source.digests(plan.family) if plan.paints else (),
             timings=tuple(timer.stages),
         )
 
-    async def _preview(self, job: Job, pipeline: Pipeline, done: StepDone) -> None:
-        interval = job.plan.preview_interval
-        if not interval or done.stage is not Stage.DENOISE or done.x0 is None or done.step % interval:
-            return
-        small = pipeline.preview(done.x0)
-        if small is not None:
-            scale = PREVIEW_SIDE / max(small.shape[:2])
-            size = round(small.shape[1] * scale), round(small.shape[0] * scale)
-            pixels = await asyncio.to_thread(geometry.cover, small, *size)
-            encoded = await asyncio.to_thread(codec.encode, pixels, PREVIEW)
-            job.publish(Preview(encoded.data, done.step))
 
-
-def _check_wanted(job: Job) -> None:
-    if job.stop_reason is not None:
-        raise job.stop_reason
+async def _preview(job: Job, plan: Plan, pipeline: Pipeline, done: StepDone) -> None:
+    interval = plan.preview_interval
+    if not interval or done.stage is not Stage.DENOISE or done.x0 is None or done.step % interval:
+        return
+    small = await asyncio.to_thread(pipeline.preview, done.x0)
+    if small is not None:
+        scale = PREVIEW_SIDE / max(small.shape[:2])
+        size = round(small.shape[1] * scale), round(small.shape[0] * scale)
+        pixels = await asyncio.to_thread(geometry.cover, small, *size)
+        encoded = await asyncio.to_thread(codec.encode, pixels, PREVIEW)
+        job.publish(Preview(encoded.data, done.step))

@@ -43,11 +43,13 @@ class ImageSource:
     data: bytes | None = None
     url: str | None = None
 
-    def validate(self, field: str, violations: Violations) -> None:
+    def validate(self, field: str, violations: Violations, max_bytes: int) -> None:
         """Note what is wrong; whether the URL may be fetched is found when it is."""
         violations.check(field, (self.data is None) != (self.url is None), "is not set; give a picture's bytes or URL")
         if self.data is not None:
-            violations.check(f"{field}.data", bool(self.data), "is empty")
+            size = len(self.data)
+            violations.check(f"{field}.data", size > 0, "is empty")
+            violations.check(f"{field}.data", size <= max_bytes, f"has {size} bytes; the limit is {max_bytes}")
         if self.url is not None:
             violations.check(f"{field}.url", 0 < len(self.url) <= MAX_URL, f"must have 1 to {MAX_URL} characters")
 
@@ -154,8 +156,3 @@ class BackgroundParams:
     remove: Removal | None = None
     color: Color | None = None
     replace: ImageSource | None = None
-
-    def validate(self, violations: Violations) -> None:
-        """Note what is wrong with the picture."""
-        if self.replace is not None:
-            self.replace.validate("background.replace", violations)

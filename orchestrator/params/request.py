@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from orchestrator.params.picture import BackgroundParams, LayoutParams, SizeParams
+from orchestrator.params.picture import BackgroundParams, ImageSource, LayoutParams, SizeParams
 from orchestrator.params.task import Task
 from orchestrator.params.violations import Violations
 
@@ -89,12 +89,25 @@ class OutputParams:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What the operator allows.
+
+    Attributes:
+        max_pixels: width times height of a picture that is made.
+        max_input_bytes: of the file of a client's picture.
+    """
+
+    max_pixels: int = 4096 * 4096
+    max_input_bytes: int = 32 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestParams:
     """What a request asks for, whatever its task.
 
     Attributes:
         task: what to do, with its own parameters (task.py).
-        max_pixels: the server's limit of width times height.
+        limits: the server's.
         prompt: 0 to 100,000 characters; not only white space, unless the task goes without.
         negative_prompt: 0 to 100,000 characters.
         family: name of the model family.
@@ -113,7 +126,7 @@ class RequestParams:
     """
 
     task: Task
-    max_pixels: int
+    limits: Limits
     prompt: str = ""
     negative_prompt: str = ""
     family: str | None = None
@@ -135,7 +148,9 @@ class RequestParams:
         for path, text in (("prompt", self.prompt), ("negative_prompt", self.negative_prompt)):
             violations.check(path, len(text) <= MAX_TEXT, f"is longer than {MAX_TEXT} characters")
         self.task.validate(violations)
-        self.size.validate(violations, self.max_pixels, from_picture=self.task.starts_from_picture)
+        for path, source in self.sources.items():
+            source.validate(path, violations, self.limits.max_input_bytes)
+        self.size.validate(violations, self.limits.max_pixels, from_picture=self.task.starts_from_picture)
         if self.seed is not None:
             violations.check("seed", 0 <= self.seed <= MAX_SEED, "must be from 0 to 2^63 - 1")
         violations.within("steps", self.steps, 1, MAX_STEPS)
@@ -143,8 +158,13 @@ class RequestParams:
         violations.within("preview_interval", self.preview_interval, 0, MAX_STEPS, " steps")
         self.output.validate(violations)
         self.layout.validate(violations)
-        self.background.validate(violations)
         violations.raise_if_any()
+
+    @property
+    def sources(self) -> dict[str, ImageSource]:
+        """The client's pictures, by the paths of their fields."""
+        replace = self.background.replace
+        return self.task.sources | ({} if replace is None else {"background.replace": replace})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

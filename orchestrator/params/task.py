@@ -59,6 +59,11 @@ class TextToImage:
     needs_prompt: ClassVar[bool] = True
     starts_from_picture: ClassVar[bool] = False
 
+    @property
+    def sources(self) -> dict[str, ImageSource]:
+        """It starts from none."""
+        return {}
+
     def validate(self, violations: Violations) -> None:
         """Nothing of its own."""
 
@@ -79,9 +84,13 @@ class _FromPicture:
     image: ImageSource
     edges: EdgesParams | None = None
 
+    @property
+    def sources(self) -> dict[str, ImageSource]:
+        """The client's pictures, by the paths of their fields."""
+        return {f"{self.name}.image": self.image}
+
     def validate(self, violations: Violations) -> None:
-        """Note what is wrong."""
-        self.image.validate(f"{self.name}.image", violations)
+        """Note what is wrong beside the pictures."""
         if self.edges is not None:
             self.edges.validate(f"{self.name}.edges", violations)
 
@@ -99,7 +108,7 @@ class ImageToImage(_FromPicture):
     strength: float = 0.6
 
     def validate(self, violations: Violations) -> None:
-        """Note what is wrong."""
+        """Note what is wrong beside the pictures."""
         _FromPicture.validate(self, violations)
         self._share(violations, "strength", self.strength, above_zero=True)
 
@@ -112,10 +121,14 @@ class Inpaint(_FromPicture):
     mask: ImageSource
     strength: float = 1.0
 
+    @property
+    def sources(self) -> dict[str, ImageSource]:
+        """The picture and its mask."""
+        return {f"{self.name}.image": self.image, f"{self.name}.mask": self.mask}
+
     def validate(self, violations: Violations) -> None:
-        """Note what is wrong."""
+        """Note what is wrong beside the pictures."""
         _FromPicture.validate(self, violations)
-        self.mask.validate(f"{self.name}.mask", violations)
         self._share(violations, "strength", self.strength, above_zero=True)
 
 
@@ -133,7 +146,7 @@ class GenerateBackground(_FromPicture):
     color: Color | None = None
 
     def validate(self, violations: Violations) -> None:
-        """Note what is wrong."""
+        """Note what is wrong beside the pictures."""
         _FromPicture.validate(self, violations)
         self._share(violations, "item_area", self.item_area, above_zero=True)
 
@@ -147,7 +160,7 @@ class Face(_FromPicture):
     likeness: float = 0.8
 
     def validate(self, violations: Violations) -> None:
-        """Note what is wrong."""
+        """Note what is wrong beside the pictures."""
         _FromPicture.validate(self, violations)
         self._share(violations, "likeness", self.likeness)
 
@@ -168,7 +181,7 @@ class Control(_FromPicture):
     strength: float | None = None
 
     def validate(self, violations: Violations) -> None:
-        """Note what is wrong."""
+        """Note what is wrong beside the pictures."""
         _FromPicture.validate(self, violations)
         self._share(violations, "strength", self.strength, above_zero=True)
         both = self.edges_only and self.strength is not None
@@ -189,7 +202,7 @@ class Upscale(_FromPicture):
     fidelity: int = 5
 
     def validate(self, violations: Violations) -> None:
-        """Note what is wrong."""
+        """Note what is wrong beside the pictures."""
         _FromPicture.validate(self, violations)
         violations.within("upscale.fidelity", self.fidelity, MIN_FIDELITY, MAX_FIDELITY)
 

@@ -23,6 +23,7 @@ from orchestrator.errors import (
     NotFoundError,
     Violation,
 )
+from orchestrator.params import Limits
 
 KEY = "a-known-key"
 MAX_PIXELS = 2048 * 2048
@@ -101,7 +102,7 @@ class FakeJobs(jobs_pb2_grpc.JobServiceServicer):
         await self._enter(context, "CreateJob")
         self.script.requests.append(request.request)
         try:
-            converters.to_params(request.request, max_pixels=MAX_PIXELS)
+            converters.to_params(request.request, Limits(max_pixels=MAX_PIXELS))
             converters.to_options(request.request, "drawn")
             if request.request.family not in {"", "realistic", "fantasy"}:
                 raise InvalidRequestError(Violation("family", "is none of realistic, fantasy"))

@@ -27,6 +27,8 @@ def from_event(job: Job, sequence: int, event: Event) -> Iterator[pb.GenerateEve
             network_height=event.network_height,
             prompt_tokens_cut=event.prompt_tokens_cut,
         )
+        if event.edges is not None:
+            started.edges_low_threshold, started.edges_high_threshold = event.edges
         yield pb.GenerateEvent(sequence=sequence, started=started)
     elif isinstance(event, Progress):
         progress = pb.Progress(stage=STAGES[event.stage], step=event.step, total=event.total)
@@ -62,7 +64,7 @@ def to_artifact(job: Job, artifact: Artifact) -> pb.Artifact:
         family=artifact.family,
         models=[pb.ModelDigest(model=m.model, model_sha256=m.sha256, engine=m.engine) for m in artifact.models],
         timings=[pb.StageTiming(stage=STAGES[t.stage], seconds=t.seconds, calls=t.calls) for t in artifact.timings],
-        sampler=SAMPLERS[artifact.sampler],
+        sampler=None if artifact.sampler is None else SAMPLERS[artifact.sampler],
         steps=artifact.steps,
         quality=artifact.quality,
     )

@@ -10,12 +10,12 @@ from orchestrator.api.converters.pictures import given, to_background, to_layout
 from orchestrator.api.converters.tables import DELIVERIES, FORMATS, PRIORITIES, SAMPLERS, choice
 from orchestrator.api.converters.tasks import TASKS
 from orchestrator.errors import InvalidRequestError, UnsupportedTaskError, Violation
-from orchestrator.params import JobOptions, OutputParams, Priority, RequestParams, Task
+from orchestrator.params import JobOptions, Limits, OutputParams, Priority, RequestParams, Task
 
 _KNOWN = ", ".join(TASKS)
 
 
-def to_params(request: pb.GenerateRequest, max_pixels: int) -> RequestParams:
+def to_params(request: pb.GenerateRequest, limits: Limits) -> RequestParams:
     """What a request asks for.
 
     Raises:
@@ -24,7 +24,7 @@ def to_params(request: pb.GenerateRequest, max_pixels: int) -> RequestParams:
     """
     return RequestParams(
         task=_to_task(request),
-        max_pixels=max_pixels,
+        limits=limits,
         **given(
             request,
             "prompt",

@@ -5,10 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.diffusion.pipeline import PipelineInputs
 from orchestrator.jobs.job import Job
-from orchestrator.params import JobOptions, OutputParams, SamplerName
-from orchestrator.tasks.text_to_image import Plan
+from orchestrator.params import (
+    BackgroundParams,
+    JobOptions,
+    LayoutParams,
+    OutputParams,
+    SamplerName,
+    SizeParams,
+    TextToImage,
+)
+from orchestrator.tasks.plan import Plan
 from tests.unit.orchestrator.world import World, build
 
 
@@ -22,15 +29,21 @@ def world(tmp_path: Path) -> World:
 def job() -> Job:
     """Request r of alice, waiting; a test plays its events."""
     ids = np.zeros((1, 8), np.int32)
-    inputs = PipelineInputs(
+    plan = Plan(
+        family="small",
+        task=TextToImage(),
         prompt_ids=ids,
         negative_ids=ids,
-        size=(32, 32),
         seed=1,
         sampler=SamplerName.DDIM,
         steps=2,
         guidance_scale=1.0,
+        size=SizeParams(width=64, height=64),
+        layout=LayoutParams(),
+        background=BackgroundParams(),
+        output=OutputParams(),
+        preview_interval=0,
+        prompt_tokens_cut=0,
+        cost=1.0,
     )
-    return Job(
-        "alice", Plan("small", inputs, (64, 64), OutputParams(), 0, 0), JobOptions(request_id="r"), ephemeral=False
-    )
+    return Job("alice", plan, JobOptions(request_id="r"), ephemeral=False)

@@ -18,7 +18,7 @@ def started(admission: Admission[str]) -> list[str]:
 
 
 def test_as_many_start_as_there_are_slots() -> None:
-    admission = Admission[str](2, 10)
+    admission = Admission[str](2, 10, 1000)
     for item in "abc":
         admission.enqueue(item, NORMAL, 1)
     assert started(admission) == ["a", "b"]
@@ -31,7 +31,7 @@ def test_as_many_start_as_there_are_slots() -> None:
 
 
 def test_the_best_class_goes_first_and_within_it_the_first_come() -> None:
-    admission = Admission[str](1, 10)
+    admission = Admission[str](1, 10, 1000)
     for item, priority in [("l1", LOW), ("n1", NORMAL), ("h1", HIGH), ("n2", NORMAL), ("h2", HIGH), ("l2", LOW)]:
         admission.enqueue(item, priority, 1)
     assert admission.waiting == ["h1", "h2", "n1", "n2", "l1", "l2"]
@@ -40,7 +40,7 @@ def test_the_best_class_goes_first_and_within_it_the_first_come() -> None:
 
 @given(st.lists(st.sampled_from(list(Priority))))
 def test_order_is_by_class_then_arrival(priorities: list[Priority]) -> None:
-    admission = Admission[int](1, 1000)
+    admission = Admission[int](1, 1000, 1000)
     for number, priority in enumerate(priorities):
         admission.enqueue(number, priority, 1)
     order = list(Priority)
@@ -48,14 +48,14 @@ def test_order_is_by_class_then_arrival(priorities: list[Priority]) -> None:
 
 
 def test_items_need_no_order_of_their_own() -> None:
-    admission = Admission[object](1, 10)
+    admission = Admission[object](1, 10, 1000)
     admission.enqueue(object(), NORMAL, 1)
     admission.enqueue(object(), NORMAL, 1)
     assert len(admission.waiting) == 2
 
 
 def test_a_full_line_refuses() -> None:
-    admission = Admission[str](1, 2)
+    admission = Admission[str](1, 2, 1000)
     for item in "abc":  # one will run, two may wait
         admission.enqueue(item, NORMAL, 1)
     with pytest.raises(QueueFullError, match="3 requests wait"):
@@ -69,7 +69,7 @@ def test_a_full_line_refuses() -> None:
 
 
 def test_no_line_at_all() -> None:
-    admission = Admission[str](1, 0)
+    admission = Admission[str](1, 0, 1000)
     admission.enqueue("a", NORMAL, 1)
     assert started(admission) == ["a"]
     with pytest.raises(QueueFullError):
@@ -78,10 +78,36 @@ def test_no_line_at_all() -> None:
     admission.enqueue("b", NORMAL, 1)
 
 
+def test_pictures_of_waiting_and_running_requests_are_held_up_to_a_limit() -> None:
+    admission = Admission[str](1, 10, 1000)
+    admission.enqueue("a", NORMAL, 1, 600)
+    assert started(admission) == ["a"]
+    admission.enqueue("b", NORMAL, 1, 400)
+    with pytest.raises(QueueFullError, match="pictures") as caught:
+        admission.enqueue("c", HIGH, 1, 1)
+    assert caught.value.retry_after >= 1
+    admission.enqueue("no picture", NORMAL, 1)
+    assert REGISTRY.get_sample_value("imagegen_held_bytes") == 1000
+    admission.withdraw("b")
+    admission.enqueue("c", NORMAL, 1, 400)
+    admission.finish("a", None)
+    admission.enqueue("d", NORMAL, 1, 600)
+    assert REGISTRY.get_sample_value("imagegen_held_bytes") == 1000
+
+
+def test_a_picture_of_any_size_may_come_alone() -> None:
+    """Else it were told to come back for ever."""
+    admission = Admission[str](1, 10, 1000)
+    admission.enqueue("no picture", NORMAL, 1)
+    admission.enqueue("large", NORMAL, 1, 5000)
+    with pytest.raises(QueueFullError):
+        admission.enqueue("small", NORMAL, 1, 1)
+
+
 @pytest.mark.parametrize(("seconds", "retry_after"), [(0.001, 1.0), (12.0, 6.0), (10_000.0, 60.0)])
 def test_retry_after_follows_the_measured_speed_within_bounds(seconds: float, retry_after: float) -> None:
     """Two slots: the time of one request, over two."""
-    admission = Admission[str](2, 0)
+    admission = Admission[str](2, 0, 1000)
     admission.enqueue("a", NORMAL, 100)
     started(admission)
     admission.finish("a", seconds)
@@ -93,7 +119,7 @@ def test_retry_after_follows_the_measured_speed_within_bounds(seconds: float, re
 
 
 def test_withdrawing() -> None:
-    admission = Admission[str](1, 10)
+    admission = Admission[str](1, 10, 1000)
     for item in "abc":
         admission.enqueue(item, NORMAL, 1)
     started(admission)
@@ -105,7 +131,7 @@ def test_withdrawing() -> None:
 
 
 def test_nothing_is_known_before_the_first_end() -> None:
-    admission = Admission[str](1, 10)
+    admission = Admission[str](1, 10, 1000)
     for item in "abc":
         admission.enqueue(item, NORMAL, 50)
     started(admission)
@@ -113,7 +139,7 @@ def test_nothing_is_known_before_the_first_end() -> None:
 
 
 def test_waits_are_the_work_ahead_over_speed_and_slots() -> None:
-    admission = Admission[str](2, 10)
+    admission = Admission[str](2, 10, 1000)
     admission.enqueue("first", NORMAL, 100)
     started(admission)
     admission.finish("first", 4.0)  # 25 a second
@@ -125,7 +151,7 @@ def test_waits_are_the_work_ahead_over_speed_and_slots() -> None:
 
 
 def test_who_will_start_at_once_does_not_wait() -> None:
-    admission = Admission[str](2, 10)
+    admission = Admission[str](2, 10, 1000)
     admission.enqueue("first", NORMAL, 100)
     started(admission)
     admission.finish("first", 4.0)
@@ -136,7 +162,7 @@ def test_who_will_start_at_once_does_not_wait() -> None:
 
 def test_speed_is_learned_from_work_that_was_done() -> None:
     """A moving mean: a fifth of the newest. What was cut short teaches nothing."""
-    admission = Admission[str](1, 10)
+    admission = Admission[str](1, 10, 1000)
 
     def run(seconds: float | None) -> None:
         admission.enqueue("x", NORMAL, 100)
@@ -168,7 +194,7 @@ def test_gauges_show_the_line() -> None:
         depths = [REGISTRY.get_sample_value("imagegen_queue_depth", {"priority": p.value}) for p in Priority]
         return [*depths, REGISTRY.get_sample_value("imagegen_in_flight")]
 
-    admission = Admission[str](1, 10)
+    admission = Admission[str](1, 10, 1000)
     for item, priority in [("a", HIGH), ("b", LOW), ("c", LOW)]:
         admission.enqueue(item, priority, 1)
     assert gauges() == [1, 0, 2, 0]

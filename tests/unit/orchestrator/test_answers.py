@@ -54,6 +54,12 @@ def test_started(job: Job) -> None:
     assert message == pb.GenerateEvent(sequence=9, started=started)
 
 
+def test_started_with_edges(job: Job) -> None:
+    (message,) = convert(job, Started(0, 192, 96, 0, edges=(0.0, 120.5)))
+    assert message.started.HasField("edges_low_threshold")
+    assert (message.started.edges_low_threshold, message.started.edges_high_threshold) == (0.0, 120.5)
+
+
 @pytest.mark.parametrize("stage", [*Stage])
 def test_progress(job: Job, stage: Stage) -> None:
     (message,) = convert(job, Progress(stage, 2, 20))
@@ -125,6 +131,15 @@ def test_png_has_no_quality(job: Job) -> None:
     assert not message.artifact.HasField("quality")
 
 
+def test_a_picture_that_nothing_painted_has_no_sampler(job: Job) -> None:
+    (message,) = convert(job, replace(ARTIFACT, sampler=None, steps=0, models=()))
+    assert not message.artifact.HasField("sampler")
+    assert message.artifact.HasField("steps")
+    (started,) = convert(job, Started(0, 0, 0, 0))
+    assert started.started.HasField("network_width")
+    assert not started.started.HasField("edges_low_threshold")
+
+
 def test_a_stored_picture_is_one_message_with_its_uri(job: Job) -> None:
     (message,) = convert(job, replace(ARTIFACT, data=None, uri="http://x/y.png"))
     assert message.artifact.WhichOneof("content") == "uri"
@@ -143,7 +158,7 @@ def test_a_waiting_job(job: Job) -> None:
 
 def test_a_running_job_has_no_position_and_no_end(job: Job) -> None:
     job.publish(Queued(0, 1.0))
-    job.publish(Started(1, 32, 32, 0))
+    job.start()
     message = converters.to_job(job)
     assert message.state == jobs_pb2.JOB_STATE_RUNNING
     assert {field.name for field, _ in message.ListFields()} == {"job_id", "state", "create_time"}

@@ -10,7 +10,7 @@ from orchestrator.diffusion.pipeline import Stage
 from orchestrator.errors import CancelledByClientError, EngineFaultError, ImagegenError
 from orchestrator.jobs.events import Artifact, Event, Preview, Progress, Queued, Started
 from orchestrator.jobs.job import WATCHER_BACKLOG, Job, JobState
-from orchestrator.params import ImageFormat, SamplerName
+from orchestrator.params import ImageFormat, SamplerName, TaskName
 from tests.unit.orchestrator.world import error_of, events
 
 ARTIFACT = Artifact(
@@ -61,7 +61,9 @@ async def test_a_watcher_sees_every_event_in_order(job: Job) -> None:
 
 
 async def test_a_late_watcher_sees_the_newest_of_each_kind(job: Job) -> None:
-    publish(job, Queued(1, 2.0), Queued(0, 1.0), Started(1, 32, 32, 0), step(1), Preview(b"a", 1), step(2), step(3))
+    publish(job, Queued(1, 2.0), Queued(0, 1.0))
+    job.start()
+    publish(job, Started(1, 32, 32, 0), step(1), Preview(b"a", 1), step(2), step(3))
     publish(job, Preview(b"b", 3), step(4))
     job.succeed(ARTIFACT)
     assert await collect(job) == [
@@ -82,7 +84,9 @@ async def test_a_late_watcher_of_a_waiting_job_sees_its_position(job: Job) -> No
 
 @pytest.mark.parametrize("after", range(6))
 async def test_after_sequence_leaves_out_what_is_known(job: Job, after: int) -> None:
-    publish(job, Queued(0, 0.0), Started(1, 32, 32, 0), step(1))
+    publish(job, Queued(0, 0.0))
+    job.start()
+    publish(job, Started(1, 32, 32, 0), step(1))
     job.succeed(ARTIFACT)
     assert [number for number, _ in await collect(job, after)] == [n for n in (2, 3, 4) if n > after]
 
@@ -141,7 +145,7 @@ async def test_the_error_comes_after_the_events(job: Job) -> None:
 )
 def test_states(job: Job, error: ImagegenError, state: JobState) -> None:
     assert (job.state, job.is_ended, job.seconds) == (JobState.QUEUED, False, None)
-    job.publish(Started(1, 32, 32, 0))
+    job.start()
     assert (job.state, job.is_ended) == (JobState.RUNNING, False)
     job.fail(error)
     assert (job.state, job.is_ended) == (state, True)
@@ -216,3 +220,50 @@ def test_ids_cannot_be_guessed(job: Job) -> None:
     other: Any = Job("alice", job.plan, job.options, ephemeral=False)
     assert len(job.id) == len(other.id) == 22
     assert job.id != other.id
+
+
+async def test_an_ended_job_holds_no_plan(job: Job) -> None:
+    """Plans hold pictures; what the log needs of one stays."""
+    assert job.plan.steps == 2
+    job.succeed(ARTIFACT)
+    with pytest.raises(RuntimeError, match="has ended"):
+        _ = job.plan
+    assert (job.family, job.task, job.seed) == ("small", TaskName.TEXT_TO_IMAGE, 1)
+
+
+async def test_work_that_ends_is_answered(job: Job) -> None:
+    async def work() -> int:
+        await asyncio.sleep(0)
+        return 7
+
+    assert await job.unless_stopped(work()) == 7
+
+
+async def test_work_that_fails_says_so(job: Job) -> None:
+    async def work() -> None:
+        raise EngineFaultError("broken")
+
+    with pytest.raises(EngineFaultError, match="broken"):
+        await job.unless_stopped(work())
+
+
+@pytest.mark.parametrize("when", ["before", "while it waits"])
+async def test_work_is_broken_off_when_the_job_stops(job: Job, when: str) -> None:
+    ended: list[str] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("work")
+
+    if when == "before":
+        job.stop(CancelledByClientError("cancelled"))
+    running = asyncio.create_task(job.unless_stopped(work()))
+    await settle()
+    job.stop(CancelledByClientError("cancelled"))
+    async with asyncio.timeout(5):
+        with pytest.raises(CancelledByClientError):
+            await running
+    assert ended in ([], ["work"])
+    assert len(asyncio.all_tasks()) == 1

@@ -13,6 +13,7 @@ from orchestrator.params import (
     Delivery,
     ImageFormat,
     JobOptions,
+    Limits,
     OutputParams,
     Priority,
     RequestParams,
@@ -21,14 +22,13 @@ from orchestrator.params import (
     TextToImage,
 )
 
-PIXELS = 4096 * 4096
+LIMITS = Limits(max_pixels=4096 * 4096)
 
 
 def make(**fields: Any) -> RequestParams:
     size = SizeParams(**{name: fields.pop(name) for name in ("width", "height") if name in fields})
-    return RequestParams(
-        **{"task": TextToImage(), "prompt": "a red house", "max_pixels": PIXELS, "size": size} | fields
-    )
+    common: dict[str, Any] = {"task": TextToImage(), "prompt": "a red house", "limits": LIMITS, "size": size}
+    return RequestParams(**common | fields)
 
 
 def violations(**fields: Any) -> list[str]:
@@ -120,11 +120,11 @@ def test_a_negative_prompt_may_be_empty() -> None:
     ],
 )
 def test_the_pixel_limit(size: dict[str, int], ok: bool) -> None:
-    assert violations(max_pixels=20_000, **size) == ([] if ok else ["size"])
+    assert violations(limits=Limits(max_pixels=20_000), **size) == ([] if ok else ["size"])
 
 
 def test_the_pixel_limit_comes_with_other_violations() -> None:
-    assert violations(max_pixels=20_000, width=4096, height=4096, steps=0) == ["size", "steps"]
+    assert violations(limits=Limits(max_pixels=20_000), width=4096, height=4096, steps=0) == ["size", "steps"]
 
 
 def test_everything_wrong_is_said_at_once() -> None:

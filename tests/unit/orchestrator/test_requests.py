@@ -20,6 +20,7 @@ from orchestrator.params import (
     ImageSource,
     JobOptions,
     LayoutParams,
+    Limits,
     OutputParams,
     Priority,
     Removal,
@@ -28,7 +29,7 @@ from orchestrator.params import (
 )
 from tests.unit.orchestrator.world import build
 
-PIXELS = 4096 * 4096
+LIMITS = Limits(max_pixels=1000 * 1000, max_input_bytes=1000)
 
 
 def request(**fields: Any) -> pb.GenerateRequest:
@@ -38,7 +39,7 @@ def request(**fields: Any) -> pb.GenerateRequest:
 def refused(message: pb.GenerateRequest) -> list[str]:
     """Paths of the fields for which a request is refused."""
     try:
-        converters.to_params(message, PIXELS)
+        converters.to_params(message, LIMITS)
         converters.to_options(message, "drawn")
     except InvalidRequestError as error:
         return [violation.field for violation in error.violations]
@@ -46,8 +47,8 @@ def refused(message: pb.GenerateRequest) -> list[str]:
 
 
 def test_what_is_not_set_takes_the_default() -> None:
-    params = converters.to_params(request(), PIXELS)
-    assert (params.prompt, params.negative_prompt, params.max_pixels) == ("a red house", "", PIXELS)
+    params = converters.to_params(request(), LIMITS)
+    assert (params.prompt, params.negative_prompt, params.limits) == ("a red house", "", LIMITS)
     assert (params.family, params.seed) == (None, None)
     assert (params.size, params.layout, params.background) == (SizeParams(), LayoutParams(), BackgroundParams())
     assert (params.sampler, params.steps, params.guidance_scale) == (None, None, None)
@@ -71,7 +72,7 @@ def test_what_is_set_is_used_as_it_is() -> None:
         preview_interval=5,
         detach_on_disconnect=True,
     )
-    params = converters.to_params(message, PIXELS)
+    params = converters.to_params(message, LIMITS)
     assert (params.negative_prompt, params.family) == ("blur", "fantasy")
     assert (params.size, params.seed) == (SizeParams(width=640, height=480), 2**63 - 1)
     assert (params.sampler, params.steps, params.guidance_scale) == (SamplerName.DPMPP_2M_KARRAS, 150, 0.0)
@@ -115,7 +116,7 @@ def test_what_is_set_and_out_of_range_is_refused_by_its_path(message: pb.Generat
 
 
 def test_an_empty_family_is_a_name_and_not_the_default(tmp_path: Path) -> None:
-    params = converters.to_params(request(family=""), PIXELS)
+    params = converters.to_params(request(family=""), LIMITS)
     assert params.family == ""
     with pytest.raises(InvalidRequestError):
         Families.load(build(tmp_path).folder.parent / "families.toml").get(params.family)
@@ -130,7 +131,7 @@ def test_layout_size_and_background_are_used_as_they_are() -> None:
         ),
     )
     message.edit.image.url = "https://pictures.example/a.png"
-    params = converters.to_params(message, PIXELS)
+    params = converters.to_params(message, LIMITS)
     assert params.size == SizeParams(width_percent=1, height=64, min_length=4096)
     assert params.layout == LayoutParams(fit=Fit.CROP, gravity=CropGravity.ITEM, padding_pixels=0)
     assert params.background == BackgroundParams(
@@ -141,7 +142,7 @@ def test_layout_size_and_background_are_used_as_they_are() -> None:
     message.size.ClearField("height")
     message.layout.fit = pb.FIT_CANVAS
     message.layout.padding_share = 0.25
-    params = converters.to_params(message, PIXELS)
+    params = converters.to_params(message, LIMITS)
     assert params.background.color == Color(auto=True)
     assert (params.size.height, params.size.height_percent) == (None, 3200)
     assert (params.layout.padding_pixels, params.layout.padding_share) == (None, 0.25)
@@ -155,12 +156,12 @@ def test_a_task_of_a_newer_schema_is_told_from_none_at_all() -> None:
     """Field 99, a message: what a newer client's oneof looks like here."""
     newer = pb.GenerateRequest.FromString(pb.GenerateRequest(prompt="x").SerializeToString() + b"\x9a\x06\x00")
     with pytest.raises(UnsupportedTaskError, match=r"it knows text_to_image, .*, edit$"):
-        converters.to_params(newer, PIXELS)
+        converters.to_params(newer, LIMITS)
 
 
 def test_a_field_of_a_newer_schema_beside_a_known_task_changes_nothing() -> None:
     newer = pb.GenerateRequest.FromString(request().SerializeToString() + b"\x9a\x06\x00")
-    assert converters.to_params(newer, PIXELS) == converters.to_params(request(), PIXELS)
+    assert converters.to_params(newer, LIMITS) == converters.to_params(request(), LIMITS)
 
 
 def test_paths_in_errors_are_paths_of_the_schema() -> None:

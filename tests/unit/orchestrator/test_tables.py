@@ -10,7 +10,7 @@ from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
 from orchestrator.api import converters
-from tests.unit.orchestrator.test_requests import PIXELS, refused, request
+from tests.unit.orchestrator.test_requests import LIMITS, refused, request
 
 
 def test_every_field_of_the_schema_has_presence() -> None:
@@ -54,37 +54,37 @@ CHOICES = [
         "sampler",
         converters.SAMPLERS,
         lambda message, number: setattr(message, "sampler", number),
-        lambda message: converters.to_params(message, PIXELS).sampler,
+        lambda message: converters.to_params(message, LIMITS).sampler,
     ),
     (
         "output.format",
         converters.FORMATS,
         lambda message, number: setattr(message.output, "format", number),
-        lambda message: converters.to_params(message, PIXELS).output.format,
+        lambda message: converters.to_params(message, LIMITS).output.format,
     ),
     (
         "output.delivery",
         converters.DELIVERIES,
         lambda message, number: setattr(message.output, "delivery", number),
-        lambda message: converters.to_params(message, PIXELS).output.delivery,
+        lambda message: converters.to_params(message, LIMITS).output.delivery,
     ),
     (
         "layout.fit",
         converters.FITS,
         lambda message, number: setattr(message.layout, "fit", number),
-        lambda message: converters.to_params(message, PIXELS).layout.fit,
+        lambda message: converters.to_params(message, LIMITS).layout.fit,
     ),
     (
         "layout.gravity",
         converters.GRAVITIES,
         lambda message, number: setattr(message.layout, "gravity", number),
-        lambda message: converters.to_params(message, PIXELS).layout.gravity,
+        lambda message: converters.to_params(message, LIMITS).layout.gravity,
     ),
     (
         "background.remove",
         converters.REMOVALS,
         lambda message, number: setattr(message.background, "remove", number),
-        lambda message: converters.to_params(message, PIXELS).background.remove,
+        lambda message: converters.to_params(message, LIMITS).background.remove,
     ),
     (
         "priority",

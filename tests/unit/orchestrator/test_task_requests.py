@@ -19,6 +19,7 @@ from orchestrator.params import (
     ImageSource,
     ImageToImage,
     Inpaint,
+    Limits,
     Outpaint,
     Task,
     TaskName,
@@ -26,7 +27,7 @@ from orchestrator.params import (
     Upscale,
 )
 
-PIXELS = 4096 * 4096
+LIMITS = Limits(max_pixels=1000 * 1000, max_input_bytes=10_000)
 BYTES, URL = pb.ImageSource(data=b"picture"), pb.ImageSource(url="https://pictures.example/a.png")
 FILE, PLACE = ImageSource(data=b"picture"), ImageSource(url="https://pictures.example/a.png")
 EDGES = pb.Edges(scale=0.0, low_threshold=0.0, high_threshold=4000.0)
@@ -86,7 +87,7 @@ def request(task: Message, **fields: Any) -> pb.GenerateRequest:
 def refused(message: pb.GenerateRequest) -> list[str]:
     """Paths of the fields for which a request is refused."""
     try:
-        converters.to_params(message, PIXELS)
+        converters.to_params(message, LIMITS)
     except InvalidRequestError as error:
         return [violation.field for violation in error.violations]
     return []
@@ -94,7 +95,7 @@ def refused(message: pb.GenerateRequest) -> list[str]:
 
 @pytest.mark.parametrize(("message", "task"), [*BARE, *FULL], ids=lambda value: type(value).__name__)
 def test_a_task(message: Message, task: Task) -> None:
-    params = converters.to_params(request(message), PIXELS)
+    params = converters.to_params(request(message), LIMITS)
     assert params.task == task
     assert params.task.name == name(message)
 
@@ -129,6 +130,7 @@ def test_who_may_go_without_a_prompt(task: Message) -> None:
 
 BAD: list[tuple[Message, str]] = [
     (pb.Edit(image=pb.ImageSource(data=b"")), "edit.image.data"),
+    (pb.Edit(image=pb.ImageSource(data=b"x" * 10_001)), "edit.image.data"),
     (pb.Edit(image=pb.ImageSource(url="")), "edit.image.url"),
     (pb.Edit(image=pb.ImageSource(url="x" * 2049)), "edit.image.url"),
     (pb.Inpaint(image=URL, mask=pb.ImageSource(data=b"")), "inpaint.mask.data"),
@@ -157,6 +159,6 @@ def test_what_is_wrong_is_named_by_a_path_of_the_schema(task: Message, path: str
 
 def test_no_bytes_of_a_picture_stand_in_an_error() -> None:
     with pytest.raises(InvalidRequestError) as caught:
-        converters.to_params(request(pb.Edit(image=pb.ImageSource(data=b"secret" * 1000)), steps=0), PIXELS)
+        converters.to_params(request(pb.Edit(image=pb.ImageSource(data=b"secret" * 1000)), steps=0), LIMITS)
     assert "secret" not in str(caught.value)
     assert len(str(caught.value)) < 200

@@ -13,7 +13,8 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
 from orchestrator.diffusion.pipeline import Pipeline
-from orchestrator.errors import ImagegenError
+from orchestrator.errors import ImagegenError, InvalidRequestError, Violation
+from orchestrator.imaging.decode import DecodeLimits
 from orchestrator.jobs.admission import Admission
 from orchestrator.jobs.events import Artifact, Event
 from orchestrator.jobs.job import Job
@@ -23,7 +24,7 @@ from orchestrator.jobs.runner import Runner
 from orchestrator.models.contracts import Floats
 from orchestrator.models.fakes import FakeNetworks
 from orchestrator.models.families import Families, Family
-from orchestrator.params import JobOptions, Priority, RequestParams, SizeParams, TextToImage
+from orchestrator.params import JobOptions, Limits, Priority, RequestParams, SizeParams, TextToImage
 
 TEXT_LENGTH = 8
 PUBLIC_URL = "http://pictures.example"
@@ -97,6 +98,35 @@ class SteppedNetworks(FakeNetworks):
 
 
 @dataclass
+class Shelf:
+    """Pictures by URL, in place of the web.
+
+    Attributes:
+        files: what is fetched.
+        opened: a URL that is not among them is waited for until this is set, and then refused.
+        asked: the fields for which something was fetched.
+        broken_off: URLs whose fetching was cancelled.
+    """
+
+    files: dict[str, bytes] = field(default_factory=dict)
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: list[str] = field(default_factory=list)
+    broken_off: list[str] = field(default_factory=list)
+
+    async def fetch(self, url: str, field: str) -> bytes:
+        """See tasks.workshop.Fetch."""
+        self.asked.append(field)
+        if url in self.files:
+            return self.files[url]
+        try:
+            await self.opened.wait()
+        except asyncio.CancelledError:
+            self.broken_off.append(url)
+            raise
+        raise InvalidRequestError(Violation(field, "was not found"))
+
+
+@dataclass
 class World:
     """The queue and all that stands under it."""
 
@@ -107,6 +137,7 @@ class World:
     queue: JobQueue
     results: ResultStore
     folder: Path
+    shelf: Shelf
 
     async def submit(
         self,
@@ -137,16 +168,32 @@ class World:
         assert self.admission.waiting == []
 
 
-def build(tmp_path: Path, *, slots: int = 1, max_queued: int = 100, families: str = FAMILIES) -> World:
+def build(
+    tmp_path: Path,
+    *,
+    slots: int = 1,
+    max_queued: int = 100,
+    max_held_bytes: int = 1_000_000,
+    families: str = FAMILIES,
+) -> World:
     """A world in `tmp_path`."""
     registry = Families.load(write_families(tmp_path, families))
-    networks, folder = SteppedNetworks(), tmp_path / "results"
+    networks, folder, shelf = SteppedNetworks(), tmp_path / "results", Shelf()
     pipelines = {family.name: Pipeline(family, registry.folder) for family in registry}
     results = ResultStore(folder, PUBLIC_URL)
-    admission: Admission[Job] = Admission(slots, max_queued)
-    queue = JobQueue(Runner(registry, pipelines, networks, results), admission)
+    runner = Runner(
+        families=registry,
+        pipelines=pipelines,
+        source=networks,
+        results=results,
+        fetch=shelf.fetch,
+        limits=DecodeLimits(),
+        max_pixels=4096 * 4096,
+    )
+    admission: Admission[Job] = Admission(slots, max_queued, max_held_bytes)
+    queue = JobQueue(runner, admission)
     family = registry.get(None)
-    return World(networks, family, pipelines[family.name], admission, queue, results, folder)
+    return World(networks, family, pipelines[family.name], admission, queue, results, folder, shelf)
 
 
 def params(**fields: Any) -> RequestParams:
@@ -155,7 +202,7 @@ def params(**fields: Any) -> RequestParams:
     common: dict[str, Any] = {
         "task": TextToImage(),
         "prompt": "red house",
-        "max_pixels": 4096 * 4096,
+        "limits": Limits(),
         "seed": 7,
         "size": size,
     }
