@@ -2,7 +2,6 @@
 
 import asyncio
 import signal
-from typing import Any
 
 import grpc
 import prometheus_client
@@ -23,10 +22,10 @@ from orchestrator.jobs.job import Job
 from orchestrator.jobs.queue import JobQueue
 from orchestrator.jobs.results import ResultStore
 from orchestrator.jobs.runner import Runner
-from orchestrator.models.families import Families
+from orchestrator.models.families import NEEDS, Families
 from orchestrator.models.readiness import TritonNetworks
 from orchestrator.models.triton import TritonServer
-from orchestrator.params import Limits
+from orchestrator.params import Limits, TaskName
 
 PICTURES_IN_MESSAGE = 2
 """Pictures of the largest size that fit into a message: an inpainting has two."""
@@ -162,8 +161,11 @@ class Orchestrator:
         """Set the health of every feature: a task of a family by "task/family", a service, and "" for the whole."""
         await self._networks.refresh()
         ready = {family.name: self._networks.is_ready(family.name) for family in self._families}
-        states: dict[str, Any] = {
-            f"{task}/{family.name}": ready[family.name] for family in self._families for task in family.tasks
+        waiting = self._networks.tools().waiting
+        states = {
+            f"{task}/{family.name}": (ready[family.name] or task == TaskName.EDIT) and not NEEDS[task] & waiting
+            for family in self._families
+            for task in family.tasks
         }
         states |= dict.fromkeys(("", GENERATION, JOBS), any(ready.values()))
         for name, is_ready in states.items():

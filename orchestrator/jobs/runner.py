@@ -13,7 +13,7 @@ from orchestrator.jobs.events import Artifact, Preview, Progress, Started
 from orchestrator.jobs.job import Job
 from orchestrator.jobs.results import ResultStore
 from orchestrator.models.contracts import NetworkSource
-from orchestrator.models.families import Families
+from orchestrator.models.families import NEEDS, Families
 from orchestrator.params import Delivery, ImageFormat, OutputParams, RequestParams
 from orchestrator.tasks.plan import Plan
 from orchestrator.tasks.plan import plan as plan_task
@@ -59,6 +59,7 @@ class Runner:
         decided = await plan_task(params, family, self.pipelines[family.name])
         if decided.paints:
             self.source.networks(family.name)
+        self.source.tools().check(NEEDS[params.task.name])
         return decided
 
     async def make(self, job: Job) -> Artifact:

@@ -181,6 +181,12 @@ class Tools:
     upscaler: Upscaler | None = None
     waiting: frozenset[str] = frozenset()
 
+    def check(self, roles: frozenset[str]) -> None:
+        """Raise EngineUnavailableError if a network of those roles is named and not ready."""
+        for role in sorted(roles & self.waiting):
+            message = f"the {role.replace('_', ' ')} network is not ready"
+            raise EngineUnavailableError(message, retry_after=RETRY_AFTER_SECONDS)
+
     @overload
     def need(self, role: Literal["matting"]) -> Matting: ...
     @overload
@@ -196,9 +202,7 @@ class Tools:
             EngineUnavailableError: it is named and not ready.
             UnsupportedTaskError: none is named.
         """
-        if role in self.waiting:
-            message = f"the {role.replace('_', ' ')} network is not ready"
-            raise EngineUnavailableError(message, retry_after=RETRY_AFTER_SECONDS)
+        self.check(frozenset({role}))
         network: Callable[..., object] | None = getattr(self, role)
         if network is None:
             raise UnsupportedTaskError(f"this server has no {role.replace('_', ' ')} network, which this task needs")
