@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -137,8 +138,9 @@ class _Prover:
             [Tensor(each.name, each.datatype, tuple(each.shape)) for each in tensors]
             for tensors in (metadata.inputs, metadata.outputs)
         )
-        optional = {each.name for each in self._client.get_model_config(model).config.input if each.optional}
-        inputs = [tensor for tensor in inputs if tensor.name not in optional]
+        config = self._client.get_model_config(model).config
+        optional = {each.name for each in config.input if each.optional}
+        inputs = [_sized(tensor, config) for tensor in inputs if tensor.name not in optional]
         first, second = ({tensor.name: make_known(tensor, row) for tensor in inputs} for row in (0, 1))
         both = {name: np.concatenate([first[name], second[name]]) for name in first}
         alone = self._infer(model, inputs, outputs, first)
@@ -156,6 +158,14 @@ class _Prover:
             tensors[-1].set_data_from_numpy(array)
         answer = self._client.infer(model, tensors, client_timeout=_TIMEOUT)
         return {output.name: _read(answer, output.name) for output in outputs}
+
+
+def _sized(tensor: Tensor, config: Any) -> Tensor:  # noqa: ANN401  # generated code
+    """Return the tensor with the sizes it is warmed up with: open ones of several inputs may hang together."""
+    for warmup in config.model_warmup:
+        if tensor.name in warmup.inputs:
+            return Tensor(tensor.name, tensor.datatype, (-1, *warmup.inputs[tensor.name].dims))
+    return tensor
 
 
 def _read(answer: triton.InferResult, name: str) -> Array | None:

@@ -4,7 +4,7 @@
     .tools/bin/python -m model_tools.goldens tokens         # transformers' tokenizers
     .tools/bin/python -m model_tools.goldens pictures       # StableDiffusionPipeline on the tiny model
 
-The latter two need what model_tools.tiny made.
+The latter two need what model_tools.tiny made. goldens_adapters.py makes those of pictures that start from a picture.
 
 The noise is ours in both: start latents are handed to diffusers, and its randn_tensor gives our noise of each step.
 """
@@ -141,16 +141,16 @@ def tokens() -> dict[str, list[list[int]]]:
     }
 
 
-def write_manifest(part: str) -> None:
-    """Record, for one part, the command and the versions that made it."""
+def write_manifest(part: str, command: str, graph_sha256: dict[str, str] | None = None) -> None:
+    """Record, for one part, the command, the versions and, where networks ran, the graphs that made it."""
     manifest = json.loads(golden_cases.MANIFEST.read_text()) if golden_cases.MANIFEST.exists() else {}
     manifest[part] = {
-        "command": f"python -m model_tools.goldens {part}",
+        "command": f"python -m {command}",
         "python": sys.version.split()[0],
         "versions": {package: version(package) for package in PACKAGES},
     }
-    if part == "pictures":
-        manifest[part]["graph_sha256"] = golden_cases.graph_digests()
+    if graph_sha256 is not None:
+        manifest[part]["graph_sha256"] = graph_sha256
     golden_cases.MANIFEST.write_text(json.dumps(manifest, indent=2, sort_keys=True) + "\n")
 
 
@@ -169,7 +169,8 @@ def main() -> None:
         for case in golden_cases.PICTURE_CASES:
             pictures.update({f"{case.name}-{what}": array for what, array in picture(case).items()})
         np.savez_compressed(golden_cases.PICTURES, **pictures)
-    write_manifest(part)
+    digests = golden_cases.graph_digests() if part == "pictures" else None
+    write_manifest(part, f"model_tools.goldens {part}", digests)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ from orchestrator.models.families import Families
 from orchestrator.models.specs import FAMILY_ROLES, TOOL_ROLES, TensorSpec
 
 ROOT = Path(__file__).parents[2]
-REPOSITORIES = (ROOT / "model_repository", ROOT / "tests/golden/model_repository")
-REGISTRIES = (Settings().families, ROOT / "tests/golden/families.toml")
+GOLDEN = ROOT / "tests/golden"
+REPOSITORIES = (ROOT / "model_repository", GOLDEN / "model_repository", GOLDEN / "adapters/model_repository")
+REGISTRIES = (Settings().families, GOLDEN / "families.toml", GOLDEN / "adapters/families.toml")
 MODELS = [folder for repository in REPOSITORIES for folder in sorted(repository.glob("[!.]*")) if folder.is_dir()]
 
 SPECS = {**FAMILY_ROLES, **TOOL_ROLES}
@@ -34,7 +35,7 @@ def parameters(config: Any) -> dict[str, str]:
     return {key: value.string_value for key, value in config.parameters.items()}
 
 
-@pytest.mark.parametrize("repository", REPOSITORIES, ids=["shipped", "golden"])
+@pytest.mark.parametrize("repository", REPOSITORIES, ids=["shipped", "golden", "adapters"])
 def test_the_embedded_triton_could_load_all_of_it(repository: Path) -> None:
     check_models(list_models((repository,)))
 
@@ -121,9 +122,7 @@ def test_the_model_is_the_shared_one_and_no_more(folder: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    "registry", [Settings().families, ROOT / "tests/golden/families.toml"], ids=["shipped", "golden"]
-)
+@pytest.mark.parametrize("registry", REGISTRIES, ids=["shipped", "golden", "adapters"])
 def test_families_name_models_that_are_there(registry: Path) -> None:
     assert list(Families.load(registry))
     table = tomllib.loads(registry.read_text())

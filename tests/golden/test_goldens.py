@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,29 +17,14 @@ from orchestrator.models.families import Families
 from orchestrator.models.readiness import TritonNetworks
 from orchestrator.models.triton import TritonServer
 from orchestrator.params import SamplerName
+from tests.golden.measure import MAX_LATENT_ERROR, MIN_PSNR, NotingDecoder, psnr
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
-    from orchestrator.models.contracts import Floats, Networks, VaeDecoder
-
-MIN_PSNR = 50.0
-MAX_LATENT_ERROR = 2e-5
-"""Of the largest latent: a random network's latents reach 80."""
+    from orchestrator.models.contracts import Networks
 
 FAMILIES = Families.load(golden_cases.GOLDEN / "families.toml")
-
-
-class NotingDecoder:
-    """A VAE decoder that keeps the latents it was given."""
-
-    def __init__(self, decoder: VaeDecoder) -> None:
-        self._decoder = decoder
-        self.latents: list[Floats] = []
-
-    async def __call__(self, latents: Floats) -> Floats:
-        self.latents.append(latents)
-        return await self._decoder(latents)
 
 
 @pytest.fixture
@@ -55,12 +39,6 @@ async def triton_networks(tiny_triton: int) -> AsyncIterator[TritonNetworks]:
 
 async def ignore(_done: StepDone) -> None:
     """Report progress to nobody."""
-
-
-def psnr(picture: npt.NDArray[np.uint8], expected: npt.NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio of two uint8 pictures, in dB."""
-    square_error = np.mean((picture.astype(np.float64) - expected) ** 2)
-    return math.inf if square_error == 0 else float(10 * np.log10(255**2 / square_error))
 
 
 async def render(case: Case, networks: Networks, negative: str) -> npt.NDArray[np.uint8]:
