@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.errors import PreconditionError
+from orchestrator.imaging.layers import opaque
 from orchestrator.params import ImageFormat, OutputParams
 
 Pixels = npt.NDArray[np.uint8]
@@ -22,7 +23,9 @@ class Encoded:
 
 
 def encode(picture: Pixels, output: OutputParams) -> Encoded:
-    """Write uint8 (height, width, 3) RGB as output.format.
+    """Write uint8 (height, width, 3) RGB, or (height, width, 4) RGBA with straight alpha, as output.format.
+
+    JPEG has no opacity: what is transparent is laid over white first.
 
     With a max_file_size, the highest quality up to output.quality that fits is found by bisection: file size grows with
     quality (nearly always; the result fits in any case).
@@ -30,7 +33,9 @@ def encode(picture: Pixels, output: OutputParams) -> Encoded:
     Raises:
         PreconditionError: not even quality 0 fits.
     """
-    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
+    if output.format is ImageFormat.JPEG:
+        picture = opaque(picture)
+    bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR if picture.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
     if output.format is ImageFormat.PNG:
         return Encoded(_write(bgr, ".png", [cv2.IMWRITE_PNG_COMPRESSION, 6]), None)
     data = _lossy(bgr, output.format, output.quality)

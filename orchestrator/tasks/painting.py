@@ -1,30 +1,81 @@
-"""A picture from text alone."""
+"""What tasks hand to the pipeline, and what they keep of it."""
 
-import asyncio
+from dataclasses import dataclass
 
-from orchestrator.diffusion.latents import choose_bucket
-from orchestrator.diffusion.pipeline import PipelineInputs, Stage
-from orchestrator.imaging import codec, geometry
-from orchestrator.tasks.plan import Plan, text_size
-from orchestrator.tasks.workshop import Begun, Made, Workshop
+from orchestrator.diffusion.latents import Pixels, Size
+from orchestrator.diffusion.pipeline import Control, ImagePrompt, PipelineInputs, Start
+from orchestrator.imaging.edges import Edges, canny, control_picture
+from orchestrator.imaging.masks import Mask
+from orchestrator.params import EdgesParams
+from orchestrator.tasks.plan import Plan
+from orchestrator.tasks.workshop import Begun, Workshop
 
 
-async def make(plan: Plan, workshop: Workshop) -> Made:
-    """Paint at the nearest of the family's sizes, and cover the size that was asked for. Raises as tasks.run does."""
-    size = text_size(plan.size, workshop.family)
-    bucket = choose_bucket(workshop.family.networks.buckets, *size)
-    workshop.begin(Begun(bucket))
+@dataclass(frozen=True, slots=True)
+class Steering:
+    """Edges that steer, and the thresholds that made them."""
+
+    control: Control | None = None
+    thresholds: tuple[float, float] | None = None
+
+    @classmethod
+    def by(cls, edges: Edges, scale: float) -> "Steering":
+        """By an edge picture of the network's size."""
+        size = edges.image.shape[1], edges.image.shape[0]
+        return cls(Control(control_picture(edges.image, size), scale), (edges.low, edges.high))
+
+    @classmethod
+    def of(cls, start: Pixels, wanted: EdgesParams | None) -> "Steering":
+        """By Canny's edges of a picture of the network's size; by none where none are wanted."""
+        if wanted is None:
+            return cls()
+        return cls.by(canny(start, wanted.low_threshold, wanted.high_threshold), wanted.scale)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scene:
+    """What is to be painted.
+
+    Attributes:
+        size: of the network, pixels.
+        start, mask, image_prompt: see PipelineInputs.
+        steering: by edges.
+    """
+
+    size: Size
+    start: Start | None = None
+    mask: Mask | None = None
+    image_prompt: ImagePrompt | None = None
+    steering: Steering = Steering()
+
+    @property
+    def begun(self) -> Begun:
+        """What there is to tell before it is painted."""
+        return Begun(self.size, self.steering.thresholds)
+
+
+@dataclass(frozen=True, slots=True)
+class Painted:
+    """What the network made: uint8 (H, W, 3) of the scene's size, in so many steps."""
+
+    pixels: Pixels
+    steps: int
+
+
+async def paint(plan: Plan, workshop: Workshop, scene: Scene) -> Painted:
+    """Run the pipeline. Raises what Pipeline.run raises."""
     inputs = PipelineInputs(
         prompt_ids=plan.prompt_ids,
         negative_ids=plan.negative_ids,
-        size=bucket,
+        size=scene.size,
         seed=plan.seed,
         sampler=plan.sampler,
         steps=plan.steps,
         guidance_scale=plan.guidance_scale,
+        start=scene.start,
+        mask=scene.mask,
+        control=scene.steering.control,
+        image_prompt=scene.image_prompt,
     )
     pixels = await workshop.pipeline.run(workshop.painting, inputs, workshop.listener, workshop.timer)
-    async with workshop.stage(Stage.FINISH):
-        resized = await asyncio.to_thread(geometry.cover, pixels, *size)
-        encoded = await asyncio.to_thread(codec.encode, resized, plan.output)
-    return Made(encoded, *size, plan.steps, plan.sampler)
+    return Painted(pixels, inputs.steps_walked)

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from orchestrator.diffusion.guidance import needs_unconditional
 from orchestrator.diffusion.latents import Size, choose_bucket
@@ -28,6 +29,8 @@ from orchestrator.params import (
     Upscale,
 )
 from orchestrator.tasks.limits import GENERATION_SIDE, upscale_strength
+
+Kind = TypeVar("Kind", bound=Task)
 
 DRAWN_SEED_BITS = 32
 """Drawn seeds stay short enough to be typed, and exact in every JSON reader."""
@@ -120,6 +123,13 @@ async def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Pla
         prompt_tokens_cut=prompt.dropped,
         cost=_cost(params, family, steps, guidance_scale),
     )
+
+
+def task_of(plan: Plan, kind: type[Kind]) -> Kind:
+    """The plan's task, which is of that kind."""
+    if not isinstance(plan.task, kind):
+        raise TypeError(f"the task is {plan.task.name}, not {kind.name}")
+    return plan.task
 
 
 def text_size(size: SizeParams, family: Family) -> Size:

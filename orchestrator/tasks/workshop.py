@@ -5,7 +5,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from orchestrator.diffusion.latents import Size
-from orchestrator.diffusion.pipeline import Calls, Listener, Pipeline, Stage, StepDone, Timer
+from orchestrator.diffusion.pipeline import Listener, Pipeline, Stage, Timer
+from orchestrator.diffusion.stages import Steps
 from orchestrator.errors import EngineUnavailableError
 from orchestrator.imaging.codec import Encoded
 from orchestrator.imaging.decode import DecodeLimits
@@ -88,8 +89,9 @@ class Workshop:
         return self.networks
 
     @asynccontextmanager
-    async def stage(self, stage: Stage) -> AsyncIterator[Calls]:
-        """A stage of the task's own, which is one step. What runs inside counts its network calls."""
+    async def stage(self, stage: Stage) -> AsyncIterator[Steps]:
+        """A stage of the task's own, which is one step. What runs inside tells of its network calls."""
         async with self.timer.stage(stage) as calls:
-            yield calls
-        await self.listener(StepDone(stage, 1, 1))
+            steps = Steps(self.listener, stage, calls)
+            yield steps
+        await steps.done()

@@ -1,0 +1,19 @@
+"""A picture without any painting."""
+
+from orchestrator.diffusion.pipeline import Stage
+from orchestrator.imaging.layers import resized
+from orchestrator.tasks.finish import finish, in_thread
+from orchestrator.tasks.frame import Frame
+from orchestrator.tasks.pictures import load, size_of
+from orchestrator.tasks.plan import Plan
+from orchestrator.tasks.workshop import Begun, Made, Workshop
+
+
+async def edit(plan: Plan, workshop: Workshop) -> Made:
+    """Resize, cut out, put before another background. Raises as tasks.run does."""
+    async with workshop.stage(Stage.PREPARE):
+        pictures = await load(plan, workshop)
+        frame = Frame.of(size_of(pictures.main), plan.size, plan.layout, workshop.max_pixels)
+        workshop.begin(Begun((0, 0)))
+    compose = in_thread(lambda: resized(pictures.main, frame.made))
+    return await finish(plan, workshop, frame, compose, replace=pictures.replace)

@@ -1,0 +1,69 @@
+"""Plain enlargement: the upscaling network in tiles, and resampling for the rest."""
+
+import asyncio
+import math
+
+import numpy as np
+
+from orchestrator.diffusion.latents import Pixels, Size, from_pixels, to_pixels
+from orchestrator.diffusion.stages import Steps
+from orchestrator.diffusion.tiles import batches
+from orchestrator.errors import EngineFaultError
+from orchestrator.imaging.layers import resized
+from orchestrator.models.contracts import Floats, Tools, Upscaler
+from orchestrator.tasks.pictures import size_of
+
+TILE, MARGIN = 256, 16
+"""Side of a tile, pixels, and how much of it on each side only shows the network what surrounds the rest."""
+ROWS = 4
+"""Tiles of one request."""
+WORTH = 1.2
+"""Enlargements below this are resampled: the network has nothing to add."""
+PASSES = 2
+"""The most times that the network enlarges a picture; resampling does the rest."""
+
+
+async def enlarge(picture: Pixels, size: Size, tools: Tools, steps: Steps) -> Pixels:
+    """An RGB picture, uint8 (H, W, 3), at `size`; it may be smaller as well.
+
+    Raises:
+        EngineUnavailableError: the upscaling network is named and not ready.
+        EngineFaultError: from the network.
+        Whatever the listener raises.
+    """
+    upscaler = tools.upscaler if "upscaler" not in tools.waiting else tools.need("upscaler")
+    for _ in range(PASSES):
+        have = size_of(picture)
+        if upscaler is None or max(size[0] / have[0], size[1] / have[1]) < WORTH:
+            break
+        picture = await _double(picture, upscaler, steps)
+    return await asyncio.to_thread(resized, picture, size)
+
+
+async def _double(picture: Pixels, upscaler: Upscaler, steps: Steps) -> Pixels:
+    """The picture upscaler.scale times as large. Tiles overlap by margins that are thrown away: no seams."""
+    scale, inner = upscaler.scale, TILE - 2 * MARGIN
+    width, height = size_of(picture)
+    columns, rows = math.ceil(width / inner), math.ceil(height / inner)
+    beyond = (MARGIN, rows * inner - height + MARGIN), (MARGIN, columns * inner - width + MARGIN), (0, 0)
+    padded = np.pad(picture, beyond, mode="symmetric")
+    result = np.empty((rows * inner * scale, columns * inner * scale, 3), np.uint8)
+    places = [(row * inner, column * inner) for row in range(rows) for column in range(columns)]
+    for some in batches(places, ROWS):
+        tiles = np.concatenate([from_pixels(padded[top : top + TILE, left : left + TILE]) for top, left in some])
+        await steps.call()
+        answer = await upscaler(tiles)
+        for (top, left), tile in zip(some, _checked(answer, len(some), scale * TILE), strict=True):
+            kept = tile[scale * MARGIN : -scale * MARGIN, scale * MARGIN : -scale * MARGIN]
+            result[scale * top : scale * (top + inner), scale * left : scale * (left + inner)] = kept
+    return result[: scale * height, : scale * width]
+
+
+def _checked(answer: Floats, rows: int, side: int) -> list[Pixels]:
+    """The network's tiles as pixels."""
+    if answer.shape != (rows, 3, side, side):
+        raise EngineFaultError(f"the upscaler answered a tensor of shape {answer.shape}, not {(rows, 3, side, side)}")
+    try:
+        return [to_pixels(tile) for tile in answer]
+    except FloatingPointError as error:
+        raise EngineFaultError(f"the upscaler: {error}") from error

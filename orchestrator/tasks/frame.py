@@ -1,0 +1,111 @@
+"""Sizes: of the picture that came, of the one that was asked for, and of the one that a task makes in between."""
+
+from dataclasses import dataclass
+
+from orchestrator.diffusion.latents import Size
+from orchestrator.errors import InvalidRequestError, Violation
+from orchestrator.params import MAX_SIDE, Fit, LayoutParams, SizeParams
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Sizes of one request, pixels.
+
+    Attributes:
+        own: of the picture that came.
+        made: of what the task makes of it: own's ratio, to the pixel, at the scale of the result. So each picture is
+            resized once.
+        target: of the result: made and what is put around it, or less what is cut from it.
+    """
+
+    own: Size
+    made: Size
+    target: Size
+
+    @classmethod
+    def of(cls, own: Size, size: SizeParams, layout: LayoutParams, max_pixels: int) -> "Frame":
+        """Sizes by what was asked for.
+
+        Raises:
+            InvalidRequestError: the result would be too large, or the padding leaves no room.
+        """
+        target = _asked(own, size)
+        _check(target, max_pixels, _field(size))
+        if layout.fit is Fit.CANVAS:
+            padding = layout.padding(*target)
+            inner = target[0] - 2 * padding, target[1] - 2 * padding
+            if min(inner) < 1:
+                name = "padding_share" if layout.padding_share is not None else "padding_pixels"
+                text = f"leaves no room: {padding} pixels on each side of {target[0]} x {target[1]}"
+                raise InvalidRequestError(Violation(f"layout.{name}", text))
+            return cls(own, contained(own, inner), target)
+        if layout.fit is Fit.BOUNDS:
+            made = contained(own, target)
+            return cls(own, made, made)
+        made = covering(own, target)
+        if layout.fit is Fit.COVER:
+            _check(made, max_pixels, "layout.fit")
+            return cls(own, made, made)
+        return cls(own, _limited(made, max_pixels), target)
+
+
+def contained(own: Size, into: Size) -> Size:
+    """The largest size of own's ratio that fits into another; at least one pixel on each side."""
+    return max((each for each in _scaled(own, into) if each[0] <= into[0] and each[1] <= into[1]), key=_area)
+
+
+def covering(own: Size, over: Size) -> Size:
+    """The smallest size of own's ratio that covers another."""
+    return min((each for each in _scaled(own, over) if each[0] >= over[0] and each[1] >= over[1]), key=_area)
+
+
+def _scaled(own: Size, to: Size) -> tuple[Size, Size]:
+    """Own's ratio at the other's width, and at its height: one of the two fits, the other covers, or both do both."""
+    return (to[0], _side(own[1] * to[0] / own[0])), (_side(own[0] * to[1] / own[1]), to[1])
+
+
+def _asked(own: Size, size: SizeParams) -> Size:
+    width, height = size.width, size.height
+    if size.width_percent is not None:
+        width = _side(own[0] * size.width_percent / 100)
+    if size.height_percent is not None:
+        height = _side(own[1] * size.height_percent / 100)
+    if width is None and height is None:
+        width, height = own
+    asked = width or _side(own[0] * (height or 0) / own[1]), height or _side(own[1] * (width or 0) / own[0])
+    if size.min_length is None or min(asked) >= size.min_length:
+        return asked
+    least, short = size.min_length, min(asked)
+    return _side(asked[0] * least / short), _side(asked[1] * least / short)
+
+
+def _check(size: Size, max_pixels: int, field: str) -> None:
+    width, height = size
+    if max(size) > MAX_SIDE or width * height > max_pixels:
+        limit = f"{MAX_SIDE} pixels on a side and {max_pixels} in all"
+        text = f"makes a picture of {width} x {height} pixels; it cannot be above {limit}"
+        raise InvalidRequestError(Violation(field, text))
+
+
+def _field(size: SizeParams) -> str:
+    """The field that says most about the size."""
+    for name in ("width_percent", "height_percent", "min_length"):
+        if getattr(size, name) is not None:
+            return f"size.{name}"
+    if size.width is not None and size.height is not None:
+        return "size"
+    return "size.width" if size.width else "size.height" if size.height else "size"
+
+
+def _limited(size: Size, max_pixels: int) -> Size:
+    """The size, made smaller where it is too large: a picture that is cut to a small part of itself."""
+    scale = min(1.0, MAX_SIDE / max(size), (max_pixels / _area(size)) ** 0.5)
+    return _side(size[0] * scale), _side(size[1] * scale)
+
+
+def _side(value: float) -> int:
+    return max(1, round(value))
+
+
+def _area(size: Size) -> int:
+    return size[0] * size[1]

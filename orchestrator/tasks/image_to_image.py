@@ -1,0 +1,44 @@
+"""A picture changed by the prompt, with its edges kept or not."""
+
+import asyncio
+
+from orchestrator.diffusion.latents import Pixels
+from orchestrator.diffusion.pipeline import Stage, Start
+from orchestrator.imaging.layers import opaque, resized, with_alpha
+from orchestrator.params import EdgesParams, ImageToImage
+from orchestrator.tasks.canvas import Canvas
+from orchestrator.tasks.finish import finish, in_thread
+from orchestrator.tasks.frame import Frame
+from orchestrator.tasks.painting import Scene, Steering, paint
+from orchestrator.tasks.pictures import load, size_of
+from orchestrator.tasks.plan import Plan, task_of
+from orchestrator.tasks.workshop import Made, Workshop
+
+
+async def image_to_image(plan: Plan, workshop: Workshop) -> Made:
+    """Start from the picture, as far as the strength says. Raises as tasks.run does."""
+    task = task_of(plan, ImageToImage)
+    return await repaint(plan, workshop, task.strength, task.edges)
+
+
+async def repaint(plan: Plan, workshop: Workshop, strength: float, edges: EdgesParams | None) -> Made:
+    """The picture painted over at that strength; what is transparent in it stays so."""
+    async with workshop.stage(Stage.PREPARE):
+        pictures = await load(plan, workshop)
+        source = pictures.main
+        frame = Frame.of(size_of(source), plan.size, plan.layout, workshop.max_pixels)
+        canvas = Canvas.choose(workshop.family.networks.buckets, *frame.own)
+
+        def scene() -> Scene:
+            start = opaque(canvas.put(source))
+            return Scene(size=canvas.size, start=Start(start, strength), steering=Steering.of(start, edges))
+
+        prepared = await asyncio.to_thread(scene)
+        workshop.begin(prepared.begun)
+    painted = await paint(plan, workshop, prepared)
+
+    def compose() -> Pixels:
+        picture = canvas.cut(painted.pixels, frame.made)
+        return picture if source.shape[2] == 3 else with_alpha(picture, resized(source, frame.made)[..., 3] / 255)
+
+    return await finish(plan, workshop, frame, in_thread(compose), replace=pictures.replace, steps=painted.steps)

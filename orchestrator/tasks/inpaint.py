@@ -1,0 +1,96 @@
+"""A part of a picture painted anew."""
+
+import asyncio
+
+import numpy as np
+
+from orchestrator.diffusion.latents import Pixels, Size
+from orchestrator.diffusion.pipeline import Stage, Start
+from orchestrator.errors import PreconditionError
+from orchestrator.imaging import masks
+from orchestrator.imaging.boxes import Box
+from orchestrator.imaging.layers import opaque, resized, with_alpha
+from orchestrator.imaging.masks import Mask
+from orchestrator.params import Inpaint
+from orchestrator.tasks.canvas import Canvas
+from orchestrator.tasks.finish import finish, in_thread
+from orchestrator.tasks.frame import Frame
+from orchestrator.tasks.painting import Scene, Steering, paint
+from orchestrator.tasks.pictures import load, size_of
+from orchestrator.tasks.plan import Plan, task_of
+from orchestrator.tasks.workshop import Made, Workshop
+
+SURROUNDINGS = 2
+"""The part of the picture that the network sees is this many times as wide and high as the masked part."""
+
+
+async def inpaint(plan: Plan, workshop: Workshop) -> Made:
+    """Paint where the mask is white, and leave every other pixel as it is. Raises as tasks.run does."""
+    task = task_of(plan, Inpaint)
+    async with workshop.stage(Stage.PREPARE):
+        pictures = await load(plan, workshop)
+        frame = Frame.of(size_of(pictures.main), plan.size, plan.layout, workshop.max_pixels)
+        buckets = workshop.family.networks.buckets
+
+        def work() -> tuple[Pixels, Mask, Box, Canvas, Scene]:
+            whole, mask = resized(pictures.main, frame.made), _mask(pictures.mask, frame.made)
+            part = seen(mask, max(map(min, buckets)))
+            canvas = Canvas.choose(buckets, part.width, part.height)
+            start = opaque(canvas.put(whole[part.rows, part.columns]))
+            scene = Scene(
+                size=canvas.size,
+                start=Start(start, task.strength),
+                mask=canvas.put_mask(mask[part.rows, part.columns]),
+                steering=Steering.of(start, task.edges),
+            )
+            return whole, mask, part, canvas, scene
+
+        whole, mask, part, canvas, scene = await asyncio.to_thread(work)
+        workshop.begin(scene.begun)
+    painted = await paint(plan, workshop, scene)
+
+    def compose() -> Pixels:
+        new = canvas.cut(painted.pixels, (part.width, part.height))
+        return put_back(whole, new, mask, part, band(mask, part, canvas))
+
+    return await finish(plan, workshop, frame, in_thread(compose), replace=pictures.replace, steps=painted.steps)
+
+
+def seen(mask: Mask, least: int) -> Box:
+    """The masked part with its surroundings, at least `least` pixels wide and high where the picture is."""
+    height, width = mask.shape
+    spans = []
+    for axis, side in ((0, width), (1, height)):
+        changed = np.flatnonzero((mask >= masks.CHANGED).any(axis=axis))
+        first, last = int(changed[0]), int(changed[-1]) + 1
+        length = min(side, max(SURROUNDINGS * (last - first), least))
+        spans.append((min(max(0, (first + last - length) // 2), side - length), length))
+    (left, box_width), (top, box_height) = spans
+    return Box(left, top, box_width, box_height)
+
+
+def band(mask: Mask, part: Box, canvas: Canvas) -> int:
+    """Pixels of the blend: one latent's worth, and at most a quarter of the way to the middle of what is masked."""
+    latent = 8 * max(part.width / canvas.box.width, part.height / canvas.box.height)
+    far = max(mask.shape)
+    depth = float(masks.blend_weights(mask, far).max()) * (far + 1)
+    return int(max(1, round(min(latent, depth / 4))))
+
+
+def put_back(whole: Pixels, new: Pixels, mask: Mask, part: Box, width: int) -> Pixels:
+    """`new` in its part of the picture, where the mask is set, blended over `width` pixels inside the mask."""
+    result = whole.copy()
+    old = whole[part.rows, part.columns]
+    if whole.shape[2] == 4:  # what is painted is opaque
+        new = with_alpha(new)
+    result[part.rows, part.columns] = masks.blend(old, new, mask[part.rows, part.columns], width)
+    return result
+
+
+def _mask(picture: Pixels | None, size: Size) -> Mask:
+    if picture is None:
+        raise ValueError("inpaint has no mask")
+    try:
+        return masks.read_mask(picture, size)
+    except PreconditionError as error:
+        raise PreconditionError(f"inpaint.mask: {error}") from error

@@ -1,0 +1,95 @@
+"""A picture continued beyond its borders."""
+
+import asyncio
+
+import numpy as np
+
+from orchestrator.diffusion.latents import Pixels, Size
+from orchestrator.diffusion.pipeline import Stage, Start
+from orchestrator.errors import InvalidRequestError, Violation
+from orchestrator.imaging import masks
+from orchestrator.imaging.boxes import Box
+from orchestrator.imaging.layers import opaque, resized, with_alpha
+from orchestrator.imaging.masks import Mask
+from orchestrator.params import LayoutParams, Outpaint
+from orchestrator.tasks.canvas import Canvas
+from orchestrator.tasks.finish import finish, in_thread
+from orchestrator.tasks.frame import Frame, contained
+from orchestrator.tasks.painting import Scene, Steering, paint
+from orchestrator.tasks.pictures import load, size_of
+from orchestrator.tasks.plan import Plan, task_of
+from orchestrator.tasks.workshop import Made, Workshop
+
+STRENGTH = 0.95
+"""Not 1, so that the border's colours, spread over what is to be painted, are still felt at the first step."""
+BLUR = 16
+"""The start is blurred, where it is to be painted, by this many pixels of the network."""
+FEATHER_SHARE = 1 / 32
+"""Part of the picture's shorter side along which the old picture fades into the new one."""
+
+
+async def outpaint(plan: Plan, workshop: Workshop) -> Made:
+    """Put the picture into the middle, and paint around it. Raises as tasks.run does."""
+    task = task_of(plan, Outpaint)
+    async with workshop.stage(Stage.PREPARE):
+        pictures = await load(plan, workshop)
+        frame = Frame.of(size_of(pictures.main), plan.size, LayoutParams(), workshop.max_pixels)
+        box = place(frame, plan.layout)
+        feather = max(1, round(FEATHER_SHARE * min(box.width, box.height)))
+        canvas = Canvas.choose(workshop.family.networks.buckets, *frame.target)
+
+        def work() -> tuple[Pixels, Mask, Scene]:
+            whole = spread(resized(pictures.main, (box.width, box.height)), frame.target, box)
+            mask = masks.outpainting_mask(frame.target, box, feather)
+            start, small_mask = canvas.put(opaque(whole)), canvas.put_mask(mask)
+            start = _blurred(start, small_mask)
+            scene = Scene(
+                size=canvas.size,
+                start=Start(start, STRENGTH),
+                mask=small_mask,
+                steering=Steering.of(start, task.edges),
+            )
+            return whole, mask, scene
+
+        whole, mask, scene = await asyncio.to_thread(work)
+        workshop.begin(scene.begun)
+    painted = await paint(plan, workshop, scene)
+
+    def compose() -> Pixels:
+        new = canvas.cut(painted.pixels, frame.target)
+        return masks.blend(whole, new if whole.shape[2] == 3 else with_alpha(new), mask, feather)
+
+    frame = Frame(frame.own, frame.target, frame.target)
+    return await finish(plan, workshop, frame, in_thread(compose), replace=pictures.replace, steps=painted.steps)
+
+
+def place(frame: Frame, layout: LayoutParams) -> Box:
+    """Where the picture lies: in the middle, as large as it is or as it fits.
+
+    Raises:
+        InvalidRequestError: nothing is left to be painted, or no room for the picture.
+    """
+    (width, height), padding = frame.target, layout.padding(*frame.target)
+    inner = width - 2 * padding, height - 2 * padding
+    if min(inner) < 1:
+        text = f"its padding of {padding} pixels leaves no room in {width} x {height}"
+        raise InvalidRequestError(Violation("layout", text))
+    fits = frame.own[0] <= inner[0] and frame.own[1] <= inner[1]
+    size = frame.own if fits else contained(frame.own, inner)
+    if size == frame.target:
+        text = f"{width} x {height} leaves nothing to paint around a picture of {frame.own[0]} x {frame.own[1]}"
+        raise InvalidRequestError(Violation("size", text))
+    return Box((width - size[0]) // 2, (height - size[1]) // 2, *size)
+
+
+def spread(picture: Pixels, size: Size, box: Box) -> Pixels:
+    """The picture in its box, its outermost pixels repeated around it."""
+    width, height = size
+    return np.pad(picture, ((box.top, height - box.bottom), (box.left, width - box.right), (0, 0)), mode="edge")
+
+
+def _blurred(start: Pixels, mask: Mask) -> Pixels:
+    """The start with what is to be painted blurred: streaks of single pixels would be taken for content."""
+    size = size_of(start)
+    small = max(1, size[0] // BLUR), max(1, size[1] // BLUR)
+    return np.where(mask[..., None] >= masks.CHANGED, resized(resized(start, small), size), start)
