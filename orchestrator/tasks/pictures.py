@@ -50,6 +50,7 @@ async def load(plan: Plan, workshop: Workshop) -> Pictures:
     finally:
         for read in reads:
             read.cancel()
+        await asyncio.gather(*reads, return_exceptions=True)  # nothing goes on after the job's end
 
 
 def size_of(picture: Pixels) -> Size:

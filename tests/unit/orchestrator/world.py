@@ -104,20 +104,20 @@ class Shelf:
     Attributes:
         files: what is fetched.
         opened: a URL that is not among them is waited for until this is set, and then refused.
-        asked: the fields for which something was fetched.
+        waits: set while something is waited for.
         broken_off: URLs whose fetching was cancelled.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
     opened: asyncio.Event = field(default_factory=asyncio.Event)
-    asked: list[str] = field(default_factory=list)
+    waits: asyncio.Event = field(default_factory=asyncio.Event)
     broken_off: list[str] = field(default_factory=list)
 
     async def fetch(self, url: str, field: str) -> bytes:
         """See tasks.workshop.Fetch."""
-        self.asked.append(field)
         if url in self.files:
             return self.files[url]
+        self.waits.set()
         try:
             await self.opened.wait()
         except asyncio.CancelledError:

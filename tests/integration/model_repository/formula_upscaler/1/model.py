@@ -1,0 +1,5 @@
+"""See tests/integration/formulas.py."""
+
+from tests.integration.formulas import Upscaler as TritonPythonModel
+
+__all__ = ["TritonPythonModel"]
