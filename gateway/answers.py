@@ -20,11 +20,11 @@ class JobAnswer(BaseModel):
         width: of the picture, pixels.
         height: of the picture, pixels.
         model_type: family that made it.
-        sampler: sampler that ran, such as "euler".
+        sampler: sampler that ran, such as "euler"; absent where nothing was painted.
         output_format: jpeg, png or webp.
         file_size: of the picture, bytes.
         quality: of a jpeg or webp, 0 to 100, after max_file_size had its say.
-        timings: wall time of each stage by name (encode, denoise, decode, finish), seconds.
+        timings: wall time of each stage by name (prepare, encode, denoise, decode, finish), seconds.
         request_id: the request's id in the logs.
     """
 
@@ -68,15 +68,17 @@ class ErrorAnswer(BaseModel):
 
 
 class FailedAnswer(BaseModel):
-    """A job that ended without a picture. HTTP 500.
+    """A job that ended without a picture. HTTP 500; process_result has a 400 and a 503 of this kind, which bear a code.
 
     Attributes:
         message: why.
         status: the word.
         job: the job's id.
+        code: for a program.
     """
 
     message: str
+    code: str | None = None
     status: Literal["failed"]
     job: str
 

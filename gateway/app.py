@@ -35,7 +35,7 @@ def create_app(settings: Settings, stopping: asyncio.Event) -> FastAPI:
 
     app = DescribedFastAPI(
         title="imagegen",
-        summary="Pictures from text, by the documented REST API.",
+        summary="Pictures from text and from pictures, by the documented REST API.",
         version="0.1.0",
         lifespan=lifespan,
         docs_url=None,  # FastAPI's pages load scripts from other hosts

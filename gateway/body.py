@@ -1,6 +1,9 @@
 """The body of a POST, from the socket to a JSON document, with every limit checked before the work that it bounds."""
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import TypeVar
 
 import pydantic_core
 from starlette.requests import Request
@@ -13,29 +16,45 @@ BODY_SECONDS = 60.0
 # times the text's. Two texts of 100,000 commas still pass.
 MAX_MARKS = 250_000
 _MARKS = (b"[", b"{", b",")
+# A body with a picture in it is copied about five times on its way to the orchestrator. This many of them are in memory
+# at once; others wait in their sockets once this much of them has been read.
+LARGE_BODIES = 4
+LARGE_BYTES = 1024 * 1024
+# What is larger is read apart from the event loop, which it would hold up by milliseconds.
+QUICK_BYTES = 64 * 1024
+
+Result = TypeVar("Result")
 
 
-async def read_json(request: Request, limit: int) -> object:
-    """Read the body as JSON: what RFC 8259 allows, in UTF-8, nested up to 200 deep. Of equal keys the last one counts.
+async def read(request: Request, limit: int, slots: asyncio.Semaphore, held: AsyncExitStack) -> bytes:
+    """Read the body of a request that says, or does not deny, that it sends JSON.
 
     Args:
         request: whose body nobody has read yet.
         limit: longest body, bytes.
+        slots: one is taken for a large body.
+        held: gives the slot back when it is closed, which is when the body is done with.
 
     Raises:
-        ApiError: 400 not JSON; 408 too slow; 413 too long, before the rest is read; 415 another media type.
+        ApiError: 408 too slow; 413 too long, before the rest is read; 415 another media type.
     """
     _check_media_type(request.headers.get("content-type"))
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            body = await _read(request, limit)
+            return await _read(request, limit, slots, held)
     except TimeoutError:
         raise ApiError(408, "The body did not arrive in time", "REQUEST_TIMEOUT") from None
-    return parse_json(body)
+
+
+async def apart(size: int, work: Callable[[], Result]) -> Result:
+    """Do work on a body of so many bytes: at once if it is quick, else in a thread."""
+    return work() if size <= QUICK_BYTES else await asyncio.to_thread(work)
 
 
 def parse_json(body: bytes) -> object:
-    """Parse a JSON text. NaN, Infinity, lone surrogates and numbers of more than 4300 digits are not JSON here.
+    """Parse a JSON text as RFC 8259 has it, in UTF-8, nested up to 200 deep. Of equal keys the last one counts.
+
+    NaN, Infinity, lone surrogates and numbers of more than 4300 digits are not JSON here.
 
     Raises:
         BadRequestError: it is not JSON, or has more values than any request needs.
@@ -57,7 +76,7 @@ def _check_media_type(header: str | None) -> None:
     raise ApiError(415, f"Content-Type must be application/json.{hint}", "UNSUPPORTED_MEDIA_TYPE")
 
 
-async def _read(request: Request, limit: int) -> bytes:
+async def _read(request: Request, limit: int, slots: asyncio.Semaphore, held: AsyncExitStack) -> bytes:
     """Read at most `limit` bytes.
 
     A longer body is refused by its Content-Length before a byte of it is read, and a chunked one as soon as it is too
@@ -68,8 +87,12 @@ async def _read(request: Request, limit: int) -> bytes:
     if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
         raise too_long
     body = bytearray()
+    waits = True
     async for chunk in request.stream():
         body += chunk
         if len(body) > limit:
             raise too_long
+        if len(body) > LARGE_BYTES and waits:
+            await held.enter_async_context(slots)
+            waits = False
     return bytes(body)

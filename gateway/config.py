@@ -45,6 +45,8 @@ class Settings:
         orchestrator: the gRPC server behind it (IMAGEGEN_ORCHESTRATOR).
         wait_seconds: how long process_result waits for a picture, 0 to 600 (IMAGEGEN_REST_WAIT_SECONDS).
         max_body_bytes: longest request body, 1 KiB to 1 GiB (IMAGEGEN_REST_MAX_BODY_BYTES).
+        max_input_bytes: largest picture inside a request, 1 KiB to 1 GiB; the orchestrator's limit
+            (IMAGEGEN_MAX_INPUT_BYTES).
         grace_seconds: time that running requests have after SIGTERM, 0 to 86,400 (IMAGEGEN_GRACE_SECONDS).
         log_level: lowest level that is logged: debug, info, warning or error (IMAGEGEN_LOG_LEVEL).
     """
@@ -52,7 +54,8 @@ class Settings:
     address: Address = Address("127.0.0.1", 8080)
     orchestrator: Address = Address("127.0.0.1", 50051)
     wait_seconds: float = 25.0
-    max_body_bytes: int = 32 * 1024 * 1024
+    max_body_bytes: int = 64 * 1024 * 1024
+    max_input_bytes: int = 32 * 1024 * 1024
     grace_seconds: float = 60.0
     log_level: str = "info"
 
@@ -100,6 +103,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "orchestrator": ("IMAGEGEN_ORCHESTRATOR", Address.parse),
     "wait_seconds": ("IMAGEGEN_REST_WAIT_SECONDS", _ranged(float, 0.0, 600.0)),
     "max_body_bytes": ("IMAGEGEN_REST_MAX_BODY_BYTES", _ranged(int, 1024, 1024**3)),
+    "max_input_bytes": ("IMAGEGEN_MAX_INPUT_BYTES", _ranged(int, 1024, 1024**3)),
     "grace_seconds": ("IMAGEGEN_GRACE_SECONDS", _ranged(float, 0.0, 86_400.0)),
     "log_level": ("IMAGEGEN_LOG_LEVEL", _level),
 }

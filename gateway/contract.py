@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.config import JsonDict
 
 from gateway import scalars
 from gateway.errors import BadRequestError
@@ -21,6 +22,32 @@ Number = Annotated[float, BeforeValidator(scalars.number, json_schema_input_type
 Texts = Annotated[list[str], Field(max_length=100)]  # more than any client has; bounds the errors of one request
 Color = str | tuple[Number, Number, Number]
 JsonObject = dict[str, object]
+
+_WOMAN = (
+    "woman in a futuristic suit holding a gun in her hand, looking at the camera, cyberpunk art, neo-figurative, anime"
+)
+EXAMPLES: list[JsonDict] = [
+    {"width": 2048, "height": 1024, "background": {"generate": {"description": _WOMAN}}},
+    {"width": 2048, "height": 1024, "background": {"generate": {"description": _WOMAN, "model_type": "fantasy"}}},
+    {
+        "url": "https://deep-image.ai/api-example.png",
+        "width": 1024,
+        "height": 1024,
+        "background": {"generate": {"description": "item on the beach", "adapter_type": "generate_background"}},
+    },
+    {
+        "url": "https://deep-image.ai/api-example3.jpg",
+        "width": 1024,
+        "height": 1024,
+        "background": {"generate": {"description": "model on the beach", "adapter_type": "face"}},
+    },
+    {
+        "url": "https://deep-image.ai/api-example3.jpg",
+        "background": {"generate": {"description": "model in the room", "adapter_type": "control"}},
+    },
+    {"url": "https://deep-image.ai/api-example.png", "width": 3000, "generative_upscale": True},
+]
+"""The requests of the documentation's page on image generation, word for word."""
 
 # An empty prompt is a mistake to name, not a request without a prompt.
 _MAY_BE_EMPTY = frozenset({"description"})
@@ -53,23 +80,25 @@ class Generate(Part):
     sample_num: Whole64 | None = None
     """Seed, 0 to 2^63 - 1. The same request with the same seed gives the same picture. Default: drawn, and answered."""
     adapter_type: str | None = None
-    """How a picture that was sent is used. Without a picture: generate_background (default) or nothing."""
+    """Use of the picture: generate_background (default), face, control, control2, upscale, inpainting or img2img."""
     face_id: bool | None = None
-    """Only the details of the face are used. Not served yet."""
+    """With adapter_type face: only the details of the face are used, not hair and surroundings. Default: false."""
     controlnet_conditioning_scale: Number | None = None
-    """Share of the edges that is kept, 0 to 1, default 0.5. Acts only on a picture that was sent."""
+    """How much the edges of the picture are kept, 0 to 1. Default: 0.5 with control and control2; the other adapters
+    look at edges only if it is given. Not with upscale."""
     ip_image2: str | None = None
-    """URL of a mask or of a face. Not served yet."""
+    """With adapter_type inpainting: the mask, a picture as url is. White changes. Faces are not served yet."""
     context_images: Texts | None = None
     """URLs of further pictures. Not served yet."""
     strength: Number | None = None
-    """Strength of a face swap. Not served yet."""
+    """With adapter_type img2img: how much is changed, above 0 to 1. Default: 0.6. Face swaps are not served yet."""
     avatar_generation_type: str | None = None
     """Kind of a face swap. Not served yet."""
     item_area_percentage: Number | None = None
-    """Share of the picture that the item takes, 0 to 1, default 1. Acts only on a picture that was sent."""
+    """With adapter_type generate_background: share of the picture that a box around the item may take, above 0 to 1.
+    Default: 1."""
     color: Color | None = None
-    """Colour of the background. Not served yet."""
+    """With adapter_type generate_background: what the background starts from. As background.color, or [r, g, b]."""
 
 
 class Background(Part):
@@ -77,11 +106,13 @@ class Background(Part):
 
     generate: Generate | None = None
     remove: str | None = None
-    """auto, human or item. Not served yet."""
+    """Cuts out the main object (auto), persons (human) or things (item)."""
     color: str | None = None
-    """Colour of the background. Not served yet."""
+    """Colour behind what is transparent, and around what does not fill its canvas: auto (as the picture's border),
+    transparent, #rrggbb, #rrggbbaa, rgb(), rgba(), hsl(), hsv(), or a name of HTML.
+    Default: transparent; in jpeg white."""
     replace: str | None = None
-    """URL of another background. Not served yet."""
+    """Another background, a picture as url is. The main object is cut out if remove does not say which."""
 
 
 class Webhooks(Part):
@@ -94,18 +125,16 @@ class Webhooks(Part):
 class ProcessRequest(Part):
     """Body of POST /rest_api/process_result and /rest_api/process."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"width": 2048, "height": 1024, "background": {"generate": {"description": "a red fox"}}}]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [*EXAMPLES]})
 
     url: str | None = None
-    """A picture to work on. Not served yet: this build makes pictures from text."""
+    """The picture to work on: an http or https URL, "base64,<data>" or a data URI in base64. Left out: a picture is
+    made from text alone. storage:// is not served yet."""
     width: Side | None = None
-    """Width, pixels, 64 to 4096. Default: the height if that is set, else the family's default."""
+    """Width, pixels, 64 to 4096, or a share of the picture's own, "200%". Default: what keeps the picture's ratio to
+    the height, or its own width; from text, the height, or the family's default."""
     height: Side | None = None
-    """Height, pixels, 64 to 4096. Default: the width if that is set, else the family's default."""
+    """Height, as width."""
     background: Background | None = None
     output_format: str | None = None
     """jpeg, jpg, png or webp. Default: png."""
@@ -120,11 +149,13 @@ class ProcessRequest(Part):
     """Storage for the result. Not served yet."""
     webhooks: Webhooks | None = None
     min_length: Whole32 | None = None
-    """Length of the shorter side, pixels. Not served yet."""
+    """Least length of the picture's shorter side, pixels, 64 to 4096: it is enlarged where it would be less."""
     padding: Side | None = None
-    """Room around the item. Not served yet."""
+    """Room around the picture, or around the item, on each side: pixels, 0 to 2048, or a share of the shorter side up
+    to "45%". With fit canvas."""
     fit: str | JsonObject | None = None
-    """How a picture is fitted into width x height. Default: canvas. Others are not served yet."""
+    """How the picture is fitted into width x height: canvas (default), crop, bounds, cover, {"crop": "content"},
+    {"crop": "item"}, {"crop": "center"}, or {"canvas": "outpainting"}, which paints what the canvas adds."""
     print_size: str | None = None
     """Name of a paper size. Not served yet."""
     dpi: Whole32 | None = None
@@ -148,11 +179,11 @@ class ProcessRequest(Part):
     face_enhance_parameters: JsonObject | None = None
     """Acts only if enhancements lists face_enhance."""
     generative_upscale: bool | None = None
-    """Upscales by generation. Not served yet."""
+    """Enlarges by generation, up to 2048 x 2048, and plainly beyond. A prompt may come with adapter_type upscale."""
     upscale_strength: Whole32 | None = None
-    """Acts only with generative_upscale."""
+    """With generative_upscale or adapter upscale: 1 (changes most) to 9 (nearest to plain enlarging), default 5."""
     upscale_parameters: JsonObject | None = None
-    """Acts only on a picture that was sent."""
+    """Way of plain enlargement: {"type": "v1"}, the default. Others are not served yet."""
     preset: str | None = None
     """Name of a bundle of parameters. Not served yet."""
     safe: bool | None = None

@@ -63,6 +63,11 @@ def job_failed(job_id: str, message: str) -> ApiError:
     return ApiError(500, message or "The picture could not be made", status="failed", job=job_id)
 
 
+def job_refused(job_id: str, message: str) -> ApiError:
+    """The answer of process_result to a job that found its request wrong: once its pictures had been looked at."""
+    return ApiError(400, message, "BAD_REQUEST", status="failed", job=job_id)
+
+
 def internal(request_id: str) -> ApiError:
     """The answer to what nobody expected: no inner words leave the house, the request id leads to them in the log."""
     return ApiError(500, f"Something went wrong here. Request id: {request_id}", "INTERNAL_ERROR")

@@ -34,7 +34,7 @@ def job_answers(*, posts: bool, model: type[BaseModel] = JobAnswer) -> dict[str,
     }
     if posts:
         errors |= {
-            400: "The request is wrong; the message names the field.",
+            400: "The request is wrong; the message names the field. With a job: its picture showed it.",
             413: "The body is too long.",
             415: "The body is not application/json.",
             429: "Too much waits already. Retry-After says when to try again.",
@@ -42,6 +42,8 @@ def job_answers(*, posts: bool, model: type[BaseModel] = JobAnswer) -> dict[str,
     responses: dict[int | str, dict[str, Any]] = {
         status: {"model": ErrorAnswer, "description": text} for status, text in sorted(errors.items())
     }
+    if posts:
+        responses[400]["model"] = FailedAnswer | ErrorAnswer
     responses[500] = {"model": FailedAnswer | ErrorAnswer, "description": "The job failed, or something broke here."}
     return {"response_model": model, "responses": responses}
 

@@ -1,7 +1,9 @@
 """The paths. Each function converts, calls the orchestrator, and converts back."""
 
 import asyncio
-from dataclasses import dataclass
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated
 
 import grpc
@@ -9,14 +11,15 @@ import structlog
 from fastapi import APIRouter, Path, Request
 from starlette.responses import JSONResponse, Response
 
-from gateway import body, contract, errors, results, translate, waiting
+from gateway import body, contract, errors, jobs, results, translate, waiting
 from gateway.answers import ErrorAnswer, HealthAnswer, JobAnswer, MessageAnswer
 from gateway.config import Settings
+from gateway.jobs import RETRY_AFTER_SECONDS
+from gateway.names import Names
 from gateway.openapi import POST_BODY, job_answers
 from gateway.status import api_error
-from gateway.translate import RETRY_AFTER_SECONDS
 from gateway.upstream import Caller, Orchestrator
-from imagegen.v1 import jobs_pb2
+from imagegen.v1 import generation_pb2, jobs_pb2
 
 router = APIRouter()
 
@@ -32,18 +35,20 @@ class Gateway:
         settings: of this process.
         orchestrator: behind it.
         stopping: set when waiting requests have to answer now, because the process stops.
+        large_bodies: one slot for each large body that may be in memory.
     """
 
     settings: Settings
     orchestrator: Orchestrator
     stopping: asyncio.Event
+    large_bodies: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(body.LARGE_BODIES))
 
 
 @router.post("/rest_api/process_result", openapi_extra=POST_BODY, **job_answers(posts=True))
 async def process_result(request: Request) -> Response:
     """Queue a request and wait for its picture; past the wait, answer with the job. The job outlives the connection."""
     gateway, caller = _gateway(request), _caller(request)
-    job = await _create(request, gateway, caller)
+    job, names = await _create(request, gateway, caller)
     if job.state not in waiting.ENDED:
         try:
             job = await waiting.wait_for_end(
@@ -56,14 +61,14 @@ async def process_result(request: Request) -> Response:
             )
         except grpc.aio.AioRpcError as error:
             raise api_error(error, caller.request_id) from None
-    return _answer(translate.answer_to_waiting(job))
+    return _answer(jobs.answer_to_waiting(job, names))
 
 
 @router.post("/rest_api/process", openapi_extra=POST_BODY, **job_answers(posts=True))
 async def process(request: Request) -> Response:
     """Queue a request and answer at once."""
-    job = await _create(request, _gateway(request), _caller(request))
-    return _answer(translate.answer(job, just_made=True))
+    job, _ = await _create(request, _gateway(request), _caller(request))
+    return _answer(jobs.answer(job, just_made=True))
 
 
 @router.get("/rest_api/result/{job}", **job_answers(posts=False))
@@ -74,7 +79,7 @@ async def get_result(request: Request, job: JobId) -> Response:
         found = await _gateway(request).orchestrator.get(job, caller)
     except grpc.aio.AioRpcError as error:
         raise _about_a_job(error, caller) from None
-    return _answer(translate.answer(found))
+    return _answer(jobs.answer(found))
 
 
 @router.delete("/rest_api/result/{job}", **job_answers(posts=False, model=MessageAnswer))
@@ -119,16 +124,24 @@ async def readyz(request: Request) -> Response:
     return JSONResponse(HealthAnswer(status="ready").model_dump())
 
 
-async def _create(request: Request, gateway: Gateway, caller: Caller) -> jobs_pb2.Job:
-    """Make a job of the request's body."""
-    asked = contract.parse(await body.read_json(request, gateway.settings.max_body_bytes))
-    message = translate.to_proto(asked, caller.request_id)
-    try:
-        job = await gateway.orchestrator.create(message, caller)
-    except grpc.aio.AioRpcError as error:
-        raise api_error(error, caller.request_id, lambda path: translate.json_path(path, asked)) from None
+async def _create(request: Request, gateway: Gateway, caller: Caller) -> tuple[jobs_pb2.Job, Names]:
+    """Make a job of the request's body; also tells what the client calls the fields in it."""
+    async with AsyncExitStack() as held:
+        content = await body.read(request, gateway.settings.max_body_bytes, gateway.large_bodies, held)
+        work = partial(_to_proto, content, caller.request_id, gateway.settings.max_input_bytes)
+        message, names = await body.apart(len(content), work)
+        try:
+            job = await gateway.orchestrator.create(message, caller)
+        except grpc.aio.AioRpcError as error:
+            raise api_error(error, caller.request_id, names) from None
     structlog.contextvars.bind_contextvars(job=job.job_id)
-    return job
+    return job, names
+
+
+def _to_proto(content: bytes, request_id: str, max_input_bytes: int) -> tuple[generation_pb2.GenerateRequest, Names]:
+    """Turn a body into proto."""
+    asked = contract.parse(body.parse_json(content))
+    return translate.to_proto(asked, request_id, max_input_bytes), Names.of(asked)
 
 
 def _gateway(request: Request) -> Gateway:

@@ -1,4 +1,4 @@
-"""What this build serves of the documented JSON: pictures from text. All else is refused by name, never ignored.
+"""What this build refuses of the documented JSON: by name, never silently.
 
 What passes: fields that are absent, switched off, or at their documented default (generated clients fill those in), and
 parameters of a switch that is off, which the documents say act only with it.
@@ -7,78 +7,71 @@ parameters of a switch that is off, which the documents say act only with it.
 from pydantic import BaseModel
 
 from gateway.contract import Generate, ProcessRequest
-from gateway.errors import BadRequestError, picture_required
-
-# Adapters that the documents name. All but the first need a picture.
-_DEFAULT_ADAPTER = "generate_background"
-_PICTURE_ADAPTERS = frozenset({"face", "control", "control2", "upscale", "inpainting", "img2img"})
+from gateway.errors import BadRequestError
+from gateway.tasks import BACKGROUND, FACE, GENERATE, IMG2IMG, INPAINTING, TEXT, UPSCALE
 
 # Fields that are not served, with the documented default that changes nothing. None: there is no such default.
 _NOT_SERVED: dict[str, object] = {
     "target": None,
     "webhooks.complete": None,
-    "min_length": None,
-    "padding": None,
-    "fit": "canvas",
     "print_size": None,
     "dpi": 300,
     "print_reorientation": True,
     "caption": None,
     "enhancements": None,
-    "generative_upscale": None,
     "safe": None,
-    "background.remove": None,
-    "background.color": None,
-    "background.replace": None,
-    "background.generate.face_id": None,
-    "background.generate.controlnet_conditioning_scale": 0.5,
-    "background.generate.ip_image2": None,
-    "background.generate.context_images": None,
-    "background.generate.strength": None,
-    "background.generate.avatar_generation_type": None,
-    "background.generate.item_area_percentage": 1,
-    "background.generate.color": None,
+    f"{GENERATE}.context_images": None,
+    f"{GENERATE}.avatar_generation_type": None,
 }
 
-# Fields whose "off" is written as 0 or false. For the others 0 is a value like any.
-_OFF_AT_ZERO = frozenset(
-    {"min_length", "padding", "generative_upscale", "safe", "background.generate.face_id"},
-)
+# Fields of background.generate that one adapter knows, with the value that changes nothing.
+_OF_ONE_ADAPTER: dict[str, tuple[str, object]] = {
+    "face_id": (FACE, False),
+    "ip_image2": (INPAINTING, None),
+    "strength": (IMG2IMG, None),
+    "item_area_percentage": (BACKGROUND, 1),
+    "color": (BACKGROUND, None),
+}
+
+_PLAIN_SCALE = 0.5  # the documented default of controlnet_conditioning_scale
+_PLAIN_UPSCALING = "v1"  # the documented default of upscale_parameters.type
 
 
-def text_to_image(request: ProcessRequest) -> Generate:
-    """Answer what shall be made from text, once it is sure that nothing else was asked for.
+def check(request: ProcessRequest, chosen: str) -> None:
+    """Let pass what is served.
+
+    Args:
+        request: of a client.
+        chosen: its task, as tasks.choose names it.
 
     Raises:
-        BadRequestError: there is no prompt, or a field asks for what this build does not do; the message names it.
+        BadRequestError: a field asks for what this build, or the task, does not do; it is named.
     """
-    if request.url is not None:
-        raise BadRequestError("url is not served by this build: it makes pictures from text, without url")
-    generate = request.background.generate if request.background else None
-    if generate is None or generate.description is None:
-        raise picture_required()
-    _refuse_adapter(generate.adapter_type)
     if request.preset is not None:
         raise BadRequestError(f"Preset {request.preset:.64} not found! preset is not served by this build")
     for path, harmless in _NOT_SERVED.items():
         value = _at(request, path)
         asks = value is not None and value != harmless and not _is_blank(value)
-        if asks and (value or path not in _OFF_AT_ZERO):
+        if asks and (value or path != "safe"):  # safe is off at false
             raise BadRequestError(f"{path} is not served by this build")
-    for path in ("width", "height"):
-        if isinstance(_at(request, path), str):
-            raise BadRequestError(f"{path} in percent needs a picture (url); give pixels")
-    return generate
+    way = (request.upscale_parameters or {}).get("type") or _PLAIN_UPSCALING
+    if request.url is not None and way != _PLAIN_UPSCALING:  # without a picture there is nothing that it acts on
+        raise BadRequestError("upscale_parameters.type other than v1 is not served by this build")
+    if request.background is not None and request.background.generate is not None:
+        _check_generate(request.background.generate, chosen)
 
 
-def _refuse_adapter(name: str | None) -> None:
-    """Let pass what a request without a picture may say: nothing, or the documented default, which clients fill in."""
-    if name is None or name == _DEFAULT_ADAPTER:
-        return
-    if name in _PICTURE_ADAPTERS:
-        raise picture_required()
-    known = ", ".join([_DEFAULT_ADAPTER, *sorted(_PICTURE_ADAPTERS)])
-    raise BadRequestError(f"background.generate.adapter_type must be one of {known}")
+def _check_generate(generate: Generate, chosen: str) -> None:
+    """Refuse what the chosen task does not know."""
+    for field, (only, harmless) in _OF_ONE_ADAPTER.items():
+        value = getattr(generate, field)
+        if value is not None and value != harmless and chosen != only:
+            raise BadRequestError(f"{GENERATE}.{field} works only with a picture (url) and adapter_type {only}")
+    scale = generate.controlnet_conditioning_scale
+    if scale is not None and scale != _PLAIN_SCALE and chosen in {TEXT, UPSCALE}:
+        raise BadRequestError(
+            f"{GENERATE}.controlnet_conditioning_scale needs a picture (url), and an adapter_type other than upscale"
+        )
 
 
 def _is_blank(value: object) -> bool:

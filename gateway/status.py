@@ -29,7 +29,8 @@ from google.rpc import error_details_pb2, status_pb2
 
 from gateway import errors
 from gateway.errors import ApiError, BadRequestError
-from gateway.translate import RETRY_AFTER_SECONDS
+from gateway.jobs import RETRY_AFTER_SECONDS
+from gateway.names import Names
 
 _log = structlog.get_logger()
 
@@ -62,23 +63,19 @@ class Details:
     words: str
 
 
-def _same(path: str) -> str:
-    return path
-
-
-def api_error(error: grpc.aio.AioRpcError, request_id: str, rename: Callable[[str], str] = _same) -> ApiError:
+def api_error(error: grpc.aio.AioRpcError, request_id: str, names: Names | None = None) -> ApiError:
     """Turn a failed call into the answer that the client gets.
 
     Args:
         error: of the call.
         request_id: what the log knows the request by.
-        rename: turns a field path of the proto into the client's name of the field.
+        names: what the client calls the fields of its request, if it sent one.
     """
     details = read_details(error)
     if details.reason is None:  # the client is not told these words, so the log is
         _log.warning("call failed", code=error.code().name, words=error.details())
     elif error.code() in _BAD_REQUEST:
-        wrong = "; ".join(f"{rename(path)} {description}" for path, description in details.violations)
+        wrong = (names or Names()).sentence(details.violations)
         return BadRequestError(wrong or details.words or "The request is wrong")
     make = _TABLE.get(error.code())
     return make(details) if make else errors.internal(request_id)

@@ -11,7 +11,8 @@ def test_defaults() -> None:
     settings = Settings.from_env({"IMAGEGEN_REST_ADDRESS": "", "IMAGEGEN_UNKNOWN": "x"})
     assert settings == Settings()
     assert str(settings.address) == "127.0.0.1:8080"
-    assert settings.max_body_bytes == 32 * 2**20
+    assert settings.max_body_bytes == 64 * 2**20
+    assert settings.max_input_bytes == 32 * 2**20
     assert settings.wait_seconds == 25
 
 
@@ -22,6 +23,7 @@ def test_every_variable() -> None:
             "IMAGEGEN_ORCHESTRATOR": "[::1]:50051",
             "IMAGEGEN_REST_WAIT_SECONDS": "0.5",
             "IMAGEGEN_REST_MAX_BODY_BYTES": "1024",
+            "IMAGEGEN_MAX_INPUT_BYTES": "2048",
             "IMAGEGEN_GRACE_SECONDS": "0",
             "IMAGEGEN_LOG_LEVEL": "DEBUG",
         }
@@ -31,6 +33,7 @@ def test_every_variable() -> None:
         orchestrator=Address("::1", 50051),
         wait_seconds=0.5,
         max_body_bytes=1024,
+        max_input_bytes=2048,
         grace_seconds=0.0,
         log_level="debug",
     )
@@ -50,6 +53,7 @@ def test_every_variable() -> None:
         ("IMAGEGEN_REST_WAIT_SECONDS", "601"),
         ("IMAGEGEN_REST_MAX_BODY_BYTES", "1e6"),
         ("IMAGEGEN_REST_MAX_BODY_BYTES", "1023"),
+        ("IMAGEGEN_MAX_INPUT_BYTES", "1023"),
         ("IMAGEGEN_GRACE_SECONDS", "-1"),
         ("IMAGEGEN_LOG_LEVEL", "loud"),
     ],
@@ -58,6 +62,11 @@ def test_a_wrong_value_is_named(name: str, value: str) -> None:
     with pytest.raises(SettingsError, match=f"^{name}='") as caught:
         Settings.from_env({name: value})
     assert value in str(caught.value)
+
+
+def test_a_picture_of_the_limit_fits_into_a_body_as_base64() -> None:
+    settings = Settings()
+    assert settings.max_input_bytes * 4 / 3 + 100_000 < settings.max_body_bytes
 
 
 def test_settings_do_not_change() -> None:

@@ -6,6 +6,7 @@ from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
+from gateway.names import Names
 from gateway.status import api_error, read_details
 
 OURS = error_details_pb2.ErrorInfo(domain="imagegen", reason="SOME_REASON")
@@ -50,9 +51,10 @@ def test_all_violations_are_named_as_the_client_wrote_them() -> None:
             error_details_pb2.BadRequest.FieldViolation(field="seed", description="is too large"),
         ]
     )
-    names = {"size.width": "width", "seed": "sample_num"}
-    found = api_error(rpc_error(grpc.StatusCode.INVALID_ARGUMENT, OURS, bad), "id", lambda path: names[path])
-    assert found.body == {"message": "width is too small; sample_num is too large", "code": "BAD_REQUEST"}
+    for names in (None, Names()):
+        found = api_error(rpc_error(grpc.StatusCode.INVALID_ARGUMENT, OURS, bad), "id", names)
+        said = "width is too small; background.generate.sample_num is too large"
+        assert found.body == {"message": said, "code": "BAD_REQUEST"}
 
 
 @pytest.mark.parametrize(

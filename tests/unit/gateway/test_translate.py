@@ -1,4 +1,4 @@
-"""JSON to proto to JSON, without a network."""
+"""JSON to proto, without a network: any JSON, every field of the contract, what is not served."""
 
 import json
 from collections.abc import Callable
@@ -8,11 +8,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway import body, contract, translate
+from gateway import body, contract
 from gateway.contract import ProcessRequest
 from gateway.errors import ApiError, BadRequestError
+from gateway.tasks import ADAPTERS
 from imagegen.v1 import generation_pb2 as pb
-from imagegen.v1 import jobs_pb2
+from tests.unit.gateway.asking import URL, edited, from_picture, from_text, proto
 
 Result = TypeVar("Result")
 
@@ -23,22 +24,34 @@ JSON = st.recursive(
 )
 
 
-def fields_of(model: type[ProcessRequest] | type[contract.Generate]) -> st.SearchStrategy[dict[str, Any]]:
-    """Objects whose names are those of the contract and whose values are anything."""
-    return st.dictionaries(st.sampled_from(sorted(model.model_fields)), JSON, max_size=8)
+# What the fields hold in life: most requests of anything else are refused for their types.
+WORDS = st.sampled_from(
+    [
+        *ADAPTERS,
+        *("canvas", "crop", "bounds", "cover", "outpainting", "item", "content", "auto", "human", "transparent", "png"),
+        *("200%", "5%", "1920", "#ff8000", "rgb(1,2,3)", "base64,QUJD", "base64,QQ", URL, "storage://a/b", "realistic"),
+        *(0, 1, 0.5, 100, True, False),
+    ]
+)
+VALUES = WORDS | st.builds(lambda key, value: {key: value}, st.sampled_from(["crop", "canvas", "type"]), WORDS) | JSON
+
+
+def fields_of(model: type[contract.Part]) -> st.SearchStrategy[dict[str, Any]]:
+    """Objects whose names are those of the contract and whose values are of life or anything."""
+    return st.dictionaries(st.sampled_from(sorted(model.model_fields)), VALUES, max_size=6)
 
 
 REQUESTS = st.builds(
-    lambda top, inner: {**top, "background": {"generate": {"description": "a fox", **inner}}},
+    lambda url, top, background, inner: {
+        **({"url": url} if url else {}),
+        **top,
+        "background": {**background, "generate": {"description": "a fox", **inner}},
+    },
+    st.sampled_from([None, URL]),
     fields_of(ProcessRequest),
+    fields_of(contract.Background),
     fields_of(contract.Generate),
 )
-
-
-def proto(**top: Any) -> pb.GenerateRequest:
-    """The proto of a request for a fox."""
-    generate = {"description": "a fox", **top.pop("generate", {})}
-    return translate.to_proto(contract.parse({"background": {"generate": generate}, **top}), "id")
 
 
 def outcome(call: Callable[[], Result]) -> Result | ApiError:
@@ -51,15 +64,17 @@ def outcome(call: Callable[[], Result]) -> Result | ApiError:
 
 @given(JSON | fields_of(ProcessRequest) | REQUESTS)
 @example({"width": 10**5000})
+@example({"url": "base64," + "A" * 4_000_000})
 @example({"background": {"generate": {"description": "x", "context_images": [1] * 10_000}}})
 def test_any_json_gives_a_proto_or_a_bad_request(document: object) -> None:
-    found = outcome(lambda: translate.to_proto(contract.parse(document), "id"))
+    found = outcome(lambda: proto(document))
     if isinstance(found, ApiError):
-        assert found.status == 400
+        assert isinstance(found, BadRequestError)
         assert len(found.body["message"]) < 5000
         json.dumps(found.body, ensure_ascii=False).encode()  # as the answer is written
     else:
         assert pb.GenerateRequest.FromString(found.SerializeToString()) == found
+        assert found.WhichOneof("task")
 
 
 @given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
@@ -81,7 +96,7 @@ def test_a_byte_order_mark_is_no_harm() -> None:
 
 
 def test_what_is_left_open_stays_unset() -> None:
-    assert proto() == pb.GenerateRequest(text_to_image=pb.TextToImage(), prompt="a fox", request_id="id")
+    assert from_text() == pb.GenerateRequest(text_to_image=pb.TextToImage(), prompt="a fox", request_id="id")
 
 
 def test_every_field() -> None:
@@ -92,7 +107,7 @@ def test_every_field() -> None:
         "sample_num": "12",
         "adapter_type": "generate_background",
     }
-    found = proto(
+    found = from_text(
         generate=generate,
         width="640",
         height=480.0,
@@ -114,104 +129,101 @@ def test_every_field() -> None:
 
 
 def test_seed_zero_is_a_seed() -> None:
-    assert proto(generate={"sample_num": 0}).HasField("seed")
+    assert from_text(generate={"sample_num": 0}).HasField("seed")
 
 
 @pytest.mark.parametrize("empty", [None, "", [], {}])
-@pytest.mark.parametrize("name", sorted(set(ProcessRequest.model_fields) - {"background"}))
+@pytest.mark.parametrize("name", sorted(set(ProcessRequest.model_fields) - {"background", "url"}))
 def test_an_empty_field_is_an_absent_one(name: str, empty: object) -> None:
-    assert proto(**{name: empty}) == proto()
+    assert from_text(**{name: empty}) == from_text()
+    assert edited(**{name: empty}) == edited()
 
 
-@pytest.mark.parametrize(
-    "harmless",
-    [
-        {"quality": None, "dpi": 300, "print_reorientation": True, "fit": "canvas"},
-        {"dpi": "300", "safe": False, "generative_upscale": "false", "min_length": 0, "padding": "0"},
-        {"webhooks": {"complete": None}, "caption": {"url": ""}, "enhancements": []},
-        {"denoise_parameters": {"type": "v2"}, "nsfw_parameters": {"thresold": 0.5}, "upscale_strength": 5},
-        {"generate": {"item_area_percentage": 1, "controlnet_conditioning_scale": "0.5", "face_id": False}},
-        {"unheard_of": {"a": 1}, "generate": {"unheard_of": 1}},
-    ],
-)
+@pytest.mark.parametrize("empty", [None, "", [], {}])
+def test_an_empty_url_is_none(empty: object) -> None:
+    assert from_text(url=empty) == from_text()
+
+
+@pytest.mark.parametrize("name", sorted(set(contract.Generate.model_fields) - {"description", "adapter_type"}))
+def test_an_empty_field_of_generate_is_an_absent_one(name: str) -> None:
+    empties: list[object] = [None, "", [], {}]
+    for empty in empties:
+        assert from_picture("face", generate={name: empty}) == from_picture("face")
+
+
+HARMLESS: list[dict[str, Any]] = [
+    {"quality": None, "dpi": 300, "print_reorientation": True, "fit": "canvas"},
+    {"dpi": "300", "safe": False, "generative_upscale": "false", "min_length": 0, "padding": "0"},
+    {"webhooks": {"complete": None}, "caption": {"url": ""}, "enhancements": []},
+    {"denoise_parameters": {"type": "v2"}, "nsfw_parameters": {"thresold": 0.5}},
+    {"upscale_parameters": {"type": "v1"}},
+    {"upscale_parameters": {"type": ""}},
+    {"unheard_of": {"a": 1}, "background": {"unheard_of": 1}},
+    {"generate": {"item_area_percentage": 1, "face_id": False, "unheard_of": 1}},
+]
+
+
+@pytest.mark.parametrize("harmless", HARMLESS)
 def test_defaults_and_what_is_off_change_nothing(harmless: dict[str, Any]) -> None:
-    found = proto(**harmless)
-    assert found == proto()
+    assert from_text(**harmless) == from_text()
+    for adapter in ADAPTERS:
+        assert from_picture(adapter, **harmless) == from_picture(adapter)
 
 
 @pytest.mark.parametrize(
     ("asked", "field"),
     [
         ({"target": "storage://s/p"}, "target"),
-        ({"padding": "5%"}, "padding"),
-        ({"min_length": 5}, "min_length"),
-        ({"fit": "crop"}, "fit"),
-        ({"fit": 7}, "fit"),
         ({"print_size": "A4"}, "print_size"),
         ({"dpi": 72}, "dpi"),
         ({"print_reorientation": False}, "print_reorientation"),
         ({"caption": {"url": "https://a.example"}}, "caption"),
-        ({"generative_upscale": True}, "generative_upscale"),
-        ({"background": {"remove": "auto", "generate": {"description": "a"}}}, "background.remove"),
-        ({"background": {"color": "#ffffff", "generate": {"description": "a"}}}, "background.color"),
-        ({"background": {"replace": "https://a.example", "generate": {"description": "a"}}}, "background.replace"),
-        ({"generate": {"face_id": True}}, "background.generate.face_id"),
-        ({"generate": {"controlnet_conditioning_scale": 0}}, "background.generate.controlnet_conditioning_scale"),
+        ({"enhancements": ["denoise"]}, "enhancements"),
+        ({"webhooks": {"complete": "https://a.example"}}, "webhooks.complete"),
+        ({"safe": True}, "safe"),
         ({"generate": {"context_images": ["https://a.example"]}}, "background.generate.context_images"),
-        ({"generate": {"strength": 0.1}}, "background.generate.strength"),
         ({"generate": {"avatar_generation_type": "creative_img2img"}}, "background.generate.avatar_generation_type"),
-        ({"generate": {"color": [1, 2, 3]}}, "background.generate.color"),
-        ({"generate": {"color": [1, 2, "x"]}}, "background.generate.color"),
-        ({"generate": {"description": 5}}, "background.generate.description"),
-        ({"generate": {"context_images": [5]}}, "background.generate.context_images.0"),
     ],
 )
-def test_what_is_not_served_or_wrong_is_named(asked: dict[str, Any], field: str) -> None:
-    with pytest.raises(BadRequestError, match=f"^{field} (is not served by this build|must be )"):
-        proto(**asked)
+def test_what_is_not_served_is_named(asked: dict[str, Any], field: str) -> None:
+    for ask in (from_text, from_picture):
+        with pytest.raises(BadRequestError, match=f"^{field} is not served by this build$"):
+            ask(**asked)
+
+
+def test_another_way_of_plain_upscaling_is_named_where_there_is_a_picture() -> None:
+    asked = {"upscale_parameters": {"type": "text_x4"}}
+    assert from_text(**asked) == from_text()
+    with pytest.raises(BadRequestError, match=r"^upscale_parameters\.type other than v1 is not served"):
+        edited(**asked)
+
+
+def test_a_preset_is_not_found() -> None:
+    with pytest.raises(BadRequestError, match=r"^Preset real_estate not found! preset is not served by this build$"):
+        edited(preset="real_estate")
+
+
+@pytest.mark.parametrize(
+    ("asked", "field"),
+    [
+        ({"url": 5}, "url"),
+        ({"generate": {"color": [1, 2, "x"]}}, "background.generate.color"),
+        ({"generate": {"color": [1, 2]}}, "background.generate.color"),
+        ({"generate": {"color": [1, 2, 300]}}, "background.generate.color"),
+        ({"generate": {"description": 5}}, "background.generate.description"),
+        ({"generate": {"context_images": [5]}}, "background.generate.context_images.0"),
+        ({"generate": {"adapter_type": "control3"}}, "background.generate.adapter_type"),
+        ({"generate": {"face_id": "perhaps"}}, "background.generate.face_id"),
+        ({"generate": {"strength": "much"}}, "background.generate.strength"),
+        ({"generative_upscale": "perhaps"}, "generative_upscale"),
+        ({"output_format": "gif"}, "output_format"),
+    ],
+)
+def test_what_is_wrong_is_named(asked: dict[str, Any], field: str) -> None:
+    with pytest.raises(BadRequestError, match=f"^{field} must "):
+        from_picture(**asked)
 
 
 def test_all_wrong_fields_are_named_at_once() -> None:
     with pytest.raises(BadRequestError, match=r'^width must .*"abc"; quality must .* not -1$'):
         contract.parse({"width": "abc", "quality": -1})
-
-
-@pytest.mark.parametrize(
-    ("path", "name"),
-    [
-        ("prompt", "background.generate.description"),
-        ("request.prompt", "background.generate.description"),
-        ("negative_prompt", "background.generate.negative_prompt"),
-        ("family", "background.generate.model_type"),
-        ("seed", "background.generate.sample_num"),
-        ("size", "width, height:"),
-        ("size.width", "width"),
-        ("size.height", "height"),
-        ("output.format", "output_format"),
-        ("output.quality", "quality"),
-        ("output.max_file_size", "max_file_size"),
-        ("request_id", "X-Request-ID"),
-        ("steps", "steps"),
-    ],
-)
-def test_json_path(path: str, name: str) -> None:
-    assert translate.json_path(path, ProcessRequest()) == name
-
-
-def test_json_path_of_an_alias() -> None:
-    assert translate.json_path("output.quality", ProcessRequest(output_quality=101)) == "output_quality"
-
-
-def test_an_enum_value_of_a_newer_schema_is_shown_as_its_number() -> None:
-    artifact = pb.Artifact.FromString(bytes([pb.Artifact.SAMPLER_FIELD_NUMBER << 3, 99]))
-    job = jobs_pb2.Job(job_id="j", state=jobs_pb2.JOB_STATE_SUCCEEDED, artifact=artifact)
-    assert translate.answer(job).sampler == "99"
-
-
-@pytest.mark.parametrize("state", sorted(jobs_pb2.JobState.values()))
-def test_every_state_of_a_job_has_an_answer(state: int) -> None:
-    job = jobs_pb2.Job(job_id="j")
-    job.MergeFromString(b"\x10" + bytes([state]))
-    for answer in (translate.answer, translate.answer_to_waiting):
-        found = outcome(lambda: answer(job))  # noqa: B023  # called at once
-        assert found.status in {404, 500} if isinstance(found, ApiError) else found.job == "j"

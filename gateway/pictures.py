@@ -1,0 +1,58 @@
+"""Pictures as clients send them in JSON: where to fetch them, or their bytes in base64. Nothing is fetched here."""
+
+import binascii
+import re
+
+from gateway.errors import BadRequestError
+from imagegen.v1 import generation_pb2 as pb
+
+_WEB = ("http://", "https://")
+_BARE = "base64,"  # the documented form without a media type
+# RFC 2397: media type and its parameters, which say nothing here: the first bytes of a file tell its format.
+_DATA = re.compile(r"data:[^,]{0,200},", re.IGNORECASE)
+
+
+def source(value: str, field: str, max_bytes: int) -> pb.ImageSource:
+    """Read a picture: an http or https URL, "base64,<data>", or a data URI in base64.
+
+    Args:
+        value: as the client sent it.
+        field: that it came in.
+        max_bytes: largest file that may come inside the request.
+
+    Raises:
+        BadRequestError: it is none of these, or larger; the message names the field.
+    """
+    text = value.strip()
+    start = text[:8].lower()
+    if start.startswith(_WEB):
+        return pb.ImageSource(url=text)
+    if start.startswith(_BARE):
+        return pb.ImageSource(data=_decode(text, len(_BARE), field, max_bytes))
+    if start.startswith("data:"):
+        return pb.ImageSource(data=_decode(text, _data_start(text, field), field, max_bytes))
+    if text[:10].lower() == "storage://":
+        raise BadRequestError(f"{field} names a storage, which is not served by this build; send a URL or base64")
+    raise BadRequestError(f'{field} must be an http or https URL, "base64,<data>" or a data: URI in base64')
+
+
+def _data_start(text: str, field: str) -> int:
+    """Where the data of a data URI begins."""
+    found = _DATA.match(text)
+    if found is None or not found[0].lower().endswith(";base64,"):
+        raise BadRequestError(f"{field} must be a data URI in base64: data:image/png;base64,<data>")
+    return found.end()
+
+
+def _decode(text: str, start: int, field: str, max_bytes: int) -> bytes:
+    """Decode base64 from `start` on, by RFC 4648, section 4: its own alphabet, padded, without line breaks."""
+    size = (len(text) - start) // 4 * 3 - text.count("=", max(start, len(text) - 2))
+    if size > max_bytes:
+        raise BadRequestError(f"{field} has {size} bytes; the limit is {max_bytes}")
+    try:
+        data = binascii.a2b_base64(text[start:], strict_mode=True)
+    except ValueError as error:  # binascii.Error is one, and so is what text outside ASCII raises
+        raise BadRequestError(f"{field} is not base64: {error}") from None
+    if not data:
+        raise BadRequestError(f"{field} has no data after base64,")
+    return data

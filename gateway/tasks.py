@@ -1,0 +1,175 @@
+"""Which task a request asks for, and the task's own fields. docs/rest.md has the table that these functions follow."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from gateway import colors, layout, pictures
+from gateway.contract import Generate, ProcessRequest
+from gateway.errors import BadRequestError, picture_required
+from imagegen.v1 import generation_pb2 as pb
+
+GENERATE = "background.generate"
+
+# Adapters, as the documents name them.
+BACKGROUND, FACE, CONTROL, CONTROL2 = "generate_background", "face", "control", "control2"
+INPAINTING, IMG2IMG, UPSCALE = "inpainting", "img2img", "upscale"
+ADAPTERS = (BACKGROUND, FACE, CONTROL, CONTROL2, UPSCALE, INPAINTING, IMG2IMG)
+# Tasks that are chosen without an adapter.
+TEXT, OUTPAINTING, EDIT = "text", "outpainting", "edit"
+
+
+def choose(request: ProcessRequest) -> str:
+    """Name the task of a request: one of ADAPTERS, TEXT, OUTPAINTING or EDIT.
+
+    Raises:
+        BadRequestError: there is neither a picture nor a prompt, no such adapter, or two tasks are asked for at once.
+    """
+    generate = request.background.generate if request.background else None
+    adapter = _adapter(generate)
+    if request.url is None:
+        if generate is None or generate.description is None or adapter != BACKGROUND or request.generative_upscale:
+            raise picture_required()
+        return TEXT
+    if layout.outpaints(request):
+        return _outpainting(request, adapter)
+    if generate is None:
+        return UPSCALE if request.generative_upscale else EDIT
+    if request.generative_upscale and adapter != UPSCALE:
+        raise BadRequestError(f"{GENERATE}.adapter_type must be upscale with generative_upscale; send two requests")
+    if adapter != UPSCALE and generate.description is None:
+        raise BadRequestError(f"{GENERATE}.description is required: it says what adapter_type {adapter} shall make")
+    return adapter
+
+
+def _outpainting(request: ProcessRequest, adapter: str) -> str:
+    """Outpainting, unless something else is asked for too. Its prompt comes with adapter_type upscale, or with none."""
+    if request.generative_upscale:
+        raise BadRequestError('generative_upscale does not go with fit {"canvas": "outpainting"}; send two requests')
+    if adapter not in {BACKGROUND, UPSCALE}:
+        raise BadRequestError(f'{GENERATE}.adapter_type must be upscale with fit {{"canvas": "outpainting"}}')
+    return OUTPAINTING
+
+
+def _adapter(generate: Generate | None) -> str:
+    """The adapter that is asked for, or the documented default."""
+    if generate is None or generate.adapter_type is None:
+        return BACKGROUND
+    name = generate.adapter_type.strip().lower()
+    if name not in ADAPTERS:
+        raise BadRequestError(f"{GENERATE}.adapter_type must be one of {', '.join(ADAPTERS)}")
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a task is made from.
+
+    Attributes:
+        request: the whole of it.
+        generate: its block background.generate, empty where there is none.
+        max_bytes: largest picture that may come inside the request.
+    """
+
+    request: ProcessRequest
+    generate: Generate
+    max_bytes: int
+
+    def set_image(self, image: pb.ImageSource) -> None:
+        """Set the picture that the task starts from."""
+        image.CopyFrom(pictures.source(self.request.url or "", "url", self.max_bytes))
+
+    def set_edges(self, edges: pb.Edges) -> None:
+        """Set how much of the edges is kept, where the client says so; else the task decides."""
+        if self.generate.controlnet_conditioning_scale is not None:
+            edges.scale = self.generate.controlnet_conditioning_scale
+
+
+def set_task(message: pb.GenerateRequest, request: ProcessRequest, chosen: str, max_bytes: int) -> None:
+    """Set the chosen task with its pictures.
+
+    Raises:
+        BadRequestError: a picture, a mask or a colour is missing or wrong.
+    """
+    generate = (request.background.generate if request.background else None) or Generate()
+    _SETTERS[chosen](message, _Asked(request, generate, max_bytes))
+
+
+def _set_text(message: pb.GenerateRequest, _: _Asked) -> None:
+    message.text_to_image.SetInParent()
+
+
+def _set_edit(message: pb.GenerateRequest, asked: _Asked) -> None:
+    asked.set_image(message.edit.image)
+
+
+def _set_upscale(message: pb.GenerateRequest, asked: _Asked) -> None:
+    asked.set_image(message.upscale.image)
+    if asked.request.upscale_strength is not None:
+        message.upscale.fidelity = asked.request.upscale_strength
+
+
+def _set_outpaint(message: pb.GenerateRequest, asked: _Asked) -> None:
+    asked.set_image(message.outpaint.image)
+    asked.set_edges(message.outpaint.edges)
+
+
+def _set_background(message: pb.GenerateRequest, asked: _Asked) -> None:
+    task, generate = message.generate_background, asked.generate
+    asked.set_image(task.image)
+    if generate.item_area_percentage is not None and generate.item_area_percentage != 1:
+        task.item_area = generate.item_area_percentage
+    if generate.color is not None:
+        color = colors.parse(generate.color, f"{GENERATE}.color")
+        if not colors.is_clear(color):  # to begin with no colour is to begin with noise alone
+            task.color.CopyFrom(color)
+    asked.set_edges(task.edges)
+
+
+def _set_face(message: pb.GenerateRequest, asked: _Asked) -> None:
+    asked.set_image(message.face.image)
+    if asked.generate.face_id:
+        message.face.face_only = True
+    asked.set_edges(message.face.edges)
+
+
+def _set_control(message: pb.GenerateRequest, asked: _Asked) -> None:
+    asked.set_image(message.control.image)
+    asked.set_edges(message.control.edges)
+
+
+def _set_control2(message: pb.GenerateRequest, asked: _Asked) -> None:
+    _set_control(message, asked)
+    message.control.edges_only = True
+
+
+def _set_inpaint(message: pb.GenerateRequest, asked: _Asked) -> None:
+    field, mask = f"{GENERATE}.ip_image2", asked.generate.ip_image2
+    if mask is None:
+        raise BadRequestError(f"{field} is required: the mask, in which white changes")
+    asked.set_image(message.inpaint.image)
+    message.inpaint.mask.CopyFrom(pictures.source(mask, field, asked.max_bytes))
+    asked.set_edges(message.inpaint.edges)
+
+
+def _set_img2img(message: pb.GenerateRequest, asked: _Asked) -> None:
+    asked.set_image(message.image_to_image.image)
+    if asked.generate.strength is not None:
+        message.image_to_image.strength = asked.generate.strength
+    asked.set_edges(message.image_to_image.edges)
+
+
+_SETTERS: Mapping[str, Callable[[pb.GenerateRequest, _Asked], None]] = MappingProxyType(
+    {
+        TEXT: _set_text,
+        EDIT: _set_edit,
+        OUTPAINTING: _set_outpaint,
+        BACKGROUND: _set_background,
+        FACE: _set_face,
+        CONTROL: _set_control,
+        CONTROL2: _set_control2,
+        UPSCALE: _set_upscale,
+        INPAINTING: _set_inpaint,
+        IMG2IMG: _set_img2img,
+    }
+)

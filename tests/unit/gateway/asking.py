@@ -1,0 +1,36 @@
+"""Requests as clients send them, turned into proto."""
+
+from typing import Any
+
+from gateway import contract, translate
+from imagegen.v1 import generation_pb2 as pb
+
+URL = "https://pictures.example/a.png"
+MASK = "https://pictures.example/mask.png"
+IMAGE = pb.ImageSource(url=URL)
+LIMIT = 2**20
+
+
+def proto(document: object) -> pb.GenerateRequest:
+    """The proto of a whole request."""
+    return translate.to_proto(contract.parse(document), "id", LIMIT)
+
+
+def from_text(**top: Any) -> pb.GenerateRequest:
+    """The proto of a request for a fox; `generate` changes background.generate, the rest stands beside background."""
+    generate = {"description": "a fox", **top.pop("generate", {})}
+    background = {**top.pop("background", {}), "generate": generate}
+    return proto({**top, "background": background})
+
+
+def from_picture(adapter: str | None = None, **top: Any) -> pb.GenerateRequest:
+    """The same with a picture, and with an adapter if it is named."""
+    named = {} if adapter is None else {"adapter_type": adapter}
+    if adapter == "inpainting":
+        named["ip_image2"] = MASK
+    return from_text(**{"url": URL, **top, "generate": {**named, **top.pop("generate", {})}})
+
+
+def edited(**top: Any) -> pb.GenerateRequest:
+    """The proto of a request that paints nothing."""
+    return proto({"url": URL, **top})

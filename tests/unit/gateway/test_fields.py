@@ -1,0 +1,121 @@
+"""Every field of the documented JSON, one by one: what it sets in the proto, that it changes nothing, or is refused."""
+
+from typing import Any
+
+import pytest
+
+from gateway import contract
+from gateway.errors import BadRequestError
+from imagegen.v1 import generation_pb2 as pb
+from tests.unit.gateway.asking import MASK, URL, edited, from_picture
+
+# Field: the adapter to try it with, a value, and the path that it sets.
+SETS: dict[str, tuple[str, Any, str]] = {
+    "url": ("face", "base64,QUJD", "face.image.data"),
+    "width": ("face", 640, "size.width"),
+    "height": ("img2img", "150%", "size.height_percent"),
+    "min_length": ("control", 300, "size.min_length"),
+    "padding": ("control2", "5%", "layout.padding_share"),
+    "fit": ("upscale", "cover", "layout.fit"),
+    "output_format": ("inpainting", "webp", "output.format"),
+    "quality": ("face", 85, "output.quality"),
+    "output_quality": ("face", 85, "output.quality"),
+    "max_file_size": ("face", "1mb", "output.max_file_size"),
+    "generative_upscale": ("upscale", True, "upscale.image.url"),
+    "upscale_strength": ("upscale", 9, "upscale.fidelity"),
+    "background.generate": ("face", {"adapter_type": "control", "description": "a"}, "control.image.url"),
+    "background.remove": ("face", "item", "background.remove"),
+    "background.color": ("face", "hsv(0, 0%, 0%)", "background.color.rgba"),
+    "background.replace": ("face", URL, "background.replace.url"),
+    "background.generate.description": ("face", "a hen", "prompt"),
+    "background.generate.additional_prompt": ("face", "in snow", "prompt"),
+    "background.generate.negative_prompt": ("face", "people", "negative_prompt"),
+    "background.generate.model_type": ("face", "fantasy", "family"),
+    "background.generate.sample_num": ("face", 7, "seed"),
+    "background.generate.adapter_type": ("face", "control2", "control.edges_only"),
+    "background.generate.face_id": ("face", True, "face.face_only"),
+    "background.generate.controlnet_conditioning_scale": ("control", 1, "control.edges.scale"),
+    "background.generate.ip_image2": ("inpainting", MASK, "inpaint.mask.url"),
+    "background.generate.strength": ("img2img", 0.4, "image_to_image.strength"),
+    "background.generate.item_area_percentage": ("generate_background", 0.4, "generate_background.item_area"),
+    "background.generate.color": ("generate_background", "red", "generate_background.color.rgba"),
+}
+# These act only with an enhancement or a check that is not served, and are refused by the name of that.
+SETS_NOTHING = {
+    "background": {},
+    "webhooks": {"started": "https://a.example"},
+    "upscale_parameters": {"type": "v1"},
+    "denoise_parameters": {"type": "v2"},
+    "deblur_parameters": {"type": "v1"},
+    "light_parameters": {"type": "hdr_light", "level": 0.5},
+    "color_parameters": {"type": "contrast"},
+    "white_balance_parameters": {"level": 1},
+    "face_enhance_parameters": {"type": "beautify"},
+    "nsfw_parameters": {"threshold": 0.5},
+}
+REFUSED = {
+    "target": "storage://s/p",
+    "webhooks.complete": "https://a.example",
+    "print_size": "A4",
+    "dpi": 72,
+    "print_reorientation": False,
+    "caption": {"url": URL},
+    "enhancements": ["light"],
+    "preset": "ecommerce",
+    "safe": True,
+    "background.generate.context_images": [URL],
+    "background.generate.avatar_generation_type": "creative_img2img",
+}
+
+
+def ask(adapter: str, field: str, value: object) -> pb.GenerateRequest:
+    """A request with an adapter and one more field."""
+    *blocks, name = field.split(".")
+    if blocks == ["background", "generate"]:
+        return from_picture(adapter, generate={name: value})
+    if field == "background.generate":
+        return edited(background={"generate": value})
+    if blocks:
+        return from_picture(adapter, **{blocks[0]: {name: value}})
+    return from_picture(adapter, **{name: value})
+
+
+def value_at(message: Any, path: str) -> object:
+    """The value at a path; None if it is not set."""
+    for name in path.split("."):
+        if not message.HasField(name):
+            return None
+        message = getattr(message, name)
+    return message
+
+
+def test_the_tables_hold_every_field() -> None:
+    documented = set(contract.ProcessRequest.model_fields)
+    for block, model in (
+        ("background", contract.Background),
+        ("background.generate", contract.Generate),
+        ("webhooks", contract.Webhooks),
+    ):
+        documented |= {f"{block}.{name}" for name in model.model_fields}
+    assert SETS.keys() | SETS_NOTHING.keys() | REFUSED.keys() == documented
+
+
+@pytest.mark.parametrize("field", SETS)
+def test_a_field_sets_its_path(field: str) -> None:
+    adapter, value, path = SETS[field]
+    found = ask(adapter, field, value)
+    assert value_at(found, path) is not None
+    others = ask(adapter, "unheard_of", 1)
+    if value_at(others, path) is not None and field not in {"generative_upscale", "background.generate.ip_image2"}:
+        assert value_at(found, path) != value_at(others, path)
+
+
+@pytest.mark.parametrize("field", SETS_NOTHING)
+def test_a_field_of_what_is_off_sets_nothing(field: str) -> None:
+    assert edited(**{field: SETS_NOTHING[field]}) == edited()
+
+
+@pytest.mark.parametrize("field", REFUSED)
+def test_a_field_that_is_not_served_is_refused_by_name(field: str) -> None:
+    with pytest.raises(BadRequestError, match=f"{field.removeprefix('preset')}.* is not served by this build$"):
+        ask("face", field, REFUSED[field])
