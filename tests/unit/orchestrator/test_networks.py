@@ -1,0 +1,223 @@
+"""The networks over a Triton of configurations and formulas: what is checked, what is sent, what is ready."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pytest
+from google.protobuf import text_format
+
+from orchestrator.errors import EngineUnavailableError, FamilyConfigError, UnsupportedTaskError
+from orchestrator.models import networks
+from orchestrator.models.contracts import ControlRows, ImageRows, Tools
+from orchestrator.models.families import Families
+from orchestrator.models.readiness import TritonNetworks
+from orchestrator.models.specs import FAMILY_ROLES, TOOL_ROLES
+from tests.unit.orchestrator.triton_fake import Client, config, server_of
+from tests.unit.orchestrator.world import FAMILIES, write_families
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from orchestrator.models.triton import ModelInfo, TritonServer
+
+TOOLS = '\n[tools]\nmatting = "a_matting"\nface_detector = "a_face_detector"\nupscaler = "an_upscaler"\n'
+STEERED = """pad_id = 0
+vae_encoder = "small_vae_encoder"
+controlled_unet = "small_unet"
+image_encoder = "small_image_encoder"
+"""
+
+
+UNET_INPUTS = ("control_image", "control_scale", "image_embeds", "image_scale")
+
+
+def client() -> Client:
+    """All models of the small family, its UNet a controlled one, and of the tools."""
+    configs = {f"small_{role}": config(spec) for role, spec in FAMILY_ROLES.items()}
+    configs["small_unet"] = config(FAMILY_ROLES["controlled_unet"], optional=UNET_INPUTS)
+    configs["small_image_encoder"] = config(FAMILY_ROLES["image_encoder"], side=32)
+    configs |= {f"a_{role}": config(spec) for role, spec in TOOL_ROLES.items()}
+    configs["a_matting"] = config(TOOL_ROLES["matting"], side=64)
+    configs["an_upscaler"] = config(TOOL_ROLES["upscaler"])
+    return Client(configs)
+
+
+def families(tmp_path: Path, tools: str = TOOLS) -> Families:
+    return Families.load(write_families(tmp_path, FAMILIES.replace("pad_id = 0", STEERED) + tools))
+
+
+async def test_roles_are_networks_and_a_model_of_two_roles_is_named_once(tmp_path: Path) -> None:
+    family = await networks.connect(server_of(client()), families(tmp_path).get(None).networks)
+    assert isinstance(family.networks.unet, networks.TritonUnet)
+    assert isinstance(family.networks.controlled_unet, networks.TritonControlledUnet)
+    assert family.networks.image_encoder is not None
+    assert family.networks.image_encoder.side == 32
+    assert (family.networks.inpaint_unet, family.networks.face_encoder) == (None, None)
+    names = ["small_text_encoder", "small_unet", "small_vae_decoder", "small_vae_encoder", "small_image_encoder"]
+    assert [digest.model for digest in family.digests] == names
+
+
+async def test_the_smallest_batch_of_all_is_the_familys(tmp_path: Path) -> None:
+    small = client()
+    small.configs["small_vae_encoder"].max_batch_size = 3
+    family = await networks.connect(server_of(small), families(tmp_path).get(None).networks)
+    assert family.networks.max_rows == 3
+
+
+@pytest.mark.parametrize(
+    ("role", "change", "message"),
+    [
+        ("unet", "max_batch_size: 1", "max_batch_size of m is 1, less than 2"),
+        ("vae_encoder", "max_batch_size: 0", "max_batch_size of m is 0, less than 1"),
+        ("unet", 'input { name: "y" data_type: TYPE_FP32 dims: [ 1 ] }', "needs inputs that are not given: y"),
+        ("image_encoder", "", "image is -1 x -1, not a square of fixed side"),
+    ],
+)
+async def test_a_model_that_breaks_its_contract_is_refused(role: str, change: str, message: str) -> None:
+    made = config(FAMILY_ROLES[role])
+    text_format.Merge(change, made) if change else None
+    server = server_of(Client({"m": made}))
+    with pytest.raises(FamilyConfigError, match=message):
+        networks.FAMILY_NETWORKS[role](server, await server.describe("m", FAMILY_ROLES[role]))
+
+
+async def test_a_further_input_may_be_optional() -> None:
+    made = config(FAMILY_ROLES["unet"])
+    text_format.Merge('input { name: "y" data_type: TYPE_FP32 dims: [ 1 ] optional: true }', made)
+    info = await server_of(Client({"m": made})).describe("m", FAMILY_ROLES["unet"])
+    assert info.optional == {"y"}
+
+
+@pytest.mark.parametrize("name", [tensor.name for tensor in FAMILY_ROLES["controlled_unet"].inputs])
+async def test_every_input_of_a_role_must_be_there(name: str) -> None:
+    made = config(FAMILY_ROLES["controlled_unet"])
+    kept = [tensor for tensor in made.input if tensor.name != name]
+    del made.input[:]
+    made.input.extend(kept)
+    with pytest.raises(FamilyConfigError, match=f"no tensor '{name}'"):
+        await server_of(Client({"m": made})).describe("m", FAMILY_ROLES["controlled_unet"])
+
+
+def rows(*shape: int) -> Any:
+    return np.ones(shape, np.float32)
+
+
+async def info_of(server: TritonServer, optional: Sequence[str]) -> ModelInfo:
+    cast("Client", server._client).configs["m"] = config(FAMILY_ROLES["controlled_unet"], optional=optional)
+    return await server.describe("m", FAMILY_ROLES["controlled_unet"])
+
+
+@pytest.mark.parametrize(
+    ("optional", "sides"),
+    [((), (16, 24)), (UNET_INPUTS, (1, 1))],
+    ids=["required", "optional: a placeholder of 1 x 1"],
+)
+async def test_what_does_not_steer_is_sent_as_zeros(optional: Sequence[str], sides: tuple[int, int]) -> None:
+    """So all requests bring the same inputs, and Triton merges them."""
+    server = server_of(Client({}))
+    info, sent = await info_of(server, optional), cast("Client", server._client).sent
+    plain, steered = networks.TritonUnet(server, info), networks.TritonControlledUnet(server, info)
+    sample, time, hidden = rows(2, 4, 2, 3), rows(2, 1), rows(2, 8, 6)
+    control = ControlRows(rows(2, 3, 16, 24), rows(2, 1))
+    image = ImageRows(rows(2, 2, 6), rows(2, 1))
+    await plain(sample, time, hidden)
+    await steered(sample, time, hidden, None, None)
+    await steered(sample, time, hidden, control, None)
+    await steered(sample, time, hidden, None, image)
+    whole = {
+        "sample": (2, 4, 2, 3),
+        "timestep": (2, 1),
+        "encoder_hidden_states": (2, 8, 6),
+        "control_image": (2, 3, 16, 24),
+        "control_scale": (2, 1),
+        "image_embeds": (2, 2, 6),
+        "image_scale": (2, 1),
+    }
+    without_control = whole | {"control_image": (2, 3, *sides)}
+    assert [shapes for _, shapes in sent] == [without_control, without_control, whole, without_control]
+
+
+async def test_a_fixed_batch_pads_every_network(tmp_path: Path) -> None:
+    table = families(tmp_path).get(None).networks.model_copy(update={"fixed_batch": 8})
+    padded = client()
+    family = await networks.connect(server_of(padded), table)
+    assert family.networks.image_encoder is not None
+    embeds, negative = await family.networks.image_encoder(rows(1, 3, 32, 32))
+    assert (embeds.shape, negative.shape) == ((1, 2, 6), (1, 2, 6))
+    assert padded.sent == [("small_image_encoder", {"image": (8, 3, 32, 32)})]
+
+
+async def test_a_tool_is_asked_by_its_contract() -> None:
+    server = server_of(client())
+    matting = await networks.connect_tool(server, "matting", "a_matting")
+    detector = await networks.connect_tool(server, "face_detector", "a_face_detector")
+    landmarks = await networks.connect_tool(server, "face_landmarks", "a_face_landmarks")
+    upscaler = await networks.connect_tool(server, "upscaler", "an_upscaler")
+    tools = Tools(matting, detector, landmarks, upscaler)  # type: ignore[arg-type]  # each by its role
+    assert tools.need("matting").side == 64
+    assert (await tools.need("matting")(rows(1, 3, 64, 64))).shape == (1, 1, 64, 64)
+    assert [each.shape for each in await tools.need("face_detector")(rows(2, 3, 256, 256))] == [
+        (2, 896, 16),
+        (2, 896, 1),
+    ]
+    assert [each.shape for each in await tools.need("face_landmarks")(rows(1, 3, 192, 192))] == [(1, 468, 3), (1, 1)]
+    assert (await tools.need("upscaler")(rows(1, 3, 4, 4))).shape == (1, 3, 8, 8)
+
+
+@pytest.mark.parametrize(("parameter", "scale"), [(None, 2), ("4", 4)])
+async def test_an_upscaler_says_its_factor(parameter: str | None, scale: int) -> None:
+    made = client()
+    if parameter is not None:
+        made.configs["an_upscaler"].parameters["scale"].string_value = parameter
+    upscaler = await networks.connect_tool(server_of(made), "upscaler", "an_upscaler")
+    assert Tools(upscaler=upscaler).need("upscaler").scale == scale  # type: ignore[arg-type]  # it is one
+
+
+async def test_tools_come_and_go_without_the_families(tmp_path: Path) -> None:
+    triton = client()
+    source = TritonNetworks(server_of(triton), families(tmp_path))
+    with pytest.raises(EngineUnavailableError, match="matting network is not ready") as caught:
+        source.tools().need("matting")
+    assert caught.value.retry_after > 0
+    await source.refresh()
+    assert source.tools().waiting == frozenset()
+    assert source.tools().need("matting").side == 64
+    triton.down.add("a_matting")
+    await source.refresh()
+    assert source.is_ready("small")
+    with pytest.raises(EngineUnavailableError):
+        source.tools().need("matting")
+    assert source.tools().need("upscaler").scale == 2
+    triton.down.clear()
+    await source.refresh()
+    assert source.tools().need("matting").side == 64
+
+
+async def test_a_tool_that_is_not_named_is_not_waited_for(tmp_path: Path) -> None:
+    source = TritonNetworks(server_of(client()), families(tmp_path))
+    await source.refresh()
+    with pytest.raises(UnsupportedTaskError, match="no face landmarks network"):
+        source.tools().need("face_landmarks")
+
+
+async def test_a_tool_that_breaks_its_contract_is_not_ready(tmp_path: Path) -> None:
+    triton = client()
+    triton.configs["a_matting"] = config(TOOL_ROLES["matting"])  # of any side
+    source = TritonNetworks(server_of(triton), families(tmp_path))
+    await source.refresh()
+    assert source.tools().waiting == {"matting"}
+
+
+async def test_a_family_waits_for_every_network_that_it_names(tmp_path: Path) -> None:
+    triton = client()
+    triton.down.add("small_image_encoder")
+    source = TritonNetworks(server_of(triton), families(tmp_path))
+    await source.refresh()
+    assert not source.is_ready("small")
+    assert source.digests("small") == ()
+    triton.down.clear()
+    await source.refresh()
+    assert source.networks("small").image_encoder is not None
