@@ -9,7 +9,7 @@ from orchestrator.diffusion import guidance, latents, tiles
 from orchestrator.diffusion.denoiser import Conditions, Denoiser
 from orchestrator.diffusion.encoding import encode
 from orchestrator.diffusion.inputs import Control, ImagePrompt, PipelineInputs, Start
-from orchestrator.diffusion.latents import Pixels
+from orchestrator.diffusion.latents import Pixels, Size
 from orchestrator.diffusion.noise import start_noise, step_noise
 from orchestrator.diffusion.samplers import SAMPLERS, Latents, Origin, sample
 from orchestrator.diffusion.schedules import NoiseSchedule, Prediction, Spacing, shorten
@@ -82,15 +82,20 @@ class Pipeline:
             return None
         return latents.preview(x0, np.asarray(table.factors, np.float32), np.asarray(table.bias, np.float32))
 
+    def views(self, size: Size) -> int:
+        """How many tiles the UNet sees a picture of `size` in: 1 for a bucket, or what one tile covers."""
+        if size in self._table.buckets:
+            return 1
+        width, height = self._table.tile_size
+        return len(tiles.views(size[1], size[0], height, width))
+
     def work(self, inputs: PipelineInputs) -> float:
         """Pixels that the UNet sees, over all steps, guidance rows and tiles: what a request costs."""
         rows = 2 if guidance.needs_unconditional(inputs.guidance_scale) else 1
-        width, height = inputs.size
-        if inputs.size not in self._table.buckets:
-            tile_width, tile_height = self._table.tile_size
-            count = len(tiles.views(height, width, tile_height, tile_width))
-            width, height = min(width, tile_width), count * min(height, tile_height)
-        return float(width * height * rows * inputs.steps_walked)
+        size, count = inputs.size, self.views(inputs.size)
+        if count > 1:
+            size = min(size[0], self._table.tile_size[0]), min(size[1], self._table.tile_size[1])
+        return float(size[0] * size[1] * count * rows * inputs.steps_walked)
 
     async def run(self, networks: Networks, inputs: PipelineInputs, listener: Listener, timer: Timer) -> Pixels:
         """Make a picture of inputs.size: uint8 (height, width, 3) RGB.
