@@ -8,7 +8,8 @@ import pytest
 
 from local import triton
 from orchestrator.server import Orchestrator
-from tests.integration.stack import TINY, Client, serving, settings
+from tests.integration.stack import ADAPTERS, ADAPTERS_FAMILIES, FORMULAS, TINY, Client, serving, settings
+from tests.integration.web import Web, serve_web
 
 SLOW_MODEL = '''"""The shared model, each batch of which takes at least 0.15 s."""
 
@@ -32,6 +33,29 @@ def slow_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     (repository / "tiny_unet/1/model.py").write_text(SLOW_MODEL)
     with triton.running([repository], tmp_path_factory.mktemp("triton")) as server:
         yield server.grpc_port
+
+
+@pytest.fixture(scope="session")
+def adapters_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """GRPC port of one that serves every role of tests/integration/adapters.toml."""
+    repositories = [TINY, ADAPTERS, FORMULAS]
+    with triton.running(repositories, tmp_path_factory.mktemp("triton")) as server:
+        yield server.grpc_port
+
+
+@pytest.fixture
+async def adapters(adapters_triton: int, tmp_path: Path) -> AsyncIterator[tuple[Orchestrator, Client]]:
+    """An orchestrator that serves every task, and may fetch from loopback; and a client of it."""
+    config = settings(adapters_triton, tmp_path, families=ADAPTERS_FAMILIES, fetch_private=True)
+    async with serving(config) as pair:
+        yield pair
+
+
+@pytest.fixture
+async def web() -> AsyncIterator[Web]:
+    """A web server on loopback."""
+    async with serve_web() as server:
+        yield server
 
 
 @pytest.fixture

@@ -17,6 +17,9 @@ from orchestrator.server import Orchestrator
 
 REPOSITORY = Path(__file__).parents[2]
 TINY = REPOSITORY / "tests/golden/model_repository"
+ADAPTERS = REPOSITORY / "tests/golden/adapters/model_repository"
+FORMULAS = REPOSITORY / "tests/integration/model_repository"
+ADAPTERS_FAMILIES = REPOSITORY / "tests/integration/adapters.toml"
 TINY_FAMILIES = REPOSITORY / "tests/integration/families.toml"
 
 
