@@ -19,6 +19,9 @@ Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
 """(width, height) in pixels."""
 
+STRIP = 128
+"""Rows of a picture that are converted at once, so that large pictures need no several copies in float32."""
+
 
 def choose_bucket(buckets: Sequence[Size], width: int, height: int) -> Size:
     """The bucket whose aspect ratio is nearest to width : height, then whose pixel count is; the first of equals.
@@ -59,7 +62,11 @@ def rescale(mean: Array, scaling_factor: float, shift_factor: float = 0.0) -> Ar
 
 def from_pixels(pixels: Pixels) -> Array:
     """A picture uint8 (H, W, 3) as an encoder takes it, (1, 3, H, W) in [-1, 1]: as diffusers' VaeImageProcessor."""
-    return np.ascontiguousarray((pixels.astype(np.float32) / 255 * 2 - 1).transpose(2, 0, 1)[None])
+    image = np.empty((1, 3, *pixels.shape[:2]), np.float32)
+    for top in range(0, len(pixels), STRIP):
+        strip = pixels[top : top + STRIP].astype(np.float32) / 255 * 2 - 1
+        image[0, :, top : top + STRIP] = strip.transpose(2, 0, 1)
+    return image
 
 
 def to_pixels(image: Array) -> Pixels:
@@ -70,10 +77,16 @@ def to_pixels(image: Array) -> Pixels:
     Raises:
         FloatingPointError: NaN or infinity among the values: the network overflowed.
     """
-    if not np.isfinite(image).all():
-        raise FloatingPointError("the decoded picture is not finite")
-    chw = np.clip(image.reshape(image.shape[-3:]) * 0.5 + 0.5, 0, 1)
-    return np.ascontiguousarray((chw * 255).round().astype(np.uint8).transpose(1, 2, 0))
+    height, width = image.shape[-2:]
+    chw = image.reshape(3, height, width)
+    pixels = np.empty((height, width, 3), np.uint8)
+    for top in range(0, height, STRIP):
+        strip = chw[:, top : top + STRIP]
+        if not np.isfinite(strip).all():
+            raise FloatingPointError("the decoded picture is not finite")
+        unit = np.clip(strip * 0.5 + 0.5, 0, 1)
+        pixels[top : top + STRIP] = (unit * 255).round().astype(np.uint8).transpose(1, 2, 0)
+    return pixels
 
 
 def preview(x0: Array, factors: Array, bias: Array) -> Pixels:

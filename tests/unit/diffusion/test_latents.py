@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.diffusion.latents import choose_bucket, latent_shape, preview, to_pixels, unscale
+from orchestrator.diffusion.latents import (
+    choose_bucket,
+    from_pixels,
+    latent_shape,
+    preview,
+    rescale,
+    to_pixels,
+    unscale,
+)
+from orchestrator.diffusion.noise import start_noise
 
 BUCKETS = [(128, 128), (160, 128), (128, 160), (160, 96), (96, 160), (192, 96), (96, 192), (256, 64), (64, 256)]
 sides = st.integers(64, 4096)
@@ -110,3 +119,17 @@ def test_preview_of_an_overflow_is_a_picture_all_the_same() -> None:
     """A preview may be ugly; the picture itself says what went wrong."""
     latents = np.full((1, 4, 2, 2), np.nan, np.float32)
     assert preview(latents, np.ones((4, 3), np.float32), np.zeros(3, np.float32)).shape == (2, 2, 3)
+
+
+@pytest.mark.parametrize("height", [1, 127, 128, 129, 300])
+def test_pictures_of_any_height_go_there_and_back(height: int) -> None:
+    """Converted strip by strip: none is forgotten, and each value is the nearest."""
+    pixels = np.random.default_rng(height).integers(0, 256, (height, 5, 3)).astype(np.uint8)
+    image = from_pixels(pixels)
+    np.testing.assert_allclose(image[0].transpose(1, 2, 0), pixels / 127.5 - 1, atol=1e-6)
+    np.testing.assert_array_equal(to_pixels(image), pixels)
+
+
+def test_the_decoders_scale_is_the_encoders_inverse() -> None:
+    latents = start_noise(1, (1, 4, 3, 5))
+    np.testing.assert_allclose(rescale(unscale(latents, 0.18215, 0.1), 0.18215, 0.1), latents, atol=1e-6)
