@@ -1,0 +1,57 @@
+"""What a file is, by its first bytes, and what must be known of it before a decoder sees it."""
+
+FORMATS = "JPEG, PNG, WebP, AVIF, HEIC, BMP, TIFF or GIF"
+"""What is read, in words."""
+
+_MAGIC = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"BM", "BMP"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+)
+_AVIF = {b"avif", b"avis"}
+_HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
+
+
+def format_of(data: bytes) -> str | None:
+    """The one format that may be tried, as FORMATS spells it, or None. File names and media types are not asked."""
+    for magic, name in _MAGIC:
+        if data.startswith(magic):
+            return name
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    if data[4:8] == b"ftyp":  # ISO/IEC 14496-12: box size, "ftyp", major brand, version, compatible brands
+        end = min(int.from_bytes(data[:4], "big"), 256)
+        brands = {data[8:12], *(data[at : at + 4] for at in range(16, end, 4))}
+        return "AVIF" if brands & _AVIF else "HEIC" if brands & _HEIF else None
+    return None
+
+
+def webp_size(data: bytes) -> tuple[int, int] | None:
+    """(width, height) of a WebP file, or None where its first chunk is not one that begins a picture.
+
+    libwebp's animation decoder takes memory for the whole canvas as it opens. RFC 9649: VP8X holds the canvas less 1 in
+    two times 24 bits, VP8L two times 14 bits less 1, VP8 two times 14 bits and two bits of scale each.
+    """
+    chunk, head = data[12:16], data[20:30]
+    if len(data) < 30:
+        return None
+    if chunk == b"VP8X":
+        return 1 + int.from_bytes(head[4:7], "little"), 1 + int.from_bytes(head[7:10], "little")
+    if chunk == b"VP8L":
+        bits = int.from_bytes(head[1:5], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    if chunk == b"VP8 ":
+        return int.from_bytes(head[6:8], "little") & 0x3FFF, int.from_bytes(head[8:10], "little") & 0x3FFF
+    return None
+
+
+def jpeg_scans(data: bytes) -> int:
+    """Scans of a JPEG file, counted by their markers; metadata may hold a few more that are none.
+
+    A progressive file may have thousands of empty scans, each of which walks over the whole picture.
+    """
+    return data.count(b"\xff\xda")
