@@ -167,9 +167,9 @@ async def test_bad_input_names_the_field(client: Client, request_: pb.GenerateRe
 
 
 async def test_a_message_beyond_the_limit_is_refused(client: Client) -> None:
-    """50 MB do not reach the parser."""
+    """80 MB do not reach the parser: two pictures of the largest size are 67."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:
-        await client.generate(text_to_image("x" * 50_000_000))
+        await client.generate(text_to_image("x" * 80_000_000))
     assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
@@ -179,7 +179,7 @@ async def test_families_are_listed(client: Client) -> None:
     family = answer.families[0]
     assert family.name == "tiny"
     assert family.ready
-    assert list(family.tasks) == ["text_to_image"]
+    assert list(family.tasks) == ["text_to_image", "edit"]
     assert family.default_steps >= 1
 
 
