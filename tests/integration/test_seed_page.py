@@ -34,8 +34,8 @@ PICTURES = {
 """The page's pictures, which are not ours to copy, and what stands for them here: a thing, and a person."""
 
 SIZES = [(2048, 1024), (2048, 1024), (1024, 1024), (1024, 1024), (512, 512), (3000, 2000)]
-"""Of the answers. The fifth has no size, and keeps its picture's; the sixth gives the width alone, and its curl command,
-the seventh, is the same again, which is not drawn twice."""
+"""Of the answers. The fifth has no size, and keeps its picture's; the sixth gives the width alone. The seventh is the
+sixth as a curl command, and is not drawn twice."""
 
 WAIT_SECONDS = 200.0
 
