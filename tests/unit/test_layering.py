@@ -36,7 +36,7 @@ FLOORS = {
 ONLY = {
     "tritonclient": ("orchestrator.models.triton",),
     "tokenizers": ("orchestrator.diffusion.tokenizer",),
-    "cv2": ("orchestrator.imaging",),
+    **dict.fromkeys(("cv2", "PIL", "pillow_heif", "httpx2", "httpcore2"), ("orchestrator.imaging",)),
     "obstore": ("orchestrator.jobs.results",),
     "prometheus_client": ("orchestrator.metrics", "orchestrator.server", "gateway"),
     **dict.fromkeys(

@@ -1,0 +1,147 @@
+"""Clients' pictures by URL: fetched from public addresses only, within bounds of time and size."""
+
+import asyncio
+from dataclasses import dataclass
+
+import httpcore2
+import httpx2
+import structlog
+
+from orchestrator.errors import InvalidRequestError, Violation
+from orchestrator.imaging.addresses import NotPublicError, PublicNetwork, Resolve
+
+log = structlog.get_logger()
+
+MAX_URL = 2048
+"""Characters of a URL, also of one that a redirect names."""
+
+_REDIRECTS = {301, 302, 303, 307, 308}
+_UNREACHABLE = (httpcore2.ConnectError, httpcore2.ConnectTimeout)
+_BROKEN = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException)
+_HEADERS = [(b"User-Agent", b"imagegen"), (b"Accept", b"image/*,*/*;q=0.5"), (b"Accept-Encoding", b"identity")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchSettings:
+    """Bounds of fetching.
+
+    Attributes:
+        seconds: longest time for one picture, redirects and all.
+        connect_seconds: longest time for finding a host and connecting to it.
+        max_bytes: of the file.
+        max_redirects: that are followed.
+        max_connections: open at once; what is beyond waits, and its seconds run.
+        allow_private: fetch from loopback and private addresses too.
+    """
+
+    seconds: float = 20.0
+    connect_seconds: float = 5.0
+    max_bytes: int = 32 * 1024 * 1024
+    max_redirects: int = 5
+    max_connections: int = 32
+    allow_private: bool = False
+
+
+class _RefusedError(Exception):
+    """A URL or an answer that is not taken; the message is for the client."""
+
+
+class Fetcher:
+    """Fetches files over HTTP/1.1. Knows no cookies, no proxies and no passwords, and unpacks nothing.
+
+    Memory: `max_bytes`, for a moment twice, for each connection.
+    """
+
+    def __init__(self, settings: FetchSettings, resolve: Resolve | None = None) -> None:
+        """`resolve` stands in for the system's resolver in tests."""
+        self._settings = settings
+        self._network = PublicNetwork(allow_private=settings.allow_private, resolve=resolve)
+        self._pool = httpcore2.AsyncConnectionPool(
+            max_connections=settings.max_connections,
+            max_keepalive_connections=settings.max_connections // 4,
+            keepalive_expiry=5.0,
+            network_backend=self._network,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._pool.aclose()
+        self._network.close()
+
+    async def fetch(self, url: str, field: str) -> bytes:
+        """The file behind a URL, whatever it is; `field` is the request's field that errors name.
+
+        Raises:
+            InvalidRequestError: not an http or https URL; an address that is not public, also behind a redirect; no
+                answer in time, or one that is not 200, too large or packed; too many redirects.
+        """
+        said, detail = "", ""
+        try:
+            async with asyncio.timeout(self._settings.seconds):
+                return await self._follow(url)
+        except _RefusedError as refused:
+            said = str(refused)
+        except NotPublicError as error:
+            said, detail = "refers to an address that is not public", repr(error)
+        except TimeoutError:
+            said = f"did not arrive within {self._settings.seconds:g} seconds"
+        except _UNREACHABLE as error:
+            said, detail = "cannot be fetched: its server cannot be reached", repr(error)
+        except _BROKEN as error:
+            said, detail = "cannot be fetched: its server breaks off, or speaks something else than HTTP", repr(error)
+        shown = url.partition("?")[0].rpartition("@")[2][:200]  # queries and what stands before "@" are secrets
+        log.info("picture not fetched", field=field, url=shown, said=said, reason=detail)
+        raise InvalidRequestError(Violation(field, said))
+
+    async def _follow(self, url: str) -> bytes:
+        target = _parsed(url, None)
+        for _ in range(self._settings.max_redirects + 1):
+            answer = await self._get(target)
+            if isinstance(answer, bytes):
+                return answer
+            target = answer
+        raise _RefusedError(f"is redirected more than {self._settings.max_redirects} times")
+
+    async def _get(self, url: httpx2.URL) -> bytes | httpx2.URL:
+        """The file, or where a redirect says that it is."""
+        target = httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+        headers = [(b"Host", url.netloc), *_HEADERS]
+        timeouts = {"timeout": {"connect": self._settings.connect_seconds}}
+        async with self._pool.stream("GET", target, headers=headers, extensions=timeouts) as response:
+            fields = {name.lower(): value for name, value in response.headers}
+            location = fields.get(b"location")
+            if response.status in _REDIRECTS and location is not None:
+                return _parsed(location.decode("latin-1"), url)
+            if response.status != 200:
+                raise _RefusedError(f"cannot be fetched: its server answers with status {response.status}")
+            if fields.get(b"content-encoding", b"identity").lower() != b"identity":
+                raise _RefusedError("is sent with a Content-Encoding, which was not asked for")
+            return await self._body(response, fields.get(b"content-length", b""))
+
+    async def _body(self, response: httpcore2.Response, declared: bytes) -> bytes:
+        limit = self._settings.max_bytes
+        too_large = _RefusedError(f"is larger than {limit} bytes")
+        if declared.isdigit() and int(declared[:20]) > limit:
+            raise too_large
+        file = bytearray()
+        async for part in response.aiter_stream():
+            file += part
+            if len(file) > limit:
+                raise too_large
+        return bytes(file)
+
+
+def _parsed(url: str, base: httpx2.URL | None) -> httpx2.URL:
+    """A URL that may be asked for; one that a redirect names may be relative to `base`."""
+    if len(url) > MAX_URL:
+        raise _RefusedError(f"has, or is redirected to, a URL of more than {MAX_URL} characters")
+    try:
+        parsed = httpx2.URL(url) if base is None else base.join(url)
+    except (httpx2.InvalidURL, ValueError):
+        raise _RefusedError("is not, or is redirected to what is not, a URL") from None
+    port_ok = parsed.port is None or 0 < parsed.port < 65536
+    if parsed.scheme not in {"http", "https"} or not parsed.host or not port_ok:
+        raise _RefusedError("must be, and be redirected to, an http or https URL with a host")
+    if parsed.userinfo:
+        raise _RefusedError("must have no user name and no password in its URL")
+    return parsed
