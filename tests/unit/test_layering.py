@@ -36,7 +36,8 @@ FLOORS = {
 ONLY = {
     "tritonclient": ("orchestrator.models.triton",),
     "tokenizers": ("orchestrator.diffusion.tokenizer",),
-    **dict.fromkeys(("cv2", "PIL", "pillow_heif", "httpx2", "httpcore2"), ("orchestrator.imaging",)),
+    **dict.fromkeys(("cv2", "pillow_heif", "httpx2", "httpcore2"), ("orchestrator.imaging",)),
+    "PIL": ("orchestrator.imaging", "gateway.colors"),
     "obstore": ("orchestrator.jobs.results",),
     "prometheus_client": ("orchestrator.metrics", "orchestrator.server", "gateway"),
     **dict.fromkeys(
