@@ -14,8 +14,9 @@ from orchestrator.api.auth import EdgeInterceptor
 from orchestrator.api.service import GenerationServicer, JobServicer
 from orchestrator.config import Settings
 from orchestrator.diffusion.pipeline import Pipeline
-from orchestrator.errors import InvalidRequestError, SettingsError, Violation
+from orchestrator.errors import SettingsError
 from orchestrator.imaging.decode import DecodeLimits
+from orchestrator.imaging.sources import Fetcher, FetchSettings
 from orchestrator.jobs.accounts import Accounts
 from orchestrator.jobs.admission import Admission
 from orchestrator.jobs.job import Job
@@ -84,31 +85,12 @@ class Orchestrator:
         settings = self._settings
         self._triton = TritonServer(settings.triton_url, settings.triton_timeout_seconds)
         self._networks = TritonNetworks(self._triton, self._families)
-        runner = Runner(
-            families=self._families,
-            pipelines=self._pipelines,
-            source=self._networks,
-            results=self._results,
-            fetch=_no_fetch,
-            limits=DecodeLimits(max_pixels=settings.max_input_pixels),
-            max_pixels=settings.max_pixels,
-        )
-        admission = Admission[Job](settings.max_in_flight, settings.max_queued, settings.max_held_bytes)
-        self._queue = JobQueue(runner, admission)
+        self._queue = self._make_queue()
         largest = PICTURES_IN_MESSAGE * settings.max_input_bytes + TEXT_BYTES
         options = [*_OPTIONS, ("grpc.max_receive_message_length", largest)]
         self._server = grpc.aio.server(interceptors=[EdgeInterceptor(self._accounts)], options=options)
         self._register()
-        try:
-            self.grpc_port = self._server.add_insecure_port(settings.grpc_address)
-        except RuntimeError as error:
-            raise SettingsError(f"IMAGEGEN_GRPC_ADDRESS={settings.grpc_address!r}: {error}") from error
-        host, _, port = settings.metrics_address.rpartition(":")
-        try:
-            self._metrics, _ = prometheus_client.start_http_server(int(port), host.strip("[]"))
-        except OSError as error:
-            raise SettingsError(f"IMAGEGEN_METRICS_ADDRESS={settings.metrics_address!r}: {error}") from error
-        self.metrics_port = self._metrics.server_port
+        self._listen()
         await self._look()
         await self._server.start()
         self._watch = asyncio.create_task(self._watch_triton(), name="watch Triton")
@@ -122,6 +104,7 @@ class Orchestrator:
         log.info("stopping", grace_seconds=self._settings.grace_seconds)
         drained = await self._queue.drain(self._settings.grace_seconds)
         await self._server.stop(grace=5.0 if drained else 0.0)  # streams still send what their jobs made
+        await self._fetcher.close()
         await self._triton.close()
         await asyncio.to_thread(self._metrics.shutdown)
         self._metrics.server_close()
@@ -137,6 +120,41 @@ class Orchestrator:
         await self.start()
         await stopping.wait()
         return await self.stop()
+
+    def _make_queue(self) -> JobQueue:
+        """The queue, and under it what fetches the clients' pictures."""
+        settings = self._settings
+        fetching = FetchSettings(
+            seconds=settings.fetch_seconds,
+            max_bytes=settings.max_input_bytes,
+            allow_private=settings.fetch_private,
+        )
+        self._fetcher = Fetcher(fetching)
+        runner = Runner(
+            families=self._families,
+            pipelines=self._pipelines,
+            source=self._networks,
+            results=self._results,
+            fetch=self._fetcher.fetch,
+            limits=DecodeLimits(max_pixels=settings.max_input_pixels),
+            max_pixels=settings.max_pixels,
+        )
+        admission = Admission[Job](settings.max_in_flight, settings.max_queued, settings.max_held_bytes)
+        return JobQueue(runner, admission)
+
+    def _listen(self) -> None:
+        """Take the ports of gRPC and of the metrics."""
+        settings = self._settings
+        try:
+            self.grpc_port = self._server.add_insecure_port(settings.grpc_address)
+        except RuntimeError as error:
+            raise SettingsError(f"IMAGEGEN_GRPC_ADDRESS={settings.grpc_address!r}: {error}") from error
+        host, _, port = settings.metrics_address.rpartition(":")
+        try:
+            self._metrics, _ = prometheus_client.start_http_server(int(port), host.strip("[]"))
+        except OSError as error:
+            raise SettingsError(f"IMAGEGEN_METRICS_ADDRESS={settings.metrics_address!r}: {error}") from error
+        self.metrics_port = self._metrics.server_port
 
     def _register(self) -> None:
         server, settings = self._server, self._settings
@@ -170,7 +188,3 @@ class Orchestrator:
         states |= dict.fromkeys(("", GENERATION, JOBS), any(ready.values()))
         for name, is_ready in states.items():
             await self._health.set(name, SERVING if is_ready else NOT_SERVING)
-
-
-async def _no_fetch(_url: str, field: str) -> bytes:
-    raise InvalidRequestError(Violation(field, "cannot be fetched by this server; send its bytes"))

@@ -1,10 +1,11 @@
-"""The same question over gRPC and over REST: to an orchestrator of its own process, and a gateway before it."""
+"""The same question over gRPC and over REST: to one orchestrator, and a gateway before it."""
 
 import asyncio
 import base64
 import contextlib
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from gateway.config import Address
 from gateway.config import Settings as GatewaySettings
 from imagegen.v1 import generation_pb2 as pb
 from local.settings import Ports
-from tests.integration.stack import REPOSITORY, Client, details, text_to_image
+from tests.integration.stack import REPOSITORY, Client, details, serving, settings, text_to_image
 
 TASK = pb.GenerateRequest.DESCRIPTOR.oneofs_by_name["task"]
 
@@ -46,7 +47,7 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Both:
-    """Two ways to the same orchestrator; pid is that of its process."""
+    """Two ways to one orchestrator; pid is that of its process."""
 
     client: Client
     http: httpx.AsyncClient
@@ -92,19 +93,17 @@ def inline(data: bytes) -> str:
 
 
 @contextlib.asynccontextmanager
-async def both(triton_port: int, families: Path, folder: Path, **settings: str) -> AsyncIterator[Both]:
-    """Start them; `settings` are further ones of the orchestrator, by name without IMAGEGEN_."""
-    ports = Ports.free()
-    listener = listen(Address("127.0.0.1", 0))
-    base = f"http://127.0.0.1:{listener.getsockname()[1]}"
+async def both(triton_port: int, families: Path, folder: Path, **changes: str) -> AsyncIterator[Both]:
+    """An orchestrator in a process of its own; `changes` are settings, by name without IMAGEGEN_."""
+    ports, listener = Ports.free(), listen(Address("127.0.0.1", 0))
     environment = {
         "GRPC_ADDRESS": f"127.0.0.1:{ports.grpc}",
         "METRICS_ADDRESS": f"127.0.0.1:{ports.metrics}",
         "TRITON_URL": f"127.0.0.1:{triton_port}",
         "FAMILIES": str(families),
         "RESULTS_DIR": str(folder / "results"),
-        "PUBLIC_URL": base,
-        **settings,
+        "PUBLIC_URL": url_of(listener),
+        **changes,
     }
     process = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -113,25 +112,51 @@ async def both(triton_port: int, families: Path, folder: Path, **settings: str) 
         cwd=REPOSITORY,
         env={**os.environ, **{f"IMAGEGEN_{name}": value for name, value in environment.items()}},
     )
-    server = make_server(GatewaySettings(orchestrator=Address("127.0.0.1", ports.grpc)))
-    running = asyncio.create_task(server.serve(sockets=[listener]))
     try:
         async with (
             grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
-            httpx.AsyncClient(base_url=base, headers={"X-API-KEY": "any"}, timeout=60) as http,
+            gateway(listener, ports.grpc) as http,
         ):
-            await serving(channel)
+            await until_serving(channel)
             client = Client(channel)
             await client.generate(text_to_image(steps=1))
             yield Both(client, http, process.pid)
     finally:
-        server.should_exit = True
-        await running
         process.send_signal(signal.SIGTERM)
         await process.wait()
 
 
-async def serving(channel: grpc.aio.Channel) -> None:
+@contextlib.asynccontextmanager
+async def both_here(triton_port: int, families: Path, folder: Path) -> AsyncIterator[Both]:
+    """An orchestrator in this process, into which a test can reach."""
+    listener = listen(Address("127.0.0.1", 0))
+    config = settings(triton_port, folder, families=families, public_url=url_of(listener))
+    async with (
+        serving(config) as (orchestrator, client),
+        gateway(listener, orchestrator.grpc_port) as http,
+    ):
+        yield Both(client, http, os.getpid())
+
+
+@contextlib.asynccontextmanager
+async def gateway(listener: socket.socket, grpc_port: int) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a gateway before that gRPC server."""
+    server = make_server(GatewaySettings(orchestrator=Address("127.0.0.1", grpc_port)))
+    running = asyncio.create_task(server.serve(sockets=[listener]))
+    try:
+        async with httpx.AsyncClient(base_url=url_of(listener), headers={"X-API-KEY": "any"}, timeout=60) as http:
+            yield http
+    finally:
+        server.should_exit = True
+        await running
+
+
+def url_of(listener: socket.socket) -> str:
+    """Where a gateway listens."""
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+async def until_serving(channel: grpc.aio.Channel) -> None:
     """Wait until a server answers that it serves."""
     stub = health_pb2_grpc.HealthStub(channel)
     async with asyncio.timeout(60):

@@ -15,20 +15,21 @@ class Web:
     """The server.
 
     Attributes:
-        port: where it listens.
+        host, port: where it listens.
         pages: by their path.
         asked: set once a path was asked for.
         left: set once a client has hung up on a page that was still being answered, or was read to its end.
     """
 
+    host: str = "127.0.0.1"
     port: int = 0
     pages: dict[str, Page] = field(default_factory=dict)
     asked: dict[str, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
     left: dict[str, asyncio.Event] = field(default_factory=lambda: defaultdict(asyncio.Event))
 
-    def url(self, path: str, host: str = "127.0.0.1") -> str:
-        """URL of a page."""
-        return f"http://{host}:{self.port}{path}"
+    def url(self, path: str, host: str | None = None) -> str:
+        """URL of a page, under another name of the host if one is given."""
+        return f"http://{host or self.host}:{self.port}{path}"
 
     def put(self, path: str, page: Page | bytes) -> str:
         """Serve a page, or a file; returns its URL."""
@@ -52,10 +53,10 @@ class Web:
 
 
 @contextlib.asynccontextmanager
-async def serve_web() -> AsyncIterator[Web]:
+async def serve_web(host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Web]:
     """A web server for the length of a block."""
-    web = Web()
-    server = await asyncio.start_server(web.answer, "127.0.0.1", 0)
+    web = Web(host)
+    server = await asyncio.start_server(web.answer, host, port)
     web.port = server.sockets[0].getsockname()[1]
     try:
         yield web
