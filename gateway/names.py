@@ -59,6 +59,9 @@ _TASKS = frozenset(field.name for field in pb.GenerateRequest.DESCRIPTOR.oneofs_
 # A failed job tells its violations as one text: "field: description; field: description".
 _VIOLATION = re.compile(r"(?:^|; )([a-z_]+(?:\.[a-z_]+){0,3}): ")
 
+# How descriptions begin that are sentences; the others go on where the field's name ends: "must be", "has", "is".
+_SENTENCES = ("no ", "the ", "there ")
+
 # The sentences that the documents have; the first is how orchestrator/imaging begins its own about such files.
 _UNIDENTIFIED = "Unidentified image"
 # What the orchestrator says of sizes: of one side, of an area, and of a size that it found from the picture.
@@ -113,7 +116,7 @@ class Names:
         limit = _limit(description) if self.from_picture and about_size else None
         if limit is not None:
             return f"Image cannot be upscaled above {limit} x {limit} pixels limit."
-        return f"{field} {description}"
+        return f"{field}{': ' if description.startswith(_SENTENCES) else ' '}{description}"
 
 
 def _key(path: str) -> str:

@@ -138,10 +138,10 @@ def _parsed(url: str, base: httpx2.URL | None) -> httpx2.URL:
     try:
         parsed = httpx2.URL(url) if base is None else base.join(url)
     except (httpx2.InvalidURL, ValueError):
-        raise _RefusedError("is not, or is redirected to what is not, a URL") from None
+        raise _RefusedError("is no URL, or is redirected to what is none") from None
     port_ok = parsed.port is None or 0 < parsed.port < 65536
     if parsed.scheme not in {"http", "https"} or not parsed.host or not port_ok:
-        raise _RefusedError("must be, and be redirected to, an http or https URL with a host")
+        raise _RefusedError("must be an http or https URL with a host, and so must be what it is redirected to")
     if parsed.userinfo:
         raise _RefusedError("must have no user name and no password in its URL")
     return parsed

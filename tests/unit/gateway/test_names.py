@@ -136,6 +136,8 @@ def test_without_a_picture_nothing_is_upscaled() -> None:
         ("size.width: is wrong; seed: is too; large", "width is wrong; background.generate.sample_num is too; large"),
         ("background.replace: is empty: 0 bytes", "background.replace is empty: 0 bytes"),
         (f"size.height: {TOO_LONG}", ABOVE),
+        ("face.image: no face was found", "url: no face was found"),
+        ("inpaint.mask: the mask selects nothing", "background.generate.ip_image2: the mask selects nothing"),
         ("no face was found", "no face was found"),
         ("the mask selects nothing: none is white", "the mask selects nothing: none is white"),
         ("unheard_of: of", "unheard_of: of"),
