@@ -51,16 +51,21 @@ def transform(picture: Image.Image, random: Random) -> Image.Image:
         at = [int(free * random.uniform(0.3, 0.7)) for free in room]
         at[1] = int(SIDE * random.uniform(0, 0.3)) if cut else at[1]
     else:
-        at = [int(random.uniform(*sorted((-0.15 * size, SIDE - 0.85 * size)))) for size in picture.size]
+        at = [between(-0.15 * size, SIDE - 0.85 * size, random) for size in picture.size]
     canvas.paste(picture, (at[0], at[1]))
     return canvas
 
 
+def between(one: float, other: float, random: Random) -> int:
+    """A whole number between two, whichever is larger."""
+    return int(random.uniform(min(one, other), max(one, other)))
+
+
 def repaint(rgba: Scene, random: Random, backgrounds: Backgrounds) -> Scene:
     """The object's colours changed: jitter, light from a side, and at times quite another surface."""
-    rgb = rgba[..., :3]
+    rgb: Scene = rgba[..., :3]
     kind = random.random()
-    if kind < 0.15:
+    if kind < 0.1:
         surface = backgrounds.draw(random)
         rgb = surface * (0.5 + 0.5 * rgb.mean(2, keepdims=True)) if random.random() < 0.7 else surface
     elif kind < 0.6:
@@ -100,8 +105,8 @@ def develop(image: Scene, random: Random) -> NDArray[np.uint8]:
 def compose(pictures: NDArray[np.uint8], backgrounds: Backgrounds, random: Random) -> Composite:
     """One to three objects over a background; one picture in 30 has none."""
     scene = backgrounds.draw(random)
-    total = np.zeros((SIDE, SIDE), np.float32)
-    count = 0 if random.random() < 1 / 30 else int(random.choice([1, 2, 3], p=[0.8, 0.15, 0.05]))
+    total: Scene = np.zeros((SIDE, SIDE), np.float32)
+    count = 0 if random.random() < 1 / 30 else int(random.choice([1, 2, 3], p=[0.85, 0.12, 0.03]))
     for _ in range(count):
         canvas = transform(Image.fromarray(pictures[random.integers(len(pictures))], "RGBA"), random)
         rgba = np.asarray(canvas, np.float32) / 255

@@ -1,9 +1,9 @@
 """Backgrounds without an object: made up, so that there are as many as training wants.
 
-Every function gives float32 RGB [SIDE, SIDE, 3] in [0, 1].
+Every function gives RGB [SIDE, SIDE, 3] in about [0, 1].
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +12,9 @@ from PIL import Image, ImageDraw, ImageFilter
 from model_tools.tools.photographs import TEXTURES, load
 
 SIDE = 256
-Scene = NDArray[np.float32]
+Scene = NDArray[np.floating]
 Random = np.random.Generator
+Kind = Callable[[Random], Scene]
 
 
 def colour(random: Random) -> Scene:
@@ -89,9 +90,14 @@ def shapes(random: Random) -> Scene:
     return np.asarray(picture, np.float32) / 255
 
 
+def one_of(kinds: Sequence[Kind], random: Random) -> Kind:
+    """One of them, by chance."""
+    return kinds[int(random.integers(len(kinds)))]
+
+
 def room(random: Random) -> Scene:
     """A wall above a floor, each a gradient or a texture, the floor at times with boards; lit from a side."""
-    wall, floor = (random.choice([gradient, texture, plain])(random) for _ in range(2))
+    wall, floor = (one_of((gradient, texture, plain), random)(random) for _ in range(2))
     horizon = int(SIDE * random.uniform(0.3, 0.85))
     scene = wall.copy()
     scene[horizon:] = floor[horizon:]
@@ -117,21 +123,21 @@ class Backgrounds:
         """`pictures`: uint8 RGBA [N, 256, 256, 4], what collages are made of."""
         self.pictures = pictures
         self.textures = [load(name) for name in TEXTURES]
-        self.kinds: list[tuple[float, Callable[[Random], Scene]]] = [
-            (0.12, plain),
+        self.kinds: list[tuple[float, Kind]] = [
+            (0.14, plain),
             (0.16, gradient),
             (0.16, texture),
-            (0.08, shapes),
+            (0.05, shapes),
             (0.16, room),
             (0.14, self.photograph),
-            (0.18, self.collage),
+            (0.12, self.collage),
         ]
 
     def draw(self, random: Random) -> Scene:
-        """One background; one in four is a mixture of two, one in three is blurred, most have some grain."""
+        """One background; one in eight is a mixture of two, one in three is blurred, most have some grain."""
         shares = np.array([share for share, _ in self.kinds])
         scene = self.kinds[random.choice(len(shares), p=shares / shares.sum())][1](random)
-        if random.random() < 0.25:
+        if random.random() < 0.12:
             other = self.kinds[random.choice(len(shares), p=shares / shares.sum())][1](random)
             share = np.clip((noise(random, 8) - 0.5) * 6 + 0.5, 0, 1)[..., None]
             scene = scene * share + other * (1 - share)
@@ -150,14 +156,14 @@ class Backgrounds:
 
     def collage(self, random: Random) -> Scene:
         """Pictures enlarged until they overlap and run out of the frame, mostly out of focus."""
-        canvas = Image.fromarray((255 * random.choice([plain, gradient])(random)).astype(np.uint8)).convert("RGBA")
+        canvas = Image.fromarray((255 * one_of((plain, gradient), random)(random)).astype(np.uint8)).convert("RGBA")
         for _ in range(int(random.integers(2, 7))):
             side = int(SIDE * random.uniform(0.8, 3.0))
             picture = Image.fromarray(self.pictures[random.integers(len(self.pictures))], "RGBA").resize((side, side))
             at = [int(random.integers(-side * 3 // 4, SIDE - side // 4)) for _ in range(2)]
             canvas.paste(picture, (at[0], at[1]), picture)
         scene = np.asarray(canvas.convert("RGB"), np.float32) / 255
-        return blur(scene, random.uniform(1.5, 7)) if random.random() < 0.8 else scene
+        return blur(scene, random.uniform(1.5, 7)) if random.random() < 0.9 else scene
 
 
 def blur(scene: Scene, radius: float) -> Scene:

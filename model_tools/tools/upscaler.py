@@ -27,8 +27,8 @@ SCALES = (cv2.INTER_AREA, cv2.INTER_AREA, cv2.INTER_CUBIC, cv2.INTER_LINEAR)
 class Upscaler(nn.Module):
     """RGB [B, 3, h, w] in [-1, 1] to [B, 3, 2h, 2w]: bicubic enlarging, and what that lacks.
 
-    Convolutions at the small size and a pixel shuffle (ESPCN, Shi et al. 2016), with skips and no norms (EDSR, Lim et al.
-    2017). The last layer begins at zero, so the untrained network is bicubic enlarging.
+    Convolutions at the small size and a pixel shuffle (ESPCN, Shi et al. 2016), with skips and no norms (EDSR, Lim et
+    al. 2017). The last layer begins at zero, so the untrained network is bicubic enlarging.
     """
 
     def __init__(self, width: int = 48, depth: int = 6) -> None:
