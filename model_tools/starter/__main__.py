@@ -14,11 +14,12 @@ from model_tools.starter.paths import Workspace
 from model_tools.starter.pictures import prepare
 from model_tools.starter.publish import publish
 from model_tools.starter.text import prepare_text
+from model_tools.starter.train_adapters import train_adapters
 from model_tools.starter.train_unet import train_unet
 from model_tools.starter.train_vae import train_vae
 
-STAGES = ("prepare", "text", "vae", "latents", "draft", "unet", "export", "evaluate")
-MINUTES = {"vae": 33.0, "draft": 2.0, "unet": 60.0, "evaluate": 4.0}
+STAGES = ("prepare", "text", "vae", "latents", "draft", "unet", "adapters", "export", "evaluate")
+MINUTES = {"vae": 33.0, "draft": 2.0, "unet": 60.0, "adapters": 50.0, "evaluate": 4.0}
 
 
 def minutes_until(clock: str, now: datetime) -> float:
@@ -61,6 +62,7 @@ def main() -> None:
         "latents": lambda: prepare_latents(workspace),
         "draft": lambda: train_draft(workspace, minutes("draft")),
         "unet": lambda: train_unet(workspace, minutes("unet"), seed=options.seed),
+        "adapters": lambda: train_adapters(workspace, minutes("adapters"), seed=options.seed),
         "export": lambda: publish(workspace),
         "evaluate": lambda: evaluate(workspace, minutes("evaluate")),
     }

@@ -56,6 +56,11 @@ class Workspace:
         """Training state of the denoiser."""
         return self.root / "unet.pt"
 
+    @property
+    def adapters(self) -> Path:
+        """Training state of the control and the image-prompt adapters."""
+        return self.root / "adapters.pt"
+
     def log(self, stage: str) -> Path:
         """CSV of a stage's losses."""
         return self.root / f"{stage}.csv"

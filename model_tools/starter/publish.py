@@ -8,53 +8,66 @@ import numpy as np
 import torch
 from torch import nn
 
-from model_tools.export import (
-    TextContract,
-    UNetContract,
-    export_text_encoder,
-    export_unet,
-    export_vae_decoder,
-    export_vae_encoder,
-)
-from model_tools.folders import finish_folder, graph_path
+from model_tools.export import TextContract, export_text_encoder, export_vae_decoder, export_vae_encoder
+from model_tools.folders import NOTHING_OPTIONAL, finish_folder, graph_path
 from model_tools.starter.canvas import BUCKETS, place_all
 from model_tools.starter.denoiser import SCHEDULE
 from model_tools.starter.latents import encode, load_autoencoder, scaling_factor
 from model_tools.starter.paths import REPO, Workspace
 from model_tools.starter.pictures import STYLES
 from model_tools.starter.runlog import load_state
+from model_tools.starter.image_prompt import SIDE as PROMPT_SIDE
+from model_tools.starter.served import (
+    ABSENT,
+    ImageContract,
+    SteeredContract,
+    export_image_encoder,
+    export_steered_unet,
+    steered_cases,
+)
 from model_tools.starter.text import LENGTH, PAD, WIDTH, load_encoder, load_tokenizer
-from model_tools.starter.train_unet import load_unet
-from model_tools.verify import check_graph, halved, latent_cases, token_cases, unet_cases
+from model_tools.starter.train_adapters import load_adapters
+from model_tools.verify import check_graph, halved, latent_cases, token_cases
 
 REPOSITORY = REPO / "model_repository"
 FAMILY = REPO / "families" / "starter"
 # The UNet halves its maps twice, so latent sides are multiples of four.
 MULTIPLE = 4
 NATIVE_LATENT = (16, 16)
+NATIVE = (128, 128)
 # Batch, height, width in latent positions: batches alone and full, and shapes that are not square.
 SHAPES = [(1, 16, 16), (2, 16, 16), (8, 16, 16), (2, 12, 20), (2, 32, 8), (1, 8, 32)]
-SIZE_LIMIT = 120 * 10**6
+SIZE_LIMIT = 150 * 10**6
+NETWORKS = ("text_encoder", "unet", "vae_decoder", "vae_encoder", "image_encoder")
 
 
 def export_networks(workspace: Workspace, repository: Path) -> None:
-    """Writes the three model folders and holds each graph to its torch module.
+    """Writes the model folders and holds each graph to its torch module.
 
     Raises ValueError where a graph and its module differ by more than verify.BOUND.
     """
-    text, unet = halved(load_encoder()), halved(load_unet(workspace))
-    decoder = halved(load_autoencoder(workspace).decoder)
+    unet, images = (halved(module) for module in load_adapters(workspace))
+    text, autoencoder = halved(load_encoder()), load_autoencoder(workspace)
+    decoder, encoder = halved(autoencoder.decoder), halved(autoencoder.encoder)
     path = graph_path(repository, "starter_text_encoder")
     export_text_encoder(text, path, length=LENGTH, fp16_weights=True)
     report(path, TextContract(text), token_cases([1, 2, 8], LENGTH, 30000))
     path = graph_path(repository, "starter_unet")
-    export_unet(unet, path, text_length=LENGTH, text_width=WIDTH, fp16_weights=True, multiple=MULTIPLE)
-    report(path, UNetContract(unet), unet_cases(SHAPES, LENGTH, WIDTH))
+    export_steered_unet(unet, path, multiple=MULTIPLE)
+    report(path, SteeredContract(unet), steered_cases(SHAPES))
+    path = graph_path(repository, "starter_image_encoder")
+    export_image_encoder(images, path)
+    report(path, ImageContract(images), [{"image": torch.rand(3, 3, PROMPT_SIDE, PROMPT_SIDE) * 2 - 1}])
     path = graph_path(repository, "starter_vae_decoder")
     export_vae_decoder(decoder, path, fp16_weights=True)
     report(path, decoder, latent_cases(SHAPES))
-    for name in ("starter_text_encoder", "starter_unet", "starter_vae_decoder"):
-        finish_folder(repository, name, precision="auto", sides=NATIVE_LATENT)
+    path = graph_path(repository, "starter_vae_encoder")
+    export_vae_encoder(encoder, path, fp16_weights=True)
+    report(path, encoder, [{"image": torch.rand(2, 3, 96, 160, generator=torch.Generator().manual_seed(0)) * 2 - 1}])
+    for network in NETWORKS:
+        sides = NATIVE if network == "vae_encoder" else NATIVE_LATENT
+        optional = ABSENT if network == "unet" else NOTHING_OPTIONAL
+        finish_folder(repository, f"starter_{network}", precision="auto", sides=sides, optional=optional)
 
 
 def report(path: Path, module: nn.Module, cases: list[dict[str, torch.Tensor]]) -> None:
@@ -62,15 +75,6 @@ def report(path: Path, module: nn.Module, cases: list[dict[str, torch.Tensor]]) 
     check = check_graph(path, module, cases)
     print(f"{path.parent.parent.name}: {check.against_torch:.1e} from torch, {check.between_rows:.1e} between batches")
     check.demand()
-
-
-def export_encoder(workspace: Workspace, folder: Path) -> None:
-    """Writes the VAE's encoder beside the family: not served yet, but no other encoder makes these latents."""
-    path = folder / "vae_encoder.onnx"
-    encoder = halved(load_autoencoder(workspace).encoder)
-    export_vae_encoder(encoder, path, fp16_weights=True)
-    case = {"image": torch.rand(2, 3, 96, 160, generator=torch.Generator().manual_seed(0)) * 2 - 1}
-    report(path, encoder, [case])
 
 
 def preview_map(workspace: Workspace) -> dict[str, list[list[float]] | list[float]]:
@@ -101,12 +105,11 @@ def describe(workspace: Workspace, repository: Path, folder: Path) -> None:
 
     Raises ValueError when the graphs are larger together than the repository may hold.
     """
-    graphs = {name: graph_path(repository, f"starter_{name}") for name in ("text_encoder", "unet", "vae_decoder")}
-    graphs["vae_encoder"] = folder / "vae_encoder.onnx"
+    graphs = {name: graph_path(repository, f"starter_{name}") for name in NETWORKS}
     total = sum(path.stat().st_size for path in graphs.values())
     if total > SIZE_LIMIT:
         raise ValueError(f"the graphs take {total / 1e6:.0f} MB, the limit is {SIZE_LIMIT / 1e6:.0f} MB")
-    unet, vae = load_state(workspace.unet) or {}, load_state(workspace.vae) or {}
+    states = {part: load_state(getattr(workspace, part)) or {} for part in ("vae", "unet", "adapters")}
     facts = {
         "scaling_factor": round(scaling_factor(workspace), 6),
         "preview": preview_map(workspace),
@@ -115,8 +118,8 @@ def describe(workspace: Workspace, repository: Path, folder: Path) -> None:
         "latent_multiple": MULTIPLE,
         "buckets": [list(bucket) for bucket in BUCKETS],
         "training": {
-            "vae": {"steps": vae.get("step"), "minutes": round(vae.get("spent", 0) / 60, 1)},
-            "unet": {"steps": unet.get("step"), "minutes": round(unet.get("spent", 0) / 60, 1)},
+            part: {"steps": state.get("step"), "minutes": round(state.get("spent", 0) / 60, 1)}
+            for part, state in states.items()
         },
         "bytes": total,
         "sha256": {name: sha256(path) for name, path in graphs.items()},
@@ -128,6 +131,5 @@ def publish(workspace: Workspace, repository: Path = REPOSITORY, folder: Path = 
     """Exports all, checks all, and writes the family's tokenizer and numbers."""
     folder.mkdir(parents=True, exist_ok=True)
     export_networks(workspace, repository)
-    export_encoder(workspace, folder)
     load_tokenizer(None).save(str(folder / "tokenizer.json"))
     describe(workspace, repository, folder)
