@@ -4,7 +4,7 @@ Every tensor has a leading batch dimension; no row of an answer depends on the o
 those of the Triton models (specs.py). All arrays are float32, but for token ids.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol, overload
 
@@ -239,6 +239,6 @@ class NetworkSource(Protocol):
         """Whether `networks` answers."""
         ...
 
-    def digests(self, family: str) -> tuple[ModelDigest, ...]:
-        """Which networks they are, in the order of NetworkTable.model_names; empty if they never were ready."""
+    def digests(self, family: str) -> Mapping[str, ModelDigest]:
+        """Which networks they are, the tools among them, by their role; those that are ready."""
         ...

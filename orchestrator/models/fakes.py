@@ -7,6 +7,7 @@ import numpy as np
 
 from orchestrator.errors import EngineUnavailableError
 from orchestrator.models.contracts import ControlRows, Floats, Ids, ImageRows, ModelDigest, Networks, Tools
+from orchestrator.models.specs import FAMILY_ROLES, TOOL_ROLES
 
 TOKENS = 2
 """Tokens of the image encoder's answer."""
@@ -70,9 +71,10 @@ class FakeNetworks:
         """See contracts.NetworkSource."""
         return self.ready
 
-    def digests(self, family: str) -> tuple[ModelDigest, ...]:
+    def digests(self, family: str) -> dict[str, ModelDigest]:
         """See contracts.NetworkSource."""
-        return (ModelDigest(f"fake of {family}", "", "numpy"),)
+        there = [role for role in (*FAMILY_ROLES, *TOOL_ROLES) if role not in self.without | self.waiting]
+        return {role: ModelDigest(f"{family}_{role}", "", "numpy") for role in there}
 
     async def _text_encoder(self, input_ids: Ids) -> Floats:
         """Sines of the ids."""

@@ -19,10 +19,10 @@ UPSCALER_SCALE = "2"
 
 @dataclass(frozen=True, slots=True)
 class TritonFamily:
-    """Networks that can be called, and which they are."""
+    """Networks that can be called, and which they are, by their role."""
 
     networks: Networks
-    digests: tuple[ModelDigest, ...]
+    digests: Mapping[str, ModelDigest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,11 +216,11 @@ async def connect(server: TritonServer, table: NetworkTable) -> TritonFamily:
     infos = {role: await server.describe(name, FAMILY_ROLES[role]) for role, name in table.roles.items()}
     models = {role: FAMILY_NETWORKS[role](server, info, table.fixed_batch) for role, info in infos.items()}
     max_rows = min(info.max_batch_size for info in infos.values())
-    digests = {info.name: info.digest for info in infos.values()}
-    return TritonFamily(Networks(**models, max_rows=max_rows), tuple(digests.values()))  # type: ignore[arg-type]  # by name
+    digests = {role: info.digest for role, info in infos.items()}
+    return TritonFamily(Networks(**models, max_rows=max_rows), digests)  # type: ignore[arg-type]  # by name
 
 
-async def connect_tool(server: TritonServer, role: str, name: str) -> Callable[..., object]:
+async def connect_tool(server: TritonServer, role: str, name: str) -> tuple[Callable[..., object], ModelDigest]:
     """Describe a model of no family, and make it callable. Raises as `connect` does."""
     info = await server.describe(name, TOOL_ROLES[role])
-    return TOOLS[role](server, info)  # type: ignore[return-value]  # each kind of tool is called in its own way
+    return TOOLS[role](server, info), info.digest  # type: ignore[return-value]  # each is called in its own way

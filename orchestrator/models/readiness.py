@@ -24,7 +24,7 @@ class TritonNetworks:
         self._ready: dict[str, TritonFamily] = {}
         self._missing: dict[str, list[str]] = {}
         self._named_tools = families.tools.roles
-        self._tools: dict[str, Callable[..., object]] = {}
+        self._tools: dict[str, tuple[Callable[..., object], ModelDigest]] = {}
         self._waiting: frozenset[str] = frozenset(self._named_tools)
 
     def networks(self, family: str) -> Networks:
@@ -37,15 +37,17 @@ class TritonNetworks:
 
     def tools(self) -> Tools:
         """See contracts.NetworkSource."""
-        return Tools(**self._tools, waiting=self._waiting)  # type: ignore[arg-type]  # by name
+        tools = {role: tool for role, (tool, _) in self._tools.items()}
+        return Tools(**tools, waiting=self._waiting)  # type: ignore[arg-type]  # by name
 
     def is_ready(self, family: str) -> bool:
         """See contracts.NetworkSource."""
         return family in self._ready
 
-    def digests(self, family: str) -> tuple[ModelDigest, ...]:
+    def digests(self, family: str) -> dict[str, ModelDigest]:
         """See contracts.NetworkSource."""
-        return self._ready[family].digests if family in self._ready else ()
+        networks = self._ready[family].digests if family in self._ready else {}
+        return {**networks, **{role: digest for role, (_, digest) in self._tools.items()}}
 
     async def refresh(self) -> None:
         """Look at every model once. Models that came back are described anew: they may be others."""

@@ -65,7 +65,7 @@ class NetworkTable(Table):
         buckets: width and height, in pixels, of the sizes at which the UNet runs.
         tile: width and height, in pixels, of the tiles of larger pictures; the first bucket by default.
         vae_tile: side, in pixels, of the tiles of pictures that are larger than it for the VAE; the longest side of
-            all buckets by default.
+            all buckets by default. The last tiles are cut off by the picture's edge, down to `grain`.
         fixed_batch: rows to which each request is padded, for an engine whose results depend on the batch size; the
             models' max_batch_size must be the same, so that Triton merges nothing into it. 0 for no padding.
         preview: linear map of latents to RGB.
