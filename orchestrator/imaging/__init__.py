@@ -1,1 +1,1 @@
-"""Arrays in, arrays out: codecs and geometry. Pictures are uint8, height x width x 3, RGB, sRGB."""
+"""Arrays in, arrays out: files, URLs, sizes, layers. Pictures are uint8 (H, W, 3) RGB or (H, W, 4) RGBA, in sRGB."""

@@ -1,4 +1,4 @@
-"""Arrays to files. Decoding comes with the tasks that start from a picture."""
+"""Arrays to files. decode.py reads what clients send."""
 
 from dataclasses import dataclass
 from typing import Any
