@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from orchestrator import metrics
-from orchestrator.diffusion.pipeline import Pipeline, Stage, StepDone, Timer
+from orchestrator.diffusion.pipeline import Pipeline, Stage, StageTime, StepDone, Timer
 from orchestrator.imaging import codec, geometry
 from orchestrator.imaging.decode import DecodeLimits
 from orchestrator.jobs.events import Artifact, Preview, Progress, Started
 from orchestrator.jobs.job import Job
+from orchestrator.jobs.noted import noted
 from orchestrator.jobs.results import ResultStore
-from orchestrator.models.contracts import NetworkSource
+from orchestrator.models.contracts import ModelDigest, NetworkSource
 from orchestrator.models.families import NEEDS, Families
 from orchestrator.params import Delivery, ImageFormat, OutputParams, RequestParams
 from orchestrator.tasks.plan import Plan
@@ -72,16 +73,18 @@ class Runner:
         job.check_wanted()
         job.start()
         metrics.QUEUE_WAIT.labels(job.options.priority.value).observe((datetime.now(UTC) - job.created).total_seconds())
-        plan, timer = job.plan, Timer(job.family)
-        made = await run_task(plan, self._workshop(job, plan, timer))
-        return await self._artifact(job, plan, made, timer)
+        plan, timer, roles = job.plan, Timer(job.family), set[str]()
+        digests = self.source.digests(plan.family)
+        made = await run_task(plan, self._workshop(job, plan, timer, roles))
+        models = tuple(dict.fromkeys(digest for role, digest in digests.items() if role in roles))
+        return await self._artifact(job, made, models, tuple(timer.stages))
 
     async def discard(self, artifact: Artifact) -> None:
         """Remove a picture from the result store, if it is there."""
         if artifact.uri is not None:
             await self.results.delete(artifact.uri)
 
-    def _workshop(self, job: Job, plan: Plan, timer: Timer) -> Workshop:
+    def _workshop(self, job: Job, plan: Plan, timer: Timer, roles: set[str]) -> Workshop:
         pipeline = self.pipelines[plan.family]
 
         async def fetch(url: str, field: str) -> bytes:
@@ -100,8 +103,8 @@ class Runner:
         return Workshop(
             family=self.families.get(plan.family),
             pipeline=pipeline,
-            networks=self.source.networks(plan.family) if plan.paints else None,
-            tools=self.source.tools(),
+            networks=noted(self.source.networks(plan.family), roles) if plan.paints else None,
+            tools=noted(self.source.tools(), roles),
             fetch=fetch,
             limits=self.limits,
             max_pixels=self.max_pixels,
@@ -110,8 +113,10 @@ class Runner:
             begin=begin,
         )
 
-    async def _artifact(self, job: Job, plan: Plan, made: Made, timer: Timer) -> Artifact:
-        output, file = plan.output, made.encoded
+    async def _artifact(
+        self, job: Job, made: Made, models: tuple[ModelDigest, ...], timings: tuple[StageTime, ...]
+    ) -> Artifact:
+        output, file = job.plan.output, made.encoded
         inline = output.delivery is Delivery.INLINE
         stored = not inline or job.options.detach_on_disconnect
         uri = await self.results.put(file.data, output.format) if stored else None
@@ -123,12 +128,12 @@ class Runner:
             quality=file.quality,
             width=made.width,
             height=made.height,
-            seed=plan.seed,
-            family=plan.family,
+            seed=job.seed,
+            family=job.family,
             sampler=made.sampler,
             steps=made.steps,
-            models=self.source.digests(plan.family) if plan.paints else (),
-            timings=tuple(timer.stages),
+            models=models,
+            timings=timings,
         )
 
 

@@ -45,6 +45,23 @@ STEPS = {"image_to_image": 2, "control": 2, "upscale": 1, "edit": 0}
 """Of 4: by strength 0.5; by 1 - 0.6 * 0.5; by fidelity 5, 0.35; none. Outpainting starts from the picture's border."""
 
 
+PAINTS = {"tiny_text_encoder", "tiny_vae_decoder"}
+PLAIN, STEERED = {*PAINTS, "adapters_unet"}, {*PAINTS, "adapters_controlled_unet"}
+ENCODED = {"adapters_vae_encoder"}
+TOOK_PART = {
+    "text_to_image": PLAIN,
+    "image_to_image": STEERED | ENCODED,
+    "inpaint": PLAIN | ENCODED,
+    "generate_background": PLAIN | ENCODED | {"formula_matting"},
+    "face": STEERED | {"adapters_image_encoder", "formula_face_detector", "formula_face_landmarks"},
+    "control": STEERED | ENCODED,
+    "upscale": PLAIN | ENCODED,
+    "outpaint": PLAIN | ENCODED,
+    "edit": set(),
+}
+"""The models of each task: 96 x 64 pixels of that size need no upscaler."""
+
+
 def request(task: Message | str, **fields: Any) -> pb.GenerateRequest:
     """A request for 96 x 64 with seed 7; a task by its name is that of TASKS."""
     message = TASKS[task] if isinstance(task, str) else task
@@ -82,7 +99,7 @@ async def test_a_task(adapters: Served, task: str) -> None:
     assert steps == seen.artifact.steps
     assert steps == STEPS.get(task, steps)
     assert seen.artifact.HasField("sampler") is paints
-    assert bool(seen.artifact.models) is paints
+    assert {model.model for model in seen.artifact.models} == TOOK_PART[task]
     assert [timing.stage for timing in seen.artifact.timings] == list(dict.fromkeys(stages))
     started = next(event.started for event in seen.events if event.HasField("started"))
     assert (started.seed, started.request_id) == (7, "r-1")

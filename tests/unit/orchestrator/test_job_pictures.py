@@ -23,7 +23,7 @@ from orchestrator.errors import (
 )
 from orchestrator.jobs.events import Artifact, Progress, Queued, Started
 from orchestrator.jobs.job import Job, JobState
-from orchestrator.params import BackgroundParams, Edit, ImageSource, TaskName, Upscale
+from orchestrator.params import BackgroundParams, Edit, ImageSource, Removal, TaskName, Upscale
 from tests.unit.orchestrator.world import World, build, error_of, events, hold, release_all, until
 
 URL = "https://pictures.example/a.png"
@@ -61,6 +61,17 @@ async def test_a_picture_is_read_and_written(world: World, by: str) -> None:
     assert [timing.stage for timing in artifact.timings] == [Stage.PREPARE, Stage.FINISH]
     assert world.networks.calls == 0
     world.assert_idle()
+
+
+async def test_the_networks_that_took_part_are_named(world: World) -> None:
+    """And no other that the family, or the server, has."""
+    pixels = np.full((64, 64, 3), 250, np.uint8)
+    pixels[16:48, 16:48] = 0
+    task = edit(bytes(cv2.imencode(".png", pixels)[1]))
+    artifact = await world.make(task=task, background=BackgroundParams(remove=Removal.AUTO))
+    assert [model.model for model in artifact.models] == ["small_matting"]
+    painted = await world.make(steps=1)
+    assert [model.model for model in painted.models] == ["small_text_encoder", "small_unet", "small_vae_decoder"]
 
 
 async def test_nothing_but_a_familys_painting_waits_for_its_networks(world: World) -> None:

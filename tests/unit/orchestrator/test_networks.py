@@ -57,7 +57,10 @@ async def test_roles_are_networks_and_a_model_of_two_roles_is_named_once(tmp_pat
     assert family.networks.image_encoder.side == 32
     assert (family.networks.inpaint_unet, family.networks.face_encoder) == (None, None)
     names = ["small_text_encoder", "small_unet", "small_vae_decoder", "small_vae_encoder", "small_image_encoder"]
-    assert [digest.model for digest in family.digests] == names
+    assert {role: digest.model for role, digest in family.digests.items()} == {
+        **{name.removeprefix("small_"): name for name in names},
+        "controlled_unet": "small_unet",
+    }
 
 
 async def test_the_smallest_batch_of_all_is_the_familys(tmp_path: Path) -> None:
@@ -152,10 +155,11 @@ async def test_a_fixed_batch_pads_every_network(tmp_path: Path) -> None:
 
 async def test_a_tool_is_asked_by_its_contract() -> None:
     server = server_of(client())
-    matting = await networks.connect_tool(server, "matting", "a_matting")
-    detector = await networks.connect_tool(server, "face_detector", "a_face_detector")
-    landmarks = await networks.connect_tool(server, "face_landmarks", "a_face_landmarks")
-    upscaler = await networks.connect_tool(server, "upscaler", "an_upscaler")
+    matting, _ = await networks.connect_tool(server, "matting", "a_matting")
+    detector, _ = await networks.connect_tool(server, "face_detector", "a_face_detector")
+    landmarks, _ = await networks.connect_tool(server, "face_landmarks", "a_face_landmarks")
+    upscaler, digest = await networks.connect_tool(server, "upscaler", "an_upscaler")
+    assert digest.model == "an_upscaler"
     tools = Tools(matting, detector, landmarks, upscaler)  # type: ignore[arg-type]  # each by its role
     assert tools.need("matting").side == 64
     assert (await tools.need("matting")(rows(1, 3, 64, 64))).shape == (1, 1, 64, 64)
@@ -172,7 +176,7 @@ async def test_an_upscaler_says_its_factor(parameter: str | None, scale: int) ->
     made = client()
     if parameter is not None:
         made.configs["an_upscaler"].parameters["scale"].string_value = parameter
-    upscaler = await networks.connect_tool(server_of(made), "upscaler", "an_upscaler")
+    upscaler, _ = await networks.connect_tool(server_of(made), "upscaler", "an_upscaler")
     assert Tools(upscaler=upscaler).need("upscaler").scale == scale  # type: ignore[arg-type]  # it is one
 
 
@@ -217,7 +221,8 @@ async def test_a_family_waits_for_every_network_that_it_names(tmp_path: Path) ->
     source = TritonNetworks(server_of(triton), families(tmp_path))
     await source.refresh()
     assert not source.is_ready("small")
-    assert source.digests("small") == ()
+    assert source.digests("small").keys() == {"matting", "face_detector", "upscaler"}
     triton.down.clear()
     await source.refresh()
     assert source.networks("small").image_encoder is not None
+    assert source.digests("small")["image_encoder"].model == "small_image_encoder"

@@ -1,0 +1,36 @@
+"""Which networks take part in a request: each call is noted."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any, TypeVar
+
+from orchestrator.models.contracts import Networks, Tools
+
+Kit = TypeVar("Kit", Networks, Tools)
+
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A network of any kind that tells when it is called."""
+
+    network: Callable[..., Awaitable[Any]]
+    note: Callable[[], None]
+
+    async def __call__(self, *inputs: object) -> Any:  # noqa: ANN401  # what the network answers
+        """Note the call, and do it."""
+        self.note()
+        return await self.network(*inputs)
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # what the network has: `side`, `scale`
+        """Whatever else the network has."""
+        return getattr(self.network, name)
+
+
+def noted(kit: Kit, roles: set[str]) -> Kit:
+    """The same networks; the role of each that is called is added to `roles`."""
+    networks = {field.name: getattr(kit, field.name) for field in fields(kit)}
+    wrapped: dict[str, Any] = {
+        role: Noted(network, partial(roles.add, role)) for role, network in networks.items() if callable(network)
+    }
+    return replace(kit, **wrapped)
