@@ -107,10 +107,17 @@ def drop_notes(model: onnx.ModelProto) -> None:
 
 
 def _tensors(kind: str, tensors: Iterable[Tensor], optional: Collection[str] = ()) -> str:
+    """The tensors' part of the configuration.
+
+    An optional input of free sides is ragged: Triton then merges requests that bring it with those whose placeholder
+    of 1 x 1 stands for it (engines/absent.py), and so requests of all tasks.
+    """
     entries = []
     for each in tensors:
         sizes = ", ".join(str(size) for size in each.sizes)
         mark = " optional: true" if each.name in optional else ""
+        if mark and -1 in each.sizes:
+            mark += " allow_ragged_batch: true"
         entries.append(f'  {{ name: "{each.name}" data_type: {each.data_type} dims: [ {sizes} ]{mark} }}')
     return f"{kind} [\n" + ",\n".join(entries) + "\n]"
 

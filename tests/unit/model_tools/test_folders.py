@@ -49,6 +49,6 @@ def test_the_python_backend_finds_its_model(repository: Path) -> None:
 def test_an_optional_input_says_what_stands_for_it(repository: Path) -> None:
     finish_folder(repository, "copy", precision="f32", sides=(8, 12), optional={"latents": "4, 8, 8"})
     config = (repository / "copy" / "config.pbtxt").read_text()
-    assert 'name: "latents" data_type: TYPE_FP32 dims: [ 4, -1, -1 ] optional: true' in config
+    assert 'name: "latents" data_type: TYPE_FP32 dims: [ 4, -1, -1 ] optional: true allow_ragged_batch: true' in config
     assert 'key: "absent_latents" value { string_value: "4, 8, 8" }' in config
     assert 'name: "image" data_type: TYPE_FP32 dims: [ 4, -1, -1 ] }' in config
