@@ -12,13 +12,16 @@ import numpy.typing as npt
 Pixels = npt.NDArray[np.uint8]
 
 WHITE = (255, 255, 255)
+SHARP_ALPHA = 64
+"""From this opacity on, of 255, colours are enlarged by Lanczos; below it the weights would be small and noisy."""
 
 
 def resized(picture: Pixels, size: tuple[int, int]) -> Pixels:
     """Stretched to `size` (width, height); the picture itself where it has that size.
 
     Enlarging is by Lanczos over 8 x 8 pixels, shrinking by area. Colours are weighted with their opacity, so that what
-    hides under transparent pixels does not come out at the border of what is seen.
+    hides under transparent pixels does not come out at the border of what is seen. Opacity is enlarged linearly:
+    Lanczos would ring, and make the inside of an object slightly transparent.
     """
     height, width = picture.shape[:2]
     if (width, height) == size:
@@ -26,10 +29,14 @@ def resized(picture: Pixels, size: tuple[int, int]) -> Pixels:
     if picture.shape[2] == 3:
         return np.asarray(_stretch(picture, size), np.uint8)
     alpha = picture[..., 3:].astype(np.float32)
-    stretched = _stretch(np.concatenate([picture[..., :3] * (alpha / 255), alpha], axis=2), size)
-    alpha = np.clip(stretched[..., 3:], 0, 255)
-    colours = np.divide(stretched[..., :3] * 255, alpha, out=np.zeros_like(stretched[..., :3]), where=alpha >= 0.5)
-    return _bytes(np.concatenate([colours, alpha], axis=2))
+    weighted = np.concatenate([picture[..., :3] * (alpha / 255), alpha], axis=2)
+    smooth = _stretch(weighted, size, cv2.INTER_LINEAR)
+    colours = np.divide(
+        smooth[..., :3] * 255, smooth[..., 3:], out=np.zeros_like(smooth[..., :3]), where=smooth[..., 3:] > 0
+    )
+    sharp = _stretch(weighted, size)
+    np.divide(sharp[..., :3] * 255, sharp[..., 3:], out=colours, where=sharp[..., 3:] >= SHARP_ALPHA)
+    return _bytes(np.concatenate([colours, smooth[..., 3:]], axis=2))
 
 
 def with_alpha(picture: Pixels, alpha: npt.NDArray[np.floating] | None = None) -> Pixels:
@@ -79,13 +86,13 @@ def opaque(picture: Pixels, behind: tuple[int, int, int] = WHITE) -> Pixels:
     return over(picture, filled((picture.shape[1], picture.shape[0]), behind)) if picture.shape[2] == 4 else picture
 
 
-def _stretch(picture: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
+def _stretch(picture: npt.NDArray[Any], size: tuple[int, int], enlarging: int = cv2.INTER_LANCZOS4) -> npt.NDArray[Any]:
     """Of the same type. Where one axis grows and the other shrinks, each goes by its own kernel."""
     height, width = picture.shape[:2]
     mixed = (size[0] > width) != (size[1] > height)
     for target in ((size[0], height), size) if mixed else (size,):
         grows = target[0] * target[1] > picture.shape[0] * picture.shape[1]
-        picture = cv2.resize(picture, target, interpolation=cv2.INTER_LANCZOS4 if grows else cv2.INTER_AREA)
+        picture = cv2.resize(picture, target, interpolation=enlarging if grows else cv2.INTER_AREA)
     return picture
 
 

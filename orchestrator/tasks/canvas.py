@@ -13,7 +13,7 @@ import numpy as np
 from orchestrator.diffusion.latents import Pixels, Size, choose_bucket
 from orchestrator.imaging import masks
 from orchestrator.imaging.boxes import Box
-from orchestrator.imaging.layers import resized
+from orchestrator.imaging.layers import placed, resized
 from orchestrator.imaging.masks import Mask
 
 
@@ -48,6 +48,11 @@ class Canvas:
         """The picture at the network's size, its reflection beside it: uint8 (H, W, 3), as `picture` is RGB."""
         inner = resized(picture, (self.box.width, self.box.height))
         return np.pad(inner, (*self._margins, (0, 0)), mode="symmetric")
+
+    def put_object(self, item: Pixels) -> Pixels:
+        """RGBA at the network's size, transparent beside the picture."""
+        inner = resized(item, (self.box.width, self.box.height))
+        return placed(inner, self.size, self.box.left, self.box.top)
 
     def put_mask(self, mask: Mask) -> Mask:
         """A mask at the network's size: a pixel may change where any of its pixels may, and the margins may not."""

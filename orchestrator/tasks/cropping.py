@@ -1,16 +1,30 @@
-"""Which part of a picture is kept where it is cut."""
+"""Which part of a picture FIT_CROP keeps."""
+
+import asyncio
 
 from orchestrator.diffusion.latents import Pixels, Size
 from orchestrator.diffusion.stages import Steps
+from orchestrator.imaging import crops
 from orchestrator.imaging.boxes import Box
 from orchestrator.params import CropGravity
+from orchestrator.tasks.cutout import object_alpha
 from orchestrator.tasks.frame import contained
 from orchestrator.tasks.pictures import size_of
 from orchestrator.tasks.workshop import Workshop
 
 
 async def crop_box(workshop: Workshop, picture: Pixels, target: Size, gravity: CropGravity, steps: Steps) -> Box:
-    """The largest part of target's ratio."""
-    width, height = contained(target, size_of(picture))
+    """The largest part of target's ratio, with most detail, or the main object, or the middle of the picture in it.
+
+    Raises:
+        PreconditionError: there is no object to keep.
+        What object_alpha raises, for CropGravity.ITEM.
+    """
     have = size_of(picture)
-    return Box((have[0] - width) // 2, (have[1] - height) // 2, width, height)
+    size = target if target[0] <= have[0] and target[1] <= have[1] else contained(target, have)
+    if gravity is CropGravity.ITEM:
+        alpha = await object_alpha(workshop, picture, "layout.gravity", steps)
+        return await asyncio.to_thread(crops.around, alpha, size)
+    if gravity is CropGravity.CENTER:
+        return crops.central(picture, size)
+    return await asyncio.to_thread(crops.most_detailed, picture, size)

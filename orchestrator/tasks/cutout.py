@@ -12,8 +12,8 @@ from orchestrator.imaging.masks import Mask
 from orchestrator.params import Removal
 from orchestrator.tasks.workshop import Workshop
 
-LEAST_SHARE = 1e-4
-"""An object is there if it makes up this share of the picture at least."""
+LEAST_SHARE, LEAST_OPACITY = 1e-4, 0.5
+"""An object is there if it makes up this share of the picture at least, and any of it is as opaque as this."""
 
 
 async def object_alpha(workshop: Workshop, picture: Pixels, field: str, steps: Steps) -> Mask:
@@ -28,9 +28,15 @@ async def object_alpha(workshop: Workshop, picture: Pixels, field: str, steps: S
         alpha = np.asarray(picture[..., 3] / np.float32(255), np.float32)
     else:
         alpha = await _matte(workshop, picture, steps)
-    if float(alpha.mean()) < LEAST_SHARE:
+    if float(alpha.mean()) < LEAST_SHARE or float(alpha.max()) < LEAST_OPACITY:
         raise PreconditionError(f"{field}: no object was found in the picture")
     return alpha
+
+
+async def find_object(workshop: Workshop, picture: Pixels, field: str, steps: Steps) -> Pixels:
+    """RGBA of the picture's object. Raises as object_alpha does."""
+    alpha = await object_alpha(workshop, picture, field, steps)
+    return picture if picture.shape[2] == 4 else await asyncio.to_thread(with_alpha, picture, alpha)
 
 
 async def cut_out(workshop: Workshop, picture: Pixels, removal: Removal, steps: Steps) -> Pixels:

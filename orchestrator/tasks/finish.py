@@ -53,7 +53,7 @@ async def finish(
         if background.remove is not None:
             picture = await cut_out(workshop, picture, background.remove, telling)
         box = None
-        if layout.fit is Fit.CROP:
+        if layout.fit is Fit.CROP and size_of(picture) != frame.target:
             box = await crop_box(workshop, picture, frame.target, layout.gravity, telling)
         encoded = await asyncio.to_thread(_write, picture, frame, box, behind, replace, plan.output)
     return Made(encoded, *frame.target, steps, plan.sampler if plan.paints else None)

@@ -5,18 +5,22 @@ from collections.abc import Awaitable, Callable, Mapping
 from orchestrator.params import TaskName
 from orchestrator.tasks.control import control
 from orchestrator.tasks.edit import edit
+from orchestrator.tasks.generate_background import generate_background
 from orchestrator.tasks.image_to_image import image_to_image
 from orchestrator.tasks.inpaint import inpaint
 from orchestrator.tasks.outpaint import outpaint
 from orchestrator.tasks.plan import Plan
 from orchestrator.tasks.text_to_image import text_to_image
+from orchestrator.tasks.upscale import upscale
 from orchestrator.tasks.workshop import Made, Workshop
 
 TASKS: Mapping[TaskName, Callable[[Plan, Workshop], Awaitable[Made]]] = {
     TaskName.TEXT_TO_IMAGE: text_to_image,
     TaskName.IMAGE_TO_IMAGE: image_to_image,
     TaskName.INPAINT: inpaint,
+    TaskName.GENERATE_BACKGROUND: generate_background,
     TaskName.CONTROL: control,
+    TaskName.UPSCALE: upscale,
     TaskName.OUTPAINT: outpaint,
     TaskName.EDIT: edit,
 }

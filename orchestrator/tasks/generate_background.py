@@ -1,0 +1,108 @@
+"""The main object of a picture, kept, before a background that is painted by the prompt."""
+
+import asyncio
+
+import numpy as np
+
+from orchestrator.diffusion.latents import Pixels, Size
+from orchestrator.diffusion.pipeline import Stage, Start
+from orchestrator.errors import InvalidRequestError, Violation
+from orchestrator.imaging.boxes import Box
+from orchestrator.imaging.layers import border_color, opaque, over, placed, resized
+from orchestrator.imaging.masks import Mask
+from orchestrator.params import Color, Fit, GenerateBackground, LayoutParams
+from orchestrator.tasks.canvas import Canvas
+from orchestrator.tasks.cutout import find_object
+from orchestrator.tasks.finish import finish, in_thread
+from orchestrator.tasks.frame import Frame
+from orchestrator.tasks.painting import Scene, Steering, paint
+from orchestrator.tasks.pictures import load, size_of
+from orchestrator.tasks.plan import Plan, task_of
+from orchestrator.tasks.workshop import Made, Workshop
+
+FIELD = "generate_background.image"
+SOLID = 0.95
+"""The network paints under what is less opaque than this, so that nothing of the old background is left beside it."""
+SEEN = 0.02
+"""What is less opaque is not counted to the object's extent."""
+COLOR_STRENGTH = 0.9
+"""How much of a colour that the background starts from is painted over."""
+GREY = (128, 128, 128)
+"""Behind the object, for the VAE, where no colour is given: in the middle of all colours."""
+
+
+async def generate_background(plan: Plan, workshop: Workshop) -> Made:
+    """Find the object, place it, and paint the rest. Raises as tasks.run does."""
+    task = task_of(plan, GenerateBackground)
+    async with workshop.stage(Stage.PREPARE) as steps:
+        pictures = await load(plan, workshop)
+        source = pictures.main
+        frame = _frame(plan, size_of(source), workshop.max_pixels)
+        cut = await find_object(workshop, source, FIELD, steps)
+        canvas = Canvas.choose(workshop.family.networks.buckets, *frame.made)
+
+        def work() -> tuple[Pixels, Scene]:
+            item = _arranged(plan, task, cut, frame)
+            return item, _scene(task, canvas.put_object(item), _behind(task.color, source), canvas.size)
+
+        item, scene = await asyncio.to_thread(work)
+        workshop.begin(scene.begun)
+    painted = await paint(plan, workshop, scene)
+
+    def compose() -> Pixels:
+        return over(item, canvas.cut(painted.pixels, frame.made))
+
+    return await finish(plan, workshop, frame, in_thread(compose), replace=pictures.replace, steps=painted.steps)
+
+
+def _frame(plan: Plan, own: Size, max_pixels: int) -> Frame:
+    """FIT_CANVAS says how large the background is; the other fits are of the whole picture, with the object in it."""
+    frame = Frame.of(own, plan.size, LayoutParams(fit=plan.layout.fit), max_pixels)
+    return Frame(frame.own, frame.target, frame.target) if plan.layout.fit is Fit.CANVAS else frame
+
+
+def _arranged(plan: Plan, task: GenerateBackground, cut: Pixels, frame: Frame) -> Pixels:
+    """The object in its place: RGBA of frame.made. It is resized once, if at all."""
+    layout = plan.layout
+    padding = layout.padding(*frame.made)
+    moves = task.item_area is not None or (layout.fit is Fit.CANVAS and (plan.size.is_given or padding > 0))
+    if not moves:
+        return resized(cut, frame.made)
+    room = frame.made[0] - 2 * padding, frame.made[1] - 2 * padding
+    if min(room) < 1:
+        text = f"its padding of {padding} pixels leaves no room in {frame.made[0]} x {frame.made[1]}"
+        raise InvalidRequestError(Violation("layout", text))
+    box = extent(cut[..., 3])
+    width, height = item_size((box.width, box.height), room, task.item_area or 1.0)
+    item = resized(cut[box.rows, box.columns], (width, height))
+    return placed(item, frame.made, (frame.made[0] - width) // 2, (frame.made[1] - height) // 2)
+
+
+def extent(alpha: Pixels) -> Box:
+    """The least box around what is seen of an object, uint8 (H, W)."""
+    seen = alpha > 255 * SEEN
+    rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
+    left, top = int(columns[0]), int(rows[0])
+    return Box(left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top)
+
+
+def item_size(box: Size, room: Size, area: float) -> Size:
+    """The size of an object that fills `area` of the room, or less where it would not fit otherwise."""
+    (width, height), (room_width, room_height) = box, room
+    scale = min(room_width / width, room_height / height, (area * room_width * room_height / (width * height)) ** 0.5)
+    return min(room_width, max(1, round(width * scale))), min(room_height, max(1, round(height * scale)))
+
+
+def _behind(color: Color | None, source: Pixels) -> tuple[int, int, int] | None:
+    """The colour that the background starts from."""
+    if color is None:
+        return None
+    return border_color(source) if color.auto else color.rgba[:3]
+
+
+def _scene(task: GenerateBackground, item: Pixels, color: tuple[int, int, int] | None, size: Size) -> Scene:
+    """`item` is RGBA at the network's size."""
+    start = opaque(item, color or GREY)
+    mask: Mask = (item[..., 3] < 255 * SOLID).astype(np.float32)
+    strength = 1.0 if color is None else COLOR_STRENGTH
+    return Scene(size=size, start=Start(start, strength), mask=mask, steering=Steering.of(start, task.edges))

@@ -1,0 +1,111 @@
+"""Sizes that follow from a picture and what was asked for."""
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given
+
+from orchestrator.errors import InvalidRequestError
+from orchestrator.params import Fit, LayoutParams, SizeParams
+from orchestrator.tasks.frame import Frame, contained, covering
+
+PIXELS = 4096 * 4096
+SIDES = st.integers(1, 4096)
+
+
+def frame(own: tuple[int, int], size: SizeParams | None = None, **layout: object) -> Frame:
+    return Frame.of(own, size or SizeParams(), LayoutParams(**layout), PIXELS)  # type: ignore[arg-type]  # by name
+
+
+@pytest.mark.parametrize(
+    ("size", "target"),
+    [
+        (SizeParams(), (300, 200)),
+        (SizeParams(width=600), (600, 400)),
+        (SizeParams(height=100), (150, 100)),
+        (SizeParams(width=64, height=64), (64, 64)),
+        (SizeParams(width_percent=200), (600, 400)),
+        (SizeParams(height_percent=50), (150, 100)),
+        (SizeParams(width_percent=200, height_percent=100), (600, 200)),
+        (SizeParams(width=600, height_percent=50), (600, 100)),
+        (SizeParams(min_length=400), (600, 400)),
+        (SizeParams(min_length=100), (300, 200)),
+        (SizeParams(width=150, min_length=200), (300, 200)),
+    ],
+)
+def test_what_is_left_open_follows_from_the_picture(size: SizeParams, target: tuple[int, int]) -> None:
+    assert frame((300, 200), size).target == target
+
+
+@pytest.mark.parametrize(
+    ("fit", "made", "target"),
+    [
+        (Fit.CANVAS, (400, 200), (400, 400)),
+        (Fit.BOUNDS, (400, 200), (400, 200)),
+        (Fit.COVER, (800, 400), (800, 400)),
+        (Fit.CROP, (800, 400), (400, 400)),
+    ],
+)
+def test_each_fit(fit: Fit, made: tuple[int, int], target: tuple[int, int]) -> None:
+    assert frame((200, 100), SizeParams(width=400, height=400), fit=fit) == Frame((200, 100), made, target)
+
+
+def test_padding_leaves_room_inside_the_target() -> None:
+    found = frame((200, 100), SizeParams(width=400, height=200), padding_pixels=20)
+    assert (found.made, found.target) == ((320, 160), (400, 200))
+    found = frame((200, 100), padding_share=0.1)
+    assert (found.made, found.target) == ((160, 80), (200, 100))
+
+
+@pytest.mark.parametrize(
+    ("own", "size", "layout", "field"),
+    [
+        ((4097, 10), SizeParams(), {}, "size"),
+        ((3000, 3000), SizeParams(width_percent=200), {}, "size.width_percent"),
+        ((3000, 3000), SizeParams(height_percent=200), {}, "size.height_percent"),
+        ((100, 1000), SizeParams(width=1000), {}, "size.width"),
+        ((1000, 100), SizeParams(height=1000), {}, "size.height"),
+        ((1000, 100), SizeParams(min_length=1000), {}, "size.min_length"),
+        ((1000, 100), SizeParams(width=1000, height=1000), {"fit": Fit.COVER}, "layout.fit"),
+        ((100, 100), SizeParams(), {"padding_pixels": 50}, "layout.padding_pixels"),
+    ],
+)
+def test_what_is_too_large_is_refused_by_its_field(
+    own: tuple[int, int], size: SizeParams, layout: dict[str, object], field: str
+) -> None:
+    with pytest.raises(InvalidRequestError) as refused:
+        frame(own, size, **layout)
+    assert [violation.field for violation in refused.value.violations] == [field]
+
+
+def test_the_limit_of_pixels_counts_too() -> None:
+    with pytest.raises(InvalidRequestError, match=r"^size.width: .*1000 x 1000 pixels.*999999 in all"):
+        Frame.of((10, 10), SizeParams(width=1000), LayoutParams(), 999_999)
+
+
+def test_a_crop_to_a_sliver_stays_bounded() -> None:
+    found = frame((1, 20_000), SizeParams(width=64, height=64), fit=Fit.CROP)
+    assert found.target == (64, 64)
+    assert max(found.made) <= 4096
+
+
+@given(SIDES, SIDES, SIDES, SIDES)
+def test_containing_and_covering_touch_on_one_side(width: int, height: int, to_width: int, to_height: int) -> None:
+    own, to = (width, height), (to_width, to_height)
+    inside, outside = contained(own, to), covering(own, to)
+    assert inside[0] <= to_width
+    assert inside[1] <= to_height
+    assert outside[0] >= to_width
+    assert outside[1] >= to_height
+    for size in (inside, outside):
+        assert size[0] == to_width or size[1] == to_height
+        assert abs(size[0] * height - size[1] * width) <= max(width, height)  # own's ratio, to a pixel
+
+
+@given(SIDES, SIDES, st.integers(64, 4096))
+def test_one_side_alone_never_leaves_bars(width: int, height: int, side: int) -> None:
+    for size in (SizeParams(width=side), SizeParams(height=side)):
+        try:
+            found = frame((width, height), size)
+        except InvalidRequestError:
+            continue
+        assert found.made == found.target
