@@ -9,6 +9,7 @@ import torch
 
 from model_tools.starter.draft import train_draft
 from model_tools.starter.evaluate import evaluate
+from model_tools.starter.evaluate_adapters import evaluate_adapters
 from model_tools.starter.latents import prepare_latents
 from model_tools.starter.paths import Workspace
 from model_tools.starter.pictures import prepare
@@ -18,7 +19,7 @@ from model_tools.starter.train_adapters import train_adapters
 from model_tools.starter.train_unet import train_unet
 from model_tools.starter.train_vae import train_vae
 
-STAGES = ("prepare", "text", "vae", "latents", "draft", "unet", "adapters", "export", "evaluate")
+STAGES = ("prepare", "text", "vae", "latents", "draft", "unet", "adapters", "export", "evaluate", "adapters-evaluate")
 MINUTES = {"vae": 33.0, "draft": 2.0, "unet": 60.0, "adapters": 50.0, "evaluate": 4.0}
 
 
@@ -65,6 +66,7 @@ def main() -> None:
         "adapters": lambda: train_adapters(workspace, minutes("adapters"), seed=options.seed),
         "export": lambda: publish(workspace),
         "evaluate": lambda: evaluate(workspace, minutes("evaluate")),
+        "adapters-evaluate": lambda: evaluate_adapters(workspace),
     }
     for stage in STAGES if options.stage == "all" else (options.stage,):
         stages[stage]()

@@ -12,6 +12,7 @@ from model_tools.starter import augment
 from model_tools.starter.augment import Bytes, Floats
 from model_tools.starter.canvas import BUCKETS, FILL
 from model_tools.starter.captions import EMPTY
+from model_tools.starter.image_prompt import SIDE as PROMPT_SIDE
 from model_tools.starter.latents import FORM_WEIGHTS, WRAPPED_SHARE, StyleTable
 from model_tools.starter.paths import Workspace
 from model_tools.starter.persons import Identity, identity, load_persons, neutral, read_kinds, without_tone
@@ -28,6 +29,7 @@ MOVED_SHARE, PAIR_SHARE = 0.5, 0.3
 # many of the persons take their prompt from another person of the same kind; and a caption that names no gender.
 RECOLOURED_SHARE, STRANGER_SHARE, NEUTRAL_SHARE = 0.4, 0.5, 0.5
 OTHER_STYLE_SHARE = 0.4
+HEAD_SHARE = 0.7
 # Of all steered rows: how many at a scale below 1, so that strength grades.
 PARTIAL_SHARE = 0.2
 # How often pictures are drawn for edges and for image prompts. Faces and persons are what image prompts are for.
@@ -37,7 +39,7 @@ PROMPT_WEIGHTS = {"core": 0.5, "face": 1.0, "person": 0.5, "tone": 0.3, "rest": 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One picture. `concept` is the row in its style's captions; `kind` a key of EDGE_WEIGHTS; `who` None for things."""
+    """One picture. `concept`: the row in its style's captions; `kind`: a key of EDGE_WEIGHTS; `who` or None."""
 
     code: str
     style: str
@@ -160,26 +162,26 @@ class AdapterData:
         """One picture, and what steers towards it."""
         subject = self.pick(random, prompted=prompted)
         matrix = augment.recolouring(random) if prompted and random.random() < RECOLOURED_SHARE else None
-        front = self.lay_out(subject, canvas, random, matrix, moved=edged and random.random() < MOVED_SHARE)
+        front = self.lay_out(
+            augment.recolour(subject.picture, matrix), canvas, random, moved=edged and random.random() < MOVED_SHARE
+        )
         target = augment.over(front, augment.white(canvas))
         edges = augment.draw_edges(target, front[..., 3], random) if edged else np.zeros(target.shape[:2], np.uint8)
-        prompt = self.draw_prompt(subject, random, matrix) if prompted else augment.white((augment.PROMPT_SIDE,) * 2)
+        prompt = self.draw_prompt(subject, random, matrix) if prompted else augment.white((PROMPT_SIDE, PROMPT_SIDE))
         strength = random.uniform(0.1, 1.0, 2) if random.random() < PARTIAL_SHARE else np.ones(2)
         caption = self.draw_caption(subject, random, prompted=prompted)
         return Row(target, edges, prompt, caption, edged * strength[0], prompted * strength[1])
 
-    def lay_out(
-        self, subject: Subject, canvas: tuple[int, int], random: np.random.Generator, matrix: Floats | None, *, moved: bool
-    ) -> Bytes:
+    def lay_out(self, picture: Bytes, canvas: tuple[int, int], random: np.random.Generator, *, moved: bool) -> Bytes:
         """The picture on its canvas, premultiplied RGBA: in the middle, or anywhere, and then sometimes not alone."""
-        picture = subject.picture if matrix is None else augment.recolour(subject.picture, matrix)
         shorter = min(canvas)
         if not moved:
             return augment.move(picture, canvas, round(shorter * FILL))
         front = augment.move(picture, canvas, shorter * random.uniform(0.4, 1.2), **anywhere(random))
         if random.random() < PAIR_SHARE:
             other = self.pick(random, prompted=False).picture
-            front = augment.over(front, augment.move(other, canvas, shorter * random.uniform(0.3, 1.1), **anywhere(random)))
+            back = augment.move(other, canvas, shorter * random.uniform(0.3, 1.1), **anywhere(random))
+            front = augment.over(front, back)
         return front
 
     def draw_prompt(self, subject: Subject, random: np.random.Generator, matrix: Floats | None) -> Bytes:
@@ -188,10 +190,10 @@ class AdapterData:
         if subject.who is not None and random.random() < STRANGER_SHARE:
             shown = self.library.subjects[random.choice(self.library.by_person[subject.who])]
         elif random.random() < OTHER_STYLE_SHARE:
-            other = "flat" if subject.style == "3d" else "3d"
-            shown = self.library.subjects[self.library.by_code.get((other, subject.code), self.library.by_code[subject.style, subject.code])]
-        picture = shown.picture if matrix is None else augment.recolour(shown.picture, matrix)
-        return augment.photograph(picture, random, head=shown.who is not None and random.random() < 0.7)
+            other = self.library.by_code.get(("flat" if subject.style == "3d" else "3d", subject.code))
+            shown = subject if other is None else self.library.subjects[other]
+        head = shown.who is not None and random.random() < HEAD_SHARE
+        return augment.photograph(augment.recolour(shown.picture, matrix), random, head=head)
 
     def draw_caption(self, subject: Subject, random: np.random.Generator, *, prompted: bool) -> int:
         """Row of a caption of the picture; of none; or, where a prompt tells who it is, of the role alone."""

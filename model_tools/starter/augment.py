@@ -40,8 +40,10 @@ def recolouring(random: np.random.Generator) -> Floats:
     return (gain * (grey + cosine * (np.eye(3) - grey) + sine * cross)).astype(np.float32)
 
 
-def recolour(picture: Bytes, matrix: Floats) -> Bytes:
-    """The premultiplied picture in other colours."""
+def recolour(picture: Bytes, matrix: Floats | None) -> Bytes:
+    """The premultiplied picture in other colours, or as it is."""
+    if matrix is None:
+        return picture
     colours = np.clip(cv2.transform(picture[..., :3].astype(np.float32), matrix), 0, picture[..., 3:])
     return np.concatenate([colours.astype(np.uint8), picture[..., 3:]], axis=2)
 
@@ -60,7 +62,8 @@ def move(
     `side` is the picture's side in pixels there, `centre` where its middle lies in parts of the canvas, `turn` radians.
     """
     if side / SIDE < HALF_BELOW:
-        picture = cv2.resize(picture, (SIDE // 2, SIDE // 2), interpolation=cv2.INTER_AREA)
+        half = cv2.resize(picture, (SIDE // 2, SIDE // 2), interpolation=cv2.INTER_AREA)
+        picture = np.asarray(half, np.uint8)
     own = picture.shape[0]
     scale, middle = side / own, (own - 1) / 2
     cosine, sine = scale * np.cos(turn), scale * np.sin(turn)

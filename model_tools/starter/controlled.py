@@ -79,7 +79,7 @@ class ControlledDenoiser(nn.Module):
         return self.control(control_image, torch.cat([shown.draft, places], 1), shown.pooled, shown.prompt)
 
     def denoise(self, noisy: Noisy, places: Tensor, draft: Tensor, added: Residuals, steering: Steering) -> Tensor:
-        """v [B, 4, h, w] of noisy latents for a draft. `added` is what the control adds, scaled."""
+        """V [B, 4, h, w] of noisy latents for a draft. `added` is what the control adds, scaled."""
         draft = draft + added.draft
         correction = self.base.unet(
             torch.cat([noisy.sample, draft, places], 1),
@@ -93,7 +93,7 @@ class ControlledDenoiser(nn.Module):
         return self.base.estimate(noisy.sample, draft, noisy.timestep) + correction.float()
 
     def forward(self, sample: Tensor, timestep: Tensor, text: Tensor, steering: Steering) -> Tensor:
-        """v [B, 4, h, w] of noisy latents at their steps [B], for captions [B, 48, 384]."""
+        """V [B, 4, h, w] of noisy latents at their steps [B], for captions [B, 48, 384]."""
         places = place_map(sample)
         shown = self.show(places, text, steering)
         added = scale_residuals(self.steer(places, shown, steering.control_image), steering.control_scale)

@@ -2,7 +2,8 @@
 
 A small network turns the picture into tokens. Each cross-attention of the frozen UNet attends to them beside the
 caption's, with keys and values of its own, and adds the result times the row's image scale. The draft, which decides on
-the layout, is corrected from the tokens in the same way. Tokens of zeros stand for no picture: they change nothing, at any scale.
+the layout, is corrected from the tokens in the same way. Tokens of zeros stand for no picture: they change nothing,
+at any scale.
 """
 
 import torch

@@ -12,11 +12,11 @@ from model_tools.export import TextContract, export_text_encoder, export_vae_dec
 from model_tools.folders import NOTHING_OPTIONAL, finish_folder, graph_path
 from model_tools.starter.canvas import BUCKETS, place_all
 from model_tools.starter.denoiser import SCHEDULE
+from model_tools.starter.image_prompt import SIDE as PROMPT_SIDE
 from model_tools.starter.latents import encode, load_autoencoder, scaling_factor
 from model_tools.starter.paths import REPO, Workspace
 from model_tools.starter.pictures import STYLES
 from model_tools.starter.runlog import load_state
-from model_tools.starter.image_prompt import SIDE as PROMPT_SIDE
 from model_tools.starter.served import (
     ABSENT,
     ImageContract,

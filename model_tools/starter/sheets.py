@@ -33,6 +33,24 @@ def draw_sheet(labels: list[str], left: NDArray[np.uint8], right: NDArray[np.uin
     return sheet
 
 
+def draw_adapters(groups: list[list[NDArray[np.uint8]]], scales: tuple[float, ...]) -> Image.Image:
+    """Groups of columns: what steers (grey or RGB), then the results at each scale; a picture to a row."""
+    side = groups[0][1].shape[1]
+    columns, rows = len(scales) + 1, max(len(group[0]) for group in groups)
+    width = columns * side + 3 * GAP
+    sheet = Image.new("RGB", (len(groups) * width, rows * (side + GAP) + TEXT_HEIGHT + GAP), "#e4e4e4")
+    pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(13)
+    for group, columns_of in enumerate(groups):
+        for column, pictures in enumerate(columns_of):
+            x = GAP + group * width + column * side
+            pen.text(
+                (x + 2, 2), "steered by" if column == 0 else f"scale {scales[column - 1]:g}", fill="black", font=font
+            )
+            for row, picture in enumerate(pictures):
+                sheet.paste(Image.fromarray(picture).convert("RGB"), (x, TEXT_HEIGHT + GAP + row * (side + GAP)))
+    return sheet
+
+
 def read_log(path: Path) -> dict[str, list[float]]:
     """Columns of a training's CSV; empty where there is none."""
     if not path.exists():

@@ -1,0 +1,190 @@
+"""Measures the adapters: do the pictures follow the edges more, the more they are asked to, and the image prompt?"""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from model_tools.starter import augment
+from model_tools.starter.adapter_data import Library, Subject, load_library
+from model_tools.starter.captions import EMPTY, TEMPLATES
+from model_tools.starter.controlled import ControlledDenoiser, Steering
+from model_tools.starter.drawings import HAND_DRAWN
+from model_tools.starter.image_prompt import TOKENS, ImageEncoder
+from model_tools.starter.latents import load_autoencoder, scaling_factor
+from model_tools.starter.paths import REPO, Workspace
+from model_tools.starter.pictures import load_concepts
+from model_tools.starter.sampling import Networks, Settings, draw
+from model_tools.starter.sheets import draw_adapters
+from model_tools.starter.text import WIDTH, load_encoder
+from model_tools.starter.train_adapters import load_adapters
+from model_tools.starter.train_vae import to_float
+
+Bytes = NDArray[np.uint8]
+SIZE = (128, 128)
+SCALES = (0.0, 0.25, 0.5, 1.0)
+COUNT = 20
+CHOICE_SEED = 2026
+TOLERANCE = 2  # pixels
+BAR = 0.4
+SHOWN = 8  # rows of the sheet
+
+
+class Steered(nn.Module):
+    """The steered denoiser for one batch of pictures, called as a Denoiser is: free rows first, then the guided ones.
+
+    Edges steer both, as in ControlNet; the free rows have no image prompt, as in IP-Adapter.
+    """
+
+    def __init__(self, model: ControlledDenoiser, steering: Steering) -> None:
+        super().__init__()
+        self.model = model
+        edges, strength, tokens, share = steering
+        free = torch.zeros_like(tokens)
+        self.steering = Steering(
+            *(torch.cat(pair) for pair in ((edges, edges), (strength, strength), (free, tokens), (share, share)))
+        )
+
+    def forward(self, sample: Tensor, timestep: Tensor, text: Tensor, *, return_dict: bool = False) -> tuple[Tensor]:  # noqa: ARG002 -- as diffusers
+        return (self.model(sample, timestep.expand(len(sample)), text, self.steering),)
+
+
+class Studio:
+    """The networks, and a way to draw with them."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.model, self.images = load_adapters(workspace)
+        self.text, self.decoder = load_encoder(), load_autoencoder(workspace).decoder
+        self.scale = scaling_factor(workspace)
+
+    def tokens(self, prompts: Bytes) -> Tensor:
+        """Image tokens of uint8 pictures [N, 128, 128, 3]."""
+        return encode_prompts(self.images, prompts)
+
+    def draw(self, texts: list[str], steering: Steering) -> Bytes:
+        """uint8 [N, 128, 128, 3], at most sampling.BATCH of them, each with its own seed."""
+        networks = Networks(self.text, Steered(self.model, steering), self.decoder, self.scale)
+        return draw(networks, texts, list(range(len(texts))), Settings())
+
+
+def encode_prompts(encoder: ImageEncoder, prompts: Bytes) -> Tensor:
+    """Image tokens [N, 16, 384] of uint8 pictures [N, 128, 128, 3]."""
+    with torch.inference_mode():
+        return encoder(to_float(prompts))
+
+
+def with_edges(edges: Bytes, scale: float) -> Steering:
+    """Steered by edge pictures uint8 [N, 128, 128] alone."""
+    control = torch.from_numpy(edges.astype(np.float32) / 255)[:, None].expand(-1, 3, -1, -1)
+    ones = torch.ones(len(edges), 1)
+    return Steering(control, scale * ones, torch.zeros(len(edges), TOKENS, WIDTH), 0 * ones)
+
+
+def with_prompts(tokens: Tensor, scale: float) -> Steering:
+    """Steered by image tokens alone."""
+    ones = torch.ones(len(tokens), 1)
+    return Steering(torch.zeros(len(tokens), 3, SIZE[1], SIZE[0]), 0 * ones, tokens, scale * ones)
+
+
+def agreement(found: Bytes, wanted: Bytes) -> float:
+    """F1 of two edge pictures: an edge counts as met where the other picture has one within 2 pixels."""
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * TOLERANCE + 1,) * 2)
+    if not found.any() or not wanted.any():
+        return 0.0
+    precision = float((cv2.dilate(wanted, disc)[found > 0] > 0).mean())
+    recall = float((cv2.dilate(found, disc)[wanted > 0] > 0).mean())
+    return 2 * precision * recall / max(precision + recall, 1e-9)
+
+
+def choose(library: Library, kinds: set[str], count: int, random: np.random.Generator) -> list[Subject]:
+    """Pictures of these kinds, by chance."""
+    fitting = [subject for subject in library.subjects if subject.kind in kinds]
+    return [fitting[int(row)] for row in random.choice(len(fitting), count, replace=False)]
+
+
+def moved_edges(subject: Subject, random: np.random.Generator) -> Bytes:
+    """Canny of the picture, moved, turned and mirrored: a layout that its caption does not tell."""
+    side, centre = random.uniform(75, 115), tuple(random.uniform(0.42, 0.58, 2))
+    turn, mirrored = random.uniform(-0.3, 0.3), bool(random.random() < 0.5)
+    front = augment.move(subject.picture, SIZE, side, centre=centre, turn=turn, mirrored=mirrored)
+    return augment.canny(augment.over(front, augment.white(SIZE)))
+
+
+def measure_edges(studio: Studio, texts: list[str], edges: Bytes) -> tuple[dict[str, float], list[Bytes]]:
+    """Mean agreement at each scale, and the pictures."""
+    pictures = [studio.draw(texts, with_edges(edges, scale)) for scale in SCALES]
+    means = [
+        np.mean([agreement(augment.canny(picture), wanted) for picture, wanted in zip(drawn, edges, strict=True)])
+        for drawn in pictures
+    ]
+    return {str(scale): round(float(mean), 3) for scale, mean in zip(SCALES, means, strict=True)}, pictures
+
+
+def colour_error(drawn: Bytes, truth: Bytes) -> float:
+    """Mean distance of the mean colours of what is not white, over rows, in parts of 255."""
+    errors = []
+    for one, other in zip(drawn, truth, strict=True):
+        means = [image[image.min(2) < 235].mean(0) if (image.min(2) < 235).any() else 255.0 for image in (one, other)]
+        errors.append(np.abs(means[0] - means[1]).mean())
+    return round(float(np.mean(errors)), 1)
+
+
+def prompt_views(subjects: list[Subject], random: np.random.Generator) -> tuple[Bytes, Bytes]:
+    """For each picture, recoloured where it is no person: an image prompt of it, and the picture on its canvas."""
+    prompts, truths = [], []
+    for subject in subjects:
+        matrix = augment.recolouring(random)
+        picture = subject.picture if subject.who else augment.recolour(subject.picture, matrix)
+        prompts.append(augment.photograph(picture, random, head=subject.who is not None))
+        truths.append(augment.over(augment.move(picture, SIZE, 118), augment.white(SIZE)))
+    return np.stack(prompts), np.stack(truths)
+
+
+def measure_prompts(
+    studio: Studio, library: Library, random: np.random.Generator
+) -> tuple[dict[str, float], list[Bytes]]:
+    """Mean distance of colours at each image scale, without captions; the prompts, and the pictures at each scale."""
+    half = COUNT // 2
+    subjects = [*choose(library, {"tone"}, half, random), *choose(library, {"core"}, half, random)]
+    prompts, truths = prompt_views(subjects, random)
+    tokens = studio.tokens(prompts)
+    drawn = [studio.draw([EMPTY] * len(subjects), with_prompts(tokens, scale)) for scale in SCALES]
+    errors = {str(scale): colour_error(pictures, truths) for scale, pictures in zip(SCALES, drawn, strict=True)}
+    return errors, [prompts, *drawn]
+
+
+def demand(followed: dict[str, float]) -> None:
+    """Raises ValueError where edges at scale 1 are followed less than BAR, or less than at a lower scale."""
+    values = list(followed.values())
+    if values[-1] < BAR or any(later < earlier for earlier, later in pairwise(values)):
+        raise ValueError(f"edges are not followed as asked: {followed}")
+
+
+def evaluate_adapters(workspace: Workspace, folder: Path | None = None) -> None:
+    """Writes adapters.json and adapters.png to docs/starter. Raises ValueError as `demand` does."""
+    target = folder or REPO / "docs" / "starter"
+    random, library, studio = np.random.default_rng(CHOICE_SEED), load_library(workspace), Studio(workspace)
+    labels = {concept.code: concept.label for concept in load_concepts(workspace)}
+    drawings = choose(library, {"core", "face"}, COUNT, random)
+    texts = [TEMPLATES["3d"].format(prompt=labels[subject.code]) for subject in drawings]
+    edges = np.stack([moved_edges(subject, random) for subject in drawings])
+    followed, steered = measure_edges(studio, texts, edges)
+    hand_texts = [TEMPLATES["3d"].format(prompt=name) for name in HAND_DRAWN]
+    hand_edges = np.stack([make() for make in HAND_DRAWN.values()])
+    by_hand, hand_steered = measure_edges(studio, hand_texts, hand_edges)
+    errors, shown = measure_prompts(studio, library, random)
+    result = {
+        "edge agreement (F1 at 2 px) by control scale": followed,
+        "the same, of drawings that are in no data set": by_hand,
+        "distance of mean colours (of 255) by image scale, without a caption": errors,
+    }
+    print(json.dumps(result, indent=2), flush=True)
+    (target / "adapters.json").write_text(json.dumps(result, indent=2) + "\n", "utf-8")
+    groups = [[edges, *steered], [hand_edges, *hand_steered], [part[COUNT // 2 - SHOWN // 2 :] for part in shown]]
+    draw_adapters([[part[:SHOWN] for part in group] for group in groups], SCALES).save(target / "adapters.png")
+    demand(followed)
