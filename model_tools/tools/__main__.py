@@ -10,9 +10,10 @@ from model_tools.starter.paths import Workspace
 from model_tools.tools.matting import held_out_error, train_matting
 from model_tools.tools.photographs import HELD_OUT, load
 from model_tools.tools.publish import publish_faces, publish_matting, publish_upscaler
+from model_tools.tools.sheet import make_sheet
 from model_tools.tools.upscaler import gain, load_upscaler, train_upscaler
 
-MINUTES = {"matting": 45.0, "upscaler": 12.0}
+MINUTES = {"matting": 45.0, "upscaler": 15.0}
 
 
 def measure(workspace: Workspace) -> None:
@@ -33,6 +34,7 @@ def main() -> None:
         "faces": lambda options: publish_faces(options.wheel),
         "export-matting": lambda _: publish_matting(workspace),
         "export-upscaler": lambda _: publish_upscaler(workspace),
+        "sheet": lambda _: make_sheet(workspace),
         "measure": lambda _: measure(workspace),
     }
     parser.add_argument("stage", choices=stages)

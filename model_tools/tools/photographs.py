@@ -1,7 +1,7 @@
 """Photographs that come inside scikit-image's wheel, by what their licence and our measurements allow.
 
-What a network is tried on is never trained on. The motorcycle (Middlebury stereo set) has no free licence: it is
-looked at, no more.
+What a network is measured on is never trained on. The motorcycle (Middlebury stereo set) is not used: it has no free
+licence.
 """
 
 from pathlib import Path
@@ -18,7 +18,8 @@ TEXTURES = ("brick.png", "grass.png", "gravel.png", "hubble_deep_field.jpg")
 OBJECTS = ("chelsea.png", "camera.png", "retina.jpg")
 # A woman (NASA, public domain), a cup (Rachel Michetti, CC0), a rocket (SpaceX, public domain).
 HELD_OUT = ("astronaut.png", "coffee.png", "rocket.jpg")
-TO_LOOK_AT = (*HELD_OUT, "chelsea.png", "motorcycle_left.png")
+# In the matting network's contact sheet: it never saw any of them.
+SHOWN = (*HELD_OUT, "chelsea.png")
 
 
 def load(name: str) -> NDArray[np.uint8]:

@@ -31,7 +31,7 @@ class Upscaler(nn.Module):
     al. 2017). The last layer begins at zero, so the untrained network is bicubic enlarging.
     """
 
-    def __init__(self, width: int = 48, depth: int = 6) -> None:
+    def __init__(self, width: int = 32, depth: int = 5) -> None:
         super().__init__()
         self.head = nn.Conv2d(3, width, 3, padding=1)
         self.blocks = nn.ModuleList(
