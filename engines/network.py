@@ -19,6 +19,7 @@ import numpy.typing as npt
 import openvino as ov
 
 from engines.rows import Array, Tensors
+from engines.silu import keep_apart
 
 Precision = Literal["f32", "bf16"]
 GRAPH_NAMES = ("graph.onnx", "graph.xml")  # ONNX, or OpenVINO's own format (IR)
@@ -133,6 +134,8 @@ class Network:
             # Before compiling: that folds casts away, and a port then has their names beside its own.
             self.inputs = {port.any_name: _describe(port) for port in model.inputs}
             self.outputs = {port.any_name: _describe(port) for port in model.outputs}
+            if precision == "f32":
+                keep_apart(model)
             compiled = core.compile_model(model, "CPU", hints)
         except RuntimeError as error:
             raise NetworkError(f"OpenVINO cannot open {graph}: {error}") from error

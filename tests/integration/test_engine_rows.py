@@ -57,14 +57,27 @@ def connection(server: triton.Server) -> Iterator[sync_client.InferenceServerCli
 
 
 def draw_rows(model: str, size: tuple[int, int]) -> Tensors:
-    """Return ROWS rows of noise, each at its own timestep and for its own prompt."""
+    """Return ROWS rows of noise, each at its own timestep and for its own prompt.
+
+    For the starter each steered by its own edges and likeness, too, at scales from 0 up to 7/8.
+    """
     hidden = (77, 32) if model.startswith("tiny") else (48, 384)
     rng = np.random.default_rng(0)
-    return {
+    rows: Tensors = {
         "sample": rng.standard_normal((ROWS, 4, *size), np.float32),
         "timestep": rng.uniform(0, 999, (ROWS, 1)).astype(np.float32),
         "encoder_hidden_states": rng.standard_normal((ROWS, *hidden), np.float32),
     }
+    if model.startswith("tiny"):
+        return rows
+    scales = (np.arange(ROWS, dtype=np.float32) / np.float32(ROWS))[:, None]
+    steering: Tensors = {
+        "control_image": (rng.random((ROWS, 3, 8 * size[0], 8 * size[1])) > 0.9).astype(np.float32),
+        "control_scale": scales,
+        "image_embeds": rng.standard_normal((ROWS, 16, 384), np.float32),
+        "image_scale": scales[::-1].copy(),
+    }
+    return rows | steering
 
 
 def make_inputs(rows: Tensors, indices: npt.NDArray[np.intp] | list[int]) -> list[sync_client.InferInput]:

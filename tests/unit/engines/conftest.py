@@ -103,8 +103,8 @@ class FakeCore:
             raise RuntimeError("internals of the reader")
         if content == TWO_INPUTS:
             outputs = [FakePort(DOUBLED, 2), FakePort(NEGATED, 2)]
-            return SimpleNamespace(inputs=[FakePort("x", 2), FakePort("y", 3)], outputs=outputs)
-        return SimpleNamespace(inputs=[FakePort("x", 2)], outputs=[FakePort(DOUBLED, 2)])
+            return SimpleNamespace(inputs=[FakePort("x", 2), FakePort("y", 3)], outputs=outputs, get_ordered_ops=list)
+        return SimpleNamespace(inputs=[FakePort("x", 2)], outputs=[FakePort(DOUBLED, 2)], get_ordered_ops=list)
 
     def compile_model(self, _model: object, _device: str, hints: dict[str, object]) -> SimpleNamespace:
         type(self).hints = hints
@@ -142,7 +142,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", backend)
     monkeypatch.setitem(sys.modules, "openvino", openvino)
     yield SimpleNamespace(backend=backend, core=FakeCore)
-    for name in ("engines.openvino_engine", "engines.absent", "engines.network"):
+    for name in ("engines.openvino_engine", "engines.absent", "engines.network", "engines.silu"):
         sys.modules.pop(name, None)
 
 
