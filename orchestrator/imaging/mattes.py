@@ -1,0 +1,205 @@
+"""Mattes: the matting network's coarse opacity drawn to the picture's own borders, the object's own colours, its parts.
+
+Pictures are uint8 (H, W, 3) RGB; mattes are float32 (H, W) in [0, 1].
+"""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.imaging import closed_form
+from orchestrator.imaging.boxes import Box
+from orchestrator.imaging.closed_form import Flags, Matte
+
+Pixels = npt.NDArray[np.uint8]
+Array = npt.NDArray[np.float32]
+
+WORK_SIDES = (512, 384, 256)
+"""Longer sides at which the band is solved, pixels: the first at which it is no larger than MOST_UNKNOWN."""
+MOST_UNKNOWN = 30_000
+"""Pixels that are solved for; a network that is unsure of more than that at every size is taken at its word."""
+MOST_PIXELS = 4_000_000
+"""Larger pictures have their matte made at this many pixels, and stretched."""
+SURE = 0.05
+"""Opacity nearer than this to 0 or 1 is 0 or 1: the inside of an object is opaque, and stays as it is."""
+REACH = 1.5
+"""The band holds what is nearer than this to something unsure: pixels of the network's own picture."""
+FIT_RADIUS, FIT_EPSILON = 2, 1e-4
+"""Windows, and the variance that counts as flat, of the affine functions that carry a matte to full size."""
+BLURS = (0.09, 0.006)
+"""Widths of the two blurs of `foreground`, shares of the longer side: 90 and 6 pixels of 1000, as in the paper."""
+LEAST_SHARE, LEAST_OPACITY = 1e-4, 0.5
+"""An object is there if it makes up this share of the picture at least, and any of it is as opaque as this."""
+SEEN = 0.02
+"""What is less opaque is not counted to an object's extent."""
+SPECK = 0.05
+"""Parts smaller than this share of the largest are no objects of their own."""
+
+
+def refine(picture: Pixels, coarse: Matte) -> Matte:
+    """The matte (H, W) of a picture, from a network's one of any size, which is stretched over it.
+
+    Where the network is sure (within SURE of 0 or 1, and REACH of its pixels away from all that is not) the matte is 0
+    or 1. The band between is solved by closed-form matting at one of WORK_SIDES and carried to full size by the affine
+    functions of colour that it is made of there. Where the solver does not converge, or the band is too large, it is
+    what the network said, stretched linearly.
+    """
+    height, width = picture.shape[:2]
+    if height * width > MOST_PIXELS:
+        scale = (MOST_PIXELS / (height * width)) ** 0.5
+        return _linear(refine(_shrunk(picture, (round(width * scale), round(height * scale))), coarse), (width, height))
+    for side in WORK_SIDES:
+        size = _fitting(picture, side)
+        start = _linear(coarse, size)
+        unknown = _band(start, coarse.shape)
+        if np.count_nonzero(unknown) <= MOST_UNKNOWN:
+            return _refined(picture, coarse, np.where(unknown, start, np.rint(start)), unknown)
+    return _snapped(_linear(coarse, (width, height)))
+
+
+def foreground(picture: Pixels, matte: Matte) -> Pixels:
+    """The object's own colours, uint8 (H, W, 3), also where the picture shows them mixed with what is behind.
+
+    Blur fusion (Forte 2021, "Approximate fast foreground colour estimation"; equal in quality to the multi-level method
+    of Germer et al. 2020): F and B are local means, weighted with the matte and its complement, and F takes up what
+    I = a F + (1 - a) B leaves over, after a wide blur and again after a narrow one. The means are made at the first of
+    WORK_SIDES, the last step at full size. Where the matte is 0 or 1 the picture's pixels stay exactly.
+    """
+    mixed = (matte > 0) & (matte < 1)
+    if not mixed.any():
+        return picture
+    height, width = matte.shape
+    size = _fitting(picture, WORK_SIDES[0])
+    image = _shrunk(picture, size).astype(np.float32)
+    alpha = np.asarray(cv2.resize(matte, size, interpolation=cv2.INTER_AREA), np.float32)[..., None]
+    front = back = image
+    for share in BLURS:
+        side = 2 * max(1, round(share * max(size) / 2)) + 1
+        means = _mean(front, alpha, side), _mean(back, 1 - alpha, side)
+        front, back = np.clip(means[0] + alpha * (image - alpha * means[0] - (1 - alpha) * means[1]), 0, 255), means[1]
+    local = [cv2.resize(each, (width, height), interpolation=cv2.INTER_LINEAR)[mixed] for each in means]
+    share_of = matte[mixed][:, None]
+    rest = picture[mixed] - share_of * local[0] - (1 - share_of) * local[1]
+    own = picture.copy()
+    own[mixed] = np.rint(np.clip(local[0] + share_of * rest, 0, 255)).astype(np.uint8)
+    return own
+
+
+def has_object(matte: Matte) -> bool:
+    """Whether there is anything that could be called an object."""
+    return float(matte.mean()) >= LEAST_SHARE and float(matte.max()) >= LEAST_OPACITY
+
+
+def object_box(matte: Matte) -> Box:
+    """The least box around what is seen of an object; of no size, at the corner, where nothing is seen."""
+    seen = matte > SEEN
+    rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return Box(0, 0, 0, 0)
+    left, top = int(columns[0]), int(rows[0])
+    return Box(left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top)
+
+
+def keep_parts(matte: Matte, points: Sequence[tuple[float, float]], *, holding: bool) -> Matte | None:
+    """The matte of those connected parts that hold one of the points (x, y), or that hold none; None if no part does.
+
+    Parts are connected (8 neighbours) where the matte is 0.5 or more; what is less belongs to the nearest one. A point
+    beside every part belongs to the nearest one too. Specks are no parts of their own, and go.
+    """
+    solid = (matte >= LEAST_OPACITY).astype(np.uint8)
+    count, found, stats, _ = cv2.connectedComponentsWithStats(solid, connectivity=8)
+    labels = np.asarray(found, np.int32)
+    if count < 2:
+        return None
+    areas = stats[1:, cv2.CC_STAT_AREA]
+    parts = {part + 1 for part in np.flatnonzero(areas >= SPECK * areas.max()).tolist()}
+    nearest = _nearest(labels, parts)
+    height, width = matte.shape
+    held = {int(nearest[min(max(0, round(y)), height - 1), min(max(0, round(x)), width - 1)]) for x, y in points}
+    kept = parts & held if holding else parts - held
+    return np.where(np.isin(nearest, sorted(kept)), matte, np.float32(0)) if kept else None
+
+
+def _nearest(labels: npt.NDArray[np.int32], parts: set[int]) -> npt.NDArray[np.int32]:
+    """For each pixel, the part (of `labels`) that is nearest to it."""
+    others = (~np.isin(labels, sorted(parts))).astype(np.uint8)
+    _, cells = cv2.distanceTransformWithLabels(others, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    part_of_cell = np.zeros(int(cells.max()) + 1, np.int32)
+    part_of_cell[cells[others == 0]] = labels[others == 0]
+    return np.asarray(part_of_cell[cells], np.int32)
+
+
+def _band(matte: Matte, network: tuple[int, ...]) -> Flags:
+    """What is to be solved of a network's matte, stretched from that shape."""
+    unsure = ((matte > SURE) & (matte < 1 - SURE)).astype(np.uint8)
+    reach = [max(1, round(REACH * have / had)) for have, had in zip(matte.shape, network, strict=True)]
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach[1] + 1, 2 * reach[0] + 1))
+    return np.asarray(cv2.dilate(unsure, disc) > 0)
+
+
+def _refined(picture: Pixels, coarse: Matte, start: Matte, unknown: Flags) -> Matte:
+    """See refine; `start` and `unknown` are of the size at which the band is solved."""
+    small = np.asarray(_shrunk(picture, start.shape[::-1]) / np.float32(255), np.float32)
+    solved = closed_form.solve(small, start, unknown)
+    size = picture.shape[1], picture.shape[0]
+    if solved is None:
+        return _snapped(_linear(coarse, size))
+    if solved.shape == picture.shape[:2]:
+        return _snapped(solved)
+    matte = _linear(solved, size)
+    rows, columns = np.nonzero(cv2.resize(unknown.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST))
+    functions = cv2.resize(_affine(small, solved, unknown), size, interpolation=cv2.INTER_LINEAR)[rows, columns]
+    colours = picture[rows, columns].astype(np.float32) / 255
+    matte[rows, columns] = np.einsum("nc,nc->n", functions[:, :3], colours) + functions[:, 3]
+    return _snapped(matte)
+
+
+def _affine(image: Array, matte: Matte, band: Flags) -> Array:
+    """(h, w, 4): slopes a and offset b with matte = a . image + b around each pixel of the band and beside it.
+
+    Fitted as in He, Sun, Tang 2010, "Guided image filtering"; carried to full size as in He, Sun 2015.
+    """
+    pairs = [image[..., first] * image[..., second] for first, second in _PAIRS]
+    layers = np.dstack([image, matte, image * matte[..., None], *pairs])
+    window = 2 * FIT_RADIUS + 1
+    means = np.dstack([cv2.blur(layers[..., part], (window, window)) for part in (_FOUR, _MORE, _LAST, slice(12, 13))])
+    where = cv2.dilate(band.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    inside = means[where].astype(np.float64)
+    colour, level = inside[:, :3], inside[:, 3]
+    spread = inside[:, 7:][:, _SQUARE] - colour[:, :, None] * colour[:, None] + FIT_EPSILON * np.eye(3)
+    slope = np.linalg.solve(spread, (inside[:, 4:7] - colour * level[:, None])[..., None])[..., 0]
+    functions = np.zeros((*matte.shape, 4), np.float32)
+    functions[..., 3] = matte
+    functions[where] = np.column_stack([slope, level - (slope * colour).sum(axis=1)])
+    return functions
+
+
+_PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
+_SQUARE = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
+_FOUR, _MORE, _LAST = slice(0, 4), slice(4, 8), slice(8, 12)  # OpenCV filters four channels at once
+
+
+def _mean(colours: Array, weight: Array, side: int) -> Array:
+    total = cv2.blur(weight, (side, side))[..., None]
+    return np.asarray(cv2.blur(colours * weight, (side, side)) / (total + 1e-5), np.float32)
+
+
+def _snapped(matte: Matte) -> Matte:
+    return np.asarray(np.clip((matte - SURE) / (1 - 2 * SURE), 0, 1), np.float32)
+
+
+def _fitting(picture: Pixels, side: int) -> tuple[int, int]:
+    """The picture's size (width, height), with a longer side of `side` at most."""
+    height, width = picture.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _shrunk(picture: Pixels, size: tuple[int, int]) -> Pixels:
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _linear(matte: Matte, size: tuple[int, int]) -> Matte:
+    return np.asarray(cv2.resize(matte, size, interpolation=cv2.INTER_LINEAR), np.float32)
