@@ -7,7 +7,7 @@ from orchestrator.diffusion.stages import Steps
 from orchestrator.imaging import crops
 from orchestrator.imaging.boxes import Box
 from orchestrator.params import CropGravity
-from orchestrator.tasks.cutout import object_alpha
+from orchestrator.tasks.cutout import object_matte
 from orchestrator.tasks.frame import contained
 from orchestrator.tasks.pictures import size_of
 from orchestrator.tasks.workshop import Workshop
@@ -18,13 +18,13 @@ async def crop_box(workshop: Workshop, picture: Pixels, target: Size, gravity: C
 
     Raises:
         PreconditionError: there is no object to keep.
-        What object_alpha raises, for CropGravity.ITEM.
+        What object_matte raises, for CropGravity.ITEM.
     """
     have = size_of(picture)
     size = target if target[0] <= have[0] and target[1] <= have[1] else contained(target, have)
     if gravity is CropGravity.ITEM:
-        alpha = await object_alpha(workshop, picture, "layout.gravity", steps)
-        return await asyncio.to_thread(crops.around, alpha, size)
+        matte = await object_matte(workshop, picture, "layout.gravity", steps)
+        return await asyncio.to_thread(crops.around, matte, size)
     if gravity is CropGravity.CENTER:
         return crops.central(picture, size)
     return await asyncio.to_thread(crops.most_detailed, picture, size)

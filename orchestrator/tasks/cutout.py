@@ -1,4 +1,4 @@
-"""The main object of a picture: how much of each pixel belongs to it."""
+"""The main object of a picture: how much of each pixel belongs to it, and its own colours."""
 
 import asyncio
 
@@ -7,17 +7,18 @@ import numpy as np
 from orchestrator.diffusion.latents import Pixels, from_pixels
 from orchestrator.diffusion.stages import Steps
 from orchestrator.errors import EngineFaultError, PreconditionError
-from orchestrator.imaging.layers import resized, with_alpha
-from orchestrator.imaging.masks import Mask
+from orchestrator.imaging import mattes
+from orchestrator.imaging.closed_form import Matte
+from orchestrator.imaging.layers import opaque, resized, with_alpha
 from orchestrator.params import Removal
+from orchestrator.tasks.people import find_people
 from orchestrator.tasks.workshop import Workshop
 
-LEAST_SHARE, LEAST_OPACITY = 1e-4, 0.5
-"""An object is there if it makes up this share of the picture at least, and any of it is as opaque as this."""
+REMOVE = "background.remove"
 
 
-async def object_alpha(workshop: Workshop, picture: Pixels, field: str, steps: Steps) -> Mask:
-    """Float32 (H, W) in [0, 1]: the picture's own opacity where it has any, else what the matting network finds.
+async def object_matte(workshop: Workshop, picture: Pixels, field: str, steps: Steps) -> Matte:
+    """Float32 (H, W) in [0, 1]: the picture's own opacity where it has any, else what the network finds, refined.
 
     Raises:
         PreconditionError: there is no object; the field is named.
@@ -25,27 +26,51 @@ async def object_alpha(workshop: Workshop, picture: Pixels, field: str, steps: S
         Whatever the listener raises.
     """
     if picture.shape[2] == 4:
-        alpha = np.asarray(picture[..., 3] / np.float32(255), np.float32)
+        matte = np.asarray(picture[..., 3] / np.float32(255), np.float32)
     else:
-        alpha = await _matte(workshop, picture, steps)
-    if float(alpha.mean()) < LEAST_SHARE or float(alpha.max()) < LEAST_OPACITY:
+        matte = await _matte(workshop, picture, steps)
+    if not mattes.has_object(matte):
         raise PreconditionError(f"{field}: no object was found in the picture")
-    return alpha
+    return matte
 
 
 async def find_object(workshop: Workshop, picture: Pixels, field: str, steps: Steps) -> Pixels:
-    """RGBA of the picture's object. Raises as object_alpha does."""
-    alpha = await object_alpha(workshop, picture, field, steps)
-    return picture if picture.shape[2] == 4 else await asyncio.to_thread(with_alpha, picture, alpha)
+    """RGBA of the picture's object, in its own colours. Raises as object_matte does."""
+    matte = await object_matte(workshop, picture, field, steps)
+    return await asyncio.to_thread(_cut, picture, matte)
 
 
 async def cut_out(workshop: Workshop, picture: Pixels, removal: Removal, steps: Steps) -> Pixels:
-    """RGBA of the picture's object. Raises as object_alpha does."""
-    alpha = await object_alpha(workshop, picture, "background.remove", steps)
-    return await asyncio.to_thread(with_alpha, picture, alpha)
+    """RGBA of what stays of a picture when its background is removed.
+
+    Raises:
+        PreconditionError: there is no object, or no person where one is to stay.
+        What object_matte and find_people raise.
+    """
+    matte = await object_matte(workshop, picture, REMOVE, steps)
+    if removal is not Removal.AUTO:
+        matte = await _chosen(workshop, picture, matte, removal, steps)
+    return await asyncio.to_thread(_cut, picture, matte)
 
 
-async def _matte(workshop: Workshop, picture: Pixels, steps: Steps) -> Mask:
+async def _chosen(workshop: Workshop, picture: Pixels, matte: Matte, removal: Removal, steps: Steps) -> Matte:
+    """The matte of the objects that hold a face, or of those that hold none."""
+    people = await find_people(workshop, await asyncio.to_thread(opaque, picture), steps)
+    points = [(float(x), float(y)) for x, y in (person.face.middle for person in people)]
+    if removal is Removal.HUMAN and not points:
+        raise PreconditionError(f"{REMOVE}: no person was found in the picture")
+    holding = removal is Removal.HUMAN
+    kept = await asyncio.to_thread(lambda: mattes.keep_parts(matte, points, holding=holding))
+    return matte if kept is None else kept
+
+
+def _cut(picture: Pixels, matte: Matte) -> Pixels:
+    if picture.shape[2] == 3:
+        picture = mattes.foreground(picture, matte)
+    return with_alpha(picture, matte)
+
+
+async def _matte(workshop: Workshop, picture: Pixels, steps: Steps) -> Matte:
     matting = workshop.tools.need("matting")
     side = matting.side
     small = await asyncio.to_thread(lambda: from_pixels(resized(picture, (side, side))))
@@ -53,9 +78,4 @@ async def _matte(workshop: Workshop, picture: Pixels, steps: Steps) -> Mask:
     answer = await matting(small)
     if answer.shape != (1, 1, side, side) or not np.isfinite(answer).all():
         raise EngineFaultError(f"the matting network answered a tensor of shape {answer.shape}, or not finite")
-    return await asyncio.to_thread(_to_size, answer[0, 0], (picture.shape[1], picture.shape[0]))
-
-
-def _to_size(alpha: Mask, size: tuple[int, int]) -> Mask:
-    grey = np.rint(alpha[..., None].repeat(3, axis=2) * 255).astype(np.uint8)
-    return np.asarray(resized(grey, size)[..., 0] / np.float32(255), np.float32)
+    return await asyncio.to_thread(mattes.refine, picture, answer[0, 0])

@@ -7,9 +7,9 @@ import numpy as np
 from orchestrator.diffusion.latents import Pixels, Size
 from orchestrator.diffusion.pipeline import Stage, Start
 from orchestrator.errors import InvalidRequestError, Violation
-from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.layers import border_color, opaque, over, placed, resized
 from orchestrator.imaging.masks import Mask
+from orchestrator.imaging.mattes import object_box
 from orchestrator.params import Color, Fit, GenerateBackground, LayoutParams
 from orchestrator.tasks.canvas import Canvas
 from orchestrator.tasks.cutout import find_object
@@ -23,8 +23,6 @@ from orchestrator.tasks.workshop import Made, Workshop
 FIELD = "generate_background.image"
 SOLID = 0.95
 """The network paints under what is less opaque than this, so that nothing of the old background is left beside it."""
-SEEN = 0.02
-"""What is less opaque is not counted to the object's extent."""
 COLOR_STRENGTH = 0.9
 """How much of a colour that the background starts from is painted over."""
 GREY = (128, 128, 128)
@@ -72,18 +70,10 @@ def _arranged(plan: Plan, task: GenerateBackground, cut: Pixels, frame: Frame) -
     if min(room) < 1:
         text = f"its padding of {padding} pixels leaves no room in {frame.made[0]} x {frame.made[1]}"
         raise InvalidRequestError(Violation("layout", text))
-    box = extent(cut[..., 3])
+    box = object_box(np.asarray(cut[..., 3] / np.float32(255), np.float32))
     width, height = item_size((box.width, box.height), room, task.item_area or 1.0)
     item = resized(cut[box.rows, box.columns], (width, height))
     return placed(item, frame.made, (frame.made[0] - width) // 2, (frame.made[1] - height) // 2)
-
-
-def extent(alpha: Pixels) -> Box:
-    """The least box around what is seen of an object, uint8 (H, W)."""
-    seen = alpha > 255 * SEEN
-    rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
-    left, top = int(columns[0]), int(rows[0])
-    return Box(left, top, int(columns[-1]) + 1 - left, int(rows[-1]) + 1 - top)
 
 
 def item_size(box: Size, room: Size, area: float) -> Size:

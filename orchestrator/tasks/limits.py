@@ -6,9 +6,22 @@ GENERATION_SIDE = 2048
 """Upscaling paints pictures of at most this width and height, pixels; what is larger is enlarged plainly after it."""
 BOLDEST, FAINTEST = 0.6, 0.1
 """Strength of upscaling at the least and at the most fidelity."""
+MOST_KEPT = 0.8
+"""Share of the plain enlargement in the result at the most fidelity; none is in it at the least."""
 
 
 def upscale_strength(fidelity: int) -> float:
     """How much of a picture upscaling paints anew: BOLDEST at fidelity 1, FAINTEST at 9, linear between."""
-    share = (fidelity - MIN_FIDELITY) / (MAX_FIDELITY - MIN_FIDELITY)
-    return BOLDEST + share * (FAINTEST - BOLDEST)
+    return BOLDEST + _share(fidelity) * (FAINTEST - BOLDEST)
+
+
+def plain_share(fidelity: int) -> float:
+    """How much of the result is the plain enlargement: 0 at fidelity 1, MOST_KEPT at 9, linear between.
+
+    The strength alone is not enough: what the VAE loses of a picture is lost at any strength.
+    """
+    return _share(fidelity) * MOST_KEPT
+
+
+def _share(fidelity: int) -> float:
+    return float(fidelity - MIN_FIDELITY) / (MAX_FIDELITY - MIN_FIDELITY)

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from orchestrator.params import TaskName
 from orchestrator.tasks.control import control
 from orchestrator.tasks.edit import edit
+from orchestrator.tasks.face import face
 from orchestrator.tasks.generate_background import generate_background
 from orchestrator.tasks.image_to_image import image_to_image
 from orchestrator.tasks.inpaint import inpaint
@@ -19,6 +20,7 @@ TASKS: Mapping[TaskName, Callable[[Plan, Workshop], Awaitable[Made]]] = {
     TaskName.IMAGE_TO_IMAGE: image_to_image,
     TaskName.INPAINT: inpaint,
     TaskName.GENERATE_BACKGROUND: generate_background,
+    TaskName.FACE: face,
     TaskName.CONTROL: control,
     TaskName.UPSCALE: upscale,
     TaskName.OUTPAINT: outpaint,

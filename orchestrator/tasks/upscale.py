@@ -2,6 +2,8 @@
 
 import asyncio
 
+import numpy as np
+
 from orchestrator.diffusion.latents import Pixels, Size
 from orchestrator.diffusion.pipeline import Stage, Start
 from orchestrator.diffusion.stages import Steps
@@ -14,7 +16,7 @@ from orchestrator.tasks.canvas import Canvas
 from orchestrator.tasks.enlarge import enlarge
 from orchestrator.tasks.finish import finish
 from orchestrator.tasks.frame import Frame, contained
-from orchestrator.tasks.limits import GENERATION_SIDE, upscale_strength
+from orchestrator.tasks.limits import GENERATION_SIDE, plain_share, upscale_strength
 from orchestrator.tasks.painting import Scene, paint
 from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
@@ -37,11 +39,17 @@ async def upscale(plan: Plan, workshop: Workshop) -> Made:
     painted = await paint(plan, workshop, scene)
 
     async def compose(steps: Steps) -> Pixels:
-        detailed = await asyncio.to_thread(lambda: match_low_frequencies(canvas.cut(painted.pixels, size), plain))
+        detailed = await asyncio.to_thread(_joined, canvas.cut(painted.pixels, size), plain, plain_share(task.fidelity))
         picture = await enlarge(detailed, frame.made, workshop.tools, steps)
         return picture if source.shape[2] == 3 else with_alpha(picture, resized(source, frame.made)[..., 3] / 255)
 
     return await finish(plan, workshop, frame, compose, replace=pictures.replace, steps=painted.steps)
+
+
+def _joined(painted: Pixels, plain: Pixels, share: float) -> Pixels:
+    """What was painted with the picture's own colours and light, and as much of the picture itself as fidelity asks."""
+    detailed = match_low_frequencies(painted, plain).astype(np.float32)
+    return np.asarray(np.rint(detailed + np.float32(share) * (plain - detailed)), np.uint8)
 
 
 def generation_size(made: Size) -> Size:

@@ -1,0 +1,58 @@
+"""An avatar by the prompt, like the largest face of a picture."""
+
+import asyncio
+
+from orchestrator.diffusion.latents import Pixels, choose_bucket
+from orchestrator.diffusion.pipeline import ImagePrompt, Stage
+from orchestrator.diffusion.stages import Steps
+from orchestrator.errors import PreconditionError
+from orchestrator.imaging import faces, geometry
+from orchestrator.imaging.layers import opaque
+from orchestrator.params import Face, LayoutParams, SizeParams
+from orchestrator.tasks.canvas import Canvas
+from orchestrator.tasks.finish import finish, in_thread
+from orchestrator.tasks.frame import Frame
+from orchestrator.tasks.painting import Scene, Steering, paint
+from orchestrator.tasks.people import find_people
+from orchestrator.tasks.pictures import load, size_of
+from orchestrator.tasks.plan import Plan, task_of
+from orchestrator.tasks.workshop import Made, Workshop
+
+SIDE = 512
+"""Of what is cut out around a face, pixels: image encoders see less."""
+
+
+async def face(plan: Plan, workshop: Workshop) -> Made:
+    """Find the face, and paint from noise what is like it. Raises as tasks.run does."""
+    task = task_of(plan, Face)
+    async with workshop.stage(Stage.PREPARE) as steps:
+        pictures = await load(plan, workshop)
+        frame = _frame(plan, pictures.main, workshop.max_pixels)
+        cut = await _cut(task, workshop, await asyncio.to_thread(opaque, pictures.main), steps)
+        size = choose_bucket(workshop.family.networks.buckets, *frame.made)
+        canvas = Canvas.inside(size, *size_of(cut))
+        steering = await asyncio.to_thread(lambda: Steering.of(canvas.put(cut), task.edges))
+        prompt = ImagePrompt(cut, task.likeness, face=task.face_only)
+        scene = Scene(size=size, image_prompt=prompt, steering=steering)
+        workshop.begin(scene.begun)
+    painted = await paint(plan, workshop, scene)
+    compose = in_thread(lambda: geometry.cover(painted.pixels, *frame.made))
+    return await finish(plan, workshop, frame, compose, replace=pictures.replace, steps=painted.steps)
+
+
+def _frame(plan: Plan, source: Pixels, max_pixels: int) -> Frame:
+    """The avatar has whatever ratio is asked for; only padding makes it smaller than the result."""
+    target = Frame.of(size_of(source), plan.size, LayoutParams(), max_pixels).target
+    return Frame.of(target, SizeParams(), plan.layout, max_pixels)
+
+
+async def _cut(task: Face, workshop: Workshop, picture: Pixels, steps: Steps) -> Pixels:
+    """The head with its hair, or the inner face alone: a square."""
+    people = await find_people(workshop, picture, steps)
+    if not people:
+        raise PreconditionError("face.image: no face was found in the picture")
+    chosen = faces.choose([person.face for person in people])
+    if not task.face_only:
+        return await asyncio.to_thread(faces.head, picture, chosen, SIDE)
+    landmarks = next(person.landmarks for person in people if person.face is chosen)
+    return await asyncio.to_thread(faces.inner_face, picture, chosen, landmarks, SIDE)

@@ -1,0 +1,138 @@
+"""A picture enlarged: sizes, tiles, opacity, fidelity, over fakes."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from orchestrator.diffusion.pipeline import Stage
+from orchestrator.diffusion.stages import Calls, Steps
+from orchestrator.errors import EngineUnavailableError, InvalidRequestError
+from orchestrator.params import Fit, LayoutParams, SizeParams, Upscale
+from orchestrator.tasks import enlarge
+from orchestrator.tasks.limits import plain_share, upscale_strength
+from orchestrator.tasks.upscale import generation_size
+from tests.unit.tasks.studio import Pixels, Studio, noise, source
+
+
+def ramp(width: int, height: int, channels: int = 3) -> Pixels:
+    """Grey that rises from left to right."""
+    line = np.linspace(40, 215, width).astype(np.uint8)
+    return np.repeat(np.repeat(line[None, :, None], height, axis=0), channels, axis=2)
+
+
+@pytest.mark.parametrize(
+    ("own", "size", "expected"),
+    [
+        ((60, 40), SizeParams(width=180), (180, 120)),
+        ((60, 40), SizeParams(width_percent=200), (120, 80)),
+        ((60, 40), SizeParams(min_length=80), (120, 80)),
+        ((60, 40), SizeParams(), (60, 40)),
+        ((300, 200), SizeParams(width=100), (100, 67)),
+    ],
+)
+async def test_the_size_is_what_was_asked(
+    studio: Studio, own: tuple[int, int], size: SizeParams, expected: tuple[int, int]
+) -> None:
+    result = await studio.picture(Upscale(image=source(ramp(*own))), prompt="", steps=4, size=size)
+    assert result.shape == (expected[1], expected[0], 3)
+    assert all(side % 8 == 0 for side in studio.scenes[0].size)
+
+
+def test_detail_is_painted_up_to_a_limit() -> None:
+    assert generation_size((2048, 1000)) == (2048, 1000)
+    assert generation_size((3000, 2000)) == (2048, 1365)
+    assert generation_size((1000, 4096)) == (500, 2048)
+
+
+async def test_what_is_larger_than_a_tile_is_painted_in_tiles(studio: Studio) -> None:
+    await studio.run(Upscale(image=source(ramp(50, 30))), prompt="", steps=4, size=SizeParams(width=100), seed=1)
+    (given,) = studio.scenes
+    assert given.size == (104, 64)
+    assert given.guidance_scale == 1
+    assert studio.begun[0].network_size == (104, 64)
+    assert studio.fakes.calls > given.steps_walked
+
+
+def test_fidelity_sets_strength_and_what_is_kept() -> None:
+    strengths = [upscale_strength(fidelity) for fidelity in range(1, 10)]
+    assert (strengths[0], strengths[-1]) == pytest.approx((0.6, 0.1))
+    assert strengths == sorted(strengths, reverse=True)
+    shares = [plain_share(fidelity) for fidelity in range(1, 10)]
+    assert (shares[0], shares[-1]) == pytest.approx((0, 0.8))
+    assert shares == sorted(shares)
+
+
+async def test_the_more_fidelity_the_nearer_to_the_picture(studio: Studio) -> None:
+    picture = noise(32, 32)
+    plain = picture.repeat(2, axis=0).repeat(2, axis=1).astype(int)
+    distances = []
+    for fidelity in (1, 5, 9):
+        task = Upscale(image=source(picture), fidelity=fidelity)
+        result = await studio.picture(task, prompt="", steps=10, size=SizeParams(width=64))
+        distances.append(np.abs(result - plain).mean())
+    assert distances == sorted(distances, reverse=True)
+    assert distances[-1] < 0.4 * distances[0]
+
+
+async def test_colours_and_light_stay(studio: Studio) -> None:
+    picture = ramp(100, 60)
+    task = Upscale(image=source(picture), fidelity=1)
+    result = await studio.picture(task, steps=4, size=SizeParams(width=200))
+    columns = result.mean(axis=(0, 2))
+    np.testing.assert_allclose(columns[16:-16:8], np.linspace(40, 215, 200)[16:-16:8], atol=12)
+
+
+async def test_opacity_is_enlarged_plainly(studio: Studio) -> None:
+    picture = noise(40, 30, 4)
+    picture[..., 3] = 255
+    picture[:, :20, 3] = 0
+    result = await studio.picture(Upscale(image=source(picture)), prompt="", steps=4, size=SizeParams(width=80))
+    assert result.shape == (60, 80, 4)
+    assert result[:, :38, 3].max() == 0
+    assert result[:, 42:, 3].min() == 255
+
+
+async def test_the_upscaling_network_has_several_tiles_in_a_call(studio: Studio) -> None:
+    task = Upscale(image=source(ramp(600, 300)))
+    await studio.run(task, prompt="", steps=1, size=SizeParams(width=800))
+    prepared = studio.timer.stages[0]
+    assert (prepared.stage, prepared.calls) == (Stage.PREPARE, 2)  # 3 x 2 tiles, 4 in a call
+
+
+async def test_without_the_network_it_is_resampled(studio: Studio) -> None:
+    studio.fakes.without = frozenset({"upscaler"})
+    result = await studio.picture(Upscale(image=source(ramp(40, 40))), prompt="", steps=2, size=SizeParams(width=80))
+    assert result.shape == (80, 80, 3)
+    assert studio.timer.stages[0].calls == 0
+    studio.fakes.waiting = frozenset({"upscaler"})
+    with pytest.raises(EngineUnavailableError, match="the upscaler network is not ready"):
+        await studio.run(Upscale(image=source(ramp(40, 40))), prompt="", size=SizeParams(width=80))
+
+
+async def test_the_networks_tiles_leave_no_seam(studio: Studio) -> None:
+    """The fake repeats pixels: in tiles too, none is lost or moved."""
+
+    async def listener(_: object) -> None:
+        pass
+
+    picture = noise(500, 300)
+    steps = Steps(listener, Stage.PREPARE, Calls())
+    result = await enlarge.enlarge(picture, (1000, 600), studio.fakes.tools(), steps)
+    np.testing.assert_array_equal(result, picture.repeat(2, axis=0).repeat(2, axis=1))
+
+
+@pytest.mark.parametrize(
+    ("fit", "expected"),
+    [(Fit.CANVAS, (100, 100)), (Fit.BOUNDS, (100, 50)), (Fit.COVER, (200, 100)), (Fit.CROP, (100, 100))],
+)
+async def test_every_fit(studio: Studio, fit: Fit, expected: tuple[int, int]) -> None:
+    fields: dict[str, Any] = {"size": SizeParams(width=100, height=100), "layout": LayoutParams(fit=fit)}
+    result = await studio.picture(Upscale(image=source(ramp(50, 25))), prompt="", steps=2, **fields)
+    assert result.shape[:2] == expected[::-1]
+
+
+async def test_too_large_is_refused_before_any_work(studio: Studio) -> None:
+    with pytest.raises(InvalidRequestError, match=r"^size\.width_percent: "):
+        await studio.run(Upscale(image=source(ramp(300, 200))), prompt="", size=SizeParams(width_percent=1500))
+    assert studio.timer.stages == []
