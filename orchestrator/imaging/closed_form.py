@@ -15,9 +15,9 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.int64]
 
-EPSILON = 1e-6
+EPSILON = 1e-5
 """Variance, of colours in [0, 1], that a window is taken to have in every direction beside its own (epsilon / |w|)."""
-PRIOR = 1e-3
+PRIOR = 3e-3
 """Weight of the squared distance to the opacity that the solver starts from, against the Laplacian's energy."""
 TOLERANCE = 1e-3
 """The residual at which the solver stops, as a share of the right side's norm."""
@@ -41,11 +41,12 @@ def solve(image: npt.NDArray[np.float32], start: Matte, unknown: Flags, prior: f
     begin = whole[pixels]
     whole[pixels] = 0
     right = prior * begin - np.einsum("ij,ij->i", rows, whole[neighbours])
-    spread = np.zeros_like(whole)
+    spread, around = np.zeros_like(whole), np.empty_like(rows)
 
     def multiply(vector: Floats) -> Floats:
         spread[pixels] = vector
-        return np.asarray(np.einsum("ij,ij->i", rows, spread[neighbours]))
+        np.take(spread, neighbours, out=around, mode="clip")  # as spread[neighbours], in half the time
+        return np.asarray(np.einsum("ij,ij->i", rows, around))
 
     solution = _conjugate_gradients(multiply, right, begin, np.maximum(rows[:, 12], 1e-12))
     if solution is None:

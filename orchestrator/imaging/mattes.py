@@ -12,24 +12,23 @@ import numpy.typing as npt
 from orchestrator.imaging import closed_form
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.closed_form import Flags, Matte
+from orchestrator.imaging.foreground import estimate
 
 Pixels = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.float32]
 
-WORK_SIDES = (512, 384, 256)
+WORK_SIDES = (512, 384, 256, 160)
 """Longer sides at which the band is solved, pixels: the first at which it is no larger than MOST_UNKNOWN."""
 MOST_UNKNOWN = 30_000
-"""Pixels that are solved for; a network that is unsure of more than that at every size is taken at its word."""
+"""Pixels that are solved for, which bounds the time: more than the least of WORK_SIDES has, where all may be unsure."""
 MOST_PIXELS = 4_000_000
 """Larger pictures have their matte made at this many pixels, and stretched."""
 SURE = 0.05
 """Opacity nearer than this to 0 or 1 is 0 or 1: the inside of an object is opaque, and stays as it is."""
 REACH = 1.5
 """The band holds what is nearer than this to something unsure: pixels of the network's own picture."""
-FIT_RADIUS, FIT_EPSILON = 2, 1e-4
+FIT_RADIUS, FIT_EPSILON = 2, 5e-4
 """Windows, and the variance that counts as flat, of the affine functions that carry a matte to full size."""
-BLURS = (0.09, 0.006)
-"""Widths of the two blurs of `foreground`, shares of the longer side: 90 and 6 pixels of 1000, as in the paper."""
 LEAST_SHARE, LEAST_OPACITY = 1e-4, 0.5
 """An object is there if it makes up this share of the picture at least, and any of it is as opaque as this."""
 SEEN = 0.02
@@ -43,47 +42,39 @@ def refine(picture: Pixels, coarse: Matte) -> Matte:
 
     Where the network is sure (within SURE of 0 or 1, and REACH of its pixels away from all that is not) the matte is 0
     or 1. The band between is solved by closed-form matting at one of WORK_SIDES and carried to full size by the affine
-    functions of colour that it is made of there. Where the solver does not converge, or the band is too large, it is
-    what the network said, stretched linearly.
+    functions of colour that it is made of there. Where the solver does not converge it is what the network said,
+    stretched linearly.
     """
     height, width = picture.shape[:2]
     if height * width > MOST_PIXELS:
         scale = (MOST_PIXELS / (height * width)) ** 0.5
         return _linear(refine(_shrunk(picture, (round(width * scale), round(height * scale))), coarse), (width, height))
-    for side in WORK_SIDES:
-        size = _fitting(picture, side)
-        start = _linear(coarse, size)
-        unknown = _band(start, coarse.shape)
-        if np.count_nonzero(unknown) <= MOST_UNKNOWN:
-            return _refined(picture, coarse, np.where(unknown, start, np.rint(start)), unknown)
-    return _snapped(_linear(coarse, (width, height)))
+    starts = (_linear(coarse, _fitting(picture, side)) for side in WORK_SIDES)
+    bands = ((start, _band(start, coarse.shape)) for start in starts)
+    start, unknown = next(pair for pair in bands if np.count_nonzero(pair[1]) <= MOST_UNKNOWN)
+    return _refined(picture, coarse, np.where(unknown, start, np.rint(start)), unknown)
 
 
 def foreground(picture: Pixels, matte: Matte) -> Pixels:
     """The object's own colours, uint8 (H, W, 3), also where the picture shows them mixed with what is behind.
 
-    Blur fusion (Forte 2021, "Approximate fast foreground colour estimation"; equal in quality to the multi-level method
-    of Germer et al. 2020): F and B are local means, weighted with the matte and its complement, and F takes up what
-    I = a F + (1 - a) B leaves over, after a wide blur and again after a narrow one. The means are made at the first of
-    WORK_SIDES, the last step at full size. Where the matte is 0 or 1 the picture's pixels stay exactly.
+    They are estimated at the first of WORK_SIDES. At full size they, and those behind, change by the least that makes
+    matte F + (1 - matte) B the picture. Where the matte is 0 or 1 the picture's pixels stay exactly.
     """
     mixed = (matte > 0) & (matte < 1)
     if not mixed.any():
         return picture
-    height, width = matte.shape
     size = _fitting(picture, WORK_SIDES[0])
-    image = _shrunk(picture, size).astype(np.float32)
-    alpha = np.asarray(cv2.resize(matte, size, interpolation=cv2.INTER_AREA), np.float32)[..., None]
-    front = back = image
-    for share in BLURS:
-        side = 2 * max(1, round(share * max(size) / 2)) + 1
-        means = _mean(front, alpha, side), _mean(back, 1 - alpha, side)
-        front, back = np.clip(means[0] + alpha * (image - alpha * means[0] - (1 - alpha) * means[1]), 0, 255), means[1]
-    local = [cv2.resize(each, (width, height), interpolation=cv2.INTER_LINEAR)[mixed] for each in means]
-    share_of = matte[mixed][:, None]
-    rest = picture[mixed] - share_of * local[0] - (1 - share_of) * local[1]
+    image = np.asarray(_shrunk(picture, size) / np.float32(255), np.float32)
+    small = np.asarray(cv2.resize(matte, size, interpolation=cv2.INTER_AREA), np.float32)
+    shape = picture.shape[1], picture.shape[0]
+    local = [
+        255 * cv2.resize(colours, shape, interpolation=cv2.INTER_LINEAR)[mixed] for colours in estimate(image, small)
+    ]
+    share = matte[mixed][:, None]
+    left = picture[mixed] - share * local[0] - (1 - share) * local[1]
     own = picture.copy()
-    own[mixed] = np.rint(np.clip(local[0] + share_of * rest, 0, 255)).astype(np.uint8)
+    own[mixed] = np.rint(np.clip(local[0] + left * share / (share**2 + (1 - share) ** 2), 0, 255)).astype(np.uint8)
     return own
 
 
@@ -179,11 +170,6 @@ def _affine(image: Array, matte: Matte, band: Flags) -> Array:
 _PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))
 _SQUARE = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
 _FOUR, _MORE, _LAST = slice(0, 4), slice(4, 8), slice(8, 12)  # OpenCV filters four channels at once
-
-
-def _mean(colours: Array, weight: Array, side: int) -> Array:
-    total = cv2.blur(weight, (side, side))[..., None]
-    return np.asarray(cv2.blur(colours * weight, (side, side)) / (total + 1e-5), np.float32)
 
 
 def _snapped(matte: Matte) -> Matte:
