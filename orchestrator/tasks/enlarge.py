@@ -17,14 +17,14 @@ TILE, MARGIN = 256, 16
 """Side of a tile, pixels, and how much of it on each side only shows the network what surrounds the rest."""
 ROWS = 4
 """Tiles of one request."""
-WORTH = 1.2
-"""Enlargements below this are resampled: the network has nothing to add."""
-PASSES = 2
-"""The most times that the network enlarges a picture; resampling does the rest."""
+WORTH = 1.5
+"""Enlargements below this are resampled: the network has little to add."""
 
 
 async def enlarge(picture: Pixels, size: Size, tools: Tools, steps: Steps) -> Pixels:
-    """An RGB picture, uint8 (H, W, 3), at `size`; it may be smaller as well.
+    """An RGB picture, uint8 (H, W, 3), at `size`, which may be smaller as well.
+
+    The network enlarges it once, and resampling does the rest: of its own answer the network would make nothing new.
 
     Raises:
         EngineUnavailableError: the upscaling network is named and not ready.
@@ -32,10 +32,8 @@ async def enlarge(picture: Pixels, size: Size, tools: Tools, steps: Steps) -> Pi
         Whatever the listener raises.
     """
     upscaler = tools.upscaler if "upscaler" not in tools.waiting else tools.need("upscaler")
-    for _ in range(PASSES):
-        have = size_of(picture)
-        if upscaler is None or max(size[0] / have[0], size[1] / have[1]) < WORTH:
-            break
+    have = size_of(picture)
+    if upscaler is not None and max(size[0] / have[0], size[1] / have[1]) >= WORTH:
         picture = await _double(picture, upscaler, steps)
     return await asyncio.to_thread(resized, picture, size)
 

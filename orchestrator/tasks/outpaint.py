@@ -56,8 +56,11 @@ async def outpaint(plan: Plan, workshop: Workshop) -> Made:
     painted = await paint(plan, workshop, scene)
 
     def compose() -> Pixels:
-        new = canvas.cut(painted.pixels, frame.target)
-        return masks.blend(whole, new if whole.shape[2] == 3 else with_alpha(new), mask, feather)
+        result = canvas.cut(painted.pixels, frame.target)
+        result = result.copy() if whole.shape[2] == 3 else with_alpha(result)
+        within = box.rows, box.columns
+        result[within] = masks.blend(whole[within], result[within], mask[within], feather)
+        return result
 
     frame = Frame(frame.own, frame.target, frame.target)
     return await finish(plan, workshop, frame, in_thread(compose), replace=pictures.replace, steps=painted.steps)

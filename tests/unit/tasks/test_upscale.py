@@ -95,7 +95,7 @@ async def test_opacity_is_enlarged_plainly(studio: Studio) -> None:
 
 async def test_the_upscaling_network_has_several_tiles_in_a_call(studio: Studio) -> None:
     task = Upscale(image=source(ramp(600, 300)))
-    await studio.run(task, prompt="", steps=1, size=SizeParams(width=800))
+    await studio.run(task, prompt="", steps=1, size=SizeParams(width=900))
     prepared = studio.timer.stages[0]
     assert (prepared.stage, prepared.calls) == (Stage.PREPARE, 2)  # 3 x 2 tiles, 4 in a call
 
