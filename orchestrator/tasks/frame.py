@@ -32,13 +32,7 @@ class Frame:
         target = _asked(own, size)
         _check(target, max_pixels, _field(size))
         if layout.fit is Fit.CANVAS:
-            padding = layout.padding(*target)
-            inner = target[0] - 2 * padding, target[1] - 2 * padding
-            if min(inner) < 1:
-                name = "padding_share" if layout.padding_share is not None else "padding_pixels"
-                text = f"leaves no room: {padding} pixels on each side of {target[0]} x {target[1]}"
-                raise InvalidRequestError(Violation(f"layout.{name}", text))
-            return cls(own, contained(own, inner), target)
+            return cls(own, contained(own, room(target, layout)), target)
         if layout.fit is Fit.BOUNDS:
             made = contained(own, target)
             return cls(own, made, made)
@@ -47,6 +41,21 @@ class Frame:
             _check(made, max_pixels, "layout.fit")
             return cls(own, made, made)
         return cls(own, _limited(made, max_pixels), target)
+
+
+def room(target: Size, layout: LayoutParams) -> Size:
+    """What the padding leaves of a canvas.
+
+    Raises:
+        InvalidRequestError: nothing.
+    """
+    padding = layout.padding(*target)
+    inner = target[0] - 2 * padding, target[1] - 2 * padding
+    if min(inner) < 1:
+        name = "padding_share" if layout.padding_share is not None else "padding_pixels"
+        text = f"leaves no room: {padding} pixels on each side of {target[0]} x {target[1]}"
+        raise InvalidRequestError(Violation(f"layout.{name}", text))
+    return inner
 
 
 def contained(own: Size, into: Size) -> Size:

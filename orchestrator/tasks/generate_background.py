@@ -6,7 +6,6 @@ import numpy as np
 
 from orchestrator.diffusion.latents import Pixels, Size
 from orchestrator.diffusion.pipeline import Stage, Start
-from orchestrator.errors import InvalidRequestError, Violation
 from orchestrator.imaging.layers import border_color, opaque, over, placed, resized
 from orchestrator.imaging.masks import Mask
 from orchestrator.imaging.mattes import object_box
@@ -14,7 +13,7 @@ from orchestrator.params import Color, Fit, GenerateBackground, LayoutParams
 from orchestrator.tasks.canvas import Canvas
 from orchestrator.tasks.cutout import find_object
 from orchestrator.tasks.finish import finish, in_thread
-from orchestrator.tasks.frame import Frame
+from orchestrator.tasks.frame import Frame, room
 from orchestrator.tasks.painting import Scene, Steering, paint
 from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
@@ -62,23 +61,19 @@ def _frame(plan: Plan, own: Size, max_pixels: int) -> Frame:
 def _arranged(plan: Plan, task: GenerateBackground, cut: Pixels, frame: Frame) -> Pixels:
     """The object in its place: RGBA of frame.made. It is resized once, if at all."""
     layout = plan.layout
-    padding = layout.padding(*frame.made)
-    moves = task.item_area is not None or (layout.fit is Fit.CANVAS and (plan.size.is_given or padding > 0))
+    padded = layout.padding(*frame.made) > 0
+    moves = task.item_area is not None or (layout.fit is Fit.CANVAS and (plan.size.is_given or padded))
     if not moves:
         return resized(cut, frame.made)
-    room = frame.made[0] - 2 * padding, frame.made[1] - 2 * padding
-    if min(room) < 1:
-        text = f"its padding of {padding} pixels leaves no room in {frame.made[0]} x {frame.made[1]}"
-        raise InvalidRequestError(Violation("layout", text))
     box = object_box(np.asarray(cut[..., 3] / np.float32(255), np.float32))
-    width, height = item_size((box.width, box.height), room, task.item_area or 1.0)
+    width, height = item_size((box.width, box.height), room(frame.made, layout), task.item_area or 1.0)
     item = resized(cut[box.rows, box.columns], (width, height))
     return placed(item, frame.made, (frame.made[0] - width) // 2, (frame.made[1] - height) // 2)
 
 
-def item_size(box: Size, room: Size, area: float) -> Size:
-    """The size of an object that fills `area` of the room, or less where it would not fit otherwise."""
-    (width, height), (room_width, room_height) = box, room
+def item_size(box: Size, within: Size, area: float) -> Size:
+    """The size of an object that fills `area` of what it lies within, or less where it would not fit otherwise."""
+    (width, height), (room_width, room_height) = box, within
     scale = min(room_width / width, room_height / height, (area * room_width * room_height / (width * height)) ** 0.5)
     return min(room_width, max(1, round(width * scale))), min(room_height, max(1, round(height * scale)))
 

@@ -14,7 +14,7 @@ from orchestrator.imaging.masks import Mask
 from orchestrator.params import LayoutParams, Outpaint
 from orchestrator.tasks.canvas import Canvas
 from orchestrator.tasks.finish import finish, in_thread
-from orchestrator.tasks.frame import Frame, contained
+from orchestrator.tasks.frame import Frame, contained, room
 from orchestrator.tasks.painting import Scene, Steering, paint
 from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
@@ -72,11 +72,7 @@ def place(frame: Frame, layout: LayoutParams) -> Box:
     Raises:
         InvalidRequestError: nothing is left to be painted, or no room for the picture.
     """
-    (width, height), padding = frame.target, layout.padding(*frame.target)
-    inner = width - 2 * padding, height - 2 * padding
-    if min(inner) < 1:
-        text = f"its padding of {padding} pixels leaves no room in {width} x {height}"
-        raise InvalidRequestError(Violation("layout", text))
+    (width, height), inner = frame.target, room(frame.target, layout)
     fits = frame.own[0] <= inner[0] and frame.own[1] <= inner[1]
     size = frame.own if fits else contained(frame.own, inner)
     if size == frame.target:

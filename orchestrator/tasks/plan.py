@@ -15,6 +15,7 @@ from orchestrator.models.families import Family
 from orchestrator.params import (
     BackgroundParams,
     Control,
+    EdgesParams,
     Edit,
     ImageSource,
     ImageToImage,
@@ -97,6 +98,8 @@ async def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Pla
     """
     if params.task.name not in family.tasks:
         raise UnsupportedTaskError(f"family {family.name} has no networks for the task {params.task.name}")
+    if _edges(params.task) is not None and family.networks.controlled_unet is None:
+        raise UnsupportedTaskError(f"family {family.name} has no network that edges can steer")
     sampler = params.sampler or family.default_sampler
     steps = params.steps or family.default_steps
     pipeline.check_steps(sampler, steps)
@@ -135,6 +138,10 @@ def task_of(plan: Plan, kind: type[Kind]) -> Kind:
 def text_size(size: SizeParams, family: Family) -> Size:
     """Size of a picture that starts from no picture."""
     return size.width or size.height or family.default_width, size.height or size.width or family.default_height
+
+
+def _edges(task: Task) -> EdgesParams | None:
+    return None if isinstance(task, (TextToImage, Upscale, Edit)) else task.edges
 
 
 def _sources(task: Task, background: BackgroundParams) -> Iterator[ImageSource]:

@@ -105,7 +105,7 @@ async def test_where_the_object_is_placed(
 
 
 async def test_padding_that_leaves_no_room_is_refused(studio: Studio) -> None:
-    with pytest.raises(InvalidRequestError, match=r"^layout: its padding of 40 pixels leaves no room in 96 x 64$"):
+    with pytest.raises(InvalidRequestError, match=r"^layout\.padding_pixels: leaves no room: 40 pixels"):
         await studio.run(GenerateBackground(image=source(cut())), layout=LayoutParams(padding_pixels=40))
 
 

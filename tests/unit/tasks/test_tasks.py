@@ -248,6 +248,13 @@ async def test_a_family_without_the_networks_says_so(studio: Studio) -> None:
         await studio.run(task_from("image_to_image", noise(64, 32)))
 
 
+async def test_a_family_that_edges_cannot_steer_says_so(studio: Studio) -> None:
+    studio.family_text = studio.family_text.replace('controlled_unet = "small_unet"', "")
+    with pytest.raises(UnsupportedTaskError, match=r"^family small has no network that edges can steer$"):
+        await studio.run(ImageToImage(image=source(noise(64, 32)), edges=EdgesParams()))
+    await studio.run(ImageToImage(image=source(noise(64, 32))), steps=2)
+
+
 async def test_pictures_come_by_url_too(studio: Studio) -> None:
     picture = noise(64, 32)
     studio.files["http://pictures/a.png"] = png(picture)
