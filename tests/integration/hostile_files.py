@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 from PIL import Image
@@ -60,3 +61,16 @@ def sliver(width: int, height: int) -> bytes:
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>alert(1)</script></svg>'
 TEXT = b"This is a text whose name ends with .png.\n" * 20
+
+BROKEN: Mapping[str, tuple[bytes, str]] = {
+    "half a PNG": (GOOD[: len(GOOD) // 2], "broken or cut off"),
+    "half a JPEG": (GOOD_JPEG[: len(GOOD_JPEG) // 2], "broken or cut off"),
+    "a PNG's signature": (GOOD[:8], "broken or cut off"),
+    "30,000 x 30,000 pixels in 1 MB": (bomb(), "30000 x 30000 pixels; the limit is"),
+    "SVG": (SVG, "Unidentified image"),
+    "text": (TEXT, "Unidentified image"),
+    "zeros": (bytes(1000), "Unidentified image"),
+}
+"""Files, and what is said of them."""
+
+SLIVERS = {"1 x 1": sliver(1, 1), "1 x 20,000": sliver(1, 20_000), "20,000 x 1": sliver(20_000, 1)}

@@ -11,18 +11,7 @@ from google.protobuf.message import Message
 
 from imagegen.v1 import generation_pb2 as pb
 from tests.integration.both import Both, Said, both, inline
-from tests.integration.hostile_files import (
-    GOOD,
-    GOOD_JPEG,
-    SCRIPT,
-    SVG,
-    TEXT,
-    bomb,
-    cmyk,
-    long_gif,
-    polyglot,
-    sliver,
-)
+from tests.integration.hostile_files import BROKEN, GOOD, SCRIPT, SLIVERS, cmyk, long_gif, polyglot
 from tests.integration.pictures import box_mask, decode, encode, scene
 from tests.integration.stack import ADAPTERS_FAMILIES
 from tests.integration.web import Web, serve_web
@@ -46,17 +35,6 @@ async def _served(adapters_triton: int, tmp_path_factory: pytest.TempPathFactory
 async def _web() -> AsyncIterator[Web]:
     async with serve_web() as server:
         yield server
-
-
-BROKEN: Mapping[str, tuple[bytes, str]] = {
-    "half a PNG": (GOOD[: len(GOOD) // 2], "broken or cut off"),
-    "half a JPEG": (GOOD_JPEG[: len(GOOD_JPEG) // 2], "broken or cut off"),
-    "a PNG's signature": (GOOD[:8], "broken or cut off"),
-    "30,000 x 30,000 pixels in 1 MB": (bomb(), "30000 x 30000 pixels; the limit is"),
-    "SVG": (SVG, "Unidentified image"),
-    "text": (TEXT, "Unidentified image"),
-    "zeros": (bytes(1000), "Unidentified image"),
-}
 
 
 def source(data: bytes) -> pb.ImageSource:
@@ -119,7 +97,6 @@ async def test_cmyk_without_a_profile(served: Both) -> None:
         assert (red < 40, green > 200, blue > 200) == (True, True, True)
 
 
-SLIVERS = {"1 x 1": sliver(1, 1), "1 x 20,000": sliver(1, 20_000), "20,000 x 1": sliver(20_000, 1)}
 SIZED = {"width": 64, "height": 64}
 TASKS: Mapping[str, dict[str, Any]] = {
     "image_to_image": {"adapter_type": "img2img"},
