@@ -17,10 +17,12 @@ from orchestrator.imaging.foreground import estimate
 Pixels = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.float32]
 
-WORK_SIDES = (512, 384, 256, 160)
+WORK_SIDES = (384, 256, 160)
 """Longer sides at which the band is solved, pixels: the first at which it is no larger than MOST_UNKNOWN."""
 MOST_UNKNOWN = 30_000
 """Pixels that are solved for, which bounds the time: more than the least of WORK_SIDES has, where all may be unsure."""
+COLOR_SIDE = 256
+"""Longer side at which the object's colours are estimated, pixels: they are smooth where the matte is not."""
 MOST_PIXELS = 4_000_000
 """Larger pictures have their matte made at this many pixels, and stretched."""
 SURE = 0.05
@@ -48,7 +50,7 @@ def refine(picture: Pixels, coarse: Matte) -> Matte:
     height, width = picture.shape[:2]
     if height * width > MOST_PIXELS:
         scale = (MOST_PIXELS / (height * width)) ** 0.5
-        return _linear(refine(_shrunk(picture, (round(width * scale), round(height * scale))), coarse), (width, height))
+        return _linear(refine(_shrunk(picture, (int(width * scale), int(height * scale))), coarse), (width, height))
     starts = (_linear(coarse, _fitting(picture, side)) for side in WORK_SIDES)
     bands = ((start, _band(start, coarse.shape)) for start in starts)
     start, unknown = next(pair for pair in bands if np.count_nonzero(pair[1]) <= MOST_UNKNOWN)
@@ -58,13 +60,13 @@ def refine(picture: Pixels, coarse: Matte) -> Matte:
 def foreground(picture: Pixels, matte: Matte) -> Pixels:
     """The object's own colours, uint8 (H, W, 3), also where the picture shows them mixed with what is behind.
 
-    They are estimated at the first of WORK_SIDES. At full size they, and those behind, change by the least that makes
+    They are estimated at COLOR_SIDE. At full size they, and those behind, change by the least that makes
     matte F + (1 - matte) B the picture. Where the matte is 0 or 1 the picture's pixels stay exactly.
     """
     mixed = (matte > 0) & (matte < 1)
     if not mixed.any():
         return picture
-    size = _fitting(picture, WORK_SIDES[0])
+    size = _fitting(picture, COLOR_SIDE)
     image = np.asarray(_shrunk(picture, size) / np.float32(255), np.float32)
     small = np.asarray(cv2.resize(matte, size, interpolation=cv2.INTER_AREA), np.float32)
     shape = picture.shape[1], picture.shape[0]

@@ -1,0 +1,90 @@
+"""The starter's matting network through Triton, and its refinement: opacity of 20 composites with known truth."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import pytest
+
+from local import triton
+from local.settings import ROOT, Settings
+from orchestrator.diffusion.latents import from_pixels
+from orchestrator.imaging import layers, mattes
+from orchestrator.models.families import Families
+from orchestrator.models.readiness import TritonNetworks
+from orchestrator.models.triton import TritonServer
+from tests.integration.objects import composites
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+
+    from orchestrator.diffusion.latents import Pixels
+    from orchestrator.imaging.closed_form import Matte
+    from orchestrator.models.contracts import Matting
+
+COMPOSITES = 20
+MOST_ERROR = 0.05
+"""Mean absolute error of opacity, over all pixels of all composites."""
+EDGE = 9
+"""Width of the surroundings of the true border, pixels, in which refinement has to help."""
+
+FAMILIES = Families.load(Settings().families)
+
+
+@pytest.fixture(scope="module")
+def triton_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Port of a Triton that serves the matting network alone."""
+    repository = tmp_path_factory.mktemp("models")
+    name = FAMILIES.tools.roles["matting"]
+    shutil.copytree(ROOT / "model_repository" / name, repository / name)
+    with triton.running([repository], tmp_path_factory.mktemp("triton")) as server:
+        yield server.grpc_port
+
+
+@pytest.fixture
+async def matting(triton_port: int) -> AsyncIterator[Matting]:
+    server = TritonServer(f"127.0.0.1:{triton_port}", timeout_seconds=120)
+    source = TritonNetworks(server, FAMILIES)
+    await source.refresh()
+    yield source.tools().need("matting")
+    await server.close()
+
+
+async def ask(matting: Matting, picture: Pixels) -> Matte:
+    """The network's own answer, (side, side)."""
+    answer = await matting(from_pixels(layers.resized(picture, (matting.side, matting.side))))
+    return np.asarray(answer[0, 0], np.float32)
+
+
+async def test_opacity_of_composites_with_known_truth(matting: Matting) -> None:
+    errors, plain, refined = [], [], []
+    for picture, truth in composites(COMPOSITES):
+        answer = await ask(matting, picture)
+        found = mattes.refine(picture, answer)
+        stretched = cv2.resize(answer, truth.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        border = ((truth > 0) & (truth < 1)).astype(np.uint8)
+        near = cv2.dilate(border, np.ones((EDGE, EDGE), np.uint8)) > 0
+        errors.append(float(np.abs(found - truth).mean()))
+        plain.append(float(np.abs(stretched - truth)[near].mean()))
+        refined.append(float(np.abs(found - truth)[near].mean()))
+    assert len(errors) == COMPOSITES
+    assert np.mean(errors) < MOST_ERROR, errors
+    assert np.mean(refined) < 0.7 * np.mean(plain), list(zip(plain, refined, strict=True))
+    assert np.median(refined) < 0.4 * np.median(plain)
+
+
+async def test_a_cut_out_is_what_was_drawn(matting: Matting) -> None:
+    """Over magenta, the first two composites' objects differ from the drawn ones by little, at their borders too."""
+    for picture, truth in composites(2):
+        matte = mattes.refine(picture, await ask(matting, picture))
+        own = mattes.foreground(picture, matte)
+        whole = (matte == 1) & (truth == 1)
+        assert whole.sum() > 0.9 * (truth == 1).sum()
+        np.testing.assert_array_equal(own[whole], picture[whole])
+        behind = layers.filled(truth.shape[::-1], (255, 0, 255))
+        cut = layers.over(layers.with_alpha(own, matte), behind).astype(int)
+        drawn = layers.over(layers.with_alpha(picture, truth), behind).astype(int)
+        assert np.abs(cut - drawn).mean() < 4
