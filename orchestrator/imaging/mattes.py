@@ -99,7 +99,7 @@ def keep_parts(matte: Matte, points: Sequence[tuple[float, float]], *, holding: 
     """The matte of those connected parts that hold one of the points (x, y), or that hold none; None if no part does.
 
     Parts are connected (8 neighbours) where the matte is 0.5 or more; what is less belongs to the nearest one. A point
-    beside every part belongs to the nearest one too. Specks are no parts of their own, and go.
+    beside every part belongs to the nearest one too, and so do specks, which are no parts of their own.
     """
     solid = (matte >= LEAST_OPACITY).astype(np.uint8)
     count, found, stats, _ = cv2.connectedComponentsWithStats(solid, connectivity=8)
