@@ -13,7 +13,7 @@ from model_tools.starter.evaluate_adapters import evaluate_adapters
 from model_tools.starter.latents import prepare_latents
 from model_tools.starter.paths import Workspace
 from model_tools.starter.pictures import prepare
-from model_tools.starter.publish import publish
+from model_tools.starter.publish import publish, publish_adapters
 from model_tools.starter.text import prepare_text
 from model_tools.starter.train_adapters import train_adapters
 from model_tools.starter.train_unet import train_unet
@@ -35,7 +35,7 @@ def minutes_until(clock: str, now: datetime) -> float:
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m model_tools.starter", description=__doc__)
-    parser.add_argument("stage", choices=(*STAGES, "all"))
+    parser.add_argument("stage", choices=(*STAGES, "adapters-export", "all"))
     parser.add_argument("--workspace", type=Path, default=Workspace().root, help="folder of data, states and logs")
     defaults = ", ".join(f"{stage}: {minutes:.0f}" for stage, minutes in MINUTES.items())
     parser.add_argument("--minutes", type=float, help=f"time of a training ({defaults})")
@@ -65,6 +65,7 @@ def main() -> None:
         "unet": lambda: train_unet(workspace, minutes("unet"), seed=options.seed),
         "adapters": lambda: train_adapters(workspace, minutes("adapters"), seed=options.seed),
         "export": lambda: publish(workspace),
+        "adapters-export": lambda: publish_adapters(workspace),
         "evaluate": lambda: evaluate(workspace, minutes("evaluate")),
         "adapters-evaluate": lambda: evaluate_adapters(workspace),
     }

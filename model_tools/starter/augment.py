@@ -98,7 +98,8 @@ def canny(rgb: Bytes, quantile: float = 0.9, lower: float = 0.45, blur: float = 
     across, down = cv2.Sobel(grey, cv2.CV_16S, 1, 0), cv2.Sobel(grey, cv2.CV_16S, 0, 1)
     length = np.hypot(across.astype(np.float32), down.astype(np.float32))
     strong = length[length > FLOOR / 2]
-    upper = max(FLOOR, float(np.quantile(strong, quantile))) if strong.size else FLOOR
+    # A little below the strongest: where all edges are alike, the quantile is the strongest, and none would be above.
+    upper = max(FLOOR, 0.95 * float(np.quantile(strong, quantile))) if strong.size else FLOOR
     return np.asarray(cv2.Canny(across, down, lower * upper, upper, L2gradient=True), np.uint8)
 
 
@@ -122,9 +123,9 @@ def draw_edges(rgb: Bytes, outline: Bytes, random: np.random.Generator) -> Bytes
 def backdrop(random: np.random.Generator) -> Bytes:
     """Behind an image prompt: white, one colour, or a blurred texture, uint8 [128, 128, 3]."""
     kind = random.random()
-    if kind < 0.4:
+    if kind < 0.5:
         return white((PROMPT_SIDE, PROMPT_SIDE))
-    if kind < 0.6:
+    if kind < 0.7:
         return np.full((PROMPT_SIDE, PROMPT_SIDE, 3), random.integers(0, 256, 3), np.uint8)
     grid = int(random.choice([2, 4, 8, 24]))
     spots = random.integers(0, 256, (grid, grid, 3), dtype=np.uint8)

@@ -22,9 +22,9 @@ from model_tools.starter.text import WIDTH
 WIDTHS = (128, 160, 192)
 STEM = 64
 HINT = 128
-# The frozen UNet's skip connections, from its first to its last: which of the three sizes each has, and its channels.
-SKIPS = ((0, 96), (0, 96), (1, 96), (1, 192), (2, 192), (2, 288))
-MIDDLE = (2, 288)
+# The frozen UNet's skip connections, from its first to its last: which of the three sizes each has, and of which of
+# the UNet's widths it is.
+SKIPS = ((0, 0), (0, 0), (1, 0), (1, 1), (2, 1), (2, 2))
 
 
 class Residuals(NamedTuple):
@@ -66,9 +66,12 @@ class Hint(nn.Module):
 
 
 class ControlEncoder(nn.Module):
-    """A small U of convolutions: edges and the draft in, a correction of the draft and residuals out."""
+    """A small U of convolutions: edges and the draft in, a correction of the draft and residuals out.
 
-    def __init__(self) -> None:
+    `unet_widths` are the three widths of the UNet that takes the residuals.
+    """
+
+    def __init__(self, unet_widths: tuple[int, int, int]) -> None:
         super().__init__()
         fine, half, coarse = WIDTHS
         self.stem = nn.Sequential(nn.Conv2d(16, STEM, 3, padding=1), nn.SiLU(), Block(STEM))
@@ -82,8 +85,8 @@ class ControlEncoder(nn.Module):
         self.to_half, self.half_out = nn.Conv2d(coarse, half, 1), Block(half)
         self.to_fine, self.fine_out = nn.Conv2d(half, fine, 1), Block(fine)
         self.draft = zero(nn.Conv2d(fine, LATENT_CHANNELS, 3, padding=1))
-        self.skips = nn.ModuleList(zero(nn.Conv2d(WIDTHS[size], width, 1)) for size, width in SKIPS)
-        self.middle = zero(nn.Conv2d(WIDTHS[MIDDLE[0]], MIDDLE[1], 1))
+        self.skips = nn.ModuleList(zero(nn.Conv2d(WIDTHS[size], unet_widths[width], 1)) for size, width in SKIPS)
+        self.middle = zero(nn.Conv2d(coarse, unet_widths[2], 1))
 
     def forward(self, control: Tensor, given: Tensor, pooled: Tensor, prompt: Tensor) -> Residuals:
         """What the edges ask for.

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from model_tools.starter.control import ControlEncoder, Residuals, blank, scale_residuals
 from model_tools.starter.denoiser import Denoiser, place_map, spread
 from model_tools.starter.draft import pool
-from model_tools.starter.image_prompt import TOKENS, ImageEncoder, PromptDraft, PromptedAttention, presence
+from model_tools.starter.image_prompt import TOKENS, ImageEncoder, PromptDraft, PromptedAttention, Recolour, presence
 from model_tools.starter.text import WIDTH
 
 
@@ -54,8 +54,9 @@ class ControlledDenoiser(nn.Module):
     def __init__(self, base: Denoiser) -> None:
         super().__init__()
         self.base = base.requires_grad_(False)
-        self.control = ControlEncoder()
+        self.control = ControlEncoder(tuple(base.unet.config.block_out_channels))
         self.prompt = PromptDraft()
+        self.recolour = Recolour()
         for attention, name in attentions(base):
             context = WIDTH if name == "attn2" else None
             attention.set_processor(PromptedAttention(attention.inner_dim, context))
@@ -63,15 +64,22 @@ class ControlledDenoiser(nn.Module):
     def adapters(self) -> dict[str, nn.Module]:
         """What is trained, by name, without the image encoder."""
         processors = [attention.processor for attention, name in attentions(self.base) if name == "attn2"]
-        return {"control": self.control, "prompt": self.prompt, "attentions": nn.ModuleList(processors)}
+        return {
+            "control": self.control,
+            "prompt": self.prompt,
+            "recolour": self.recolour,
+            "attentions": nn.ModuleList(processors),
+        }
 
     def show(self, places: Tensor, text: Tensor, steering: Steering) -> Shown:
         """The draft of caption and image prompt."""
         raw = pool(text)
         pooled = self.base.draft.norm(raw)
-        correction = self.prompt(steering.image_embeds, pooled) * steering.image_scale[:, :, None, None]
+        scale = steering.image_scale[:, :, None, None]
+        square = self.base.draft.from_pooled(raw).float() + self.prompt(steering.image_embeds, pooled) * scale
+        draft = spread(square, places)
+        draft = draft + self.recolour(torch.cat([draft, places], 1), steering.image_embeds) * scale
         present = steering.image_scale * presence(steering.image_embeds)
-        draft = spread(self.base.draft.from_pooled(raw).float() + correction, places)
         return Shown(draft, pooled, steering.image_embeds.mean(1) * present)
 
     def steer(self, places: Tensor, shown: Shown, control_image: Tensor) -> Residuals:

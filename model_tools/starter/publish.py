@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from model_tools.export import TextContract, export_text_encoder, export_vae_decoder, export_vae_encoder
-from model_tools.folders import NOTHING_OPTIONAL, finish_folder, graph_path
+from model_tools.folders import finish_folder, graph_path
 from model_tools.starter.canvas import BUCKETS, place_all
 from model_tools.starter.denoiser import SCHEDULE
 from model_tools.starter.image_prompt import SIDE as PROMPT_SIDE
@@ -42,32 +42,36 @@ NETWORKS = ("text_encoder", "unet", "vae_decoder", "vae_encoder", "image_encoder
 
 
 def export_networks(workspace: Workspace, repository: Path) -> None:
-    """Writes the model folders and holds each graph to its torch module.
+    """Writes the model folders of the text encoder and the VAE, and holds each graph to its torch module.
 
     Raises ValueError where a graph and its module differ by more than verify.BOUND.
     """
-    unet, images = (halved(module) for module in load_adapters(workspace))
     text, autoencoder = halved(load_encoder()), load_autoencoder(workspace)
     decoder, encoder = halved(autoencoder.decoder), halved(autoencoder.encoder)
     path = graph_path(repository, "starter_text_encoder")
     export_text_encoder(text, path, length=LENGTH, fp16_weights=True)
     report(path, TextContract(text), token_cases([1, 2, 8], LENGTH, 30000))
-    path = graph_path(repository, "starter_unet")
-    export_steered_unet(unet, path, multiple=MULTIPLE)
-    report(path, SteeredContract(unet), steered_cases(SHAPES))
-    path = graph_path(repository, "starter_image_encoder")
-    export_image_encoder(images, path)
-    report(path, ImageContract(images), [{"image": torch.rand(3, 3, PROMPT_SIDE, PROMPT_SIDE) * 2 - 1}])
     path = graph_path(repository, "starter_vae_decoder")
     export_vae_decoder(decoder, path, fp16_weights=True)
     report(path, decoder, latent_cases(SHAPES))
     path = graph_path(repository, "starter_vae_encoder")
     export_vae_encoder(encoder, path, fp16_weights=True)
     report(path, encoder, [{"image": torch.rand(2, 3, 96, 160, generator=torch.Generator().manual_seed(0)) * 2 - 1}])
-    for network in NETWORKS:
-        sides = NATIVE if network == "vae_encoder" else NATIVE_LATENT
-        optional = ABSENT if network == "unet" else NOTHING_OPTIONAL
-        finish_folder(repository, f"starter_{network}", precision="auto", sides=sides, optional=optional)
+    for network, sides in (("text_encoder", NATIVE_LATENT), ("vae_decoder", NATIVE_LATENT), ("vae_encoder", NATIVE)):
+        finish_folder(repository, f"starter_{network}", precision="auto", sides=sides)
+
+
+def export_adapters(workspace: Workspace, repository: Path) -> None:
+    """Writes the model folders of the denoiser with its adapters and of the image encoder, checked as the others."""
+    unet, images = (halved(module) for module in load_adapters(workspace))
+    path = graph_path(repository, "starter_unet")
+    export_steered_unet(unet, path, multiple=MULTIPLE)
+    report(path, SteeredContract(unet), steered_cases(SHAPES))
+    path = graph_path(repository, "starter_image_encoder")
+    export_image_encoder(images, path)
+    report(path, ImageContract(images), [{"image": torch.rand(3, 3, PROMPT_SIDE, PROMPT_SIDE) * 2 - 1}])
+    finish_folder(repository, "starter_unet", precision="auto", sides=NATIVE_LATENT, optional=ABSENT)
+    finish_folder(repository, "starter_image_encoder", precision="auto")
 
 
 def report(path: Path, module: nn.Module, cases: list[dict[str, torch.Tensor]]) -> None:
@@ -132,4 +136,10 @@ def publish(workspace: Workspace, repository: Path = REPOSITORY, folder: Path = 
     folder.mkdir(parents=True, exist_ok=True)
     export_networks(workspace, repository)
     load_tokenizer(None).save(str(folder / "tokenizer.json"))
+    publish_adapters(workspace, repository, folder)
+
+
+def publish_adapters(workspace: Workspace, repository: Path = REPOSITORY, folder: Path = FAMILY) -> None:
+    """The part of `publish` that new adapters change."""
+    export_adapters(workspace, repository)
     describe(workspace, repository, folder)

@@ -12,8 +12,17 @@ import onnx  # noqa: E402
 from model_tools.export import UNetContract, export_unet, export_vae_decoder, export_vae_encoder  # noqa: E402
 from model_tools.onnx_weights import halve_weights  # noqa: E402
 from model_tools.starter.autoencoder import Decoder, Encoder  # noqa: E402
+from model_tools.starter.controlled import build_adapters  # noqa: E402
 from model_tools.starter.denoiser import build_unet  # noqa: E402
-from model_tools.verify import Check, check_graph, halved, latent_cases, unet_cases  # noqa: E402
+from model_tools.starter.served import (  # noqa: E402
+    ABSENT,
+    ImageContract,
+    SteeredContract,
+    export_image_encoder,
+    export_steered_unet,
+    steered_cases,
+)
+from model_tools.verify import Check, check_graph, halved, latent_cases, open_graph, run_graph, unet_cases  # noqa: E402
 
 pytestmark = [
     pytest.mark.tools,
@@ -32,6 +41,32 @@ def test_a_unet_of_halved_weights_agrees_with_torch(tmp_path: Path) -> None:
     assert [value.name for value in graph.input] == ["sample", "timestep", "encoder_hidden_states"]
     assert [value.name for value in graph.output] == ["out_sample"]
     assert path.stat().st_size < 3 * sum(parameter.numel() for parameter in unet.parameters())
+
+
+@pytest.mark.timeout(900)  # tracing a UNet takes minutes where the cores are busy
+def test_a_steered_unet_and_an_image_encoder_agree_with_torch(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    base = build_unet(block_out_channels=(16, 32, 32), attention_head_dim=16, norm_num_groups=8)
+    torch.nn.init.normal_(base.unet.conv_out.weight, std=0.1)  # zero in a new one
+    model, images = (halved(module).eval() for module in build_adapters(base))
+    with torch.no_grad():
+        for part in model.adapters().values():
+            for weights in part.parameters():
+                weights.add_(0.02 * torch.randn(weights.shape)).copy_(weights.half().float())
+    path = tmp_path / "graph.onnx"
+    export_steered_unet(model, path, multiple=4)
+    cases = steered_cases([(2, 8, 12), (1, 16, 8)])
+    check_graph(path, SteeredContract(model), cases).demand(1e-3)
+    assert [value.name for value in onnx.load(path).graph.input] == list(cases[0])
+    compiled, none = open_graph(path), torch.zeros(2, 1)
+    unasked = cases[0] | {"control_scale": none, "image_scale": none}
+    blank = {name: torch.zeros_like(cases[0][name]) for name in ABSENT}
+    assert np.array_equal(run_graph(compiled, unasked), run_graph(compiled, cases[0] | blank))
+    assert not np.array_equal(run_graph(compiled, unasked), run_graph(compiled, cases[0]))
+    export_image_encoder(images, tmp_path / "images.onnx")
+    pictures = {"image": torch.rand(3, 3, 128, 128) * 2 - 1}
+    check_graph(tmp_path / "images.onnx", ImageContract(images), [pictures]).demand()
+    assert not open_graph(tmp_path / "images.onnx")(pictures["image"].numpy())["negative_image_embeds"].any()
 
 
 def test_the_decoder_and_the_encoder_agree_with_torch(tmp_path: Path) -> None:
