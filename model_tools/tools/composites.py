@@ -65,7 +65,7 @@ def repaint(rgba: Scene, random: Random, backgrounds: Backgrounds) -> Scene:
     """The object's colours changed: jitter, light from a side, and at times quite another surface."""
     rgb: Scene = rgba[..., :3]
     kind = random.random()
-    if kind < 0.1:
+    if kind < 0.15:
         surface = backgrounds.draw(random)
         rgb = surface * (0.5 + 0.5 * rgb.mean(2, keepdims=True)) if random.random() < 0.7 else surface
     elif kind < 0.6:
