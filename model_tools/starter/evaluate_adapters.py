@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from model_tools.starter import augment
 from model_tools.starter.adapter_data import Library, Subject, load_library
-from model_tools.starter.captions import EMPTY, TEMPLATES
+from model_tools.starter.captions import TEMPLATES
 from model_tools.starter.controlled import ControlledDenoiser, Steering
 from model_tools.starter.drawings import HAND_DRAWN
 from model_tools.starter.image_prompt import TOKENS, ImageEncoder
 from model_tools.starter.latents import load_autoencoder, scaling_factor
 from model_tools.starter.paths import REPO, Workspace
+from model_tools.starter.persons import without_tone
 from model_tools.starter.pictures import load_concepts
 from model_tools.starter.sampling import Networks, Settings, draw
 from model_tools.starter.sheets import draw_adapters
@@ -137,14 +138,15 @@ def prompt_views(subjects: list[Subject], random: np.random.Generator) -> tuple[
 
 
 def measure_prompts(
-    studio: Studio, library: Library, random: np.random.Generator
+    studio: Studio, library: Library, labels: dict[str, str], random: np.random.Generator
 ) -> tuple[dict[str, float], list[Bytes]]:
-    """Mean distance of colours at each image scale, without captions; the prompts, and the pictures at each scale."""
+    """Mean distance of colours at each image scale, by captions that tell no colours; the prompts; the pictures."""
     half = COUNT // 2
     subjects = [*choose(library, {"tone"}, half, random), *choose(library, {"core"}, half, random)]
+    texts = [TEMPLATES["3d"].format(prompt=labels[without_tone(subject.code)]) for subject in subjects]
     prompts, truths = prompt_views(subjects, random)
     tokens = studio.tokens(prompts)
-    drawn = [studio.draw([EMPTY] * len(subjects), with_prompts(tokens, scale)) for scale in SCALES]
+    drawn = [studio.draw(texts, with_prompts(tokens, scale)) for scale in SCALES]
     errors = {str(scale): colour_error(pictures, truths) for scale, pictures in zip(SCALES, drawn, strict=True)}
     return errors, [prompts, *drawn]
 
@@ -168,11 +170,11 @@ def evaluate_adapters(workspace: Workspace, folder: Path | None = None) -> None:
     hand_texts = [TEMPLATES["3d"].format(prompt=name) for name in HAND_DRAWN]
     hand_edges = np.stack([make() for make in HAND_DRAWN.values()])
     by_hand, hand_steered = measure_edges(studio, hand_texts, hand_edges)
-    errors, shown = measure_prompts(studio, library, random)
+    errors, shown = measure_prompts(studio, library, labels, random)
     result = {
         "edge agreement (F1 at 2 px) by control scale": followed,
         "the same, of drawings that are in no data set": by_hand,
-        "distance of mean colours (of 255) by image scale, without a caption": errors,
+        "distance of mean colours (of 255) by image scale": errors,
     }
     print(json.dumps(result, indent=2), flush=True)
     (target / "adapters.json").write_text(json.dumps(result, indent=2) + "\n", "utf-8")
