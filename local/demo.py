@@ -55,7 +55,7 @@ def run(
         f"{shot.family}, seed {answer['seed']}: {shot.prompt}" for shot, answer in zip(shots, answers, strict=True)
     ]
     cv2.imwrite(str(folder / "contact_sheet.png"), sheet.draw(pictures[:first], captions[:first]))
-    cv2.imwrite(str(folder / "adapters.png"), sheet.draw(*_pairs(adapters, pictures[first:])))
+    cv2.imwrite(str(folder / "adapters.png"), sheet.draw(*_pairs(adapters, pictures[first:]), columns=4))
     print("\n".join(list_lines(shots, answers)))
     print(f"The pictures are in {folder}; contact_sheet.png and adapters.png show them all.")
 

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]
 
-_COLUMNS = 3
 _CELL_WIDTH, _CELL_HEIGHT = 480, 360  # pixels, the picture's part
 _CAPTION = 30  # pixels below it
 _MARGIN = 10  # pixels around each cell
@@ -19,19 +18,20 @@ _FONT_SCALE = 0.45
 _INK = (60, 60, 60)
 
 
-def draw(pictures: Sequence[Pixels], captions: Sequence[str]) -> Pixels:
+def draw(pictures: Sequence[Pixels], captions: Sequence[str], columns: int = 3) -> Pixels:
     """Return the sheet, uint8 (height, width, 3) in the pictures' own channel order.
 
     Args:
         pictures: uint8 (height, width, 3), of any sizes; each is scaled to fit its cell.
         captions: one for each picture; what does not fit is cut. OpenCV's font knows ASCII only.
+        columns: pictures beside each other.
     """
-    rows = -(-len(pictures) // _COLUMNS)
+    rows = -(-len(pictures) // columns)
     height = _MARGIN + rows * (_CELL_HEIGHT + _CAPTION + _MARGIN)
-    width = _MARGIN + _COLUMNS * (_CELL_WIDTH + _MARGIN)
+    width = _MARGIN + columns * (_CELL_WIDTH + _MARGIN)
     sheet: Pixels = np.full((height, width, 3), 255, np.uint8)
     for index, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
-        row, column = divmod(index, _COLUMNS)
+        row, column = divmod(index, columns)
         top = _MARGIN + row * (_CELL_HEIGHT + _CAPTION + _MARGIN)
         left = _MARGIN + column * (_CELL_WIDTH + _MARGIN)
         small = _fit(picture)
