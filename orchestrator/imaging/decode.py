@@ -51,6 +51,8 @@ READERS: dict[str, Callable[[BytesIO], ImageFile]] = {
 
 MAX_SCANS = 256
 """Scans of a progressive JPEG. Encoders write about 10."""
+MAX_SCANNED = 1 << 30
+"""Scans times pixels: each scan walks over the whole picture, in a thread that nothing breaks off."""
 
 STRIP = 1 << 20
 """Pixels that are converted at a time, so that only the decoded picture and the answer are held whole."""
@@ -124,10 +126,15 @@ def decode(data: bytes, limits: DecodeLimits, field: str) -> Pixels:
 def _decode(data: bytes, name: str, limits: DecodeLimits, field: str) -> Pixels:
     if name == "WebP" and (canvas := sniff.webp_size(data)):
         limits.check(canvas, field)
-    if name == "JPEG" and sniff.jpeg_scans(data) > MAX_SCANS:
+    scans = sniff.jpeg_scans(data) if name == "JPEG" else 1
+    if scans > MAX_SCANS:
         raise _refusal(field, f"is a JPEG file of more than {MAX_SCANS} scans")
     with READERS[name](BytesIO(data)) as image:
         limits.check(image.size, field)
+        if scans > 1 and scans * image.width * image.height > MAX_SCANNED:
+            raise _refusal(
+                field, f"is a JPEG file of {scans} scans, too many for {image.width} x {image.height} pixels"
+            )
         if isinstance(image, TiffImageFile):
             limits.check(_tile(image), field)
         if image.mode not in _MODES:

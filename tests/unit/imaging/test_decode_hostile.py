@@ -230,6 +230,16 @@ def test_a_progressive_file_of_too_many_scans() -> None:
     assert refusal(data[:-2] + scan * MAX_SCANS + data[-2:]) == f"is a JPEG file of more than {MAX_SCANS} scans"
 
 
+def test_fewer_scans_are_taken_of_a_larger_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each scan walks over all pixels: what is bounded is their product, as it is for the largest picture here."""
+    data = VALID["progressive"]
+    scans, pixels = data.count(b"\xff\xda"), decode(data, DecodeLimits(), "image").size // 3
+    monkeypatch.setattr("orchestrator.imaging.decode.MAX_SCANNED", scans * pixels)
+    assert decode(data, DecodeLimits(), "image").size // 3 == pixels
+    monkeypatch.setattr("orchestrator.imaging.decode.MAX_SCANNED", scans * pixels - 1)
+    assert refusal(data).startswith(f"is a JPEG file of {scans} scans, too many for")
+
+
 @pytest.mark.parametrize("mode", ["F", "I"])
 def test_samples_of_32_bits_are_refused(mode: str) -> None:
     assert "send 8 or 16 bit" in refusal(saved(Image.new(mode, (4, 4)), "TIFF"))
