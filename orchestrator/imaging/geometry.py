@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.imaging.layers import resized
+
 Pixels = npt.NDArray[np.uint8]
 
 MARGIN = 4
@@ -11,7 +13,7 @@ MARGIN = 4
 
 
 def cover(picture: Pixels, width: int, height: int) -> Pixels:
-    """Resize to cover width x height with the aspect ratio kept, and cut the middle out: uint8 (height, width, 3).
+    """Resize to cover width x height with the aspect ratio kept, and cut the middle out: uint8 (height, width, C).
 
     Enlarging is by Lanczos over 8 x 8 pixels; shrinking averages areas, where Lanczos of a fixed support would alias.
     """
@@ -19,7 +21,9 @@ def cover(picture: Pixels, width: int, height: int) -> Pixels:
     picture = _trim(_trim(picture, width / scale, axis=1), height / scale, axis=0)
     have_height, have_width = picture.shape[:2]
     size = (max(width, round(have_width * scale)), max(height, round(have_height * scale)))
-    if size != (have_width, have_height):
+    if size != (have_width, have_height) and picture.shape[2] == 4:
+        picture = resized(picture, size)  # colours weighted with their opacity
+    elif size != (have_width, have_height):
         kernel = cv2.INTER_LANCZOS4 if scale > 1 else cv2.INTER_AREA
         picture = np.asarray(cv2.resize(picture, size, interpolation=kernel), np.uint8)
     left, top = (size[0] - width) // 2, (size[1] - height) // 2

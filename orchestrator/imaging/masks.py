@@ -76,10 +76,16 @@ def blend(original: Pixels, generated: Pixels, mask: Mask, band: int) -> Pixels:
 
     Pixels that are not masked are the original's, bit for bit. Inside the mask the new picture's weight rises with the
     distance d to the nearest unmasked pixel (Euclidean, in pixels): d / (band + 1), so the blend takes `band` pixels,
-    all on the changed side. Band 0 is a hard border.
+    all on the changed side. Band 0 is a hard border. In RGBA colours count by their opacity too, so that what hides
+    under transparent pixels does not come out.
     """
     weight = blend_weights(mask, band)[..., None]
-    mixed = original + weight * (generated.astype(np.float32) - original)
+    difference = generated.astype(np.float32) - original
+    mixed = original + weight * difference
+    if original.shape[2] == 4:
+        opacity = mixed[..., 3:]
+        share = np.divide(weight * generated[..., 3:], opacity, out=np.zeros_like(opacity), where=opacity > 0)
+        mixed[..., :3] = original[..., :3] + share * difference[..., :3]
     return np.where(weight > 0, np.rint(mixed), original).astype(np.uint8)
 
 

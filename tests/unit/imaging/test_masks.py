@@ -171,3 +171,16 @@ def test_boxes_are_cut_to_the_picture(left: int, top: int, width: int, height: i
     cells = {(x, y) for x in range(box.left, box.right) for y in range(box.top, box.bottom)}
     kept = {(x, y) for x in range(inside.left, inside.right) for y in range(inside.top, inside.bottom)}
     assert kept == {(x, y) for x, y in cells if 0 <= x < 40 and 0 <= y < 30}
+
+
+@pytest.mark.parametrize("hidden", [0, 255])
+def test_hidden_colours_do_not_come_out_of_a_blend(hidden: int) -> None:
+    """The old picture is transparent: where the new one fades in, its colour alone is seen."""
+    mask = np.zeros((1, 20), np.float32)
+    mask[:, 8:] = 1
+    old = np.full((1, 20, 4), hidden, np.uint8)
+    old[..., 3] = 0
+    blended = blend(old, np.full((1, 20, 4), (200, 90, 40, 255), np.uint8), mask, 3)
+    assert blended[0, 8:11, 3].tolist() == [64, 128, 191]
+    assert (blended[0, 8:, :3] == (200, 90, 40)).all()
+    assert np.array_equal(blended[:, :8], old[:, :8])

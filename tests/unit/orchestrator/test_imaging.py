@@ -196,3 +196,14 @@ def test_the_search_writes_a_handful_of_files(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(codec, "_write", counted)
     encode(scene(200, 200), ImageFormat.JPEG, quality=100, max_file_size=3000)
     assert len(written) <= 1 + math.ceil(math.log2(101))
+
+
+@pytest.mark.parametrize("size", [(10, 10), (64, 64)])
+def test_cover_keeps_hidden_colours_hidden(size: tuple[int, int]) -> None:
+    """Green hides under what is transparent; wherever anything is seen, it is red."""
+    picture = np.full((33, 33, 4), (0, 255, 0, 0), np.uint8)
+    picture[8:25, 8:25] = (200, 0, 0, 255)
+    covered = geometry.cover(picture, *size)
+    seen = covered[covered[..., 3] > 32]
+    assert len(seen) > 0
+    assert np.abs(seen[:, :3].astype(int) - (200, 0, 0)).max() <= 8
