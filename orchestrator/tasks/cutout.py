@@ -26,10 +26,10 @@ async def object_matte(workshop: Workshop, picture: Pixels, field: str, steps: S
         Whatever the listener raises.
     """
     if picture.shape[2] == 4:
-        matte = np.asarray(picture[..., 3] / np.float32(255), np.float32)
+        matte = await asyncio.to_thread(lambda: np.asarray(picture[..., 3] / np.float32(255), np.float32))
     else:
         matte = await _matte(workshop, picture, steps)
-    if not mattes.has_object(matte):
+    if not await asyncio.to_thread(mattes.has_object, matte):
         raise PreconditionError(f"{field}: no object was found in the picture")
     return matte
 

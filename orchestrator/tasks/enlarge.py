@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -44,17 +45,23 @@ async def _double(picture: Pixels, upscaler: Upscaler, steps: Steps) -> Pixels:
     width, height = size_of(picture)
     columns, rows = math.ceil(width / inner), math.ceil(height / inner)
     beyond = (MARGIN, rows * inner - height + MARGIN), (MARGIN, columns * inner - width + MARGIN), (0, 0)
-    padded = np.pad(picture, beyond, mode="symmetric")
+    padded = await asyncio.to_thread(np.pad, picture, beyond, mode="symmetric")
     result = np.empty((rows * inner * scale, columns * inner * scale, 3), np.uint8)
     places = [(row * inner, column * inner) for row in range(rows) for column in range(columns)]
     for some in batches(places, ROWS):
-        tiles = np.concatenate([from_pixels(padded[top : top + TILE, left : left + TILE]) for top, left in some])
+        tiles = await asyncio.to_thread(_tensor, padded, some)
         await steps.call()
         answer = await upscaler(tiles)
-        for (top, left), tile in zip(some, _checked(answer, len(some), scale * TILE), strict=True):
+        made = await asyncio.to_thread(_checked, answer, len(some), scale * TILE)
+        for (top, left), tile in zip(some, made, strict=True):
             kept = tile[scale * MARGIN : -scale * MARGIN, scale * MARGIN : -scale * MARGIN]
             result[scale * top : scale * (top + inner), scale * left : scale * (left + inner)] = kept
     return result[: scale * height, : scale * width]
+
+
+def _tensor(padded: Pixels, places: Sequence[tuple[int, int]]) -> Floats:
+    """The tiles whose first rows and columns are named, as the network takes them."""
+    return np.concatenate([from_pixels(padded[top : top + TILE, left : left + TILE]) for top, left in places])
 
 
 def _checked(answer: Floats, rows: int, side: int) -> list[Pixels]:

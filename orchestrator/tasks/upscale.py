@@ -39,9 +39,12 @@ async def upscale(plan: Plan, workshop: Workshop) -> Made:
     painted = await paint(plan, workshop, scene)
 
     async def compose(steps: Steps) -> Pixels:
-        detailed = await asyncio.to_thread(_joined, canvas.cut(painted.pixels, size), plain, plain_share(task.fidelity))
+        share = plain_share(task.fidelity)
+        detailed = await asyncio.to_thread(lambda: _joined(canvas.cut(painted.pixels, size), plain, share))
         picture = await enlarge(detailed, frame.made, workshop.tools, steps)
-        return picture if source.shape[2] == 3 else with_alpha(picture, resized(source, frame.made)[..., 3] / 255)
+        if source.shape[2] == 3:
+            return picture
+        return await asyncio.to_thread(lambda: with_alpha(picture, resized(source, frame.made)[..., 3] / 255))
 
     return await finish(plan, workshop, frame, compose, replace=pictures.replace, steps=painted.steps)
 

@@ -1,0 +1,46 @@
+"""Work on whole pictures does not hold up the event loop."""
+
+import threading
+from typing import Any
+
+import numpy as np
+import pytest
+
+from orchestrator.imaging import mattes
+from orchestrator.params import BackgroundParams, Edit, Removal, SizeParams, Upscale
+from orchestrator.tasks import enlarge, upscale
+from orchestrator.tasks.canvas import Canvas
+from tests.unit.tasks.studio import Studio, noise, source
+
+
+def watch(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, seen: dict[str, bool]) -> None:
+    """Note whether a function is called in the event loop's own thread."""
+    original = getattr(owner, name)
+
+    def called(*args: Any, **kwargs: Any) -> Any:
+        seen[name] = seen.get(name, False) or threading.current_thread() is threading.main_thread()
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, called)
+
+
+def transparent() -> Any:
+    """A picture with an opaque object."""
+    alpha = np.zeros((40, 60, 1), np.uint8)
+    alpha[10:30, 20:40] = 255
+    return np.concatenate([noise(60, 40), alpha], axis=2)
+
+
+async def test_enlarging(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, bool] = {}
+    for owner, name in ((upscale, "with_alpha"), (Canvas, "cut"), (enlarge, "from_pixels"), (enlarge, "to_pixels")):
+        watch(monkeypatch, owner, name, seen)
+    await studio.run(Upscale(image=source(transparent())), prompt="", steps=4, size=SizeParams(width=180))
+    assert seen == {"with_alpha": False, "cut": False, "from_pixels": False, "to_pixels": False}
+
+
+async def test_cutting_out(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, bool] = {}
+    watch(monkeypatch, mattes, "has_object", seen)
+    await studio.run(Edit(image=source(transparent())), background=BackgroundParams(remove=Removal.AUTO))
+    assert seen == {"has_object": False}
