@@ -1,7 +1,7 @@
 """Numbers and sizes as clients write them in JSON: 1920, 1920.0, "1920", "200%", "500kb".
 
 Each function is a pydantic BeforeValidator. It decides what can be read as a number at all, and refuses what protobuf
-could not carry. Ranges are the orchestrator's (orchestrator/params.py) and are not repeated here.
+could not carry. Ranges are the orchestrator's (orchestrator/params/) and are not repeated here.
 """
 
 import json
