@@ -28,8 +28,8 @@ def resized(picture: Pixels, size: tuple[int, int]) -> Pixels:
         return picture
     if picture.shape[2] == 3:
         return np.asarray(_stretch(picture, size), np.uint8)
-    alpha = picture[..., 3:].astype(np.float32)
-    weighted = np.concatenate([picture[..., :3] * (alpha / 255), alpha], axis=2)
+    weighted = picture.astype(np.float32)
+    weighted[..., :3] *= weighted[..., 3:] / 255
     smooth = _stretch(weighted, size, cv2.INTER_LINEAR)
     colours = np.divide(
         smooth[..., :3] * 255, smooth[..., 3:], out=np.zeros_like(smooth[..., :3]), where=smooth[..., 3:] > 0

@@ -23,6 +23,8 @@ MOST_UNKNOWN = 30_000
 """Pixels that are solved for, which bounds the time: more than the least of WORK_SIDES has, where all may be unsure."""
 COLOR_SIDE = 256
 """Longer side at which the object's colours are estimated, pixels: they are smooth where the matte is not."""
+STRIP = 1 << 18
+"""Pixels whose colours are worked out at a time: what they take beside the picture does not grow with it."""
 MOST_PIXELS = 4_000_000
 """Larger pictures have their matte made at this many pixels, and stretched."""
 SURE = 0.05
@@ -70,13 +72,15 @@ def foreground(picture: Pixels, matte: Matte) -> Pixels:
     image = np.asarray(_shrunk(picture, size) / np.float32(255), np.float32)
     small = np.asarray(cv2.resize(matte, size, interpolation=cv2.INTER_AREA), np.float32)
     shape = picture.shape[1], picture.shape[0]
-    local = [
-        255 * cv2.resize(colours, shape, interpolation=cv2.INTER_LINEAR)[mixed] for colours in estimate(image, small)
-    ]
-    share = matte[mixed][:, None]
-    left = picture[mixed] - share * local[0] - (1 - share) * local[1]
+    front, back = (cv2.resize(colours, shape, interpolation=cv2.INTER_LINEAR) for colours in estimate(image, small))
     own = picture.copy()
-    own[mixed] = np.rint(np.clip(local[0] + left * share / (share**2 + (1 - share) ** 2), 0, 255)).astype(np.uint8)
+    rows = max(1, STRIP // shape[0])
+    for part in (slice(top, top + rows) for top in range(0, shape[1], rows)):
+        here = mixed[part]
+        share, behind, before = matte[part][here][:, None], 255 * back[part][here], 255 * front[part][here]
+        left = picture[part][here] - share * before - (1 - share) * behind
+        colours = before + left * share / (share**2 + (1 - share) ** 2)
+        own[part][here] = np.rint(np.clip(colours, 0, 255)).astype(np.uint8)
     return own
 
 
