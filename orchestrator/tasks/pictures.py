@@ -1,13 +1,20 @@
 """The client's pictures: fetched and decoded, all at once."""
 
 import asyncio
+import contextvars
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from orchestrator.diffusion.latents import Pixels, Size
 from orchestrator.imaging.decode import decode
 from orchestrator.params import ImageSource, Inpaint, TextToImage
 from orchestrator.tasks.plan import Plan
 from orchestrator.tasks.workshop import Workshop
+
+_READERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="decode")
+"""Of this process. A decoder that has begun cannot be stopped: so files that are slow to read, sent and cancelled again
+and again, hold up each other and not the rest of the work; and no more than two pay the price of decoding at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +69,6 @@ async def _read(source: ImageSource | None, field: str, workshop: Workshop) -> P
     if source is None:
         return None
     data = source.data if source.url is None else await workshop.fetch(source.url, field)
-    return await asyncio.to_thread(decode, data or b"", workshop.limits, field)
+    # As asyncio.to_thread: what is logged there bears the request's id.
+    read = partial(contextvars.copy_context().run, decode, data or b"", workshop.limits, field)
+    return await asyncio.get_running_loop().run_in_executor(_READERS, read)
