@@ -11,21 +11,24 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from benchmarks.engine_job import Job, Result
+from engines.absent import Absent
 from engines.network import Network, choose_precision, read_cpu_flags
 
 
 class Engine:
     """The three networks of a family."""
 
-    def __init__(self, graphs: Mapping[str, tuple[str, str]]) -> None:
+    def __init__(self, graphs: Mapping[str, tuple[str, str]], unet: Mapping[str, Any]) -> None:
         flags = read_cpu_flags()
         self._networks = {
             name: Network(Path(path), choose_precision(setting, flags)) for name, (path, setting) in graphs.items()
         }
+        self._absent = Absent(unet, self._networks["unet"].inputs)
 
     def run(self, job: Job, pictures: int) -> tuple[float, float]:
         """Make some pictures in one batch, with guidance; return the wall seconds of all, and of the UNet alone.
@@ -42,7 +45,8 @@ class Engine:
         for step in range(job["steps"]):
             timestep = np.full((2 * pictures, 1), 999 - 1000 * step // job["steps"], np.float32)
             sample = np.concatenate([latents, latents])
-            self._networks["unet"].run({"sample": sample, "timestep": timestep, "encoder_hidden_states": hidden})
+            given = {"sample": sample, "timestep": timestep, "encoder_hidden_states": hidden}
+            self._networks["unet"].run(self._absent.join([given]))
         unet_seconds = time.perf_counter() - unet_start
         self._networks["vae_decoder"].run({"latents": latents})
         return time.perf_counter() - start, unet_seconds
@@ -50,7 +54,7 @@ class Engine:
 
 def measure(job: Job) -> list[Result]:
     """Run the job, each measurement after one batch that is not timed."""
-    engine = Engine(job["graphs"])
+    engine = Engine(job["graphs"], job["unet"])
     results: list[Result] = []
     for pictures, batches in job["measurements"]:
         engine.run({**job, "steps": 1}, pictures)

@@ -1,6 +1,6 @@
 """What goes to engine_alone.py and comes back, as JSON. Apart from it, since it needs OpenVINO."""
 
-from typing import TypedDict
+from typing import Any, TypedDict
 
 
 class Job(TypedDict):
@@ -8,6 +8,7 @@ class Job(TypedDict):
 
     Attributes:
         graphs: path and precision setting of text_encoder, unet and vae_decoder.
+        unet: the UNet's configuration as JSON: which inputs may be absent, as they are from what is measured here.
         text_length: token ids for each prompt.
         latent: channels, height and width.
         steps: runs of the UNet for each picture.
@@ -16,6 +17,7 @@ class Job(TypedDict):
     """
 
     graphs: dict[str, tuple[str, str]]
+    unet: dict[str, Any]
     text_length: int
     latent: tuple[int, int, int]
     steps: int

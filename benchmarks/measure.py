@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypedDict
 
-from google.protobuf import text_format
+from google.protobuf import json_format, text_format
 from tritonclient.grpc import model_config_pb2
 
 from benchmarks import clients, figures
@@ -39,6 +39,7 @@ def measure_engine(work: Workload, family: Family) -> list[Row]:
             )
             for name, model in models.items()
         },
+        "unet": json_format.MessageToDict(configs["unet"], preserving_proto_field_name=True),
         "text_length": table.text_length,
         "latent": (table.latent_channels, work.height // table.latent_factor, work.width // table.latent_factor),
         "steps": family.default_steps,
