@@ -1,6 +1,5 @@
 """Sizes of pictures."""
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -21,11 +20,7 @@ def cover(picture: Pixels, width: int, height: int) -> Pixels:
     picture = _trim(_trim(picture, width / scale, axis=1), height / scale, axis=0)
     have_height, have_width = picture.shape[:2]
     size = (max(width, round(have_width * scale)), max(height, round(have_height * scale)))
-    if size != (have_width, have_height) and picture.shape[2] == 4:
-        picture = resized(picture, size)  # colours weighted with their opacity
-    elif size != (have_width, have_height):
-        kernel = cv2.INTER_LANCZOS4 if scale > 1 else cv2.INTER_AREA
-        picture = np.asarray(cv2.resize(picture, size, interpolation=kernel), np.uint8)
+    picture = resized(picture, size)
     left, top = (size[0] - width) // 2, (size[1] - height) // 2
     return np.ascontiguousarray(picture[top : top + height, left : left + width])
 
