@@ -1,6 +1,5 @@
 """What the adapters train on: a picture, its caption, its edges and another view of it, each there or not by chance."""
 
-import json
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -11,9 +10,8 @@ from torch import Tensor
 from model_tools.starter import augment
 from model_tools.starter.augment import Bytes, Floats
 from model_tools.starter.canvas import BUCKETS, FILL
-from model_tools.starter.captions import EMPTY
 from model_tools.starter.image_prompt import SIDE as PROMPT_SIDE
-from model_tools.starter.latents import FORM_WEIGHTS, WRAPPED_SHARE, StyleTable
+from model_tools.starter.latents import FORM_WEIGHTS, WRAPPED_SHARE, CaptionData
 from model_tools.starter.paths import Workspace
 from model_tools.starter.persons import Identity, identity, load_persons, neutral, read_kinds, without_tone
 from model_tools.starter.pictures import STYLES, load_concepts
@@ -119,16 +117,11 @@ def load_library(workspace: Workspace) -> Library:
     return library
 
 
-class AdapterData:
-    """Draws training batches. All pictures are in memory (650 MB); the embeddings stay on disk, mapped."""
+class AdapterData(CaptionData):
+    """Draws training batches. All pictures are in memory (650 MB)."""
 
     def __init__(self, workspace: Workspace) -> None:
-        texts: list[str] = json.loads(workspace.captions.read_text("utf-8"))
-        caption_rows = {text: row for row, text in enumerate(texts)}
-        concepts = load_concepts(workspace)
-        self.empty = caption_rows[EMPTY]
-        self.embeddings = np.load(workspace.embeddings, mmap_mode="r")
-        self.tables = {style: StyleTable(concepts, style, caption_rows) for style in STYLES}
+        super().__init__(workspace)
         self.library = load_library(workspace)
         self.weights = {
             False: self.library.weights(EDGE_WEIGHTS).double().numpy(),

@@ -10,7 +10,6 @@ The draft decides on the layout here, so edges must be able to overrule it: the 
 
 from typing import NamedTuple
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -125,8 +124,3 @@ def scale_residuals(residuals: Residuals, scale: Tensor) -> Residuals:
         tuple(scaled(skip, strength) for skip in residuals.skips),
         scaled(residuals.middle, strength),
     )
-
-
-def blank(sample: Tensor) -> Tensor:
-    """The control picture of rows that have none: black, [B, 3, 8h, 8w] for latents [B, 4, h, w]."""
-    return torch.zeros(len(sample), 3, 8 * sample.shape[2], 8 * sample.shape[3])

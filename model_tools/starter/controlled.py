@@ -7,10 +7,10 @@ import torch
 from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
-from model_tools.starter.control import ControlEncoder, Residuals, blank, scale_residuals
+from model_tools.starter.control import ControlEncoder, Residuals, scale_residuals
 from model_tools.starter.denoiser import Denoiser, place_map, spread
 from model_tools.starter.draft import pool
-from model_tools.starter.image_prompt import TOKENS, ImageEncoder, PromptDraft, PromptedAttention, Recolour, presence
+from model_tools.starter.image_prompt import ImageEncoder, PromptDraft, PromptedAttention, Recolour, presence
 from model_tools.starter.text import WIDTH
 
 
@@ -24,12 +24,6 @@ class Steering(NamedTuple):
     control_scale: Tensor
     image_embeds: Tensor
     image_scale: Tensor
-
-
-def unsteered(sample: Tensor) -> Steering:
-    """What leaves the denoiser as it is: no pictures, both scales 0."""
-    nothing = torch.zeros(len(sample), 1)
-    return Steering(blank(sample), nothing, torch.zeros(len(sample), TOKENS, WIDTH), nothing)
 
 
 class Shown(NamedTuple):

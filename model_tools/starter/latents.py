@@ -99,8 +99,8 @@ class StyleTable:
         return rows, torch.where(wrapped, self.wrapped[rows, form], self.bare[rows, form])
 
 
-class LatentData:
-    """Draws training batches. All latents are in memory (about 100 MB); the embeddings stay on disk, mapped."""
+class CaptionData:
+    """All captions: their embeddings, which stay on disk, mapped; the empty one's row; and each style's table."""
 
     def __init__(self, workspace: Workspace) -> None:
         texts: list[str] = json.loads(workspace.captions.read_text("utf-8"))
@@ -109,6 +109,13 @@ class LatentData:
         self.empty = caption_rows[EMPTY]
         self.embeddings = np.load(workspace.embeddings, mmap_mode="r")
         self.tables = {style: StyleTable(concepts, style, caption_rows) for style in STYLES}
+
+
+class LatentData(CaptionData):
+    """Draws training batches. All latents are in memory (about 100 MB)."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        super().__init__(workspace)
         self.scale = scaling_factor(workspace)
         self.latents = {
             (style, bucket): torch.from_numpy(np.load(workspace.latents / f"{style}_{bucket[0]}x{bucket[1]}.npy"))

@@ -1,6 +1,7 @@
 """The starter's adapters: what they leave alone, what they train on, and that they learn."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -12,17 +13,26 @@ import numpy as np  # noqa: E402
 from model_tools.starter import augment  # noqa: E402
 from model_tools.starter.adapter_data import AdapterBatch, AdapterData  # noqa: E402
 from model_tools.starter.autoencoder import Encoder  # noqa: E402
-from model_tools.starter.controlled import ControlledDenoiser, Steering, build_adapters, unsteered  # noqa: E402
+from model_tools.starter.controlled import ControlledDenoiser, Steering, build_adapters  # noqa: E402
 from model_tools.starter.denoiser import build_unet  # noqa: E402
 from model_tools.starter.drawings import HAND_DRAWN  # noqa: E402
 from model_tools.starter.evaluate_adapters import demand  # noqa: E402
+from model_tools.starter.image_prompt import TOKENS  # noqa: E402
 from model_tools.starter.paths import Workspace  # noqa: E402
 from model_tools.starter.persons import Identity, identity, neutral, without_tone  # noqa: E402
+from model_tools.starter.text import WIDTH  # noqa: E402
 from model_tools.starter.train_adapters import AdapterTrainer  # noqa: E402
 
 pytestmark = pytest.mark.tools
 SMALL = {"block_out_channels": (16, 32, 32), "attention_head_dim": 16, "norm_num_groups": 8}
 WOMAN_ASTRONAUT = "1f469-1f3fd-200d-1f680"
+
+
+def unsteered(sample: Any) -> Steering:
+    """What leaves the denoiser as it is: a black control picture, no tokens, both scales 0."""
+    black = torch.zeros(len(sample), 3, 8 * sample.shape[2], 8 * sample.shape[3])
+    nothing = torch.zeros(len(sample), 1)
+    return Steering(black, nothing, torch.zeros(len(sample), TOKENS, WIDTH), nothing)
 
 
 @pytest.fixture(autouse=True)
