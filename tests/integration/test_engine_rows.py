@@ -24,6 +24,7 @@ Tensors = dict[str, npt.NDArray[np.float32]]
 PRECISIONS = ("f32", "bf16")
 SOURCES = {"tiny_unet": TINY_REPOSITORY, "starter_unet": ROOT / "model_repository"}
 ROWS = 8
+MOST_ROUNDS = 50
 SIZES = ((16, 16), (8, 24))  # latent height and width; multiples of 4 for the starter's two downsamplings
 
 
@@ -119,12 +120,15 @@ async def test_requests_that_triton_merges_answer_as_if_alone(server: triton.Ser
 
         alone = [await run(index) for index in range(ROWS)]
         before = await read_batches(connection, model)
-        for _ in range(3):
+        # Whether requests wait for each other, and so are merged, is a matter of moments: the tiny network is fast.
+        for rounds in range(1, MOST_ROUNDS + 1):
             together = await asyncio.gather(*(run(index) for index in range(ROWS)))
             assert all(np.array_equal(one, other) for one, other in zip(alone, together, strict=True))
-        merged = {size: n - before.get(size, 0) for size, n in (await read_batches(connection, model)).items()}
+            merged = {size: n - before.get(size, 0) for size, n in (await read_batches(connection, model)).items()}
+            if rounds >= 3 and any(n for size, n in merged.items() if size > 2):
+                break
     assert sum(n for size, n in merged.items() if size > 2) > 0, "or nothing was merged"
-    assert sum(merged.values()) < 3 * ROWS
+    assert sum(merged.values()) < rounds * ROWS
 
 
 async def read_batches(connection: client.InferenceServerClient, model: str) -> dict[int, int]:
