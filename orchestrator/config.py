@@ -22,9 +22,15 @@ class Settings:
         triton_url: host:port of Triton's gRPC endpoint.
         triton_timeout_seconds: longest time for one Triton call.
         families: path of families.toml.
+        database_url: postgresql:// URL of the database of jobs and accounts.
+        database_connections: most connections of this process, beside one that listens and the worker's own.
         results_dir: folder of the result store.
+        result_seconds: how long a picture stays in the result store.
+        job_seconds: how long a job is known after its end.
         public_url: scheme and host under which the gateway serves results.
         api_keys_file: file of hashed API keys; None lets everybody in, which is allowed on loopback only.
+        anonymous: whether calls without an API key are taken, for the account "anonymous"; allowed on loopback only.
+        price: credits that a picture costs an account whose credits are counted.
         max_pixels: largest width times height of a picture that is made.
         max_input_bytes: largest file of a client's picture.
         max_input_pixels: largest width times height of a client's picture.
@@ -32,7 +38,12 @@ class Settings:
         fetch_seconds: longest time for fetching a picture.
         fetch_private: whether pictures may be fetched from loopback and private addresses; for closed networks.
         max_in_flight: pipelines that run at once.
-        max_queued: requests that may wait.
+        max_queued: Generate streams that may wait.
+        worker_slots: durable jobs that run at once in this process; 0 for none.
+        max_queued_jobs: durable jobs that may wait, in all.
+        max_attempts: after so many deaths of workers under it a job fails.
+        job_deadline_seconds: how long a job that cannot run for want of Triton is tried again, from its creation on.
+        webhook_private: whether webhooks may go to loopback and private addresses; for closed networks.
         grace_seconds: time that running work has after SIGTERM.
         health_interval_seconds: time between two looks at Triton's models.
         log_level: lowest level that is logged.
@@ -43,9 +54,15 @@ class Settings:
     triton_url: str = "127.0.0.1:8001"
     triton_timeout_seconds: float = 300.0
     families: Path = Path("families/families.toml")
+    database_url: str = ""
+    database_connections: int = 10
     results_dir: Path = Path(".local/results")
+    result_seconds: float = 24 * 3600.0
+    job_seconds: float = 7 * 24 * 3600.0
     public_url: str = "http://127.0.0.1:8080"
     api_keys_file: Path | None = None
+    anonymous: bool = False
+    price: float = 1.0
     max_pixels: int = 4096 * 4096
     max_input_bytes: int = 32 * 1024 * 1024
     max_input_pixels: int = 64 * 1024 * 1024
@@ -54,6 +71,11 @@ class Settings:
     fetch_private: bool = False
     max_in_flight: int = 8
     max_queued: int = 256
+    worker_slots: int = 4
+    max_queued_jobs: int = 100_000
+    max_attempts: int = 3
+    job_deadline_seconds: float = 3600.0
+    webhook_private: bool = False
     grace_seconds: float = 60.0
     health_interval_seconds: float = 1.0
     log_level: str = "info"
@@ -119,6 +141,12 @@ def _url(raw: str) -> str:
     return raw.rstrip("/")
 
 
+def _database_url(raw: str) -> str:
+    if urlsplit(raw).scheme not in {"postgresql", "postgres"}:
+        raise ValueError("give a postgresql:// URL")
+    return raw
+
+
 def _switch(raw: str) -> bool:
     if raw.lower() not in {"true", "false"}:
         raise ValueError("give true or false")
@@ -137,9 +165,15 @@ _CASTS: dict[str, Callable[[str], object]] = {
     "triton_url": _address,
     "triton_timeout_seconds": _ranged(float, 0.1, 86_400.0),
     "families": Path,
+    "database_url": _database_url,
+    "database_connections": _ranged(int, 2, 1000),
     "results_dir": Path,
+    "result_seconds": _ranged(float, 1.0, 366 * 86_400.0),
+    "job_seconds": _ranged(float, 1.0, 3660 * 86_400.0),
     "public_url": _url,
     "api_keys_file": Path,
+    "anonymous": _switch,
+    "price": _ranged(float, 0.0, 1e6),
     "max_pixels": _ranged(int, 64 * 64, 4096 * 4096),
     "max_input_bytes": _ranged(int, 1024, 512 * 1024 * 1024),
     "max_input_pixels": _ranged(int, 64 * 64, 1 << 30),
@@ -148,6 +182,11 @@ _CASTS: dict[str, Callable[[str], object]] = {
     "fetch_private": _switch,
     "max_in_flight": _ranged(int, 1, 1024),
     "max_queued": _ranged(int, 0, 1_000_000),
+    "worker_slots": _ranged(int, 0, 1024),
+    "max_queued_jobs": _ranged(int, 0, 100_000_000),
+    "max_attempts": _ranged(int, 1, 100),
+    "job_deadline_seconds": _ranged(float, 1.0, 30 * 86_400.0),
+    "webhook_private": _switch,
     "grace_seconds": _ranged(float, 0.0, 86_400.0),
     "health_interval_seconds": _ranged(float, 0.05, 60.0),
     "log_level": _level,

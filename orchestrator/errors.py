@@ -9,8 +9,14 @@ ImagegenError
 ├── PreconditionError            the request is right in form, and cannot be met
 ├── RetryableError               the same request may succeed after retry_after seconds
 │   ├── QueueFullError           more waits than may wait
+│   ├── TooManyJobsError         the account has as many jobs as it may have at a time
+│   ├── RateLimitedError         the account has sent as many requests as it may
 │   ├── ShuttingDownError        this server takes no new work
+│   ├── DatabaseUnavailableError the database does not answer
+│   ├── ResultStoreUnavailableError  the result store, or a storage of the account, does not answer
 │   └── EngineUnavailableError   Triton, or a model in it, does not answer
+├── NotEnoughCreditsError        the account cannot pay for it
+├── PoisonJobError               a job under which its workers died
 ├── EngineFaultError             Triton answered with an error, or with a wrong tensor
 ├── FamilyConfigError            families.toml or a model folder is wrong (at start)
 ├── SettingsError                an environment variable is wrong (at start)
@@ -72,12 +78,40 @@ class QueueFullError(RetryableError):
     """More requests wait than may wait."""
 
 
+class TooManyJobsError(RetryableError):
+    """The account has as many jobs as it may have at a time: `active` of `limit`."""
+
+    def __init__(self, limit: int, active: int) -> None:
+        super().__init__(f"the account has {active} jobs that wait or run, and may have {limit} at a time")
+        self.limit, self.active = limit, active
+
+
+class RateLimitedError(RetryableError):
+    """The account has sent as many requests as it may in a minute."""
+
+
+class DatabaseUnavailableError(RetryableError):
+    """The database does not answer."""
+
+
+class ResultStoreUnavailableError(RetryableError):
+    """The result store, or a storage of the account, does not answer."""
+
+
 class ShuttingDownError(RetryableError):
     """This server is stopping and takes no new work."""
 
 
 class EngineUnavailableError(RetryableError):
     """Triton, or a model in it, does not answer."""
+
+
+class NotEnoughCreditsError(ImagegenError):
+    """The account cannot pay for what it asks for."""
+
+
+class PoisonJobError(ImagegenError):
+    """Workers died under the job as often as they may."""
 
 
 class EngineFaultError(ImagegenError):

@@ -18,6 +18,12 @@ _TABLE: tuple[tuple[type[ImagegenError], int, str], ...] = (
     (errors.NotFoundError, code_pb2.NOT_FOUND, "NOT_FOUND"),
     (errors.PreconditionError, code_pb2.FAILED_PRECONDITION, "FAILED_PRECONDITION"),
     (errors.QueueFullError, code_pb2.RESOURCE_EXHAUSTED, "QUEUE_FULL"),
+    (errors.TooManyJobsError, code_pb2.RESOURCE_EXHAUSTED, "TOO_MANY_JOBS"),
+    (errors.RateLimitedError, code_pb2.RESOURCE_EXHAUSTED, "RATE_LIMITED"),
+    (errors.NotEnoughCreditsError, code_pb2.RESOURCE_EXHAUSTED, "NOT_ENOUGH_CREDITS"),
+    (errors.DatabaseUnavailableError, code_pb2.UNAVAILABLE, "DATABASE_UNAVAILABLE"),
+    (errors.ResultStoreUnavailableError, code_pb2.UNAVAILABLE, "RESULT_STORE_UNAVAILABLE"),
+    (errors.PoisonJobError, code_pb2.ABORTED, "POISON_JOB"),
     (errors.ShuttingDownError, code_pb2.UNAVAILABLE, "SHUTTING_DOWN"),
     (errors.EngineUnavailableError, code_pb2.UNAVAILABLE, "ENGINE_UNAVAILABLE"),
     (errors.CancelledByClientError, code_pb2.CANCELLED, "CANCELLED"),
@@ -40,8 +46,13 @@ def message(error: ImagegenError, request_id: str) -> str:
 def to_status(error: ImagegenError, request_id: str) -> status_pb2.Status:
     """The error as google.rpc.Status."""
     code, reason = code_and_reason(error)
+    limits = (
+        {"rate_limit": str(error.limit), "active_jobs_amount": str(error.active)}
+        if isinstance(error, errors.TooManyJobsError)
+        else {}
+    )
     details: list[Message] = [
-        error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN),
+        error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=limits),
         error_details_pb2.RequestInfo(request_id=request_id),
     ]
     if isinstance(error, InvalidRequestError):

@@ -1,0 +1,1 @@
+"""PostgreSQL: the pool, what listens to notifications, and the migrations."""

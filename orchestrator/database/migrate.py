@@ -1,0 +1,81 @@
+"""Versioned changes of the schema: applied in order, once, by whoever comes first; procrastinate's own among them."""
+
+import hashlib
+import re
+from importlib import resources
+from pathlib import Path
+
+import procrastinate
+import psycopg
+
+from orchestrator.errors import SettingsError
+
+LOCK = 0x696D6167  # "imag": of pg_advisory_xact_lock, so that two do not migrate at once
+
+_FOLDER = Path(__file__).parent / "migrations"
+_NAME = re.compile(r"\d{4}_[a-z0-9_]+")
+_PROCRASTINATE = "procrastinate"
+_NOTES = """
+CREATE SCHEMA IF NOT EXISTS imagegen;
+CREATE TABLE IF NOT EXISTS imagegen.migrations (
+    name text PRIMARY KEY, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now()
+)
+"""
+
+
+def list_migrations() -> dict[str, str]:
+    """SQL of all migrations by name, in order: procrastinate's schema, its later versions, then ours."""
+    queue = resources.files(procrastinate) / "sql"
+    later = sorted((queue / "migrations").iterdir(), key=lambda each: each.name)
+    ours = sorted(each for each in _FOLDER.glob("*.sql") if _NAME.fullmatch(each.stem))
+    found = {_PROCRASTINATE: (queue / "schema.sql").read_text()}
+    found |= {f"{_PROCRASTINATE}/{each.name[:-4]}": each.read_text() for each in later if each.name.endswith(".sql")}
+    return found | {each.stem: each.read_text("utf-8") for each in ours}
+
+
+def migrate(url: str) -> list[str]:
+    """Apply what is not applied yet; all of it or nothing.
+
+    Returns:
+        The names of those that were applied now.
+
+    Raises:
+        SettingsError: the database cannot be reached, or a migration was changed after it had been applied.
+    """
+    try:
+        with psycopg.connect(url) as connection:
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+            connection.execute(_NOTES)
+            noted: dict[str, str] = dict(connection.execute("SELECT name, sha256 FROM imagegen.migrations").fetchall())
+            missing = find_missing(noted)
+            for name, sql in missing.items():
+                if not _is_contained(name, noted):
+                    connection.execute(sql.encode())
+                connection.execute(
+                    "INSERT INTO imagegen.migrations (name, sha256) VALUES (%s, %s)", (name, _digest(sql))
+                )
+    except psycopg.Error as error:
+        raise SettingsError(f"IMAGEGEN_DATABASE_URL: {error}") from error
+    return [name for name in missing if not _is_contained(name, noted)]
+
+
+def find_missing(noted: dict[str, str]) -> dict[str, str]:
+    """Migrations that are not among the noted ones (name to SHA-256).
+
+    Raises:
+        SettingsError: one of ours has another digest than noted. procrastinate's schema.sql changes with its version.
+    """
+    known = list_migrations()
+    for name, sql in known.items():
+        if not name.startswith(_PROCRASTINATE) and noted.get(name, _digest(sql)) != _digest(sql):
+            raise SettingsError(f"migration {name} was changed after it had been applied")
+    return {name: sql for name, sql in known.items() if name not in noted}
+
+
+def _is_contained(name: str, noted: dict[str, str]) -> bool:
+    """Whether a later version of procrastinate is in the whole schema that is applied just now."""
+    return name.startswith(f"{_PROCRASTINATE}/") and _PROCRASTINATE not in noted
+
+
+def _digest(sql: str) -> str:
+    return hashlib.sha256(sql.encode()).hexdigest()

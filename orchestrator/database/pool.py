@@ -1,0 +1,60 @@
+"""The connections that the whole process shares."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import psycopg
+import structlog
+from psycopg.rows import DictRow, dict_row
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from orchestrator.errors import DatabaseUnavailableError
+
+log = structlog.get_logger()
+
+Connection = psycopg.AsyncConnection[DictRow]
+Pool = AsyncConnectionPool[Connection]
+
+WAIT_SECONDS = 10.0
+"""For a connection, before a call is told that the database is away."""
+
+
+class Database:
+    """A pool of connections. Rows come as dictionaries; each connection is one transaction."""
+
+    def __init__(self, url: str, max_connections: int = 10) -> None:
+        """Nothing is opened yet; `url` is a postgresql:// URL."""
+        self.url = url
+        self.pool: Pool = AsyncConnectionPool(
+            url,
+            connection_class=psycopg.AsyncConnection[DictRow],
+            kwargs={"row_factory": dict_row},
+            min_size=2,
+            max_size=max_connections,
+            timeout=WAIT_SECONDS,
+            open=False,
+            check=AsyncConnectionPool.check_connection,
+        )
+
+    async def open(self) -> None:
+        """Begin to connect, without waiting for it."""
+        await self.pool.open(wait=False)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self.pool.close()
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A connection in a transaction of its own: committed at the end, rolled back if anything is raised.
+
+        Raises:
+            DatabaseUnavailableError: the database cannot be reached, or went away meanwhile. Whether the transaction
+                was committed is then unknown.
+        """
+        try:
+            async with self.pool.connection() as connection:
+                yield connection
+        except (psycopg.OperationalError, PoolTimeout) as error:
+            log.warning("database_unavailable", error=str(error))
+            raise DatabaseUnavailableError("the job database does not answer") from error
