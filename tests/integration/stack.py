@@ -14,6 +14,7 @@ from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import generation_pb2_grpc, jobs_pb2_grpc
 from orchestrator.config import Settings
 from orchestrator.server import Orchestrator
+from tests.database import new_url
 
 REPOSITORY = Path(__file__).parents[2]
 TINY = REPOSITORY / "tests/golden/model_repository"
@@ -68,6 +69,7 @@ def settings(triton_port: int, folder: Path, **changes: object) -> Settings:
         "triton_url": f"127.0.0.1:{triton_port}",
         "families": TINY_FAMILIES,
         "results_dir": folder / "results",
+        "database_url": new_url(),
         "health_interval_seconds": 0.1,
     }
     return Settings(**{**values, **changes})  # type: ignore[arg-type]
