@@ -1,7 +1,8 @@
 """The connections that the whole process shares."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 
 import psycopg
 import structlog
@@ -13,6 +14,8 @@ from orchestrator.errors import DatabaseUnavailableError
 log = structlog.get_logger()
 
 Connection = psycopg.AsyncConnection[DictRow]
+Row = Mapping[str, Any]
+"""A row: each column has the type that the schema gives it."""
 Pool = AsyncConnectionPool[Connection]
 
 WAIT_SECONDS = 10.0
@@ -58,7 +61,7 @@ class Database:
         async with self._connection() as connection, connection.transaction():
             yield connection
 
-    async def run(self, sql: str, parameters: Mapping[str, object] | None = None) -> list[DictRow]:
+    async def run(self, sql: str, parameters: Mapping[str, object] | None = None) -> Sequence[Row]:
         """Run one statement as a transaction of its own. Answers its rows, none where it has none.
 
         Raises:
