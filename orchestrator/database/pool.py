@@ -61,6 +61,17 @@ class Database:
         async with self._connection() as connection, connection.transaction():
             yield connection
 
+    @asynccontextmanager
+    async def pipelined(self) -> AsyncIterator[Connection]:
+        """As transaction, in the protocol's pipeline mode: a statement waits for its answer only where that is fetched.
+
+        Raises:
+            DatabaseUnavailableError: as transaction.
+        """
+        async with self._connection() as connection, connection.pipeline():
+            await connection.execute("BEGIN")  # transaction() would wait for its answer; the pool commits or rolls back
+            yield connection
+
     async def run(self, sql: str, parameters: Mapping[str, object] | None = None) -> Sequence[Row]:
         """Run one statement as a transaction of its own. Answers its rows, none where it has none.
 

@@ -85,6 +85,7 @@ CREATE INDEX jobs_by_account ON imagegen.jobs (account_id, created_at DESC, id D
 CREATE INDEX jobs_active ON imagegen.jobs (account_id) WHERE state IN ('queued', 'running');
 CREATE INDEX jobs_queued ON imagegen.jobs (rank DESC, created_at) WHERE state = 'queued';
 CREATE INDEX jobs_running ON imagegen.jobs (tag) WHERE state = 'running';
+CREATE INDEX jobs_expiry ON imagegen.jobs (expires_at) WHERE state = 'succeeded';
 CREATE INDEX jobs_ended ON imagegen.jobs (ended_at) WHERE ended_at IS NOT NULL;
 
 -- The newest event of each kind of the jobs that run. Unlogged: what a crash of the database loses are steps, not ends.
