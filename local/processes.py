@@ -125,20 +125,21 @@ def wait_ready(name: str, process: Process, is_ready: Callable[[], bool], second
     raise StartError(f"{name} ended while it started. The end of {log}:\n{read_tail(log)}")
 
 
-def stop(process: Process, pid_file: Path, grace: float) -> bool:
+def stop(process: Process, pid_file: Path, grace: float, polite_signal: signal.Signals = signal.SIGTERM) -> bool:
     """Stop a program and what it started, politely first.
 
     Args:
         process: what `start` or `load` gave.
         pid_file: removed when it is gone.
-        grace: seconds that it has to end by itself after SIGTERM; then it is killed.
+        grace: seconds that it has to end by itself after the signal; then it is killed.
+        polite_signal: asks it to end.
 
     Returns:
         Whether it ended by itself.
     """
     polite = True
     if process.is_alive():
-        _signal(os.kill, process.pid, signal.SIGTERM)
+        _signal(os.kill, process.pid, polite_signal)
         polite = _wait_gone(process, grace)
     _kill_group(process)
     _wait_gone(process, _KILL_SECONDS)

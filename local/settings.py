@@ -9,7 +9,7 @@ import os
 import socket
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from local.errors import LocalError, PortInUseError
@@ -28,6 +28,7 @@ class Ports:
     triton_http: int = 8000
     triton_grpc: int = 8001
     triton_metrics: int = 8002
+    postgres: int = 5433
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Ports:
@@ -37,14 +38,14 @@ class Ports:
             LocalError: a value is no port, or two services share one.
         """
         values: dict[str, int] = {}
-        for field in fields(cls):
-            variable = port_variable(field.name)
+        for each in fields(cls):
+            variable = port_variable(each.name)
             if raw := environ.get(variable, "").strip():
                 if not (raw.isascii() and raw.isdigit() and 0 < int(raw) < 65536):
                     raise LocalError(f"{variable}={raw!r}: give a port, 1 to 65535")
-                values[field.name] = int(raw)
+                values[each.name] = int(raw)
         ports = cls(**values)
-        numbers = [getattr(ports, field.name) for field in fields(cls)]
+        numbers = [getattr(ports, each.name) for each in fields(cls)]
         if len(set(numbers)) < len(numbers):
             raise LocalError(f"each service needs a port of its own; set are {ports}")
         return ports
@@ -68,6 +69,7 @@ class Settings:
         repositories: folders of Triton models (IMAGEGEN_MODEL_REPOSITORIES, separated by ":").
         families: the registry of model families (IMAGEGEN_FAMILIES).
         ports: where the services listen.
+        database_url: of a PostgreSQL of the user's own (IMAGEGEN_DATABASE_URL); "": the embedded one is started.
         service_env: the virtual environment of the orchestrator and the gateway.
         triton_env: the virtual environment that Triton's models run in, and the server comes from.
     """
@@ -76,6 +78,7 @@ class Settings:
     repositories: tuple[Path, ...] = (ROOT / "model_repository",)
     families: Path = ROOT / "families" / "families.toml"
     ports: Ports = Ports()
+    database_url: str = field(default="", repr=False)
     service_env: Path = ROOT / ".venv"
     triton_env: Path = ROOT / ".triton"
 
@@ -93,6 +96,7 @@ class Settings:
             repositories=tuple(ROOT / each for each in repositories.split(os.pathsep) if each) or defaults.repositories,
             families=ROOT / (environ.get("IMAGEGEN_FAMILIES", "").strip() or defaults.families),
             ports=Ports.from_env(environ),
+            database_url=environ.get("IMAGEGEN_DATABASE_URL", "").strip(),
         )
 
     @property

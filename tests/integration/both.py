@@ -23,6 +23,7 @@ from gateway.config import Address
 from gateway.config import Settings as GatewaySettings
 from imagegen.v1 import generation_pb2 as pb
 from local.settings import Ports
+from tests.database import new_url
 from tests.integration.stack import REPOSITORY, Client, details, serving, settings, text_to_image
 
 TASK = pb.GenerateRequest.DESCRIPTOR.oneofs_by_name["task"]
@@ -101,6 +102,7 @@ async def both(triton_port: int, families: Path, folder: Path, **changes: str) -
         "METRICS_ADDRESS": f"127.0.0.1:{ports.metrics}",
         "TRITON_URL": f"127.0.0.1:{triton_port}",
         "FAMILIES": str(families),
+        "DATABASE_URL": new_url(),
         "RESULTS_DIR": str(folder / "results"),
         "PUBLIC_URL": url_of(listener),
         **changes,

@@ -18,6 +18,7 @@ import tritonclient.grpc.aio as triton
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
 from orchestrator.server import Orchestrator
+from tests.database import new_url
 from tests.integration.stack import REPOSITORY, TINY_FAMILIES, Client, details, serving, settings, text_to_image
 
 
@@ -141,6 +142,7 @@ async def test_sigterm_lets_running_work_end(slow_triton: int, tmp_path: Path, f
         "IMAGEGEN_METRICS_ADDRESS": "127.0.0.1:0",
         "IMAGEGEN_TRITON_URL": f"127.0.0.1:{slow_triton}",
         "IMAGEGEN_FAMILIES": str(TINY_FAMILIES),
+        "IMAGEGEN_DATABASE_URL": new_url(),
         "IMAGEGEN_RESULTS_DIR": str(tmp_path),
         "IMAGEGEN_GRACE_SECONDS": "30",
     }
