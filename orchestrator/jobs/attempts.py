@@ -29,7 +29,7 @@ SELECT pg_notify('imagegen_events', id) FROM ended
 """.format(guard=OF_ATTEMPT)  # noqa: S608 - of constants
 
 _IS_FINISHED = """
-SELECT FROM imagegen.jobs
+SELECT id FROM imagegen.jobs
 WHERE id = %(job_id)s AND fence = %(fence)s AND state = 'succeeded' AND picture IS NOT DISTINCT FROM %(picture)s
 """
 

@@ -1,7 +1,9 @@
 """What the tests of the job store have in common: a store, its queue, and jobs by the dozen."""
 
+import asyncio
 import hashlib
 import itertools
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -9,12 +11,14 @@ from decimal import Decimal
 from typing import Any
 
 import procrastinate
+import psycopg
 from procrastinate.jobs import Job
+from psycopg import sql
 
 from orchestrator.database.pool import Database
 from orchestrator.jobs.deferring import defer_to
 from orchestrator.jobs.events import Artifact
-from orchestrator.jobs.records import Submission
+from orchestrator.jobs.records import Attempt, Submission
 from orchestrator.jobs.store import JobStore
 from orchestrator.params import ImageFormat, Priority, SamplerName
 
@@ -81,6 +85,33 @@ class Bench:
         (row,) = await self.database.run(sql, keys)
         (value,) = row.values()
         return value
+
+    async def start(self, job_id: str) -> Attempt:
+        """Begin a job that can be begun."""
+        attempt = await self.store.start(job_id)
+        assert attempt is not None
+        return attempt
+
+    def forget_look(self) -> None:
+        """Let the store look anew at how busy the queue is, though it has only just looked."""
+        self.store._load._looked_at = -math.inf
+
+    @asynccontextmanager
+    async def listen(self, *channels: str) -> AsyncIterator["asyncio.Queue[tuple[str, str]]"]:
+        """What is notified meanwhile, as (channel, payload)."""
+        heard: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        connection = await psycopg.AsyncConnection.connect(self.database.url, autocommit=True)
+        async with connection, asyncio.TaskGroup() as group:
+            for channel in channels:
+                await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
+
+            async def collect() -> None:
+                async for note in connection.notifies():
+                    heard.put_nowait((note.channel, note.payload))
+
+            collecting = group.create_task(collect())
+            yield heard
+            collecting.cancel()
 
     async def fetch(self) -> str | None:
         """The job that procrastinate hands out next, by its own order; its id."""

@@ -1,0 +1,115 @@
+"""Whatever happens at the same time: a job has one end, is paid once or refunded once, and tells its webhook once."""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from orchestrator.errors import EngineFaultError
+from orchestrator.jobs.job import JobState
+from orchestrator.jobs.records import Attempt
+from tests.integration.jobs.bench import ARTIFACT, PRICE, Bench, submission
+
+ROUNDS = 60
+
+Act = Callable[[Bench, Attempt], Awaitable[object]]
+
+
+async def _finish(bench: Bench, attempt: Attempt) -> bool:
+    picture = await bench.note(f"{attempt.job_id}.{attempt.fence}.{random.getrandbits(64)}.png", attempt.account_id)
+    return await bench.store.finish(attempt, ARTIFACT, picture)
+
+
+async def _fail(bench: Bench, attempt: Attempt) -> bool:
+    return await bench.store.fail(attempt, EngineFaultError("broken"))
+
+
+async def _cancel(bench: Bench, attempt: Attempt) -> object:
+    return await bench.store.cancel(attempt.job_id, attempt.account_id)
+
+
+async def _delete(bench: Bench, attempt: Attempt) -> object:
+    return await bench.store.delete(attempt.job_id, attempt.account_id)
+
+
+async def _restart(bench: Bench, attempt: Attempt) -> object:
+    again = await bench.store.start(attempt.job_id)
+    return None if again is None else await _finish(bench, again)
+
+
+async def _give_back(bench: Bench, attempt: Attempt) -> object:
+    return await bench.store.give_back(attempt) and await _restart(bench, attempt)
+
+
+async def _race(bench: Bench, attempt: Attempt, acts: list[Act]) -> list[object]:
+    async def late(act: Act) -> object:
+        await asyncio.sleep(random.random() * 0.002)  # so that each round interleaves otherwise
+        return await act(bench, attempt)
+
+    return await asyncio.gather(*(late(act) for act in acts))
+
+
+async def _check(bench: Bench, account: int, jobs: int) -> None:
+    """What must hold once every job has ended."""
+    states = await bench.database.run("SELECT state FROM imagegen.jobs")
+    assert all(JobState(row["state"]) not in {JobState.QUEUED, JobState.RUNNING} for row in states)
+    made = await bench.value("SELECT count(*) FROM imagegen.usage")
+    assert made <= jobs
+    unpaid = await bench.value(
+        "SELECT count(*) FROM imagegen.jobs j WHERE (j.state = 'succeeded' OR j.picture IS NOT NULL)"
+        " <> EXISTS (SELECT FROM imagegen.usage u WHERE u.job_id = j.id)"
+    )
+    assert unpaid == 0
+    credits_left = await bench.value("SELECT credits FROM imagegen.accounts WHERE id = %(id)s", id=account)
+    assert credits_left == 1000 - made * PRICE
+    assert await bench.value("SELECT count(*) FROM imagegen.deliveries") == jobs
+
+
+@pytest.mark.parametrize(
+    "acts",
+    [
+        [_finish, _cancel],
+        [_finish, _delete],
+        [_finish, _fail, _cancel, _delete],
+        [_finish, _restart],
+        [_finish, _restart, _restart, _cancel],
+        [_finish, _finish, _finish],
+        [_fail, _fail, _cancel, _cancel],
+        [_give_back, _finish, _restart, _delete],
+    ],
+    ids=lambda acts: "+".join(act.__name__[1:] for act in acts),
+)
+async def test_every_interleaving_has_one_end(bench: Bench, acts: list[Act]) -> None:
+    account = await bench.account("ada", credits=1000)
+    for _ in range(ROUNDS):
+        job = await bench.store.submit(submission(account, webhook_url="https://a.example/"))
+        attempt = await bench.start(job.id)
+        answers = await _race(bench, attempt, acts)
+        assert answers.count(True) <= 1
+        if (await bench.store.get(job.id, account)).state is JobState.RUNNING:  # an attempt was fenced out by another
+            assert await _restart(bench, attempt) is True
+    await _check(bench, account, ROUNDS)
+
+
+async def test_of_two_starts_at_once_the_later_owns_the_job(bench: Bench) -> None:
+    account = await bench.account("ada")
+    for _ in range(ROUNDS):
+        job = await bench.store.submit(submission(account))
+        attempts = await asyncio.gather(*(bench.start(job.id) for _ in range(3)))
+        assert sorted(attempt.fence for attempt in attempts) == [1, 2, 3]
+        ends = await asyncio.gather(*(_finish(bench, attempt) for attempt in attempts))
+        assert [attempt.fence for attempt, ended in zip(attempts, ends, strict=True) if ended] == [3]
+
+
+async def test_jobs_that_end_while_others_come_keep_the_credits_right(bench: Bench) -> None:
+    account = await bench.account("ada", credits=1000)
+
+    async def live(number: int) -> None:
+        job = await bench.store.submit(submission(account, webhook_url="https://a.example/"))
+        attempt = await bench.start(job.id)
+        await (_finish, _fail, _cancel, _delete)[number % 4](bench, attempt)
+
+    await asyncio.gather(*(live(number) for number in range(80)))
+    await _check(bench, account, 80)
+    assert await bench.value("SELECT count(*) FROM imagegen.usage") == 20
