@@ -2,7 +2,7 @@
 
 import ipaddress
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -54,7 +54,7 @@ class Settings:
     triton_url: str = "127.0.0.1:8001"
     triton_timeout_seconds: float = 300.0
     families: Path = Path("families/families.toml")
-    database_url: str = ""
+    database_url: str = field(default="", repr=False)
     database_connections: int = 10
     results_dir: Path = Path(".local/results")
     result_seconds: float = 24 * 3600.0
@@ -94,7 +94,8 @@ class Settings:
                 try:
                     values[name] = cast(raw)
                 except ValueError as error:
-                    raise SettingsError(f"{variable}={raw!r}: {error}") from None
+                    shown = "…" if name in _SECRET else repr(raw)
+                    raise SettingsError(f"{variable}={shown}: {error}") from None
         settings = cls(**values)  # type: ignore[arg-type]  # the casts of _CASTS give each field its type
         if settings.api_keys_file is None and not _is_loopback(settings.grpc_address):
             raise SettingsError(
@@ -159,6 +160,7 @@ def _level(raw: str) -> str:
     return raw.lower()
 
 
+_SECRET = {"database_url"}  # holds a password: not shown, however wrong it is
 _CASTS: dict[str, Callable[[str], object]] = {
     "grpc_address": _address,
     "metrics_address": _address,

@@ -9,6 +9,7 @@ import structlog
 from psycopg.rows import DictRow, dict_row
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
+from orchestrator.database.urls import with_options
 from orchestrator.errors import DatabaseUnavailableError
 
 log = structlog.get_logger()
@@ -29,10 +30,14 @@ class Database:
     """
 
     def __init__(self, url: str, max_connections: int = 10) -> None:
-        """Nothing is opened yet; `url` is a postgresql:// URL."""
+        """Nothing is opened yet; `url` is a postgresql:// URL.
+
+        Raises:
+            SettingsError: the URL cannot be read.
+        """
         self.url = url
         self.pool: Pool = AsyncConnectionPool(
-            url,
+            with_options(url),
             connection_class=psycopg.AsyncConnection[DictRow],
             kwargs={"row_factory": dict_row, "autocommit": True},
             min_size=2,

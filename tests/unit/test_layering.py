@@ -32,6 +32,7 @@ FLOORS = {
     "orchestrator.jobs": (4, 1),
     "orchestrator.api": (5, 1),
     "orchestrator.server": (6, 1),
+    "orchestrator.commands": (6, 1),
     "orchestrator.__main__": (6, 2),
 }
 

@@ -1,0 +1,28 @@
+"""The command line: `python -m orchestrator` serves, `python -m orchestrator GROUP ...` is for its operator.
+
+A group is a module with `HELP` and `add(parser)`, which describes its arguments, subcommands perhaps, and sets `run` for
+each by `parser.set_defaults(run=...)`: a `Run`, which takes the settings and what was parsed, and answers the exit status.
+"""
+
+import argparse
+from collections.abc import Callable, Sequence
+
+from orchestrator.config import Settings
+from orchestrator.database import command as migrate
+
+Run = Callable[[Settings, argparse.Namespace], int]
+
+GROUPS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {"migrate": (migrate.HELP, migrate.add)}
+
+
+def parse(arguments: Sequence[str]) -> argparse.Namespace:
+    """Read the command line; `run` is None where it is to serve. Ends the process where it cannot be read."""
+    parser = argparse.ArgumentParser(
+        prog="python -m orchestrator",
+        description="Without a command: serve until SIGTERM. Settings come from IMAGEGEN_* variables (README.md).",
+    )
+    parser.set_defaults(run=None)
+    commands = parser.add_subparsers(metavar="COMMAND")
+    for name, (text, add) in GROUPS.items():
+        add(commands.add_parser(name, help=text, description=text))
+    return parser.parse_args(arguments)
