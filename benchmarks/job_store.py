@@ -1,8 +1,8 @@
 """`python -m benchmarks.job_store URL`: what a durable job costs Python and PostgreSQL, on an empty migrated database.
 
 Walks jobs through their whole life on the real store and procrastinate's real queue, without a worker's loop around it:
-submit, fetch, start, note the picture, two batches of events (one with a preview of 6 KB), finish, done, and one look at it
-by a client. Prints milliseconds of wall time for each, then for a whole job the transactions and the CPU time of both
+submit, fetch, start, two batches of events (one with a preview of 6 KB), note the picture, finish, done, and one look at
+it by a client. Prints milliseconds of wall time for each, then for a whole job the transactions and the CPU time of both
 sides; PostgreSQL's is that of its server processes on this machine.
 """
 
@@ -113,7 +113,7 @@ def _progress(step: int) -> Progress:
 
 
 def server_seconds() -> float:
-    """CPU time of all PostgreSQL processes of this machine so far, those that have gone included where their parent runs."""
+    """CPU time of all PostgreSQL processes of this machine so far; their children's that have gone included."""
     total = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:

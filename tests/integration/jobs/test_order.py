@@ -30,9 +30,7 @@ async def _end(bench: Bench, job_ids: list[str]) -> None:
 
 
 async def _owners(bench: Bench, job_ids: list[str]) -> Counter[int]:
-    rows = await bench.database.run(
-        "SELECT id, account_id FROM imagegen.jobs WHERE id = ANY(%(ids)s)", {"ids": job_ids}
-    )
+    rows = await bench.database.run("SELECT account_id FROM imagegen.jobs WHERE id = ANY(%(ids)s)", {"ids": job_ids})
     return Counter(row["account_id"] for row in rows)
 
 

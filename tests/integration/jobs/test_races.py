@@ -44,7 +44,7 @@ async def _give_back(bench: Bench, attempt: Attempt) -> object:
 
 async def _race(bench: Bench, attempt: Attempt, acts: list[Act]) -> list[object]:
     async def late(act: Act) -> object:
-        await asyncio.sleep(random.random() * 0.002)  # so that each round interleaves otherwise
+        await asyncio.sleep(random.random() * 0.002)  # noqa: S311 - so that each round interleaves otherwise
         return await act(bench, attempt)
 
     return await asyncio.gather(*(late(act) for act in acts))

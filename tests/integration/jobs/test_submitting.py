@@ -39,9 +39,9 @@ async def test_the_same_key_with_another_request_is_refused(bench: Bench) -> Non
     account = await bench.account("ada", credits=10)
     await bench.store.submit(submission(account, "mine"))
     other = submission(account, "mine", body=b"other")
-    for refuse in (lambda: bench.store.submit(other), lambda: bench.store.find(account, "mine", other.digest)):
+    for refusal in (bench.store.submit(other), bench.store.find(account, "mine", other.digest)):
         with pytest.raises(InvalidRequestError) as refused:
-            await refuse()
+            await refusal
         assert [violation.field for violation in refused.value.violations] == ["request_id"]
     assert await bench.value("SELECT credits FROM imagegen.accounts WHERE name = 'ada'") == 10 - PRICE
     assert await _counts(bench) == (1, 1)
@@ -79,7 +79,7 @@ async def test_racing_submits_of_one_key_and_two_requests_make_one_job(bench: Be
         assert len({answer.id for answer in answers if isinstance(answer, JobRecord)}) == 1
 
 
-async def test_a_full_queue_refuses_and_takes_again(bench: Bench) -> None:
+async def test_a_full_queue_refuses_and_takes_again() -> None:
     async with Bench.open(new_url(), max_queued=3) as small:
         account = await small.account("ada", credits=100)
         asked = [submission(account, f"key-{number}") for number in range(10)]
