@@ -50,7 +50,7 @@ def our_stack(work: Workload) -> Iterator[Stack]:
             "IMAGEGEN_METRICS_ADDRESS": f"{HOST}:{ports.metrics}",
             "IMAGEGEN_TRITON_URL": server.grpc_url,
             "IMAGEGEN_FAMILIES": str(work.families),
-            "IMAGEGEN_RESULTS_DIR": str(STATE / "results"),
+            "IMAGEGEN_RESULTS_URL": str(STATE / "results"),
             "IMAGEGEN_PUBLIC_URL": rest_url,
         }
         gateway = {

@@ -120,7 +120,7 @@ def _list_services(settings: Settings) -> list[Service]:
         "IMAGEGEN_METRICS_ADDRESS": f"{HOST}:{ports.metrics}",
         "IMAGEGEN_TRITON_URL": f"{HOST}:{ports.triton_grpc}",
         "IMAGEGEN_FAMILIES": str(settings.families),
-        "IMAGEGEN_RESULTS_DIR": str(settings.state_dir / "results"),
+        "IMAGEGEN_RESULTS_URL": str(settings.state_dir / "results"),
         "IMAGEGEN_PUBLIC_URL": settings.rest_url,
         "IMAGEGEN_API_KEYS_FILE": str(settings.state_dir / "api-keys"),
     }

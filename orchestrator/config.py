@@ -1,6 +1,7 @@
 """Settings of the orchestrator, read once from the environment. README.md lists them with units and defaults."""
 
 import ipaddress
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,8 @@ from urllib.parse import urlsplit
 from orchestrator.errors import SettingsError
 
 Number = TypeVar("Number", int, float)
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +27,10 @@ class Settings:
         families: path of families.toml.
         database_url: postgresql:// URL of the database of jobs and accounts.
         database_connections: most connections of this process, beside one that listens and the worker's own.
-        results_dir: folder of the result store.
+        results_url: of the result store: a folder's path or file:// URL, or s3://BUCKET/PREFIX.
+        result_links: how pictures in S3 are handed out: "presigned" (from S3 itself) or "gateway".
+        s3_endpoint: http or https URL of the S3 of results_url; None for AWS's.
+        s3_region: its region; None for AWS_REGION, else us-east-1.
         result_seconds: how long a picture stays in the result store.
         job_seconds: how long a job is known after its end.
         public_url: scheme and host under which the gateway serves results.
@@ -56,7 +62,10 @@ class Settings:
     families: Path = Path("families/families.toml")
     database_url: str = field(default="", repr=False)
     database_connections: int = 10
-    results_dir: Path = Path(".local/results")
+    results_url: str = ".local/results"
+    result_links: str = "presigned"
+    s3_endpoint: str | None = None
+    s3_region: str | None = None
     result_seconds: float = 24 * 3600.0
     job_seconds: float = 7 * 24 * 3600.0
     public_url: str = "http://127.0.0.1:8080"
@@ -148,6 +157,23 @@ def _database_url(raw: str) -> str:
     return raw
 
 
+def _results_url(raw: str) -> str:
+    parts = urlsplit(raw)
+    if parts.scheme not in {"", "file", "s3"} or (parts.scheme and (parts.query or parts.fragment)):
+        raise ValueError("give a folder, or a URL: file:///FOLDER or s3://BUCKET/PREFIX")
+    if parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/")):
+        raise ValueError("give file:// and an absolute path: file:///var/lib/imagegen")
+    if parts.scheme == "s3" and not _BUCKET.fullmatch(parts.netloc):
+        raise ValueError("give s3:// and the bucket's name: 3 to 63 characters of a-z 0-9 . -")
+    return raw
+
+
+def _links(raw: str) -> str:
+    if raw.lower() not in {"presigned", "gateway"}:
+        raise ValueError("give presigned or gateway")
+    return raw.lower()
+
+
 def _switch(raw: str) -> bool:
     if raw.lower() not in {"true", "false"}:
         raise ValueError("give true or false")
@@ -169,7 +195,10 @@ _CASTS: dict[str, Callable[[str], object]] = {
     "families": Path,
     "database_url": _database_url,
     "database_connections": _ranged(int, 2, 1000),
-    "results_dir": Path,
+    "results_url": _results_url,
+    "result_links": _links,
+    "s3_endpoint": _url,
+    "s3_region": str,
     "result_seconds": _ranged(float, 1.0, 366 * 86_400.0),
     "job_seconds": _ranged(float, 1.0, 3660 * 86_400.0),
     "public_url": _url,

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from pathlib import Path
 
 import grpc
 import prometheus_client
@@ -63,7 +64,7 @@ class Orchestrator:
         self._families = Families.load(settings.families)
         self._accounts = Accounts.load(settings.api_keys_file)
         self._pipelines = {f.name: Pipeline(f, self._families.folder) for f in self._families}
-        self._results = ResultStore(settings.results_dir, settings.public_url)
+        self._results = ResultStore(Path(settings.results_url), settings.public_url)
         for family in self._families:
             if family.default_width * family.default_height > settings.max_pixels:
                 raise SettingsError(f"IMAGEGEN_MAX_PIXELS is less than the default size of family {family.name!r}")

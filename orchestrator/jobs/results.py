@@ -38,7 +38,7 @@ class ResultStore:
         try:
             self._store = LocalStore(folder, mkdir=True)
         except OSError as error:
-            raise SettingsError(f"IMAGEGEN_RESULTS_DIR={str(folder)!r}: {error}") from error
+            raise SettingsError(f"IMAGEGEN_RESULTS_URL={str(folder)!r}: {error}") from error
         self._base = f"{public_url}/results/"
 
     async def put(self, data: bytes, image_format: ImageFormat) -> str:

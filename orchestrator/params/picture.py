@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from orchestrator.params.storage import is_storage, storage_fault
 from orchestrator.params.violations import Violations
 
 MIN_SIDE, MAX_SIDE = 64, 4096
@@ -38,13 +39,13 @@ class Removal(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ImageSource:
-    """A picture of the client's: its file's bytes, or where to fetch it; exactly one of the two."""
+    """A picture of the client's: its file's bytes, or where it is, in the web or a storage; exactly one of the two."""
 
     data: bytes | None = None
     url: str | None = None
 
     def validate(self, field: str, violations: Violations, max_bytes: int) -> None:
-        """Note what is wrong; whether the URL may be fetched is found when it is."""
+        """Note what is wrong; whether the URL may be fetched, and the account has the storage, is found elsewhere."""
         violations.check(field, (self.data is None) != (self.url is None), "is not set; give a picture's bytes or URL")
         if self.data is not None:
             size = len(self.data)
@@ -52,6 +53,8 @@ class ImageSource:
             violations.check(f"{field}.data", size <= max_bytes, f"has {size} bytes; the limit is {max_bytes}")
         if self.url is not None:
             violations.check(f"{field}.url", 0 < len(self.url) <= MAX_URL, f"must have 1 to {MAX_URL} characters")
+            fault = storage_fault(self.url) if is_storage(self.url) else None
+            violations.check(f"{field}.url", fault is None, fault or "")
 
 
 @dataclass(frozen=True, slots=True)

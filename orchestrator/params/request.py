@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from orchestrator.params.picture import BackgroundParams, ImageSource, LayoutParams, SizeParams
+from orchestrator.params.storage import storage_fault
 from orchestrator.params.task import Task
 from orchestrator.params.violations import Violations
 
@@ -70,12 +71,14 @@ class OutputParams:
         quality: 0 to 100, of JPEG and WebP.
         max_file_size: bytes, 1024 to 2^31 - 1, JPEG and WebP only; None for no limit.
         delivery: bytes or URI.
+        target: storage://NAME/PATH of a copy; None for none.
     """
 
     format: ImageFormat = ImageFormat.PNG
     quality: int = 85
     max_file_size: int | None = None
     delivery: Delivery = Delivery.INLINE
+    target: str | None = None
 
     def validate(self, violations: Violations) -> None:
         """Note what is out of range."""
@@ -86,6 +89,9 @@ class OutputParams:
             violations.check(
                 "output.max_file_size", self.format is not ImageFormat.PNG, "works for jpeg and webp only, not for png"
             )
+        if self.target is not None:
+            fault = storage_fault(self.target)
+            violations.check("output.target", fault is None, fault or "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,7 +103,7 @@ async def both(triton_port: int, families: Path, folder: Path, **changes: str) -
         "TRITON_URL": f"127.0.0.1:{triton_port}",
         "FAMILIES": str(families),
         "DATABASE_URL": new_url(),
-        "RESULTS_DIR": str(folder / "results"),
+        "RESULTS_URL": str(folder / "results"),
         "PUBLIC_URL": url_of(listener),
         **changes,
     }

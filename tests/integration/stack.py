@@ -68,7 +68,7 @@ def settings(triton_port: int, folder: Path, **changes: object) -> Settings:
         "metrics_address": "127.0.0.1:0",
         "triton_url": f"127.0.0.1:{triton_port}",
         "families": TINY_FAMILIES,
-        "results_dir": folder / "results",
+        "results_url": str(folder / "results"),
         "database_url": new_url(),
         "health_interval_seconds": 0.1,
     }

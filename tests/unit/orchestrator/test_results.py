@@ -111,5 +111,5 @@ async def test_a_store_finds_what_an_earlier_process_stored(store: ResultStore, 
 
 def test_a_folder_that_cannot_be_made_is_an_error_of_its_setting(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(SettingsError, match=r"^IMAGEGEN_RESULTS_DIR="):
+    with pytest.raises(SettingsError, match=r"^IMAGEGEN_RESULTS_URL="):
         ResultStore(tmp_path / "file", URL)

@@ -1,0 +1,247 @@
+"""Objects in a folder or in S3, through obstore: written whole or not at all, within bounds of time and size.
+
+Everything that goes wrong leaves as an error of this module; what it means to a client is the callers' to say.
+"""
+
+import asyncio
+import itertools
+import os
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import obstore
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+from obstore.store import LocalStore, S3Store
+
+if TYPE_CHECKING:  # obstore has no such module while it runs
+    from obstore.store import ObjectStore
+
+CHUNK_BYTES = 64 * 1024
+"""Largest piece of an object that is handed on, bytes."""
+
+_STATUS = re.compile(r"status code: (\d{3})")
+_WORTH_WAITING = {408, 425, 429}
+"""Answers of the 400s that are about the moment, not about the request (RFC 9110, 8470, 6585)."""
+
+
+class BucketError(Exception):
+    """Root of what can go wrong with a bucket. The message is for the log."""
+
+
+class MissingError(BucketError):
+    """There is no such object, or no such bucket."""
+
+
+class RefusedError(BucketError):
+    """S3 refuses: the keys, what they may do, the region. Asking again changes nothing."""
+
+
+class TooLargeError(BucketError):
+    """The object is larger than what may be read."""
+
+
+class UnreachableError(BucketError):
+    """No answer, or one of a server in trouble; asking again may help."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long S3 is waited for, seconds.
+
+    Attributes:
+        connect: for a connection.
+        read: for the answer to a request, and for each further part of it.
+        total: for all of an answer: a slow reader of a picture has as long.
+        retry: after this a failed request is not sent again.
+        retries: of a request, at most.
+    """
+
+    connect: float = 3.0
+    read: float = 30.0
+    total: float = 600.0
+    retry: float = 20.0
+    retries: int = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where in S3 a bucket is.
+
+    Attributes:
+        bucket: its name.
+        prefix: of every object's name in it; may be empty.
+        endpoint: http or https URL of the server; None for AWS's, or AWS_ENDPOINT_URL.
+        region: None for AWS_REGION, else us-east-1.
+        keys: access key id and secret access key; None for what the AWS_* variables or the machine's role give.
+    """
+
+    bucket: str
+    prefix: str = ""
+    endpoint: str | None = None
+    region: str | None = None
+    keys: tuple[str, str] | None = field(default=None, repr=False)
+
+
+class Bucket:
+    """Objects by their paths, "/" between the parts. Safe to use from several tasks, and from several processes."""
+
+    def __init__(self, store: "ObjectStore", folder: Path | None = None) -> None:
+        """`folder` is where a local store's files lie."""
+        self._store, self._folder = store, folder
+
+    @classmethod
+    def local(cls, folder: Path) -> "Bucket":
+        """A folder, made if missing.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        return cls(LocalStore(folder, mkdir=True), folder)
+
+    @classmethod
+    def s3(cls, place: Place, patience: Patience | None = None) -> "Bucket":
+        """A bucket of an S3. Connects to nothing yet.
+
+        Raises:
+            RefusedError: obstore does not take the place.
+        """
+        waits = patience or Patience()
+        given: dict[str, object] = {"endpoint": place.endpoint, "region": place.region}
+        if place.keys is not None:
+            key_id, secret = place.keys
+            keys = {"access_key_id": key_id, "secret_access_key": secret, "token": None, "expires_at": None}
+            given["credential_provider"] = lambda: keys  # goes before all AWS_* variables, a session's token among them
+        with _translated():
+            store = S3Store(
+                place.bucket,
+                prefix=place.prefix or None,
+                client_options={
+                    "allow_http": True,  # the endpoint's URL says which it is
+                    "connect_timeout": timedelta(seconds=waits.connect),
+                    "read_timeout": timedelta(seconds=waits.read),
+                    "timeout": timedelta(seconds=waits.total),
+                },
+                retry_config={"max_retries": waits.retries, "retry_timeout": timedelta(seconds=waits.retry)},
+                **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]  # by name
+            )
+        return cls(store)
+
+    @property
+    def signs(self) -> bool:
+        """Whether `sign` works."""
+        return isinstance(self._store, S3Store)
+
+    async def put(self, path: str, data: bytes, media_type: str) -> None:
+        """Write an object: nobody ever sees a part of it. What was there is replaced.
+
+        Raises:
+            MissingError: there is no such bucket.
+            RefusedError, UnreachableError: as their names say; nothing was written, or all of it.
+        """
+        # One request: a broken multipart upload would leave parts behind.
+        with _translated():
+            if self._folder is None:
+                kind = {"Content-Type": media_type}
+                await obstore.put_async(self._store, path, data, use_multipart=False, attributes=kind)
+            else:
+                await obstore.put_async(self._store, path, data, use_multipart=False)
+                await asyncio.to_thread(_flush, self._folder / path)
+
+    async def get(self, path: str) -> tuple[int, AsyncIterator[bytes]]:
+        """Size of an object, bytes, and its bytes in chunks of at most CHUNK_BYTES, fetched as they are asked for.
+
+        Raises:
+            MissingError, RefusedError, UnreachableError: at once, or, the last, while reading.
+        """
+        with _translated():
+            answer = await obstore.get_async(self._store, path)
+        return answer.meta["size"], _cut(answer.stream(min_chunk_size=CHUNK_BYTES))
+
+    async def read(self, path: str, max_bytes: int) -> bytes:
+        """A whole object; one that says that it is larger than `max_bytes` is not read at all.
+
+        Raises:
+            TooLargeError: it is.
+            MissingError, RefusedError, UnreachableError: as get.
+        """
+        size, chunks = await self.get(path)
+        data = bytearray()
+        if size <= max_bytes:
+            async for chunk in chunks:
+                data += chunk
+                if len(data) > max_bytes:
+                    break
+        if size > max_bytes or len(data) > max_bytes:
+            raise TooLargeError(f"more than {max_bytes} bytes")
+        return bytes(data)
+
+    async def delete(self, path: str) -> None:
+        """Remove an object, and what a crash has left of writing it. What is gone already is no error.
+
+        Raises:
+            RefusedError, UnreachableError: it may be there still.
+        """
+        try:
+            with _translated():
+                await obstore.delete_async(self._store, path)
+        except MissingError:
+            if self._folder is None:
+                raise RefusedError("no such bucket") from None  # S3 itself does not mind what is gone
+        if self._folder is not None:
+            await asyncio.to_thread(_remove_parts, self._folder / path)
+
+    def sign(self, path: str, seconds: float) -> str:
+        """A URL under which anybody can read an object for so long, up to 7 days. Asks nobody."""
+        return obstore.sign(self._store, "GET", path, timedelta(seconds=seconds))  # type: ignore[call-overload,no-any-return]  # see signs
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Errors of obstore, which are many and speak Rust, as those of this module."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise MissingError(_first_line(error)) from None
+    except (PermissionDeniedError, UnauthenticatedError, ValueError, NotImplementedError) as error:
+        raise RefusedError(_first_line(error)) from None
+    except (BaseError, OSError) as error:
+        text = _first_line(error)
+        status = int(found[1]) if (found := _STATUS.search(text)) else 0
+        kind = RefusedError if 300 <= status < 500 and status not in _WORTH_WAITING else UnreachableError
+        raise kind(text) from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:500]
+
+
+async def _cut(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Chunks of at most CHUNK_BYTES: the store's own may be larger."""
+    with _translated():
+        async for part in stream:
+            for start in range(0, len(part), CHUNK_BYTES):
+                yield bytes(part[start : start + CHUNK_BYTES])
+
+
+def _flush(file: Path) -> None:
+    """Bring a file and its name onto the disk: a job that says it has a picture has it after a power cut, too."""
+    for path in (file, file.parent):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _remove_parts(file: Path) -> None:
+    """Remove the files that obstore writes before it renames one: NAME#1, and NAME#2 where #1 was there already."""
+    for number in itertools.count(1):
+        try:
+            file.with_name(f"{file.name}#{number}").unlink()
+        except FileNotFoundError:
+            return
