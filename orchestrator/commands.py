@@ -1,7 +1,8 @@
 """The command line: `python -m orchestrator` serves, `python -m orchestrator GROUP ...` is for its operator.
 
-A group is a module with `HELP` and `add(parser)`, which describes its arguments, subcommands perhaps, and sets `run` for
-each by `parser.set_defaults(run=...)`: a `Run`, which takes the settings and what was parsed, and answers the exit status.
+A group is a module with `HELP` and `add(parser)`, which describes its arguments, subcommands perhaps, and sets `run`
+for each by `parser.set_defaults(run=...)`: a `Run`, which takes the settings and what was parsed, and answers the exit
+status.
 """
 
 import argparse
@@ -9,10 +10,14 @@ from collections.abc import Callable, Sequence
 
 from orchestrator.config import Settings
 from orchestrator.database import command as migrate
+from orchestrator.results import command as storages
 
 Run = Callable[[Settings, argparse.Namespace], int]
 
-GROUPS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {"migrate": (migrate.HELP, migrate.add)}
+GROUPS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "migrate": (migrate.HELP, migrate.add),
+    "storages": (storages.HELP, storages.add),
+}
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:

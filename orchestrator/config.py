@@ -13,6 +13,8 @@ from orchestrator.errors import SettingsError
 Number = TypeVar("Number", int, float)
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+# Narrower than a URL is: obstore ends the process for what it cannot read.
+_ENDPOINT = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +159,15 @@ def _database_url(raw: str) -> str:
     return raw
 
 
-def _results_url(raw: str) -> str:
+def s3_endpoint(raw: str) -> str:
+    """URL of an S3 server; ValueError says what is wrong."""
+    if not _ENDPOINT.fullmatch(url := raw.rstrip("/")):
+        raise ValueError("give an http or https URL: a host, perhaps a port and a path")
+    return url
+
+
+def results_url(raw: str) -> str:
+    """Where pictures may be kept; ValueError says what is wrong."""
     parts = urlsplit(raw)
     if parts.scheme not in {"", "file", "s3"} or (parts.scheme and (parts.query or parts.fragment)):
         raise ValueError("give a folder, or a URL: file:///FOLDER or s3://BUCKET/PREFIX")
@@ -195,9 +205,9 @@ _CASTS: dict[str, Callable[[str], object]] = {
     "families": Path,
     "database_url": _database_url,
     "database_connections": _ranged(int, 2, 1000),
-    "results_url": _results_url,
+    "results_url": results_url,
     "result_links": _links,
-    "s3_endpoint": _url,
+    "s3_endpoint": s3_endpoint,
     "s3_region": str,
     "result_seconds": _ranged(float, 1.0, 366 * 86_400.0),
     "job_seconds": _ranged(float, 1.0, 3660 * 86_400.0),

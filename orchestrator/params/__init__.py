@@ -33,6 +33,7 @@ from orchestrator.params.request import (
     SamplerName,
     is_request_id,
 )
+from orchestrator.params.storage import StorageUrl, is_storage, is_storage_name
 from orchestrator.params.task import (
     MAX_FIDELITY,
     MIN_FIDELITY,
@@ -85,9 +86,12 @@ __all__ = [
     "RequestParams",
     "SamplerName",
     "SizeParams",
+    "StorageUrl",
     "Task",
     "TaskName",
     "TextToImage",
     "Upscale",
     "is_request_id",
+    "is_storage",
+    "is_storage_name",
 ]

@@ -1,52 +1,27 @@
 """Objects in a folder or in S3, through obstore: written whole or not at all, within bounds of time and size.
 
-Everything that goes wrong leaves as an error of this module; what it means to a client is the callers' to say.
+Everything that goes wrong leaves as an error of faults.py; what it means to a client is the callers' to say.
 """
 
 import asyncio
 import itertools
 import os
-import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import obstore
-from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, S3Store
+
+from orchestrator.results.faults import MissingError, RefusedError, TooLargeError, translated
 
 if TYPE_CHECKING:  # obstore has no such module while it runs
     from obstore.store import ObjectStore
 
 CHUNK_BYTES = 64 * 1024
 """Largest piece of an object that is handed on, bytes."""
-
-_STATUS = re.compile(r"status code: (\d{3})")
-_WORTH_WAITING = {408, 425, 429}
-"""Answers of the 400s that are about the moment, not about the request (RFC 9110, 8470, 6585)."""
-
-
-class BucketError(Exception):
-    """Root of what can go wrong with a bucket. The message is for the log."""
-
-
-class MissingError(BucketError):
-    """There is no such object, or no such bucket."""
-
-
-class RefusedError(BucketError):
-    """S3 refuses: the keys, what they may do, the region. Asking again changes nothing."""
-
-
-class TooLargeError(BucketError):
-    """The object is larger than what may be read."""
-
-
-class UnreachableError(BucketError):
-    """No answer, or one of a server in trouble; asking again may help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +91,7 @@ class Bucket:
             key_id, secret = place.keys
             keys = {"access_key_id": key_id, "secret_access_key": secret, "token": None, "expires_at": None}
             given["credential_provider"] = lambda: keys  # goes before all AWS_* variables, a session's token among them
-        with _translated():
+        with translated():
             store = S3Store(
                 place.bucket,
                 prefix=place.prefix or None,
@@ -140,17 +115,19 @@ class Bucket:
         """Write an object: nobody ever sees a part of it. What was there is replaced.
 
         Raises:
-            MissingError: there is no such bucket.
             RefusedError, UnreachableError: as their names say; nothing was written, or all of it.
         """
         # One request: a broken multipart upload would leave parts behind.
-        with _translated():
-            if self._folder is None:
-                kind = {"Content-Type": media_type}
-                await obstore.put_async(self._store, path, data, use_multipart=False, attributes=kind)
-            else:
-                await obstore.put_async(self._store, path, data, use_multipart=False)
-                await asyncio.to_thread(_flush, self._folder / path)
+        try:
+            with translated():
+                if self._folder is None:
+                    kind = {"Content-Type": media_type}
+                    await obstore.put_async(self._store, path, data, use_multipart=False, attributes=kind)
+                else:
+                    await obstore.put_async(self._store, path, data, use_multipart=False)
+                    await asyncio.to_thread(_flush, self._folder / path)
+        except MissingError:
+            raise RefusedError("no such bucket") from None
 
     async def get(self, path: str) -> tuple[int, AsyncIterator[bytes]]:
         """Size of an object, bytes, and its bytes in chunks of at most CHUNK_BYTES, fetched as they are asked for.
@@ -158,7 +135,7 @@ class Bucket:
         Raises:
             MissingError, RefusedError, UnreachableError: at once, or, the last, while reading.
         """
-        with _translated():
+        with translated():
             answer = await obstore.get_async(self._store, path)
         return answer.meta["size"], _cut(answer.stream(min_chunk_size=CHUNK_BYTES))
 
@@ -177,7 +154,7 @@ class Bucket:
                 if len(data) > max_bytes:
                     break
         if size > max_bytes or len(data) > max_bytes:
-            raise TooLargeError(f"more than {max_bytes} bytes")
+            raise TooLargeError(max_bytes)
         return bytes(data)
 
     async def delete(self, path: str) -> None:
@@ -187,11 +164,10 @@ class Bucket:
             RefusedError, UnreachableError: it may be there still.
         """
         try:
-            with _translated():
+            with translated():
                 await obstore.delete_async(self._store, path)
-        except MissingError:
-            if self._folder is None:
-                raise RefusedError("no such bucket") from None  # S3 itself does not mind what is gone
+        except MissingError:  # of a folder; S3 says nothing
+            pass
         if self._folder is not None:
             await asyncio.to_thread(_remove_parts, self._folder / path)
 
@@ -200,29 +176,9 @@ class Bucket:
         return obstore.sign(self._store, "GET", path, timedelta(seconds=seconds))  # type: ignore[call-overload,no-any-return]  # see signs
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Errors of obstore, which are many and speak Rust, as those of this module."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise MissingError(_first_line(error)) from None
-    except (PermissionDeniedError, UnauthenticatedError, ValueError, NotImplementedError) as error:
-        raise RefusedError(_first_line(error)) from None
-    except (BaseError, OSError) as error:
-        text = _first_line(error)
-        status = int(found[1]) if (found := _STATUS.search(text)) else 0
-        kind = RefusedError if 300 <= status < 500 and status not in _WORTH_WAITING else UnreachableError
-        raise kind(text) from None
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:500]
-
-
 async def _cut(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Chunks of at most CHUNK_BYTES: the store's own may be larger."""
-    with _translated():
+    with translated():
         async for part in stream:
             for start in range(0, len(part), CHUNK_BYTES):
                 yield bytes(part[start : start + CHUNK_BYTES])

@@ -6,7 +6,8 @@ from urllib.parse import unquote, urlsplit
 
 from orchestrator.config import Settings
 from orchestrator.errors import SettingsError
-from orchestrator.results.buckets import Bucket, BucketError, Place
+from orchestrator.results.buckets import Bucket, Place
+from orchestrator.results.faults import BucketError
 
 PRESIGNED_SECONDS = 7 * 86_400.0
 """Longest life of a presigned URL (AWS Signature Version 4, query parameters: X-Amz-Expires)."""

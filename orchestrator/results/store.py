@@ -20,7 +20,8 @@ from orchestrator.config import Settings
 from orchestrator.database.pool import Connection, Database
 from orchestrator.errors import NotFoundError, ResultStoreUnavailableError
 from orchestrator.params import ImageFormat
-from orchestrator.results.buckets import Bucket, BucketError, MissingError
+from orchestrator.results.buckets import Bucket
+from orchestrator.results.faults import BucketError, MissingError
 from orchestrator.results.places import PRESIGNED_SECONDS, open_bucket, signs_links
 
 SWEEP_BATCH = 100

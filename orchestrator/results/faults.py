@@ -1,0 +1,56 @@
+"""What can go wrong with a bucket. Messages are for the log: they name hosts, buckets and paths."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
+
+_STATUS = re.compile(r"status code: (\d{3})")
+_WORTH_WAITING = {408, 425, 429}
+"""Answers of the 400s that are about the moment, not about the request (RFC 9110, 8470, 6585)."""
+
+
+class BucketError(Exception):
+    """Root of what can go wrong with a bucket. The message is for the log."""
+
+
+class MissingError(BucketError):
+    """There is no such object."""
+
+
+class RefusedError(BucketError):
+    """S3 refuses: the keys, what they may do, the bucket, the region. Asking again changes nothing."""
+
+
+class TooLargeError(BucketError):
+    """The object is larger than `limit` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"more than {limit} bytes")
+        self.limit = limit
+
+
+class UnreachableError(BucketError):
+    """No answer, or one of a server in trouble; asking again may help."""
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Errors of obstore, which are many and speak Rust, as those of this module."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        kind = RefusedError if "NoSuchBucket" in str(error) else MissingError
+        raise kind(_first_line(error)) from None
+    except (PermissionDeniedError, UnauthenticatedError, ValueError, NotImplementedError) as error:
+        raise RefusedError(_first_line(error)) from None
+    except (BaseError, OSError) as error:
+        text = _first_line(error)
+        status = int(found[1]) if (found := _STATUS.search(text)) else 0
+        is_final = 300 <= status < 500 and status not in _WORTH_WAITING
+        raise (RefusedError if is_final else UnreachableError)(text) from None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0][:500]
