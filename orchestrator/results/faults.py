@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
 _STATUS = re.compile(r"status code: (\d{3})")
+_CODE = re.compile(r"<Code>(\w+)</Code>")
+_XML, _NEWLINE = "<?xml", "\n"
 _WORTH_WAITING = {408, 425, 429}
 """Answers of the 400s that are about the moment, not about the request (RFC 9110, 8470, 6585)."""
 
@@ -41,16 +43,19 @@ def translated() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        kind = RefusedError if "NoSuchBucket" in str(error) else MissingError
-        raise kind(_first_line(error)) from None
+        kind = RefusedError if "NoSuchBucket" in (text := _said(error)) else MissingError
+        raise kind(text) from None
     except (PermissionDeniedError, UnauthenticatedError, ValueError, NotImplementedError) as error:
-        raise RefusedError(_first_line(error)) from None
+        raise RefusedError(_said(error)) from None
     except (BaseError, OSError) as error:
-        text = _first_line(error)
+        text = _said(error)
         status = int(found[1]) if (found := _STATUS.search(text)) else 0
         is_final = 300 <= status < 500 and status not in _WORTH_WAITING
         raise (RefusedError if is_final else UnreachableError)(text) from None
 
 
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0][:500]
+def _said(error: Exception) -> str:
+    """What obstore says first, and S3's own word for it."""
+    text = str(error)
+    code = found[1] if (found := _CODE.search(text)) else ""
+    return f"{text.partition(_XML)[0].partition(_NEWLINE)[0][:500]} {code}".strip()

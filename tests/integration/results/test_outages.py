@@ -1,0 +1,165 @@
+"""An S3 that is away, hangs, breaks off or refuses; a process that is killed while it writes."""
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from orchestrator.errors import NotFoundError, ResultStoreUnavailableError
+from orchestrator.params import ImageFormat
+from orchestrator.results.buckets import Bucket
+from orchestrator.results.store import ResultStore
+from tests.integration.results import endpoints
+from tests.integration.results.s3 import HASTY, Server
+from tests.integration.results.shelf import PICTURE, URL, Shelf, read
+
+ROOT = Path(__file__).parents[3]
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from orchestrator.database.pool import Database
+from orchestrator.params import ImageFormat
+from orchestrator.results.buckets import Bucket
+from orchestrator.results.store import ResultStore
+
+async def main():
+    database = Database(sys.argv[1])
+    await database.open()
+    store = ResultStore(database, Bucket.local(Path(sys.argv[2])), public_url="", seconds=3600.0)
+    for _ in range(1000):
+        await store.write(1, bytes(16 * 1024 * 1024), ImageFormat.PNG)
+
+asyncio.run(main())
+"""
+
+
+def store_at(shelf: Shelf, url: str) -> ResultStore:
+    """A store in another S3, on the same database."""
+    return ResultStore(shelf.database, Bucket.s3(endpoints.place(url), HASTY), public_url=URL, seconds=3600.0)
+
+
+@pytest.fixture
+def dead(free_port: int) -> str:
+    return f"http://127.0.0.1:{free_port}"
+
+
+async def test_an_endpoint_where_nobody_listens_is_told_at_once(folder_shelf: Shelf, dead: str) -> None:
+    store, written = store_at(folder_shelf, dead), await folder_shelf.write()
+    begun = time.monotonic()
+    with pytest.raises(ResultStoreUnavailableError, match=r"^the result store does not answer$") as caught:
+        await store.write(1, PICTURE, ImageFormat.PNG)
+    assert caught.value.retry_after > 0
+    with pytest.raises(ResultStoreUnavailableError):
+        await store.open(written)
+    assert time.monotonic() - begun < 5
+
+
+async def test_an_endpoint_that_hangs_is_given_up(folder_shelf: Shelf) -> None:
+    with endpoints.hanging() as url:
+        begun = time.monotonic()
+        with pytest.raises(ResultStoreUnavailableError):
+            await store_at(folder_shelf, url).write(1, PICTURE, ImageFormat.PNG)
+        assert time.monotonic() - begun < 10
+
+
+async def test_an_upload_that_breaks_off_is_no_picture(folder_shelf: Shelf) -> None:
+    async with endpoints.breaking_off(after=100_000) as (url, sent):
+        with pytest.raises(ResultStoreUnavailableError):
+            await store_at(folder_shelf, url).write(1, bytes(4_000_000), ImageFormat.PNG)
+    assert sent.got == 100_000
+    assert sent.connections > 1  # it was tried again
+    (row,) = await folder_shelf.rows()
+    assert (row["size"], row["sha256"]) == (None, None)
+    with pytest.raises(NotFoundError):
+        await folder_shelf.store.open(row["name"])
+
+
+async def test_a_download_that_breaks_off_is_told(folder_shelf: Shelf) -> None:
+    written = await folder_shelf.write(bytes(10_000_000))
+    async with endpoints.answering(endpoints.HEAD % 10_000_000, 1_000_000) as (url, _):
+        stored = await store_at(folder_shelf, url).open(written)
+        with pytest.raises(ResultStoreUnavailableError):
+            await read(stored)
+
+
+async def test_a_sweep_of_a_store_that_is_away_keeps_the_rows(s3_shelf: Shelf, dead: str) -> None:
+    await s3_shelf.write()
+    await s3_shelf.age(3600)
+    assert await store_at(s3_shelf, dead).sweep() == 0
+    assert len(await s3_shelf.rows()) == 1
+    assert await s3_shelf.store.sweep() == 1
+    assert s3_shelf.lying() == []
+
+
+async def test_a_delete_while_the_store_is_away_is_made_good_by_the_sweep(s3_shelf: Shelf, dead: str) -> None:
+    name = await s3_shelf.write()
+    await store_at(s3_shelf, dead).delete(name)
+    with pytest.raises(NotFoundError):  # at once, though the object is still there
+        await s3_shelf.store.open(name)
+    assert s3_shelf.lying() == [name]
+    assert await s3_shelf.store.sweep() == 1
+    assert s3_shelf.lying() == []
+
+
+async def test_a_bucket_that_is_not_there_is_an_outage(server: Server, s3_shelf: Shelf) -> None:
+    written = await s3_shelf.write()
+    bucket = Bucket.s3(server.place("no-such-bucket"), HASTY)
+    store = ResultStore(s3_shelf.database, bucket, public_url=URL, seconds=60.0)
+    with pytest.raises(ResultStoreUnavailableError):
+        await store.write(1, PICTURE, ImageFormat.PNG)
+    with pytest.raises(ResultStoreUnavailableError):
+        await store.open(written)
+
+
+async def test_keys_that_s3_does_not_take_are_an_outage(server: Server, s3_shelf: Shelf) -> None:
+    """For whoever asks; the operator finds S3's own words in the log. Nothing is forgotten for it."""
+    written = await s3_shelf.write()
+    with server.strict():
+        with pytest.raises(ResultStoreUnavailableError):
+            await s3_shelf.write()
+        with pytest.raises(ResultStoreUnavailableError):
+            await s3_shelf.store.open(written)
+        await s3_shelf.age(3600)
+        assert await s3_shelf.store.sweep() == 0
+    assert await s3_shelf.store.sweep() == 2
+    assert server.list_keys() == []
+
+
+async def test_no_key_is_logged(server: Server, s3_shelf: Shelf, capfd: pytest.CaptureFixture[str]) -> None:
+    with server.strict(), pytest.raises(ResultStoreUnavailableError):
+        await s3_shelf.write()
+    assert "secret" not in repr(server.place())
+    said = "".join(capfd.readouterr())
+    assert "result store unavailable" in said
+    assert "secret" not in said
+
+
+async def test_a_process_that_is_killed_while_it_writes_leaves_whole_pictures_or_none(
+    folder_shelf: Shelf, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    arguments = [sys.executable, "-c", WRITER, folder_shelf.database.url, str(folder)]
+    process = await asyncio.create_subprocess_exec(*arguments, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    try:
+        async with asyncio.timeout(60):
+            while len(folder_shelf.lying()) < 3 or not list(folder.glob("*#*")):
+                assert process.returncode is None
+                await asyncio.sleep(0.001)  # until it is in the middle of a file
+    finally:
+        process.kill()
+        await process.wait()
+    rows = await folder_shelf.rows()
+    whole = [row["name"] for row in rows if row["size"] is not None]
+    assert len(whole) >= 2
+    for name in whole:
+        assert len(await read(await folder_shelf.store.open(name))) == 16 * 1024 * 1024
+    for name in {row["name"] for row in rows} - set(whole):
+        with pytest.raises(NotFoundError):
+            await folder_shelf.store.open(name)
+    await folder_shelf.age(86_400)
+    assert await folder_shelf.store.sweep() == len(rows)
+    assert folder_shelf.lying() == []
