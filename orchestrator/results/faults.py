@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 
 _STATUS = re.compile(r"status code: (\d{3})")
+_ELSEWHERE = "redirect without LOCATION"  # the answer of S3 in another region than the bucket's
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _XML, _NEWLINE = "<?xml", "\n"
 _WORTH_WAITING = {408, 425, 429}
@@ -50,7 +51,7 @@ def translated() -> Iterator[None]:
     except (BaseError, OSError) as error:
         text = _said(error)
         status = int(found[1]) if (found := _STATUS.search(text)) else 0
-        is_final = 300 <= status < 500 and status not in _WORTH_WAITING
+        is_final = (300 <= status < 500 and status not in _WORTH_WAITING) or _ELSEWHERE in text
         raise (RefusedError if is_final else UnreachableError)(text) from None
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from orchestrator.results.buckets import Place
@@ -14,6 +14,9 @@ HEAD = b'HTTP/1.1 200 OK\r\nLast-Modified: Wed, 25 Nov 2026 06:00:00 GMT\r\nETag
 def place(url: str) -> Place:
     """A bucket of a server."""
     return Place(bucket="pictures", endpoint=url, region="us-east-1", keys=("AKIAKEY", "secret"))
+
+
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 @dataclass
@@ -37,15 +40,13 @@ async def breaking_off(after: int) -> AsyncIterator[tuple[str, Sent]]:
     """URL of a server that reads so many bytes of a request, and closes the connection."""
     sent = Sent()
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
         sent.connections += 1
-        with contextlib.suppress(asyncio.IncompleteReadError):
-            await reader.readexactly(after)
-        sent.got = max(sent.got, after)
-        writer.transport.abort()
+        await reader.readexactly(after)
+        sent.got = after
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        yield _url(server), sent
+    async with _serving(serve) as url:
+        yield url, sent
 
 
 @contextlib.asynccontextmanager
@@ -55,18 +56,50 @@ async def answering(head: bytes, body: int) -> AsyncIterator[tuple[str, Sent]]:
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         sent.connections += 1
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-            await reader.readuntil(b"\r\n\r\n")
-            writer.write(head)
-            for _ in range(body // 65536):
-                writer.write(bytes(65536))
-                await writer.drain()
-                sent.gave += 65536
-        writer.close()
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(head)
+        for _ in range(body // 65536):
+            writer.write(bytes(65536))
+            await writer.drain()
+            sent.gave += 65536
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        yield _url(server), sent
+    async with _serving(serve) as url:
+        yield url, sent
 
 
-def _url(server: asyncio.Server) -> str:
-    return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+@contextlib.asynccontextmanager
+async def recording() -> AsyncIterator[tuple[str, list[bytes]]]:
+    """URL of a server that has nothing, and the heads of the requests that it gets."""
+    heads: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+
+    async with _serving(serve) as url:
+        yield url, heads
+
+
+@contextlib.asynccontextmanager
+async def _serving(
+    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """URL of a server whose connections are all gone in the end."""
+    running = set[asyncio.Task[None]]()
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        running.add(asyncio.current_task())  # type: ignore[arg-type]  # there is one
+        try:
+            await serve(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            writer.transport.abort()
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+    async with await asyncio.start_server(connected, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)

@@ -1,20 +1,31 @@
 """A real S3 server (moto's) on 127.0.0.1, and what the tests need of it."""
 
 import contextlib
-import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import boto3  # type: ignore[import-untyped]  # it publishes no types
 import httpx
-from moto.server import ThreadedMotoServer
 
 from orchestrator.results.buckets import Patience, Place
 
 BUCKET = "pictures"
 HASTY = Patience(connect=1.0, read=1.0, total=20.0, retry=1.0, retries=1)
 """Times for tests: what hangs is given up after a second or two."""
+
+PROGRAM = """
+import logging, sys
+from moto.server import ThreadedMotoServer
+
+logging.getLogger("werkzeug").setLevel(logging.ERROR)
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+sys.stdin.read()  # until who started it ends
+"""
 
 
 @dataclass(frozen=True)
@@ -59,16 +70,18 @@ def without_keys(place: Place) -> Place:
 
 @contextlib.contextmanager
 def running() -> Iterator[Server]:
-    """A server of its own thread, with one bucket."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    try:
-        host, port = server.get_host_and_port()
-        url = f"http://{host}:{port}"
-        keys = {"aws_access_key_id": "AKIAKEY", "aws_secret_access_key": "secret"}
-        client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys)
-        client.create_bucket(Bucket=BUCKET)
-        yield Server(url, client)
-    finally:
-        server.stop()
+    """A server of its own process, with one bucket."""
+    started = subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    with started as process:
+        try:
+            assert process.stdout is not None
+            url = f"http://127.0.0.1:{int(process.stdout.readline())}"
+            keys = {"aws_access_key_id": "AKIAKEY", "aws_secret_access_key": "secret"}
+            client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys)
+            client.create_bucket(Bucket=BUCKET)
+            yield Server(url, client)
+            client.close()
+        finally:
+            process.kill()

@@ -1,0 +1,286 @@
+"""Storages of accounts over a real S3: only what is the account's, within its prefix and the size; in clear words."""
+
+import re
+import time
+import tracemalloc
+from collections.abc import Iterator
+from dataclasses import replace
+
+import hypothesis
+import hypothesis.strategies as st
+import pytest
+
+from orchestrator.database.pool import Database
+from orchestrator.errors import InvalidRequestError, ResultStoreUnavailableError
+from orchestrator.params import Edit, ImageSource, Limits, OutputParams, RequestParams
+from orchestrator.params.storage import storage_fault
+from orchestrator.results.buckets import Place
+from orchestrator.results.sources import Sources
+from orchestrator.results.storages import PLACES, Storages
+from tests.integration.results import endpoints
+from tests.integration.results.s3 import BUCKET, HASTY, Server
+from tests.integration.results.shelf import PICTURE
+
+ALICE, BOB = 2, 3
+LIMIT = 1_000_000
+FIELD = "edit.image"
+
+
+@pytest.fixture
+async def storages(database: Database) -> Storages:
+    """Those of two accounts, and none yet."""
+    await database.run("INSERT INTO imagegen.accounts (name) VALUES ('alice'), ('bob')")
+    return Storages(database, LIMIT, seconds=5.0, patience=HASTY)
+
+
+@pytest.fixture
+def mine(server: Server) -> Iterator[Server]:
+    """The S3 server, empty afterwards."""
+    yield server
+    server.clear()
+
+
+async def give(database: Database, account: int, name: str, place: Place, kind: str = "s3") -> None:
+    """Configure a storage."""
+    sql = "INSERT INTO imagegen.storages VALUES (%(account)s, %(name)s, %(kind)s, %(config)s::jsonb)"
+    config = PLACES.dump_json(place).decode()
+    await database.run(sql, {"account": account, "name": name, "kind": kind, "config": config})
+
+
+async def refusal(storages: Storages, url: str, account: int = ALICE) -> str:
+    """What is said of a URL that is not read; of the right field."""
+    with pytest.raises(InvalidRequestError) as caught:
+        await storages.read(account, url, FIELD)
+    (violation,) = caught.value.violations
+    assert violation.field == FIELD
+    return violation.description
+
+
+async def test_what_is_written_is_read_by_its_path(database: Database, mine: Server, storages: Storages) -> None:
+    await give(database, ALICE, "shop", mine.place(prefix="for/alice"))
+    url = "storage://shop/2026/a red apple.png"
+    for data in (b"first", PICTURE):  # what is there is replaced
+        await storages.write(ALICE, url, data, "image/png")
+        assert await storages.read(ALICE, url, FIELD) == data
+    assert mine.list_keys() == ["for/alice/2026/a red apple.png"]
+    head = mine.client.head_object(Bucket=BUCKET, Key="for/alice/2026/a red apple.png")
+    assert head["ContentType"] == "image/png"
+
+
+async def test_a_storage_may_have_no_prefix(database: Database, mine: Server, storages: Storages) -> None:
+    await give(database, ALICE, "shop", mine.place(prefix=""))
+    await storages.write(ALICE, "STORAGE://shop/a.png", PICTURE, "image/png")
+    assert mine.list_keys() == ["a.png"]
+
+
+async def test_storages_are_the_accounts_own(database: Database, mine: Server, storages: Storages) -> None:
+    await give(database, ALICE, "shop", mine.place(prefix="alice"))
+    await give(database, BOB, "shop", mine.place(prefix="bob"))
+    await give(database, BOB, "bobs", mine.place(prefix="bob"))
+    await storages.write(BOB, "storage://shop/a.png", b"of bob", "image/png")
+    assert "nothing under this path" in await refusal(storages, "storage://shop/a.png")
+    assert await refusal(storages, "storage://bobs/a.png") == "no storage named bobs is configured"
+    assert await storages.read(BOB, "storage://shop/a.png", FIELD) == b"of bob"
+
+
+async def test_what_is_not_configured_is_refused_at_submit(database: Database, storages: Storages) -> None:
+    await give(database, ALICE, "old", endpoints.place("http://127.0.0.1:1"), kind="dropbox")
+    for url, said in (
+        ("storage://shop/a.png", "no storage named shop is configured"),
+        ("storage://old/a.png", "storage old is of kind dropbox, which this server does not serve; it serves s3"),
+    ):
+        with pytest.raises(InvalidRequestError, match=rf"^{FIELD}: {re.escape(said)}$"):
+            await storages.check(ALICE, url, FIELD)
+        with pytest.raises(InvalidRequestError, match=rf"^output.target: {re.escape(said)}$"):
+            await storages.write(ALICE, url, PICTURE, "image/png")
+        assert await refusal(storages, url) == said
+
+
+async def test_submit_does_not_ask_the_storage_itself(database: Database, storages: Storages) -> None:
+    with endpoints.hanging() as url:
+        await give(database, ALICE, "slow", endpoints.place(url))
+        begun = time.monotonic()
+        await storages.check(ALICE, "storage://slow/a.png", FIELD)
+        assert time.monotonic() - begun < 0.5
+
+
+async def test_a_place_that_is_changed_is_taken_at_once(database: Database, mine: Server, storages: Storages) -> None:
+    await give(database, ALICE, "shop", mine.place(prefix="old"))
+    await storages.write(ALICE, "storage://shop/a.png", b"old", "image/png")
+    await database.run("DELETE FROM imagegen.storages")
+    await give(database, ALICE, "shop", mine.place(prefix="new"))
+    assert "nothing under this path" in await refusal(storages, "storage://shop/a.png")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "storage://shop",
+        "storage://shop/",
+        "storage:///a.png",
+        "storage://shop//etc/passwd",
+        "storage://shop/../bob/a.png",
+        "storage://shop/a/../../bob/a.png",
+        "storage://shop/a/./b.png",
+        "storage://shop/a/",
+        "storage://sh op/a.png",
+        "storage://../a.png/x\n",
+        "storage://shop/a\x00b.png",
+        "storage://shop/a\r\nHost: evil",
+        "storage://user:pass@shop/a.png",
+        f"storage://shop/{'a' * 1025}",
+        "s3://shop/a.png",
+        "",
+    ],
+)
+async def test_a_url_of_another_form_is_refused(storages: Storages, url: str) -> None:
+    assert (await refusal(storages, url)).startswith("must ")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["%2e%2e/secret.png", "%2e%2e%2fsecret.png", "..%5csecret.png", "..\\secret.png", "a?x=1", "a#1", "~/ä", ".../x"],
+)
+async def test_paths_are_taken_as_they_are(database: Database, mine: Server, storages: Storages, path: str) -> None:
+    """What a web server would read as another path is none here."""
+    mine.client.put_object(Bucket=BUCKET, Key="secret.png", Body=b"secret")
+    await give(database, ALICE, "shop", mine.place(prefix="alice"))
+    await storages.write(ALICE, f"storage://shop/{path}", PICTURE, "image/png")
+    assert sorted(mine.list_keys()) == sorted(["secret.png", f"alice/{path}"])
+    assert await storages.read(ALICE, f"storage://shop/{path}", FIELD) == PICTURE
+
+
+@hypothesis.settings(
+    max_examples=60, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]
+)
+@hypothesis.given(path=st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=40))
+async def test_no_path_leaves_the_prefix(database: Database, mine: Server, storages: Storages, path: str) -> None:
+    url = f"storage://shop/{path}"
+    await database.run("DELETE FROM imagegen.storages")
+    await give(database, ALICE, "shop", mine.place(prefix="alice"))
+    if storage_fault(url) is not None:
+        assert (await refusal(storages, url)).startswith("must ")
+        return
+    await storages.write(ALICE, url, b"x", "image/png")
+    assert mine.list_keys() == [f"alice/{path}"]
+    mine.clear()
+
+
+async def test_a_refusal_names_the_field_and_nothing_inside(
+    database: Database, mine: Server, storages: Storages
+) -> None:
+    await give(database, ALICE, "shop", mine.place())
+    await give(database, ALICE, "lost", mine.place("no-such-bucket"))
+    assert await refusal(storages, "storage://shop/x") == "is not there: storage shop has nothing under this path"
+    assert await refusal(storages, "storage://lost/x") == "cannot be read: storage lost refuses it"
+    with pytest.raises(InvalidRequestError, match=r"^output.target: cannot be written: storage lost refuses it$"):
+        await storages.write(ALICE, "storage://lost/x", PICTURE, "image/png")
+    with mine.strict():
+        assert await refusal(storages, "storage://shop/x") == "cannot be read: storage shop refuses it"
+        with pytest.raises(InvalidRequestError, match=r"^output.target: cannot be written: storage shop refuses it$"):
+            await storages.write(ALICE, "storage://shop/x", PICTURE, "image/png")
+
+
+async def test_what_s3_finds_wrong_is_refused_and_not_tried_for_hours(database: Database, storages: Storages) -> None:
+    """Another region, say: S3 redirects, or answers 400."""
+    for status in (b"301 Moved Permanently", b"400 Bad Request"):
+        head = b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        async with endpoints.answering(head, 0) as (url, _):
+            await database.run("DELETE FROM imagegen.storages")
+            await give(database, ALICE, "shop", endpoints.place(url))
+            assert await refusal(storages, "storage://shop/x") == "cannot be read: storage shop refuses it"
+
+
+@pytest.mark.parametrize("status", [b"500 Internal Server Error", b"503 Slow Down", b"429 Too Many Requests"])
+async def test_a_storage_in_trouble_is_to_be_asked_again(database: Database, storages: Storages, status: bytes) -> None:
+    head = b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    async with endpoints.answering(head, 0) as (url, _):
+        await give(database, ALICE, "shop", endpoints.place(url))
+        with pytest.raises(ResultStoreUnavailableError, match=r"^storage shop does not answer$"):
+            await storages.read(ALICE, "storage://shop/x", FIELD)
+
+
+async def test_a_storage_that_hangs_is_given_up(database: Database) -> None:
+    storages = Storages(database, LIMIT, seconds=0.5)
+    with endpoints.hanging() as url:
+        await give(database, 1, "shop", endpoints.place(url))
+        begun = time.monotonic()
+        with pytest.raises(ResultStoreUnavailableError, match=r"^storage shop does not answer$"):
+            await storages.read(1, "storage://shop/x", FIELD)
+        with pytest.raises(ResultStoreUnavailableError, match=r"^storage shop does not answer$"):
+            await storages.write(1, "storage://shop/x", PICTURE, "image/png")
+        assert time.monotonic() - begun < 3
+
+
+@pytest.mark.parametrize("over", [0, 1])
+async def test_the_limit_is_to_the_byte(database: Database, mine: Server, storages: Storages, over: int) -> None:
+    await give(database, ALICE, "shop", mine.place())
+    await storages.write(ALICE, "storage://shop/x", bytes(LIMIT + over), "image/png")
+    if over:
+        assert await refusal(storages, "storage://shop/x") == f"is larger than {LIMIT} bytes"
+    else:
+        assert len(await storages.read(ALICE, "storage://shop/x", FIELD)) == LIMIT
+
+
+async def test_a_huge_object_costs_no_memory(database: Database, storages: Storages) -> None:
+    """100 MB are refused by the size that S3 tells; hardly any of it is sent."""
+    size = 100 * 1024 * 1024
+    async with endpoints.answering(endpoints.HEAD % size, size) as (url, sent):
+        await give(database, ALICE, "shop", endpoints.place(url))
+        before = resident()
+        tracemalloc.start()
+        try:
+            assert await refusal(storages, "storage://shop/x") == f"is larger than {LIMIT} bytes"
+            assert tracemalloc.get_traced_memory()[1] < 2_000_000
+        finally:
+            tracemalloc.stop()
+        assert resident() - before < 16 * 1024 * 1024
+    assert sent.gave < size / 4  # what the sockets hold
+
+
+async def test_keys_of_the_server_are_never_a_storages(
+    database: Database, mine: Server, storages: Storages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor its session's token, which would spoil the account's own keys."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIASERVER")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "server secret")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "server token")
+    async with endpoints.recording() as (url, heads):
+        await give(database, ALICE, "shop", replace(mine.place(), endpoint=url))
+        await refusal(storages, "storage://shop/x")
+    (head,) = heads
+    assert b"Credential=AKIAKEY/" in head
+    assert b"server" not in head.lower().replace(b"AKIASERVER", b"server")
+    assert b"x-amz-security-token" not in head.lower()
+
+
+async def test_sources_are_routed_and_checked(database: Database, mine: Server, storages: Storages) -> None:
+    asked: list[tuple[str, str]] = []
+
+    async def web(url: str, field: str) -> bytes:
+        asked.append((url, field))
+        return b"of the web"
+
+    await give(database, ALICE, "shop", mine.place())
+    await storages.write(ALICE, "storage://shop/a.png", PICTURE, "image/png")
+    sources = Sources(web, storages)
+    assert await sources.fetch(ALICE, "storage://shop/a.png", FIELD) == PICTURE
+    assert await sources.fetch(ALICE, "https://shop.example/storage://shop/a.png", FIELD) == b"of the web"
+    assert asked == [("https://shop.example/storage://shop/a.png", FIELD)]
+
+    def asking(url: str, target: str | None = None) -> RequestParams:
+        output = OutputParams(target=target)
+        return RequestParams(task=Edit(image=ImageSource(url=url)), limits=Limits(), output=output)
+
+    await sources.check(ALICE, asking("https://shop.example/a.png"))
+    await sources.check(ALICE, asking("storage://shop/a.png", "storage://shop/b.png"))
+    with pytest.raises(InvalidRequestError, match=r"^edit.image.url: no storage named other is configured$"):
+        await sources.check(ALICE, asking("Storage://other/a.png"))
+    with pytest.raises(InvalidRequestError, match=r"^output.target: no storage named shop is configured$"):
+        await sources.check(BOB, asking("https://shop.example/a.png", "storage://shop/b.png"))
+
+
+def resident() -> int:
+    """Memory of this process, bytes."""
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 - a file of the kernel's
+        return int(file.read().split()[1]) * 4096
