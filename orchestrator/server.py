@@ -1,8 +1,8 @@
 """Wiring: builds the rooms, serves them, watches Triton, and stops gracefully."""
 
 import asyncio
+import os
 import signal
-from pathlib import Path
 
 import grpc
 import prometheus_client
@@ -14,6 +14,7 @@ from imagegen.v1 import generation_pb2, generation_pb2_grpc, jobs_pb2, jobs_pb2_
 from orchestrator.api.auth import EdgeInterceptor
 from orchestrator.api.service import GenerationServicer, JobServicer
 from orchestrator.config import Settings
+from orchestrator.database.pool import Database
 from orchestrator.diffusion.pipeline import Pipeline
 from orchestrator.errors import SettingsError
 from orchestrator.imaging.decode import DecodeLimits
@@ -22,12 +23,14 @@ from orchestrator.jobs.accounts import Accounts
 from orchestrator.jobs.admission import Admission
 from orchestrator.jobs.job import Job
 from orchestrator.jobs.queue import JobQueue
-from orchestrator.jobs.results import ResultStore
 from orchestrator.jobs.runner import Runner
 from orchestrator.models.families import NEEDS, Families
 from orchestrator.models.readiness import TritonNetworks
 from orchestrator.models.triton import TritonServer
 from orchestrator.params import Limits, TaskName
+from orchestrator.results.sources import Sources
+from orchestrator.results.storages import Storages
+from orchestrator.results.store import ResultStore
 
 PICTURES_IN_MESSAGE = 2
 """Pictures of the largest size that fit into a message: an inpainting has two."""
@@ -64,7 +67,8 @@ class Orchestrator:
         self._families = Families.load(settings.families)
         self._accounts = Accounts.load(settings.api_keys_file)
         self._pipelines = {f.name: Pipeline(f, self._families.folder) for f in self._families}
-        self._results = ResultStore(Path(settings.results_url), settings.public_url)
+        self._database = Database(settings.database_url, settings.database_connections)
+        self._results = ResultStore.from_settings(settings, self._database, os.environ)
         for family in self._families:
             if family.default_width * family.default_height > settings.max_pixels:
                 raise SettingsError(f"IMAGEGEN_MAX_PIXELS is less than the default size of family {family.name!r}")
@@ -86,6 +90,7 @@ class Orchestrator:
         settings = self._settings
         self._triton = TritonServer(settings.triton_url, settings.triton_timeout_seconds)
         self._networks = TritonNetworks(self._triton, self._families)
+        await self._database.open()
         self._queue = self._make_queue()
         largest = PICTURES_IN_MESSAGE * settings.max_input_bytes + TEXT_BYTES
         options = [*_OPTIONS, ("grpc.max_receive_message_length", largest)]
@@ -106,6 +111,7 @@ class Orchestrator:
         drained = await self._queue.drain(self._settings.grace_seconds)
         await self._server.stop(grace=5.0 if drained else 0.0)  # streams still send what their jobs made
         await self._fetcher.close()
+        await self._database.close()
         await self._triton.close()
         await asyncio.to_thread(self._metrics.shutdown)
         self._metrics.server_close()
@@ -131,12 +137,13 @@ class Orchestrator:
             allow_private=settings.fetch_private,
         )
         self._fetcher = Fetcher(fetching)
+        storages = Storages(self._database, settings.max_input_bytes, seconds=settings.fetch_seconds)
         runner = Runner(
             families=self._families,
             pipelines=self._pipelines,
             source=self._networks,
             results=self._results,
-            fetch=self._fetcher.fetch,
+            sources=Sources(self._fetcher.fetch, storages),
             limits=DecodeLimits(max_pixels=settings.max_input_pixels),
             max_pixels=settings.max_pixels,
         )

@@ -9,15 +9,16 @@ import structlog
 
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import generation_pb2_grpc, jobs_pb2, jobs_pb2_grpc
+from orchestrator.accounts.account import Account
 from orchestrator.api import converters
 from orchestrator.api.auth import account, request_id
 from orchestrator.errors import InvalidRequestError, Violation
 from orchestrator.jobs.job import Job
 from orchestrator.jobs.queue import JobQueue
-from orchestrator.jobs.results import ResultStore
 from orchestrator.models.contracts import NetworkSource
 from orchestrator.models.families import Families
 from orchestrator.params import Delivery, Limits
+from orchestrator.results.store import ResultStore
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -93,14 +94,21 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
     ) -> AsyncGenerator[jobs_pb2.ReadResultResponse, None]:
         """A picture's bytes."""
         stored = await self._results.open(request.name)
-        answer = jobs_pb2.ReadResultResponse(content_type=stored.media_type, file_size=stored.size)
+        answer = jobs_pb2.ReadResultResponse(
+            content_type=stored.media_type, file_size=stored.size, sha256=stored.sha256
+        )
         async for chunk in stored.chunks:
             answer.data = chunk
             yield answer
             answer = jobs_pb2.ReadResultResponse()
 
     def _job(self, job_id: str) -> Job:
-        return self._queue.get(job_id, account.get())
+        return self._queue.get(job_id, _caller())
+
+
+def _caller() -> Account:
+    """The caller. Whose storages and results they are is the anonymous account's until keys lie in the database."""
+    return Account(id=1, name=account.get())
 
 
 async def _submit(queue: JobQueue, request: pb.GenerateRequest, limits: Limits, *, ephemeral: bool) -> Job:
@@ -109,7 +117,7 @@ async def _submit(queue: JobQueue, request: pb.GenerateRequest, limits: Limits, 
     request_id.set(options.request_id)
     structlog.contextvars.bind_contextvars(request_id=options.request_id)
     params = converters.to_params(request, limits)
-    return await queue.submit(account.get(), params, options, ephemeral=ephemeral)
+    return await queue.submit(_caller(), params, options, ephemeral=ephemeral)
 
 
 async def _messages(job: Job, after_sequence: int = 0) -> AsyncGenerator[pb.GenerateEvent, None]:

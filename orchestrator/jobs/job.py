@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TypeVar
 
+from orchestrator.accounts.account import Account
 from orchestrator.errors import CancelledByClientError, ImagegenError
 from orchestrator.jobs.events import Artifact, Event, Queued
 from orchestrator.params import JobOptions
@@ -43,13 +44,14 @@ class Job:
     Attributes:
         id: 22 characters, unguessable.
         account: whose it is.
+        picture: its name in the result store, once it is there.
         family, task, seed: what to do, in short.
         options: how.
         ephemeral: nobody but the stream that made it will ask for it.
         stop_reason: set, the work stops at the next step and ends with this error.
     """
 
-    def __init__(self, account: str, plan: Plan, options: JobOptions, *, ephemeral: bool) -> None:
+    def __init__(self, account: Account, plan: Plan, options: JobOptions, *, ephemeral: bool) -> None:
         self.id = secrets.token_urlsafe(16)
         self.account = account
         self.family, self.task, self.seed = plan.family, plan.task.name, plan.seed
@@ -63,6 +65,7 @@ class Job:
         self.state = JobState.QUEUED
         self.queued: Queued | None = None
         self.artifact: Artifact | None = None
+        self.picture: str | None = None
         self.error: ImagegenError | None = None
         self._stopping = asyncio.Event()
         self._sequence = 0

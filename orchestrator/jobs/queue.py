@@ -7,6 +7,7 @@ from collections import OrderedDict
 import structlog
 
 from orchestrator import metrics
+from orchestrator.accounts.account import Account
 from orchestrator.errors import (
     CancelledByClientError,
     EngineFaultError,
@@ -47,7 +48,7 @@ class JobQueue:
         """Jobs that run now."""
         return len(self._runs)
 
-    async def submit(self, account: str, params: RequestParams, options: JobOptions, *, ephemeral: bool) -> Job:
+    async def submit(self, account: Account, params: RequestParams, options: JobOptions, *, ephemeral: bool) -> Job:
         """Take a request; it starts at once if a slot is free.
 
         Raises:
@@ -58,7 +59,7 @@ class JobQueue:
         """
         self._check_open()
         self._admission.check_room()  # before the work of planning
-        plan = await self._runner.plan(params)
+        plan = await self._runner.plan(account, params)
         self._check_open()  # it may have begun to stop meanwhile
         job = Job(account, plan, options, ephemeral=ephemeral)
         self._admission.enqueue(job, options.priority, plan.cost, plan.held_bytes)
@@ -67,10 +68,10 @@ class JobQueue:
         self._dispatch()
         return job
 
-    def get(self, job_id: str, account: str) -> Job:
+    def get(self, job_id: str, account: Account) -> Job:
         """An account's job. Raises NotFoundError if the account has none of that id."""
         job = self._jobs.get(job_id)
-        if job is None or job.account != account:
+        if job is None or job.account.name != account.name:
             raise NotFoundError("no such job")
         return job
 
@@ -81,10 +82,10 @@ class JobQueue:
     async def delete(self, job: Job) -> None:
         """Cancel a job and remove its picture, also one that is being made."""
         self.cancel(job)
-        artifact = job.artifact
+        is_made = job.artifact is not None
         job.forget_picture()
-        if artifact is not None:
-            await self._runner.discard(artifact)
+        if is_made:
+            await self._runner.discard(job)
 
     def forget(self, job: Job) -> None:
         """Drop a job from memory."""
@@ -159,7 +160,7 @@ class JobQueue:
 
     async def _finish(self, job: Job, artifact: Artifact) -> None:
         if job.stop_reason is not None:  # stopped while the picture went to the store
-            await self._runner.discard(artifact)
+            await self._runner.discard(job)
             job.check_wanted()
         job.succeed(artifact)
         self._account(job, "succeeded")
@@ -178,7 +179,7 @@ class JobQueue:
             outcome=outcome,
             request_id=job.options.request_id,
             job_id=job.id,
-            account=job.account,
+            account=job.account.name,
             task=job.task.value,
             family=job.family,
             seed=job.seed,

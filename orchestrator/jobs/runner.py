@@ -6,20 +6,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from orchestrator import metrics
+from orchestrator.accounts.account import Account
 from orchestrator.diffusion.pipeline import Pipeline, Stage, StageTime, StepDone, Timer
 from orchestrator.imaging import codec, geometry
 from orchestrator.imaging.decode import DecodeLimits
 from orchestrator.jobs.events import Artifact, Preview, Progress, Started
 from orchestrator.jobs.job import Job
 from orchestrator.jobs.noted import noted
-from orchestrator.jobs.results import ResultStore
 from orchestrator.models.contracts import ModelDigest, NetworkSource
 from orchestrator.models.families import NEEDS, Families
 from orchestrator.params import Delivery, ImageFormat, OutputParams, RequestParams
+from orchestrator.results.sources import Sources
+from orchestrator.results.store import ResultStore
 from orchestrator.tasks.plan import Plan
 from orchestrator.tasks.plan import plan as plan_task
 from orchestrator.tasks.run import run as run_task
-from orchestrator.tasks.workshop import Begun, Fetch, Made, Workshop
+from orchestrator.tasks.workshop import Begun, Made, Workshop
 
 PREVIEW = OutputParams(format=ImageFormat.JPEG, quality=80)
 PREVIEW_SIDE = 256
@@ -35,7 +37,7 @@ class Runner:
         pipelines: of each family, by its name.
         source: of the networks.
         results: where pictures go.
-        fetch: gets the client's pictures.
+        sources: where the client's pictures come from, and copies of results go.
         limits: of the client's pictures.
         max_pixels: of pictures that are made.
     """
@@ -44,18 +46,20 @@ class Runner:
     pipelines: Mapping[str, Pipeline]
     source: NetworkSource
     results: ResultStore
-    fetch: Fetch
+    sources: Sources
     limits: DecodeLimits
     max_pixels: int
 
-    async def plan(self, params: RequestParams) -> Plan:
-        """Decide what a request left open.
+    async def plan(self, account: Account, params: RequestParams) -> Plan:
+        """Decide what an account's request left open.
 
         Raises:
-            InvalidRequestError: the family is unknown, or cannot do what is asked.
+            InvalidRequestError: the family is unknown, or cannot do what is asked; the account lacks a storage.
             UnsupportedTaskError: the family lacks a network for the task.
             EngineUnavailableError: the networks that the task needs are not ready.
+            DatabaseUnavailableError: a storage is named, and nobody knows whether there is one.
         """
+        await self.sources.check(account.id, params)
         family = self.families.get(params.family)
         decided = await plan_task(params, family, self.pipelines[family.name])
         if decided.paints:
@@ -79,16 +83,16 @@ class Runner:
         models = tuple(dict.fromkeys(digest for role, digest in digests.items() if role in roles))
         return await self._artifact(job, made, models, tuple(timer.stages))
 
-    async def discard(self, artifact: Artifact) -> None:
-        """Remove a picture from the result store, if it is there."""
-        if artifact.uri is not None:
-            await self.results.delete(artifact.uri)
+    async def discard(self, job: Job) -> None:
+        """Remove a job's picture from the result store, if it is there."""
+        if job.picture is not None:
+            await self.results.delete(job.picture)
 
     def _workshop(self, job: Job, plan: Plan, timer: Timer, roles: set[str]) -> Workshop:
         pipeline = self.pipelines[plan.family]
 
         async def fetch(url: str, field: str) -> bytes:
-            return await job.unless_stopped(self.fetch(url, field))
+            return await job.unless_stopped(self.sources.fetch(job.account.id, url, field))
 
         async def listener(done: StepDone) -> None:
             job.check_wanted()
@@ -118,8 +122,10 @@ class Runner:
     ) -> Artifact:
         output, file = job.plan.output, made.encoded
         inline = output.delivery is Delivery.INLINE
+        if output.target is not None:
+            await self.sources.storages.write(job.account.id, output.target, file.data, output.format.media_type)
         stored = not inline or job.options.detach_on_disconnect
-        uri = await self.results.put(file.data, output.format) if stored else None
+        uri = await self._keep(job, file.data) if stored else None
         return Artifact(
             data=file.data if inline else None,
             uri=uri,
@@ -135,6 +141,11 @@ class Runner:
             models=models,
             timings=timings,
         )
+
+    async def _keep(self, job: Job, data: bytes) -> str:
+        written = await self.results.write(job.account.id, data, job.plan.output.format)
+        job.picture = written.name
+        return self.results.link(*written)
 
 
 async def _preview(job: Job, plan: Plan, pipeline: Pipeline, done: StepDone) -> None:

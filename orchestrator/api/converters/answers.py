@@ -10,8 +10,8 @@ from orchestrator.api import status
 from orchestrator.api.converters.tables import FORMATS, SAMPLERS, STAGES, STATES
 from orchestrator.jobs.events import Artifact, Event, Preview, Progress, Queued, Started
 from orchestrator.jobs.job import Job, JobState
-from orchestrator.jobs.results import CHUNK_BYTES
 from orchestrator.models.families import Family
+from orchestrator.results.buckets import CHUNK_BYTES
 
 
 def from_event(job: Job, sequence: int, event: Event) -> Iterator[pb.GenerateEvent]:

@@ -16,7 +16,7 @@ from orchestrator.params import (
     TextToImage,
 )
 from orchestrator.tasks.plan import Plan
-from tests.unit.orchestrator.world import World, build
+from tests.unit.orchestrator.world import ALICE, World, build
 
 
 @pytest.fixture
@@ -46,4 +46,4 @@ def job() -> Job:
         prompt_tokens_cut=0,
         cost=1.0,
     )
-    return Job("alice", plan, JobOptions(request_id="r"), ephemeral=False)
+    return Job(ALICE, plan, JobOptions(request_id="r"), ephemeral=False)

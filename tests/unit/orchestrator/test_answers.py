@@ -14,9 +14,9 @@ from orchestrator.diffusion.pipeline import Stage, StageTime
 from orchestrator.errors import CancelledByClientError, EngineFaultError, QueueFullError
 from orchestrator.jobs.events import Artifact, Event, Preview, Progress, Queued, Started
 from orchestrator.jobs.job import Job, JobState
-from orchestrator.jobs.results import CHUNK_BYTES
 from orchestrator.models.contracts import ModelDigest
 from orchestrator.params import ImageFormat, SamplerName
+from orchestrator.results.buckets import CHUNK_BYTES
 from tests.unit.orchestrator.world import build
 
 ARTIFACT = Artifact(

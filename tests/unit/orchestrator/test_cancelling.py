@@ -10,7 +10,8 @@ from orchestrator.jobs import queue as queue_module
 from orchestrator.jobs.events import Progress, Started
 from orchestrator.jobs.job import JobState
 from orchestrator.params import Delivery, ImageFormat, OutputParams
-from tests.unit.orchestrator.world import World, error_of, events, hold, release_all, until
+from orchestrator.results.store import Written
+from tests.unit.orchestrator.world import ALICE, BOB, World, error_of, events, hold, release_all, until
 
 TO_STORE = OutputParams(delivery=Delivery.URI)
 
@@ -73,14 +74,14 @@ async def test_a_picture_of_a_job_cancelled_while_it_was_stored_is_removed(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = await world.submit(output=TO_STORE)
-    put = world.results.put
+    write = world.results.write
 
-    async def cancelled(data: bytes, image_format: ImageFormat) -> str:
-        uri = await put(data, image_format)
+    async def cancelled(account: int, data: bytes, image_format: ImageFormat) -> Written:
+        written = await write(account, data, image_format)
         world.queue.cancel(job)
-        return uri
+        return written
 
-    monkeypatch.setattr(world.results, "put", cancelled)
+    monkeypatch.setattr(world.results, "write", cancelled)
     assert isinstance(await error_of(job), CancelledByClientError)
     assert world.stored() == []
     world.assert_idle()
@@ -124,14 +125,14 @@ async def test_deleting_while_the_picture_is_stored_leaves_nothing(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = await world.submit(output=TO_STORE, ephemeral=False)
-    put = world.results.put
+    write = world.results.write
 
-    async def deleted(data: bytes, image_format: ImageFormat) -> str:
-        uri = await put(data, image_format)
+    async def deleted(account: int, data: bytes, image_format: ImageFormat) -> Written:
+        written = await write(account, data, image_format)
         await world.queue.delete(job)
-        return uri
+        return written
 
-    monkeypatch.setattr(world.results, "put", deleted)
+    monkeypatch.setattr(world.results, "write", deleted)
     assert isinstance(await error_of(job), CancelledByClientError)
     assert job.state is JobState.DELETED
     assert world.stored() == []
@@ -150,16 +151,16 @@ async def test_deleting_a_waiting_job(world: World) -> None:
 
 
 async def test_jobs_are_seen_by_their_own_account_only(world: World) -> None:
-    job = await world.submit(account="alice")
-    assert world.queue.get(job.id, "alice") is job
-    for job_id, account in [(job.id, "bob"), (job.id, "anonymous"), ("x", "alice"), ("", "alice")]:
+    job = await world.submit(account=ALICE)
+    assert world.queue.get(job.id, ALICE) is job
+    for job_id, account in [(job.id, BOB), ("x", ALICE), ("", ALICE)]:
         with pytest.raises(NotFoundError, match=r"^no such job$"):
             world.queue.get(job_id, account)
     await events(job)
     world.queue.forget(job)
     world.queue.forget(job)
     with pytest.raises(NotFoundError):
-        world.queue.get(job.id, "alice")
+        world.queue.get(job.id, ALICE)
 
 
 async def test_only_so_many_ended_jobs_are_remembered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

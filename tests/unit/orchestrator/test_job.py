@@ -217,7 +217,7 @@ async def test_a_deleted_job_shows_nothing_of_its_picture(job: Job, end: str) ->
 
 
 def test_ids_cannot_be_guessed(job: Job) -> None:
-    other: Any = Job("alice", job.plan, job.options, ephemeral=False)
+    other: Any = Job(job.account, job.plan, job.options, ephemeral=False)
     assert len(job.id) == len(other.id) == 22
     assert job.id != other.id
 

@@ -24,7 +24,7 @@ from orchestrator.errors import (
 from orchestrator.jobs.events import Artifact, Progress, Queued, Started
 from orchestrator.jobs.job import Job, JobState
 from orchestrator.params import BackgroundParams, Edit, ImageSource, Removal, TaskName, Upscale
-from tests.unit.orchestrator.world import World, build, error_of, events, hold, release_all, until
+from tests.unit.orchestrator.world import ALICE, World, build, error_of, events, hold, release_all, until
 
 URL = "https://pictures.example/a.png"
 SLOW = "https://pictures.example/slow.png"
@@ -186,7 +186,7 @@ async def test_an_ended_job_holds_no_picture(world: World, end: str) -> None:
     with contextlib.suppress(InvalidRequestError, CancelledByClientError):
         await events(job)
     gc.collect()
-    assert world.queue.get(job.id, "alice") is job
+    assert world.queue.get(job.id, ALICE) is job
     assert sys.getrefcount(data) == before
     if world.networks.permits is not None:
         release_all(world.networks)

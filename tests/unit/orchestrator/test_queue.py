@@ -21,7 +21,9 @@ from orchestrator.errors import (
 from orchestrator.jobs.events import Event, Queued, Started
 from orchestrator.jobs.job import Job, JobState
 from orchestrator.params import Delivery, ImageFormat, OutputParams, Priority, SamplerName
+from orchestrator.results.store import Written
 from tests.unit.orchestrator.world import (
+    ALICE,
     World,
     build,
     error_of,
@@ -153,10 +155,10 @@ async def test_a_picture_that_does_not_fit_fails(world: World) -> None:
 async def test_a_store_that_fails_is_an_internal_error_and_frees_the_slot(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def full(_data: bytes, _format: ImageFormat) -> str:
+    async def full(_account: int, _data: bytes, _format: ImageFormat) -> Written:
         raise OSError("disk full")
 
-    monkeypatch.setattr(world.results, "put", full)
+    monkeypatch.setattr(world.results, "write", full)
     job = await world.submit(output=TO_STORE)
     assert type(await error_of(job)) is ImagegenError
     world.assert_idle()
@@ -166,14 +168,17 @@ async def test_a_store_that_cannot_remove_frees_the_slot(world: World, monkeypat
     """The picture of a job that was deleted while it was stored."""
     job = await world.submit(output=TO_STORE)
 
-    async def put(_data: bytes, _format: ImageFormat) -> str:
-        await world.queue.delete(job)
-        return "http://x"
+    write = world.results.write
 
-    async def delete(_uri: str) -> None:
+    async def deleted(account: int, data: bytes, image_format: ImageFormat) -> Written:
+        written = await write(account, data, image_format)
+        await world.queue.delete(job)
+        return written
+
+    async def delete(_name: str) -> None:
         raise PermissionError("read-only")
 
-    monkeypatch.setattr(world.results, "put", put)
+    monkeypatch.setattr(world.results, "write", deleted)
     monkeypatch.setattr(world.results, "delete", delete)
     assert type(await error_of(job)) is ImagegenError
     assert job.state is JobState.DELETED
@@ -188,7 +193,7 @@ async def test_a_failed_job_keeps_no_arrays(world: World) -> None:
     job = await world.submit(ephemeral=False)
     await error_of(job)
     gc.collect()
-    assert world.queue.get(job.id, "alice") is job
+    assert world.queue.get(job.id, ALICE) is job
     assert [ref() for ref in alive] == [None]
 
 

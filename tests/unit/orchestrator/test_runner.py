@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from orchestrator.diffusion.pipeline import Stage
+from orchestrator.errors import InvalidRequestError
 from orchestrator.jobs.events import Artifact, Preview, Progress, Queued, Started
 from orchestrator.params import Delivery, ImageFormat, OutputParams, SamplerName
 from tests.unit.orchestrator.world import (
@@ -146,12 +147,30 @@ async def test_a_picture_goes_to_the_store_if_asked_for(world: World, image_form
     output = OutputParams(format=image_format, delivery=Delivery.URI)
     artifact = await world.make(output=output)
     assert artifact.data is None
-    assert artifact.uri is not None
-    assert artifact.uri.startswith(f"{PUBLIC_URL}/results/")
-    stored = await world.results.open(artifact.uri.rpartition("/")[2])
-    assert stored.size == artifact.file_size
+    (name,) = world.stored()
+    assert artifact.uri == f"{PUBLIC_URL}/results/{name}"
     inline = await world.make(output=OutputParams(format=image_format))
-    assert b"".join([chunk async for chunk in stored.chunks]) == inline.data
+    assert (world.folder / name).read_bytes() == inline.data
+
+
+async def test_a_copy_goes_to_the_accounts_storage(world: World) -> None:
+    artifact = await world.make(output=OutputParams(target="storage://shop/a/b.png"))
+    assert artifact.uri is None
+    assert artifact.data == (world.folder / "copy-2-b.png").read_bytes()
+
+
+async def test_a_storage_that_the_account_lacks_is_told_before_anything_waits(world: World) -> None:
+    with pytest.raises(InvalidRequestError, match=r"^output.target: no storage named none is configured$"):
+        await world.submit(output=OutputParams(target="storage://none/b.png"))
+    world.assert_idle()
+
+
+async def test_a_copy_that_cannot_be_written_fails_the_request_and_leaves_no_picture(world: World) -> None:
+    output = OutputParams(target="storage://lost/b.png", delivery=Delivery.URI)
+    with pytest.raises(InvalidRequestError, match=r"^output.target: cannot be written$"):
+        await world.make(output=output)
+    assert world.stored() == []
+    world.assert_idle()
 
 
 async def test_a_detached_picture_is_stored_too_and_not_held_in_memory(world: World) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
+from orchestrator.accounts.account import Account
 from orchestrator.diffusion.pipeline import Pipeline
 from orchestrator.errors import ImagegenError, InvalidRequestError, Violation
 from orchestrator.imaging.decode import DecodeLimits
@@ -19,15 +21,33 @@ from orchestrator.jobs.admission import Admission
 from orchestrator.jobs.events import Artifact, Event
 from orchestrator.jobs.job import Job
 from orchestrator.jobs.queue import JobQueue
-from orchestrator.jobs.results import ResultStore
 from orchestrator.jobs.runner import Runner
 from orchestrator.models.contracts import Floats
 from orchestrator.models.fakes import FakeNetworks
 from orchestrator.models.families import Families, Family
-from orchestrator.params import JobOptions, Limits, Priority, RequestParams, SizeParams, TextToImage
+from orchestrator.params import ImageFormat, JobOptions, Limits, Priority, RequestParams, SizeParams, TextToImage
+from orchestrator.results.sources import Sources
+from orchestrator.results.storages import Storages
+from orchestrator.results.store import ResultStore, Written
 
 TEXT_LENGTH = 8
 PUBLIC_URL = "http://pictures.example"
+
+
+def account(number: int, name: str) -> Account:
+    """An account without limits."""
+    return Account(
+        id=number,
+        name=name,
+        email="",
+        max_active=None,
+        requests_per_minute=None,
+        credits_counted=False,
+        key_prefix=None,
+    )
+
+
+ALICE, BOB = account(2, "alice"), account(3, "bob")
 
 FAMILIES = f"""
 [networks.small]
@@ -114,7 +134,7 @@ class Shelf:
     broken_off: list[str] = field(default_factory=list)
 
     async def fetch(self, url: str, field: str) -> bytes:
-        """See tasks.workshop.Fetch."""
+        """See results.sources.Fetch."""
         if url in self.files:
             return self.files[url]
         self.waits.set()
@@ -126,6 +146,47 @@ class Shelf:
         raise InvalidRequestError(Violation(field, "was not found"))
 
 
+class Folder(ResultStore):
+    """Pictures in a folder, without a database that knows of them."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(exist_ok=True)
+        self._folder, self._count = folder, 0
+
+    async def write(self, account_id: int, data: bytes, image_format: ImageFormat) -> Written:
+        """A file named by its account."""
+        self._count += 1
+        name = f"{account_id}-{self._count}.{image_format}"
+        (self._folder / name).write_bytes(data)
+        return Written(name, datetime.now(UTC))
+
+    def link(self, name: str, _expires: datetime) -> str:
+        """An address of the gateway."""
+        return f"{PUBLIC_URL}/results/{name}"
+
+    async def delete(self, name: str) -> None:
+        """Remove a file."""
+        (self._folder / name).unlink(missing_ok=True)
+
+
+class Copies(Storages):
+    """Copies in the same folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    async def check(self, _account_id: int, url: str, field: str) -> None:
+        """A storage called "none" is nobody's."""
+        if url.startswith("storage://none/"):
+            raise InvalidRequestError(Violation(field, "no storage named none is configured"))
+
+    async def write(self, account_id: int, url: str, data: bytes, _media_type: str) -> None:
+        """A file named by its account and the last part of its URL; a storage called "lost" is refused."""
+        if url.startswith("storage://lost/"):
+            raise InvalidRequestError(Violation("output.target", "cannot be written"))
+        (self._folder / f"copy-{account_id}-{url.rpartition('/')[2]}").write_bytes(data)
+
+
 @dataclass
 class World:
     """The queue and all that stands under it."""
@@ -135,14 +196,14 @@ class World:
     pipeline: Pipeline
     admission: Admission[Job]
     queue: JobQueue
-    results: ResultStore
+    results: Folder
     folder: Path
     shelf: Shelf
 
     async def submit(
         self,
         *,
-        account: str = "alice",
+        account: Account = ALICE,
         ephemeral: bool = True,
         priority: Priority = Priority.NORMAL,
         detach: bool = False,
@@ -180,13 +241,13 @@ def build(
     registry = Families.load(write_families(tmp_path, families))
     networks, folder, shelf = SteppedNetworks(), tmp_path / "results", Shelf()
     pipelines = {family.name: Pipeline(family, registry.folder) for family in registry}
-    results = ResultStore(folder, PUBLIC_URL)
+    results = Folder(folder)
     runner = Runner(
         families=registry,
         pipelines=pipelines,
         source=networks,
         results=results,
-        fetch=shelf.fetch,
+        sources=Sources(shelf.fetch, Copies(folder)),
         limits=DecodeLimits(),
         max_pixels=4096 * 4096,
     )

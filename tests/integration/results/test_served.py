@@ -1,0 +1,116 @@
+"""The whole service with storages and stores: an orchestrator on a real Triton, a real database and a real S3."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import cv2
+import grpc
+import httpx
+import numpy as np
+import psycopg
+import pytest
+
+from imagegen.v1 import generation_pb2 as pb
+from imagegen.v1 import jobs_pb2
+from orchestrator.config import Settings
+from orchestrator.results.storages import PLACES
+from tests.integration.results.s3 import BUCKET, Server
+from tests.integration.stack import Client, serving, settings
+
+SIDE = 64
+PICTURE = cv2.imencode(".png", np.arange(SIDE * SIDE * 3, dtype=np.uint8).reshape(SIDE, SIDE, 3))[1].tobytes()
+
+
+def edit(url: str = "storage://shop/in.png", **output: object) -> pb.GenerateRequest:
+    """A picture rewritten: no network takes part."""
+    return pb.GenerateRequest(edit=pb.Edit(image=pb.ImageSource(url=url)), output=pb.Output(**output))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def config(tiny_triton: int, server: Server, tmp_path: Path) -> Settings:
+    """Everybody has a storage "shop" with one picture in it."""
+    chosen = settings(tiny_triton, tmp_path)
+    with psycopg.connect(chosen.database_url, autocommit=True) as connection:
+        place = PLACES.dump_json(server.place(prefix="shop")).decode()
+        connection.execute("INSERT INTO imagegen.storages VALUES (1, 'shop', 's3', %s)", (place,))
+    server.client.put_object(Bucket=BUCKET, Key="shop/in.png", Body=PICTURE)
+    return chosen
+
+
+@pytest.fixture
+async def client(config: Settings, server: Server) -> AsyncIterator[Client]:
+    async with serving(config) as (_, connected):
+        yield connected
+    server.clear()
+
+
+async def read(client: Client, name: str) -> tuple[bytes, jobs_pb2.ReadResultResponse]:
+    """A picture's bytes, and the first answer."""
+    answers = [answer async for answer in client.jobs.ReadResult(jobs_pb2.ReadResultRequest(name=name))]
+    return b"".join(answer.data for answer in answers), answers[0]
+
+
+async def test_a_picture_comes_from_a_storage_and_a_copy_goes_to_one(client: Client, server: Server) -> None:
+    seen = await client.generate(edit(target="storage://shop/out/a b.png"))
+    assert server.list_keys() == ["shop/in.png", "shop/out/a b.png"]
+    copy = server.client.get_object(Bucket=BUCKET, Key="shop/out/a b.png")
+    assert copy["Body"].read() == seen.data
+    assert copy["ContentType"] == "image/png"
+    pixels, original = (cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR) for file in (seen.data, PICTURE))
+    np.testing.assert_array_equal(pixels, original)
+
+
+@pytest.mark.parametrize(
+    ("request_", "field", "said"),
+    [
+        (edit("storage://other/in.png"), "edit.image.url", "no storage named other is configured"),
+        (edit("storage://shop/../in.png"), "edit.image.url", "without empty parts"),
+        (edit("storage://shop/none.png"), "edit.image", "storage shop has nothing under this path"),
+        (edit(target="storage://other/x"), "output.target", "no storage named other is configured"),
+        (edit(target="https://shop.example/x"), "output.target", "must begin with storage://"),
+    ],
+)
+async def test_what_a_storage_has_not_is_refused_by_its_field(
+    client: Client, request_: pb.GenerateRequest, field: str, said: str
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await client.generate(request_)
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert f"{field}: " in (caught.value.details() or "")
+    assert said in (caught.value.details() or "")
+
+
+async def test_a_stored_picture_is_read_with_its_hash_until_its_time_is_over(
+    client: Client, config: Settings, tmp_path: Path
+) -> None:
+    seen = await client.generate(edit(delivery=pb.DELIVERY_URI))
+    assert seen.data == b""
+    name = seen.artifact.uri.rpartition("/")[2]
+    data, first = await read(client, name)
+    assert (len(data), first.content_type, first.file_size) == (seen.artifact.file_size, "image/png", len(data))
+    assert first.sha256 == hashlib.sha256(data).digest()
+    assert [path.name for path in (tmp_path / "results").iterdir()] == [name]
+    with psycopg.connect(config.database_url, autocommit=True) as connection:
+        connection.execute("UPDATE imagegen.results SET expires_at = now()")
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await read(client, name)
+    assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_s3_is_the_store_and_its_links_are_read_without_us(
+    config: Settings, server: Server, tiny_triton: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAKEY")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    changes = {"results_url": f"s3://{BUCKET}/results", "s3_endpoint": server.url, "database_url": config.database_url}
+    async with serving(settings(tiny_triton, tmp_path, **changes)) as (_, client):
+        seen = await client.generate(edit(delivery=pb.DELIVERY_URI))
+        assert seen.artifact.uri.startswith(f"{server.url}/{BUCKET}/results/")
+        async with httpx.AsyncClient() as web:
+            answer = await web.get(seen.artifact.uri)
+        assert answer.headers["Content-Type"] == "image/png"
+        assert len(answer.content) == seen.artifact.file_size
+        name = seen.artifact.uri.partition("?")[0].rpartition("/")[2]
+        assert (await read(client, name))[0] == answer.content
+    server.clear()
