@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import httpx
 
 from benchmarks.workloads import REPO, Workload
-from local import processes, triton
+from local import postgres, processes, triton
 from local.settings import HOST, Ports
+from orchestrator.database.migrate import migrate
 
 STATE = REPO / ".bench" / "run"
 """Logs, pids and results of what is measured."""
@@ -37,15 +38,21 @@ class Stack:
 
 @contextmanager
 def our_stack(work: Workload) -> Iterator[Stack]:
-    """Serve a workload's model as it is deployed, Triton, orchestrator and gateway, for the length of a `with` block.
+    """Serve a workload's model as it is deployed, Triton, database and services, for the length of a `with` block.
 
     Raises:
         LocalError: a service does not start; the message holds the end of its log.
     """
     ports = Ports.free()
     grpc_address, rest_url = f"{HOST}:{ports.grpc}", f"http://{HOST}:{ports.rest}"
-    with triton.running([work.repository], STATE, ports=ports) as server, ExitStack() as services:
+    with (
+        triton.running([work.repository], STATE, ports=ports) as server,
+        postgres.running(STATE, ports=ports) as (database, _),
+        ExitStack() as services,
+    ):
+        migrate(database_url := postgres.read_url(database))
         orchestrator = {
+            "IMAGEGEN_DATABASE_URL": database_url,
             "IMAGEGEN_GRPC_ADDRESS": grpc_address,
             "IMAGEGEN_METRICS_ADDRESS": f"{HOST}:{ports.metrics}",
             "IMAGEGEN_TRITON_URL": server.grpc_url,
