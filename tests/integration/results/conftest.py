@@ -7,9 +7,11 @@ import pytest
 
 from orchestrator.database.pool import Database
 from orchestrator.results.buckets import Bucket
+from orchestrator.results.storages import Storages
 from orchestrator.results.store import ResultStore
 from tests.database import new_url
 from tests.integration.results import s3
+from tests.integration.results.lent import LIMIT
 from tests.integration.results.shelf import URL, Shelf
 
 
@@ -50,3 +52,17 @@ def shelf(request: pytest.FixtureRequest) -> Shelf:
     """A store of either kind."""
     found: Shelf = request.getfixturevalue(request.param)
     return found
+
+
+@pytest.fixture
+async def storages(database: Database) -> Storages:
+    """Those of two accounts, and none yet."""
+    await database.run("INSERT INTO imagegen.accounts (name) VALUES ('alice'), ('bob')")
+    return Storages(database, LIMIT, seconds=5.0, patience=s3.HASTY)
+
+
+@pytest.fixture
+def mine(server: s3.Server) -> Iterator[s3.Server]:
+    """The S3 server, empty afterwards."""
+    yield server
+    server.clear()
