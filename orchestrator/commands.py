@@ -8,6 +8,8 @@ status.
 import argparse
 from collections.abc import Callable, Sequence
 
+from orchestrator.accounts import command as accounts
+from orchestrator.accounts import key_command as keys
 from orchestrator.config import Settings
 from orchestrator.database import command as migrate
 from orchestrator.results import command as storages
@@ -16,6 +18,8 @@ Run = Callable[[Settings, argparse.Namespace], int]
 
 GROUPS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "migrate": (migrate.HELP, migrate.add),
+    "accounts": (accounts.HELP, accounts.add),
+    "keys": (keys.HELP, keys.add),
     "storages": (storages.HELP, storages.add),
 }
 

@@ -36,7 +36,6 @@ class Settings:
         result_seconds: how long a picture stays in the result store.
         job_seconds: how long a job is known after its end.
         public_url: scheme and host under which the gateway serves results.
-        api_keys_file: file of hashed API keys; None lets everybody in, which is allowed on loopback only.
         anonymous: whether calls without an API key are taken, for the account "anonymous"; allowed on loopback only.
         price: credits that a picture costs an account whose credits are counted.
         max_pixels: largest width times height of a picture that is made.
@@ -71,7 +70,6 @@ class Settings:
     result_seconds: float = 24 * 3600.0
     job_seconds: float = 7 * 24 * 3600.0
     public_url: str = "http://127.0.0.1:8080"
-    api_keys_file: Path | None = None
     anonymous: bool = False
     price: float = 1.0
     max_pixels: int = 4096 * 4096
@@ -108,10 +106,10 @@ class Settings:
                     shown = "…" if name in _SECRET else repr(raw)
                     raise SettingsError(f"{variable}={shown}: {error}") from None
         settings = cls(**values)  # type: ignore[arg-type]  # the casts of _CASTS give each field its type
-        if settings.api_keys_file is None and not _is_loopback(settings.grpc_address):
+        if settings.anonymous and not _is_loopback(settings.grpc_address):
             raise SettingsError(
-                f"IMAGEGEN_API_KEYS_FILE is not set, and IMAGEGEN_GRPC_ADDRESS={settings.grpc_address!r} is not on "
-                "loopback: a server without keys would let everybody in"
+                f"IMAGEGEN_ANONYMOUS is true, and IMAGEGEN_GRPC_ADDRESS={settings.grpc_address!r} is not on loopback: "
+                "a server that asks for no keys would let everybody in"
             )
         return settings
 
@@ -212,7 +210,6 @@ _CASTS: dict[str, Callable[[str], object]] = {
     "result_seconds": _ranged(float, 1.0, 366 * 86_400.0),
     "job_seconds": _ranged(float, 1.0, 3660 * 86_400.0),
     "public_url": _url,
-    "api_keys_file": Path,
     "anonymous": _switch,
     "price": _ranged(float, 0.0, 1e6),
     "max_pixels": _ranged(int, 64 * 64, 4096 * 4096),

@@ -10,16 +10,18 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from imagegen.v1 import generation_pb2, generation_pb2_grpc, jobs_pb2, jobs_pb2_grpc
+from imagegen.v1 import accounts_pb2, accounts_pb2_grpc, generation_pb2, generation_pb2_grpc, jobs_pb2, jobs_pb2_grpc
+from orchestrator.accounts.authentication import Accounts
+from orchestrator.api.accounts import AccountServicer
 from orchestrator.api.auth import EdgeInterceptor
 from orchestrator.api.service import GenerationServicer, JobServicer
 from orchestrator.config import Settings
+from orchestrator.database.listen import ACCOUNTS, Listener
 from orchestrator.database.pool import Database
 from orchestrator.diffusion.pipeline import Pipeline
 from orchestrator.errors import SettingsError
 from orchestrator.imaging.decode import DecodeLimits
 from orchestrator.imaging.sources import Fetcher, FetchSettings
-from orchestrator.jobs.accounts import Accounts
 from orchestrator.jobs.admission import Admission
 from orchestrator.jobs.job import Job
 from orchestrator.jobs.queue import JobQueue
@@ -38,6 +40,7 @@ TEXT_BYTES = 1024 * 1024
 """Room in a message for everything else; two prompts of 100,000 characters are 0.8 MB at most."""
 
 GENERATION = generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
+ACCOUNT = accounts_pb2.DESCRIPTOR.services_by_name["AccountService"].full_name
 JOBS = jobs_pb2.DESCRIPTOR.services_by_name["JobService"].full_name
 
 _OPTIONS = [
@@ -65,9 +68,11 @@ class Orchestrator:
         """
         self._settings = settings
         self._families = Families.load(settings.families)
-        self._accounts = Accounts.load(settings.api_keys_file)
         self._pipelines = {f.name: Pipeline(f, self._families.folder) for f in self._families}
         self._database = Database(settings.database_url, settings.database_connections)
+        self._listener = Listener(settings.database_url)
+        self._accounts = Accounts(self._database, anonymous=settings.anonymous)
+        self._listener.subscribe(ACCOUNTS, self._accounts.forget)
         self._results = ResultStore.from_settings(settings, self._database, os.environ)
         for family in self._families:
             if family.default_width * family.default_height > settings.max_pixels:
@@ -91,6 +96,7 @@ class Orchestrator:
         self._triton = TritonServer(settings.triton_url, settings.triton_timeout_seconds)
         self._networks = TritonNetworks(self._triton, self._families)
         await self._database.open()
+        await self._listener.start()
         self._queue = self._make_queue()
         largest = PICTURES_IN_MESSAGE * settings.max_input_bytes + TEXT_BYTES
         options = [*_OPTIONS, ("grpc.max_receive_message_length", largest)]
@@ -111,6 +117,8 @@ class Orchestrator:
         drained = await self._queue.drain(self._settings.grace_seconds)
         await self._server.stop(grace=5.0 if drained else 0.0)  # streams still send what their jobs made
         await self._fetcher.close()
+        await self._listener.close()
+        await self._accounts.close()
         await self._database.close()
         await self._triton.close()
         await asyncio.to_thread(self._metrics.shutdown)
@@ -171,8 +179,9 @@ class Orchestrator:
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(generation, server)
         jobs = JobServicer(self._queue, self._results, limits)
         jobs_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
+        accounts_pb2_grpc.add_AccountServiceServicer_to_server(AccountServicer(self._database), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (GENERATION, JOBS, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (GENERATION, JOBS, ACCOUNT, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
 
     async def _watch_triton(self) -> None:

@@ -2,8 +2,13 @@
 
 from dataclasses import dataclass
 
+from orchestrator.database.pool import Row
+
 ANONYMOUS = "anonymous"
 """Account of everybody where keys are not asked for."""
+
+COLUMNS = "a.id, a.name, a.email, a.max_active, a.requests_per_minute, a.credits IS NOT NULL AS credits_counted"
+"""What to_account reads, of accounts a; and key_prefix, of a key."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,3 +32,21 @@ class Account:
     requests_per_minute: int | None = None
     credits_counted: bool = False
     key_prefix: str | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether the database has to be asked before it may do anything."""
+        return self.max_active is not None or self.requests_per_minute is not None or self.credits_counted
+
+
+def to_account(row: Row) -> Account:
+    """The account of a row of COLUMNS and key_prefix."""
+    return Account(
+        id=row["id"],
+        name=row["name"],
+        email=row["email"],
+        max_active=row["max_active"],
+        requests_per_minute=row["requests_per_minute"],
+        credits_counted=row["credits_counted"],
+        key_prefix=row["key_prefix"],
+    )

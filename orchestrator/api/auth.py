@@ -12,9 +12,10 @@ import structlog
 from grpc_status import rpc_status
 
 from orchestrator import metrics
+from orchestrator.accounts.account import Account
+from orchestrator.accounts.authentication import Accounts
 from orchestrator.api import converters, status
 from orchestrator.errors import ImagegenError
-from orchestrator.jobs.accounts import ANONYMOUS, Accounts
 from orchestrator.params import is_request_id
 
 API_KEY, REQUEST_ID = "x-api-key", "x-request-id"
@@ -23,8 +24,8 @@ OPEN_METHODS = frozenset({"/imagegen.v1.JobService/ReadResult"})
 """A result's unguessable name is the permission to read it. Health and reflection, which tell nothing of anybody, are
 not methods of ours and pass the interceptor."""
 
-account: ContextVar[str] = ContextVar("account", default=ANONYMOUS)
-"""Account of the running call."""
+account: ContextVar[Account] = ContextVar("account")
+"""Account of the running call. Methods of OPEN_METHODS have none."""
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """Request id of the running call: its metadata's, if that has the right form, or drawn. GenerateRequest.request_id goes
@@ -94,7 +95,7 @@ class _Edge:
         if self._method in OPEN_METHODS:
             return
         try:
-            account.set(self._accounts.authenticate(metadata.get(API_KEY)))
+            account.set(await self._accounts.authenticate(metadata.get(API_KEY)))
         except ImagegenError as error:
             await self._fail(error)
 

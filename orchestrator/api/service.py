@@ -9,7 +9,6 @@ import structlog
 
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import generation_pb2_grpc, jobs_pb2, jobs_pb2_grpc
-from orchestrator.accounts.account import Account
 from orchestrator.api import converters
 from orchestrator.api.auth import account, request_id
 from orchestrator.errors import InvalidRequestError, Violation
@@ -103,12 +102,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
             answer = jobs_pb2.ReadResultResponse()
 
     def _job(self, job_id: str) -> Job:
-        return self._queue.get(job_id, _caller())
-
-
-def _caller() -> Account:
-    """The caller. Whose storages and results they are is the anonymous account's until keys lie in the database."""
-    return Account(id=1, name=account.get())
+        return self._queue.get(job_id, account.get())
 
 
 async def _submit(queue: JobQueue, request: pb.GenerateRequest, limits: Limits, *, ephemeral: bool) -> Job:
@@ -117,7 +111,7 @@ async def _submit(queue: JobQueue, request: pb.GenerateRequest, limits: Limits, 
     request_id.set(options.request_id)
     structlog.contextvars.bind_contextvars(request_id=options.request_id)
     params = converters.to_params(request, limits)
-    return await queue.submit(_caller(), params, options, ephemeral=ephemeral)
+    return await queue.submit(account.get(), params, options, ephemeral=ephemeral)
 
 
 async def _messages(job: Job, after_sequence: int = 0) -> AsyncGenerator[pb.GenerateEvent, None]:

@@ -1,13 +1,12 @@
 """`python -m orchestrator storages`: the operator's, for the storages of accounts."""
 
 import argparse
-import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import NoReturn
 
-from orchestrator.config import Settings, results_url, s3_endpoint
+from orchestrator.config import results_url, s3_endpoint
 from orchestrator.database.pool import Database
+from orchestrator.database.running import running
 from orchestrator.errors import NotFoundError, PreconditionError
 from orchestrator.params import is_storage_name
 from orchestrator.results.buckets import Bucket, Place
@@ -36,8 +35,6 @@ _REMOVE = """
     WHERE account.id = account_id AND account.name = %(account)s AND storages.name = %(name)s
     RETURNING storages.name"""
 
-Work = Callable[[Database, argparse.Namespace], Awaitable[None]]
-
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Describe its subcommands: add, list, remove."""
@@ -50,30 +47,14 @@ def add(parser: argparse.ArgumentParser) -> None:
     adding.add_argument("--region", default="us-east-1", help="default: %(default)s")
     adding.add_argument("--access-key-id", required=True)
     adding.add_argument("--secret-access-key-file", type=Path, required=True, help="its first line is the secret key")
-    adding.set_defaults(run=_running(_add))
+    adding.set_defaults(run=running(_add))
     listing = commands.add_parser("list", help="list storages, without their secrets")
     listing.add_argument("account", nargs="?", help="of this account alone")
-    listing.set_defaults(run=_running(_list))
+    listing.set_defaults(run=running(_list))
     removing = commands.add_parser("remove", help="take a storage from an account; the objects in it stay")
     removing.add_argument("account")
     removing.add_argument("name")
-    removing.set_defaults(run=_running(_remove))
-
-
-def _running(work: Work) -> Callable[[Settings, argparse.Namespace], int]:
-    async def on_database(settings: Settings, arguments: argparse.Namespace) -> None:
-        database = Database(settings.database_url)
-        await database.open()
-        try:
-            await work(database, arguments)
-        finally:
-            await database.close()
-
-    def run(settings: Settings, arguments: argparse.Namespace) -> int:
-        asyncio.run(on_database(settings, arguments))
-        return 0
-
-    return run
+    removing.set_defaults(run=running(_remove))
 
 
 async def _add(database: Database, arguments: argparse.Namespace) -> None:

@@ -70,6 +70,7 @@ def settings(triton_port: int, folder: Path, **changes: object) -> Settings:
         "families": TINY_FAMILIES,
         "results_url": str(folder / "results"),
         "database_url": new_url(),
+        "anonymous": True,
         "health_interval_seconds": 0.1,
     }
     return Settings(**{**values, **changes})  # type: ignore[arg-type]

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hashlib
 import shutil
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from imagegen.v1 import generation_pb2 as pb
 from local import triton
 from local.settings import Ports
+from tests.accounts import new_key
 from tests.integration.stack import TINY, TINY_FAMILIES, Client, details, serving, settings, text_to_image
 
 
@@ -75,9 +75,9 @@ async def test_a_model_with_other_tensors_is_not_used(tiny_triton: int, tmp_path
 
 async def test_keys(tiny_triton: int, tmp_path: Path) -> None:
     """No key, a wrong key, and the right one; health and reflection need none."""
-    keys = tmp_path / "keys"
-    keys.write_text(f"# accounts\n{hashlib.sha256(b'secret').hexdigest()} anna\n")
-    async with serving(settings(tiny_triton, tmp_path, api_keys_file=keys)) as (_, client):
+    config = settings(tiny_triton, tmp_path, anonymous=False)
+    key = await new_key(config.database_url, "anna")
+    async with serving(config) as (_, client):
         for metadata, reason in (({}, "API_KEY_MISSING"), ({"x-api-key": "guess"}, "API_KEY_UNKNOWN")):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await client.generate(text_to_image(steps=1), metadata)
@@ -85,6 +85,6 @@ async def test_keys(tiny_triton: int, tmp_path: Path) -> None:
             info = details(caught.value)["ErrorInfo"]
             assert isinstance(info, error_details_pb2.ErrorInfo)
             assert info.reason == reason
-        seen = await client.generate(text_to_image(steps=1), {"x-api-key": "secret"})
+        seen = await client.generate(text_to_image(steps=1), {"x-api-key": key})
         assert seen.data
         await until(client, "", health_pb2.HealthCheckResponse.SERVING)

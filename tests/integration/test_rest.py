@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -17,9 +16,9 @@ from gateway.config import Address
 from gateway.config import Settings as GatewaySettings
 from local import triton
 from local.settings import Ports
+from tests.accounts import new_key
 from tests.integration.stack import TINY, serving, settings
 
-KEY = "a-key-of-this-test"
 PROMPT = (
     "woman in a futuristic suit holding a gun in her hand, looking at the camera, cyberpunk art, neo-figurative, anime"
 )
@@ -30,16 +29,15 @@ DOCUMENTED = {"width": 2048, "height": 1024, "background": {"generate": {"descri
 @contextlib.asynccontextmanager
 async def rest(triton_port: int, folder: Path) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a gateway before an orchestrator, both on real sockets."""
-    keys = folder / "keys"
-    keys.write_text(f"{hashlib.sha256(KEY.encode()).hexdigest()} test\n")
     listener = listen(Address("127.0.0.1", 0))
     base = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    config = settings(triton_port, folder, api_keys_file=keys, public_url=base)
+    config = settings(triton_port, folder, anonymous=False, public_url=base)
+    key = await new_key(config.database_url, "test")
     async with serving(config) as (orchestrator, _):
         server = make_server(GatewaySettings(orchestrator=Address("127.0.0.1", orchestrator.grpc_port)))
         running = asyncio.create_task(server.serve(sockets=[listener]))
         try:
-            async with httpx.AsyncClient(base_url=base, headers={"X-API-KEY": KEY}, timeout=60) as client:
+            async with httpx.AsyncClient(base_url=base, headers={"X-API-KEY": key}, timeout=60) as client:
                 yield client
         finally:
             server.should_exit = True

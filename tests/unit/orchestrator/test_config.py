@@ -34,7 +34,7 @@ def test_nothing_set_gives_the_defaults() -> None:
         ("s3_endpoint", "http://127.0.0.1:9000/", "http://127.0.0.1:9000"),
         ("s3_region", "eu-central-1", "eu-central-1"),
         ("public_url", "https://pictures.example/base/", "https://pictures.example/base"),
-        ("api_keys_file", "/etc/keys", Path("/etc/keys")),
+        ("anonymous", "true", True),
         ("max_pixels", "4096", 4096),
         ("max_input_bytes", "1024", 1024),
         ("max_input_pixels", "1073741824", 1 << 30),
@@ -110,11 +110,12 @@ def test_the_message_gives_the_range(raw: str) -> None:
     "address", ["0.0.0.0:1", "[::]:1", "10.0.0.7:1", "imagegen:1", "127.example.com:1", "localhost.example.com:1"]
 )
 def test_without_keys_only_loopback_is_served(address: str) -> None:
-    with pytest.raises(SettingsError, match=r"^IMAGEGEN_API_KEYS_FILE is not set, and IMAGEGEN_GRPC_ADDRESS="):
-        from_env(grpc_address=address)
-    assert from_env(grpc_address=address, api_keys_file="/etc/keys").grpc_address == address
+    with pytest.raises(SettingsError, match=r"^IMAGEGEN_ANONYMOUS is true, and IMAGEGEN_GRPC_ADDRESS="):
+        from_env(grpc_address=address, anonymous="true")
+    assert not from_env(grpc_address=address).anonymous
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1"])
-def test_loopback_needs_no_keys(address: str) -> None:
-    assert from_env(grpc_address=address).api_keys_file is None
+def test_loopback_may_do_without_keys(address: str) -> None:
+    assert from_env(grpc_address=address, anonymous="true").anonymous
+    assert not from_env(grpc_address=address).anonymous, "but only where that is asked for"

@@ -1,10 +1,8 @@
 """The interceptor over a real gRPC server: keys, request ids, errors of the tree, streams that end when they should."""
 
 import asyncio
-import hashlib
 import re
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import grpc
@@ -17,9 +15,18 @@ from prometheus_client import REGISTRY
 
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2, jobs_pb2_grpc
+from orchestrator.accounts.account import Account
+from orchestrator.accounts.authentication import Accounts
 from orchestrator.api import auth
-from orchestrator.errors import EngineFaultError, ImagegenError, InvalidRequestError, QueueFullError, Violation
-from orchestrator.jobs.accounts import Accounts
+from orchestrator.errors import (
+    ApiKeyMissingError,
+    ApiKeyUnknownError,
+    EngineFaultError,
+    ImagegenError,
+    InvalidRequestError,
+    QueueFullError,
+    Violation,
+)
 
 ERRORS: dict[str, Exception] = {
     "invalid": InvalidRequestError(Violation("job_id", "is wrong")),
@@ -39,12 +46,12 @@ class Servicer(jobs_pb2_grpc.JobServiceServicer):
     async def not_called(self, request: Any, context: Any) -> jobs_pb2.Job:
         raise NotImplementedError
 
-    CreateJob = CancelJob = DeleteJob = not_called
+    CreateJob = CancelJob = DeleteJob = ListJobs = not_called
 
     async def GetJob(self, request: jobs_pb2.GetJobRequest, _context: Any) -> jobs_pb2.Job:  # noqa: N802
         if request.job_id in ERRORS:
             raise ERRORS[request.job_id]
-        return jobs_pb2.Job(job_id=f"{auth.account.get()} {auth.request_id.get()}")
+        return jobs_pb2.Job(job_id=f"{auth.account.get().name} {auth.request_id.get()}")
 
     async def WatchJob(self, request: Any, _context: Any) -> AsyncIterator[pb.GenerateEvent]:  # noqa: N802
         try:
@@ -60,7 +67,23 @@ class Servicer(jobs_pb2_grpc.JobServiceServicer):
             self.ended.set()
 
     async def ReadResult(self, _request: Any, _context: Any) -> AsyncIterator[jobs_pb2.ReadResultResponse]:  # noqa: N802
-        yield jobs_pb2.ReadResultResponse(data=auth.account.get().encode())
+        yield jobs_pb2.ReadResultResponse(
+            data=(caller.name if (caller := auth.account.get(None)) else "nobody").encode()
+        )
+
+
+class KnowsAlice(Accounts):
+    """Accounts without a database."""
+
+    def __init__(self) -> None:
+        """Alice has the one key."""
+
+    async def authenticate(self, key: str | None) -> Account:
+        if not key:
+            raise ApiKeyMissingError("no key")
+        if key != KEY[1]:
+            raise ApiKeyUnknownError("not known")
+        return Account(id=2, name="alice")
 
 
 class Edge:
@@ -81,10 +104,8 @@ class Edge:
 
 
 @pytest.fixture
-async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
-    keys = tmp_path / "keys"
-    keys.write_text(f"{hashlib.sha256(b'k-alice').hexdigest()} alice\n")
-    server = grpc.aio.server(interceptors=[auth.EdgeInterceptor(Accounts.load(keys))])
+async def edge() -> AsyncIterator[Edge]:
+    server = grpc.aio.server(interceptors=[auth.EdgeInterceptor(KnowsAlice())])
     servicer = Servicer()
     jobs_pb2_grpc.add_JobServiceServicer_to_server(servicer, server)
     health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), server)
@@ -130,7 +151,7 @@ async def test_without_a_right_key_nothing_is_done(edge: Edge, metadata: list[tu
 
 async def test_results_and_health_need_no_key(edge: Edge) -> None:
     answers = [answer async for answer in edge.jobs.ReadResult(jobs_pb2.ReadResultRequest(name="x"))]
-    assert [answer.data for answer in answers] == [b"anonymous"]
+    assert [answer.data for answer in answers] == [b"nobody"]
     stub = health_pb2_grpc.HealthStub(edge.channel)
     answer = await stub.Check(health_pb2.HealthCheckRequest())
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
@@ -142,7 +163,7 @@ async def test_one_call_leaves_nothing_to_the_next(edge: Edge) -> None:
     assert first == "alice r1"
     assert re.fullmatch(r"alice [0-9a-f-]{36}", second)
     answers = [answer async for answer in edge.jobs.ReadResult(jobs_pb2.ReadResultRequest(name="x"))]
-    assert answers[0].data == b"anonymous"
+    assert answers[0].data == b"nobody"
 
 
 @pytest.mark.parametrize("given", ["a b", "x" * 129, "a/b", ""])

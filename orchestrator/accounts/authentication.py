@@ -1,0 +1,105 @@
+"""Who calls: API keys, looked up in the database and remembered for a while."""
+
+import hmac
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+
+from orchestrator.accounts import keys
+from orchestrator.accounts.account import Account
+from orchestrator.accounts.lookups import NOBODY, Lookups
+from orchestrator.database.pool import Database
+from orchestrator.errors import ApiKeyMissingError, ApiKeyUnknownError
+
+KNOWN_SECONDS = 30.0
+"""For which a key is remembered: a revoked one opens nothing after that, even where no notification came."""
+UNKNOWN_SECONDS = 5.0
+"""For which it is remembered that a key is nobody's."""
+MAX_REMEMBERED = 10_000
+"""Keys of either sort that are remembered, the newest; about 3 MB."""
+
+
+class Accounts:
+    """Accounts by their keys.
+
+    A call is answered from memory for KNOWN_SECONDS, also while the database is away. `forget` drops the memory: have
+    it called on every notification of database.listen.ACCOUNTS.
+    """
+
+    def __init__(self, database: Database, *, anonymous: bool, clock: Callable[[], float] = time.monotonic) -> None:
+        """Nothing is read yet.
+
+        Args:
+            database: of the keys.
+            anonymous: whether calls without a key belong to the account `anonymous`; else they are refused.
+            clock: seconds, for how long something was remembered.
+        """
+        self._lookups, self._anonymous, self._clock = Lookups(database), anonymous, clock
+        self._known: OrderedDict[bytes, tuple[bytes, Account, float]] = OrderedDict()
+        self._unknown: OrderedDict[bytes, float] = OrderedDict()
+        self._changes = 0
+
+    async def authenticate(self, key: str | None) -> Account:
+        """The account of a key.
+
+        Raises:
+            ApiKeyMissingError: no key was given, and one is needed.
+            ApiKeyUnknownError: the key is nobody's, or revoked, or its account disabled.
+            DatabaseUnavailableError: the key is not in memory, and the database does not answer.
+            QueueFullError: too many unknown keys come at once.
+        """
+        if not key:
+            return await self._nobody()
+        if len(key) > keys.MAX_LENGTH:
+            raise _unknown()
+        account = await self._find(keys.digest(key))
+        if account is None:
+            raise _unknown()
+        return account
+
+    def forget(self, _payload: str | None = None) -> None:
+        """Keys or accounts have changed, or may have: look everything up again."""
+        self._changes += 1
+        self._known.clear()
+        self._unknown.clear()
+        self._lookups.forget()
+
+    async def close(self) -> None:
+        """Give up what is looked up."""
+        await self._lookups.close()
+
+    async def _nobody(self) -> Account:
+        account = await self._find(NOBODY) if self._anonymous else None
+        if account is None:
+            raise ApiKeyMissingError("no API key; send one as x-api-key")
+        return account
+
+    async def _find(self, digest: bytes) -> Account | None:
+        now = self._clock()
+        # What the comparison of a dictionary's keys tells by its time is bits of a SHA-256, from which no key follows;
+        # the whole is compared in constant time nevertheless.
+        known = self._known.get(digest)
+        if known is not None and hmac.compare_digest(known[0], digest) and now < known[2]:
+            return known[1]
+        if now < self._unknown.get(digest, 0.0):
+            return None
+        changes = self._changes
+        account = await self._lookups.find(digest)
+        if changes == self._changes:  # else it may be old already
+            self._remember(digest, account)
+        return account
+
+    def _remember(self, digest: bytes, account: Account | None) -> None:
+        self._known.pop(digest, None)
+        self._unknown.pop(digest, None)
+        if account is not None:
+            self._known[digest] = digest, account, self._clock() + KNOWN_SECONDS
+        else:
+            self._unknown[digest] = self._clock() + UNKNOWN_SECONDS
+        for remembered in (self._known, self._unknown):
+            if len(remembered) > MAX_REMEMBERED:
+                remembered.popitem(last=False)
+
+
+def _unknown() -> ApiKeyUnknownError:
+    return ApiKeyUnknownError("the API key is not known")

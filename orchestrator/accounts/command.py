@@ -1,0 +1,132 @@
+"""`python -m orchestrator accounts`: the operator's, for accounts and their limits."""
+
+import argparse
+from collections.abc import Callable
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+
+from orchestrator.accounts import admin, webhook_secrets
+from orchestrator.accounts.printing import show
+from orchestrator.database.pool import Database
+from orchestrator.database.running import Work, running
+
+HELP = "Accounts and what each may do."
+
+_COLUMNS = ("name", "email", "disabled", "keys", "active", "max_active", "requests_per_minute", "credits", "created_at")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Describe its subcommands: create, list, set, disable, enable, usage, webhook-secret."""
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    creating = _add(commands, "create", _create, "make an account; without limits where none are given")
+    creating.add_argument("--exist-ok", action="store_true", help="say nothing if it exists; what is given is set")
+    _add_values(creating)
+    listing = commands.add_parser("list", help="list accounts, or one")
+    listing.add_argument("name", nargs="?", metavar="NAME")
+    _finish(listing, _list)
+    _add_values(_add(commands, "set", _set, "change what is given, keep the rest"))
+    _add(commands, "disable", _disable, "refuse its keys, at once on all servers; its jobs end as they would")
+    _add(commands, "enable", _enable, "take its keys again")
+    using = _add(commands, "usage", _usage, "what it has had made")
+    using.add_argument("--since", type=_time, help="ISO 8601 date or time; UTC where it names no zone")
+    signing = _add(commands, "webhook-secret", _webhook_secret, "show the secret that its webhooks are signed with")
+    signing.add_argument("--rotate", action="store_true", help="make a new one first; the old one signs nothing more")
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, work: Work, text: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text)
+    parser.add_argument("name", metavar="NAME")
+    _finish(parser, work)
+    return parser
+
+
+def _finish(parser: argparse.ArgumentParser, work: Work) -> None:
+    parser.add_argument("--json", action="store_true", help="answer in JSON")
+    parser.set_defaults(run=running(work))
+
+
+def _add_values(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--email")
+    for name, (cast, text) in _LIMITS.items():
+        option = name.replace("_", "-")
+        either = parser.add_mutually_exclusive_group()
+        either.add_argument(f"--{option}", type=cast, metavar="N", help=f"{text}: limited to N")
+        either.add_argument(f"--no-{option}", action="store_true", help=f"{text}: not limited")
+
+
+async def _create(database: Database, arguments: argparse.Namespace) -> None:
+    await admin.create(database, arguments.name, exist_ok=arguments.exist_ok)
+    if values := _values(arguments):
+        await admin.change(database, arguments.name, values)
+    await _list(database, arguments)
+
+
+async def _set(database: Database, arguments: argparse.Namespace) -> None:
+    values = _values(arguments)
+    if not values:
+        raise SystemExit("orchestrator: accounts set: nothing to set was given; see --help")
+    await admin.change(database, arguments.name, values)
+    await _list(database, arguments)
+
+
+async def _disable(database: Database, arguments: argparse.Namespace) -> None:
+    await admin.change(database, arguments.name, {"disabled": True})
+    await _list(database, arguments)
+
+
+async def _enable(database: Database, arguments: argparse.Namespace) -> None:
+    await admin.change(database, arguments.name, {"disabled": False})
+    await _list(database, arguments)
+
+
+async def _list(database: Database, arguments: argparse.Namespace) -> None:
+    show(await admin.list_accounts(database, arguments.name), _COLUMNS, as_json=arguments.json)
+
+
+async def _usage(database: Database, arguments: argparse.Namespace) -> None:
+    rows = await admin.usage(database, arguments.name, arguments.since)
+    show(rows, ("task", "family", "pictures", "credits", "last"), as_json=arguments.json)
+
+
+async def _webhook_secret(database: Database, arguments: argparse.Namespace) -> None:
+    secret = webhook_secrets.show(await admin.webhook_secret(database, arguments.name, rotate=arguments.rotate))
+    show([{"webhook_secret": secret}], ("webhook_secret",), as_json=arguments.json)
+
+
+def _values(arguments: argparse.Namespace) -> dict[str, object]:
+    given = {name: getattr(arguments, name) for name in ("email", *_LIMITS)}
+    values = {name: value for name, value in given.items() if value is not None}
+    return values | {name: None for name in _LIMITS if getattr(arguments, f"no_{name}")}
+
+
+def _count(raw: str) -> int:
+    if not (raw.isascii() and raw.isdigit() and 1 <= int(raw[:9]) <= 1_000_000 and len(raw) < 9):
+        raise argparse.ArgumentTypeError("give an integer from 1 to 1000000")
+    return int(raw)
+
+
+def _credits(raw: str) -> Decimal:
+    try:
+        amount = Decimal(raw)
+    except InvalidOperation:
+        amount = Decimal("NaN")
+    if not (amount.is_finite() and 0 <= amount <= 10**12 and amount == round(amount, 3)):
+        raise argparse.ArgumentTypeError("give a number from 0 to 1000000000000, of three decimals at most")
+    return amount
+
+
+def _time(raw: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(raw)
+    except ValueError:
+        raise argparse.ArgumentTypeError("give a date or time of ISO 8601, as 2026-11-25T10:00:00Z") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+_LIMITS: dict[str, tuple[Callable[[str], object], str]] = {
+    "max_active": (_count, "jobs that wait and run at a time"),
+    "requests_per_minute": (_count, "requests in a minute"),
+    "credits": (_credits, "credits that it has"),
+}

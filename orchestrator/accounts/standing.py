@@ -1,0 +1,51 @@
+"""How an account stands now."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from orchestrator.accounts.account import COLUMNS, Account, to_account
+from orchestrator.database.pool import Database
+from orchestrator.errors import ApiKeyUnknownError
+
+_READ = f"""
+SELECT {COLUMNS}, %(key_prefix)s::text AS key_prefix, a.credits, a.webhook_secret,
+       (SELECT count(*) FROM imagegen.jobs j WHERE j.account_id = a.id AND j.state IN ('queued', 'running'))
+       + (SELECT count(*) FROM imagegen.leases l WHERE l.account_id = a.id AND l.expires_at > now()) AS active
+FROM imagegen.accounts a WHERE a.id = %(account_id)s AND NOT a.disabled
+"""  # noqa: S608 - of constants
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """What changes about an account, and its secret.
+
+    Attributes:
+        account: as it is now.
+        credits: that are left; None where they are not counted.
+        active: its jobs that wait and run. Generate streams count where the account is limited.
+        webhook_secret: key of its webhooks' signatures.
+    """
+
+    account: Account
+    credits: Decimal | None
+    active: int
+    webhook_secret: bytes
+
+
+async def read(database: Database, account: Account) -> Standing:
+    """Read how an account stands.
+
+    Raises:
+        ApiKeyUnknownError: it was disabled meanwhile.
+        DatabaseUnavailableError: the database does not answer.
+    """
+    rows = await database.run(_READ, {"account_id": account.id, "key_prefix": account.key_prefix})
+    if not rows:
+        raise ApiKeyUnknownError("the API key is not known")
+    row = rows[0]
+    return Standing(
+        account=to_account(row),
+        credits=row["credits"],
+        active=row["active"],
+        webhook_secret=bytes(row["webhook_secret"]),
+    )

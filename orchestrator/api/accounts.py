@@ -1,0 +1,34 @@
+"""AccountService: who the caller is."""
+
+from typing import Any
+
+import grpc
+
+from imagegen.v1 import accounts_pb2 as pb
+from imagegen.v1 import accounts_pb2_grpc
+from orchestrator.accounts import standing, webhook_secrets
+from orchestrator.api.auth import account
+from orchestrator.database.pool import Database
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class AccountServicer(accounts_pb2_grpc.AccountServiceServicer):
+    """AccountService over the database."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def GetAccount(self, _request: pb.GetAccountRequest, _context: Context) -> pb.Account:  # noqa: N802  # the schema's name
+        """The caller's account, as it stands now."""
+        now = await standing.read(self._database, account.get())
+        return pb.Account(
+            name=now.account.name,
+            email=now.account.email,
+            credits=None if now.credits is None else float(now.credits),
+            max_active_jobs=now.account.max_active,
+            active_jobs=now.active,
+            requests_per_minute=now.account.requests_per_minute,
+            key_prefix=now.account.key_prefix,
+            webhook_secret=webhook_secrets.show(now.webhook_secret),
+        )
