@@ -53,7 +53,7 @@ WITH gone AS (
     UPDATE imagegen.accounts a SET credits = a.credits + gone.price FROM gone
     WHERE a.id = gone.account_id AND a.credits IS NOT NULL
 )
-SELECT FROM gone
+SELECT account_id FROM gone
 """
 
 # `late`: the lease ran out while the database could not be reached, and its credits were given back. They are taken
