@@ -43,7 +43,7 @@ class Servicer(jobs_pb2_grpc.JobServiceServicer):
     def __init__(self) -> None:
         self.ended = asyncio.Event()
 
-    async def not_called(self, request: Any, context: Any) -> jobs_pb2.Job:
+    async def not_called(self, request: Any, context: Any) -> Any:  # noqa: ANN401  # any answer
         raise NotImplementedError
 
     CreateJob = CancelJob = DeleteJob = ListJobs = not_called
@@ -221,3 +221,29 @@ async def test_a_good_call_is_counted(edge: Edge) -> None:
     before = calls("GetJob", "OK")
     await edge.get("x", KEY)
     assert calls("GetJob", "OK") == before + 1
+
+
+@pytest.mark.parametrize("key", [[], [("x-api-key", "k-bob")]])
+async def test_without_a_right_key_the_message_is_never_taken(edge: Edge, key: list[tuple[str, str]]) -> None:
+    """The client sends its headers and no message at all: the refusal comes all the same."""
+    watch: Any = edge.channel.stream_stream("/imagegen.v1.JobService/GetJob")(metadata=key)
+    async with asyncio.timeout(10):
+        assert await watch.code() is grpc.StatusCode.UNAUTHENTICATED
+
+
+async def test_a_right_key_lets_the_message_in(edge: Edge) -> None:
+    call: Any = edge.channel.stream_stream("/imagegen.v1.JobService/GetJob")(metadata=[KEY])
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(asyncio.shield(call.code()), 0.3)  # it waits for what is not sent
+    await call.write(jobs_pb2.GetJobRequest(job_id="x").SerializeToString())
+    assert jobs_pb2.Job.FromString(await call.read()).job_id.startswith("alice ")
+
+
+async def test_a_crash_of_the_lookup_opens_nothing(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def crash(*_: object) -> Account:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(KnowsAlice, "authenticate", crash)
+    error = await edge.refused("x", KEY)
+    assert error.code() is grpc.StatusCode.INTERNAL
+    assert "secret" not in str(error.details())
