@@ -5,6 +5,7 @@ for two of them at most.
 """
 
 import asyncio
+import contextvars
 from collections.abc import Sequence
 
 import structlog
@@ -57,7 +58,11 @@ class Lookups:
                 raise QueueFullError("too many keys are looked up at once")
             future = self._waiting[digest] = asyncio.get_running_loop().create_future()
             if self._running is None:
-                self._running = asyncio.create_task(self._run(), name="look up keys")
+                self._running = asyncio.create_task(
+                    self._run(),
+                    name="look up keys",
+                    context=contextvars.Context(),  # else it would log under the first one's request id
+                )
         answer = await asyncio.shield(future)  # others wait for it, too
         if isinstance(answer, DatabaseUnavailableError):
             raise DatabaseUnavailableError(str(answer))  # each its own: a traceback grows with each raise

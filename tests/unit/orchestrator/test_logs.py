@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 import structlog
 
+from gateway import logs as gateway_logs
 from orchestrator import logs
 
 
@@ -50,3 +51,10 @@ def test_levels(lines: Callable[[], list[str]], level: str, shown: int) -> None:
     for name in ("debug", "info", "warning", "error"):
         getattr(log, name)("x")
     assert len(lines()) == shown
+
+
+@pytest.mark.parametrize("mask", [logs.mask, gateway_logs.mask])
+def test_keys_and_secrets_are_cut_wherever_they_stand(mask: Callable[[object, str, str], str]) -> None:
+    key, secret = f"ig_{'aZ0-_' * 9}"[:46], f"whsec_{'aZ0+/' * 8}aaaa="
+    line = mask(None, "info", json.dumps({"request_id": key, "error": f"in {key}: {secret}", "config_big": "x"}))
+    assert json.loads(line) == {"request_id": "ig_...", "error": "in ig_...: whsec_...", "config_big": "x"}
