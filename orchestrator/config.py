@@ -23,6 +23,11 @@ class Settings:
 
     Attributes:
         grpc_address: host:port of the gRPC server.
+        tls_cert_file: PEM file of the gRPC server's certificate and those between it and its CA; None for no TLS.
+        tls_key_file: PEM file of its key.
+        tls_client_ca_file: PEM file of the CAs of clients, which then need a certificate; None to ask for none.
+        max_connection_age_seconds: after about so long a connection is asked to end once its calls have, so that
+            clients find new replicas.
         metrics_address: host:port of the Prometheus endpoint.
         triton_url: host:port of Triton's gRPC endpoint.
         triton_timeout_seconds: longest time for one Triton call.
@@ -41,6 +46,7 @@ class Settings:
         max_pixels: largest width times height of a picture that is made.
         max_input_bytes: largest file of a client's picture.
         max_input_pixels: largest width times height of a client's picture.
+        max_decoded_pixels: of the clients' pictures that running jobs hold decoded, together.
         max_held_bytes: of pictures that came with requests that wait or run, together.
         fetch_seconds: longest time for fetching a picture.
         fetch_private: whether pictures may be fetched from loopback and private addresses; for closed networks.
@@ -57,6 +63,10 @@ class Settings:
     """
 
     grpc_address: str = "127.0.0.1:50051"
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    tls_client_ca_file: Path | None = None
+    max_connection_age_seconds: float = 3600.0
     metrics_address: str = "127.0.0.1:9090"
     triton_url: str = "127.0.0.1:8001"
     triton_timeout_seconds: float = 300.0
@@ -75,6 +85,7 @@ class Settings:
     max_pixels: int = 4096 * 4096
     max_input_bytes: int = 32 * 1024 * 1024
     max_input_pixels: int = 64 * 1024 * 1024
+    max_decoded_pixels: int = 192 * 1024 * 1024
     max_held_bytes: int = 512 * 1024 * 1024
     fetch_seconds: float = 20.0
     fetch_private: bool = False
@@ -106,12 +117,23 @@ class Settings:
                     shown = "…" if name in _SECRET else repr(raw)
                     raise SettingsError(f"{variable}={shown}: {error}") from None
         settings = cls(**values)  # type: ignore[arg-type]  # the casts of _CASTS give each field its type
-        if settings.anonymous and not _is_loopback(settings.grpc_address):
+        _check_tls(settings)
+        if settings.anonymous and not is_loopback(settings.grpc_address):
             raise SettingsError(
                 f"IMAGEGEN_ANONYMOUS is true, and IMAGEGEN_GRPC_ADDRESS={settings.grpc_address!r} is not on loopback: "
                 "a server that asks for no keys would let everybody in"
             )
         return settings
+
+
+def _check_tls(settings: Settings) -> None:
+    """Refuse half of what TLS needs: it would serve without."""
+    cert, key, ca = "IMAGEGEN_TLS_CERT_FILE", "IMAGEGEN_TLS_KEY_FILE", "IMAGEGEN_TLS_CLIENT_CA_FILE"
+    if (settings.tls_cert_file is None) != (settings.tls_key_file is None):
+        there, missing = (cert, key) if settings.tls_key_file is None else (key, cert)
+        raise SettingsError(f"{there} is set and {missing} is not; set both, or neither")
+    if settings.tls_client_ca_file is not None and settings.tls_cert_file is None:
+        raise SettingsError(f"{ca} is set and {cert} is not: clients' certificates come with TLS only")
 
 
 def _address(raw: str) -> str:
@@ -123,7 +145,8 @@ def _address(raw: str) -> str:
     return raw
 
 
-def _is_loopback(address: str) -> bool:
+def is_loopback(address: str) -> bool:
+    """Whether host:port is reached from this machine only."""
     host = address.rpartition(":")[0].strip("[]")
     try:
         return ipaddress.ip_address(host).is_loopback
@@ -197,6 +220,10 @@ def _level(raw: str) -> str:
 _SECRET = {"database_url"}  # holds a password: not shown, however wrong it is
 _CASTS: dict[str, Callable[[str], object]] = {
     "grpc_address": _address,
+    "tls_cert_file": Path,
+    "tls_key_file": Path,
+    "tls_client_ca_file": Path,
+    "max_connection_age_seconds": _ranged(float, 1.0, 30 * 86_400.0),
     "metrics_address": _address,
     "triton_url": _address,
     "triton_timeout_seconds": _ranged(float, 0.1, 86_400.0),
@@ -215,6 +242,7 @@ _CASTS: dict[str, Callable[[str], object]] = {
     "max_pixels": _ranged(int, 64 * 64, 4096 * 4096),
     "max_input_bytes": _ranged(int, 1024, 512 * 1024 * 1024),
     "max_input_pixels": _ranged(int, 64 * 64, 1 << 30),
+    "max_decoded_pixels": _ranged(int, 64 * 64, 1 << 34),
     "max_held_bytes": _ranged(int, 0, 1 << 40),
     "fetch_seconds": _ranged(float, 0.1, 600.0),
     "fetch_private": _switch,

@@ -20,3 +20,8 @@ TRITON_BATCHES = Gauge(
 TRITON_ERRORS = Counter("imagegen_triton_errors", "Calls of Triton that failed.", ["model", "kind"])
 FAMILY_READY = Gauge("imagegen_family_ready", "1 if all networks of the family are ready.", ["family"])
 RPC = Histogram("imagegen_rpc_seconds", "Wall time of a gRPC call.", ["method", "code"], buckets=_FAST)
+TLS_EXPIRY = Gauge(
+    "imagegen_tls_certificate_expiry_timestamp_seconds",
+    "When the gRPC server's certificate ends, since 1970; 0: no TLS.",
+)
+TLS_RELOADS = Counter("imagegen_tls_reloads", "Changed certificate files that were read: done or failed.", ["outcome"])

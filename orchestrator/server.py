@@ -12,6 +12,7 @@ from grpc_reflection.v1alpha import reflection
 
 from imagegen.v1 import accounts_pb2, accounts_pb2_grpc, generation_pb2, generation_pb2_grpc, jobs_pb2, jobs_pb2_grpc
 from orchestrator.accounts.authentication import Accounts
+from orchestrator.api import tls
 from orchestrator.api.accounts import AccountServicer
 from orchestrator.api.auth import EdgeInterceptor
 from orchestrator.api.service import GenerationServicer, JobServicer
@@ -49,6 +50,10 @@ _OPTIONS = [
     ("grpc.keepalive_timeout_ms", 10_000),
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+    ("grpc.http2.max_ping_strikes", 2),  # who pings more often is hung up on
+    ("grpc.max_concurrent_streams", 4096),  # of one connection: a gateway's watchers share theirs
+    ("grpc.max_metadata_size", 16 * 1024),
+    ("grpc.absolute_max_metadata_size", 32 * 1024),
 ]
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -99,7 +104,8 @@ class Orchestrator:
         await self._listener.start()
         self._queue = self._make_queue()
         largest = PICTURES_IN_MESSAGE * settings.max_input_bytes + TEXT_BYTES
-        options = [*_OPTIONS, ("grpc.max_receive_message_length", largest)]
+        age = round(settings.max_connection_age_seconds * 1000)
+        options = [*_OPTIONS, ("grpc.max_receive_message_length", largest), ("grpc.max_connection_age_ms", age)]
         self._server = grpc.aio.server(interceptors=[EdgeInterceptor(self._accounts)], options=options)
         self._register()
         self._listen()
@@ -161,10 +167,7 @@ class Orchestrator:
     def _listen(self) -> None:
         """Take the ports of gRPC and of the metrics."""
         settings = self._settings
-        try:
-            self.grpc_port = self._server.add_insecure_port(settings.grpc_address)
-        except RuntimeError as error:
-            raise SettingsError(f"IMAGEGEN_GRPC_ADDRESS={settings.grpc_address!r}: {error}") from error
+        self.grpc_port = tls.add_port(self._server, settings)
         host, _, port = settings.metrics_address.rpartition(":")
         try:
             self._metrics, _ = prometheus_client.start_http_server(int(port), host.strip("[]"))
