@@ -11,9 +11,9 @@ ImagegenError
 │   ├── QueueFullError           more waits than may wait
 │   ├── TooManyJobsError         the account has as many jobs as it may have at a time
 │   ├── RateLimitedError         the account has sent as many requests as it may
-│   ├── ShuttingDownError        this server takes no new work
 │   ├── DatabaseUnavailableError the database does not answer
 │   ├── ResultStoreUnavailableError  the result store, or a storage of the account, does not answer
+│   ├── ShuttingDownError        this server takes no new work
 │   └── EngineUnavailableError   Triton, or a model in it, does not answer
 ├── NotEnoughCreditsError        the account cannot pay for it
 ├── PoisonJobError               a job under which its workers died

@@ -10,7 +10,7 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 
 from orchestrator import errors
 from orchestrator.api import status
-from orchestrator.errors import ImagegenError, InvalidRequestError, RetryableError, Violation
+from orchestrator.errors import ImagegenError, InvalidRequestError, RetryableError, TooManyJobsError, Violation
 
 CODES = {
     "InvalidRequestError": ("INVALID_ARGUMENT", "INVALID_REQUEST"),
@@ -20,6 +20,12 @@ CODES = {
     "NotFoundError": ("NOT_FOUND", "NOT_FOUND"),
     "PreconditionError": ("FAILED_PRECONDITION", "FAILED_PRECONDITION"),
     "QueueFullError": ("RESOURCE_EXHAUSTED", "QUEUE_FULL"),
+    "TooManyJobsError": ("RESOURCE_EXHAUSTED", "TOO_MANY_JOBS"),
+    "RateLimitedError": ("RESOURCE_EXHAUSTED", "RATE_LIMITED"),
+    "NotEnoughCreditsError": ("RESOURCE_EXHAUSTED", "NOT_ENOUGH_CREDITS"),
+    "DatabaseUnavailableError": ("UNAVAILABLE", "DATABASE_UNAVAILABLE"),
+    "ResultStoreUnavailableError": ("UNAVAILABLE", "RESULT_STORE_UNAVAILABLE"),
+    "PoisonJobError": ("ABORTED", "POISON_JOB"),
     "ShuttingDownError": ("UNAVAILABLE", "SHUTTING_DOWN"),
     "EngineUnavailableError": ("UNAVAILABLE", "ENGINE_UNAVAILABLE"),
     "CancelledByClientError": ("CANCELLED", "CANCELLED"),
@@ -37,6 +43,8 @@ def classes(root: type[ImagegenError] = ImagegenError) -> list[type[ImagegenErro
 
 
 def make(kind: type[ImagegenError], text: str = "what happened") -> ImagegenError:
+    if kind is TooManyJobsError:
+        return TooManyJobsError(4, 5)
     return kind(Violation("steps", text)) if kind is InvalidRequestError else kind(text)
 
 
@@ -82,7 +90,8 @@ def test_every_error_has_its_code_and_reason(kind: type[ImagegenError]) -> None:
     details = unpack(answer)
     assert answer.code == code_pb2.Code.Value(code)
     assert grpc.StatusCode[code].value[0] == answer.code
-    assert details["ErrorInfo"] == error_details_pb2.ErrorInfo(reason=reason, domain="imagegen")
+    told = {"rate_limit": "4", "active_jobs_amount": "5"} if kind is TooManyJobsError else {}
+    assert details["ErrorInfo"] == error_details_pb2.ErrorInfo(reason=reason, domain="imagegen", metadata=told)
     assert details["RequestInfo"] == error_details_pb2.RequestInfo(request_id="r1")
     assert ("RetryInfo" in details) == issubclass(kind, RetryableError)
     assert ("BadRequest" in details) == (kind is InvalidRequestError)
@@ -90,9 +99,10 @@ def test_every_error_has_its_code_and_reason(kind: type[ImagegenError]) -> None:
 
 @pytest.mark.parametrize("kind", classes(), ids=lambda kind: kind.__name__)
 def test_internal_messages_stay_inside(kind: type[ImagegenError]) -> None:
-    answer = status.to_status(make(kind, "secret /etc/models"), "r1")
+    error = make(kind, "secret /etc/models")
+    answer = status.to_status(error, "r1")
     internal = CODES[kind.__name__][0] == "INTERNAL"
-    assert (b"secret" in answer.SerializeToString()) is not internal
+    assert (str(error).encode() in answer.SerializeToString()) is not internal
     if internal:
         assert answer.message == "internal error; request id r1"
 
