@@ -14,7 +14,8 @@ import uvicorn
 
 from gateway import logs
 from gateway.app import create_app
-from gateway.config import Address, Settings, SettingsError
+from gateway.config import Address, Settings, SettingsError, is_loopback
+from gateway.tls import CERT, server_context
 
 # What a request that waits needs to write its answer, once it is told that the process stops.
 _ANSWER_SECONDS = 1.0
@@ -39,8 +40,12 @@ class Server(uvicorn.Server):
 
 
 def make_server(settings: Settings) -> Server:
-    """Wire the application into a server that is not running yet."""
-    stopping = asyncio.Event()
+    """Wire the application into a server that is not running yet.
+
+    Raises:
+        SettingsError: a file of certificates is missing or wrong.
+    """
+    stopping, context = asyncio.Event(), server_context(settings)
     config = uvicorn.Config(
         create_app(settings, stopping),
         http="httptools",
@@ -51,6 +56,7 @@ def make_server(settings: Settings) -> Server:
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=round(settings.grace_seconds) + 1,
+        ssl_context_factory=None if context is None else lambda *_: context,
     )
     return Server(config, stopping, settings.grace_seconds)
 
@@ -73,6 +79,7 @@ def main() -> int:
     """Run until a signal. Returns the exit code. What stops the start is one line for a person, not a log line."""
     try:
         settings = Settings.from_env(os.environ)
+        server = make_server(settings)
     except SettingsError as error:
         print(f"gateway: {error}", file=sys.stderr)  # noqa: T201
         return 2
@@ -87,7 +94,9 @@ def main() -> int:
         signal.signal(number, lambda *_: None)
     log = structlog.get_logger()
     log.info("listening", address=str(Address(*listener.getsockname()[:2])), orchestrator=str(settings.orchestrator))
-    make_server(settings).run(sockets=[listener])
+    if settings.tls_cert_file is None and not is_loopback(settings.address):
+        log.warning("rest_without_tls", advice=f"set {CERT}, or let an ingress or a mesh encrypt")
+    server.run(sockets=[listener])
     log.info("stopped")
     return 0
 

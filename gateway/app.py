@@ -14,6 +14,7 @@ from gateway.errors import ApiError
 from gateway.middleware import RequestContext
 from gateway.openapi import DescribedFastAPI
 from gateway.routes import Gateway, router
+from gateway.tls import client_credentials
 from gateway.upstream import Orchestrator, open_channel
 
 _CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
@@ -25,11 +26,15 @@ def create_app(settings: Settings, stopping: asyncio.Event) -> FastAPI:
     Args:
         settings: of this process.
         stopping: to be set when requests that wait have to answer now, because the process stops.
+
+    Raises:
+        SettingsError: a file of certificates is missing or wrong.
     """
+    credentials = client_credentials(settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_channel(settings.orchestrator) as channel:
+        async with open_channel(settings.orchestrator, credentials) as channel:
             app.state.gateway = Gateway(settings, Orchestrator(channel), stopping)
             yield
 

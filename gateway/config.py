@@ -1,7 +1,9 @@
 """Settings of the gateway, read once from the environment. README.md lists them with units and defaults."""
 
+import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 Number = TypeVar("Number", int, float)
@@ -43,6 +45,13 @@ class Settings:
     Attributes:
         address: where REST is served (IMAGEGEN_REST_ADDRESS).
         orchestrator: the gRPC server behind it (IMAGEGEN_ORCHESTRATOR).
+        tls_cert_file: PEM file of the REST server's certificate and those between it and its CA; None for no TLS
+            (IMAGEGEN_REST_TLS_CERT_FILE).
+        tls_key_file: PEM file of its key (IMAGEGEN_REST_TLS_KEY_FILE).
+        orchestrator_ca_file: PEM file of the CAs that the orchestrator's certificate may be of; None for no TLS
+            (IMAGEGEN_ORCHESTRATOR_CA_FILE).
+        orchestrator_cert_file: PEM file of this gateway's certificate for it (IMAGEGEN_ORCHESTRATOR_CERT_FILE).
+        orchestrator_key_file: PEM file of that one's key (IMAGEGEN_ORCHESTRATOR_KEY_FILE).
         wait_seconds: how long process_result waits for a picture, 0 to 600 (IMAGEGEN_REST_WAIT_SECONDS).
         max_body_bytes: longest request body, 1 KiB to 1 GiB (IMAGEGEN_REST_MAX_BODY_BYTES).
         max_input_bytes: largest picture inside a request, 1 KiB to 1 GiB; the orchestrator's limit
@@ -53,6 +62,11 @@ class Settings:
 
     address: Address = Address("127.0.0.1", 8080)
     orchestrator: Address = Address("127.0.0.1", 50051)
+    tls_cert_file: Path | None = None
+    tls_key_file: Path | None = None
+    orchestrator_ca_file: Path | None = None
+    orchestrator_cert_file: Path | None = None
+    orchestrator_key_file: Path | None = None
     wait_seconds: float = 25.0
     max_body_bytes: int = 64 * 1024 * 1024
     max_input_bytes: int = 32 * 1024 * 1024
@@ -73,7 +87,19 @@ class Settings:
                     values[field] = cast(raw)
                 except ValueError as error:
                     raise SettingsError(f"{variable}={raw!r}: {error}") from None
+        for one, other in _TOGETHER:
+            if one in values and other not in values:
+                there, missing = _VARIABLES[one][0], _VARIABLES[other][0]
+                raise SettingsError(f"{there}={str(values[one])!r}: needs {missing}, which is not set")
         return cls(**values)  # type: ignore[arg-type]  # the casts of _VARIABLES give each field its type
+
+
+def is_loopback(address: Address) -> bool:
+    """Whether it is reached from this machine only."""
+    try:
+        return ipaddress.ip_address(address.host).is_loopback
+    except ValueError:
+        return address.host == "localhost"
 
 
 def _ranged(cast: Callable[[str], Number], low: Number, high: Number) -> Callable[[str], Number]:
@@ -101,9 +127,22 @@ def _level(raw: str) -> str:
 _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "address": ("IMAGEGEN_REST_ADDRESS", Address.parse),
     "orchestrator": ("IMAGEGEN_ORCHESTRATOR", Address.parse),
+    "tls_cert_file": ("IMAGEGEN_REST_TLS_CERT_FILE", Path),
+    "tls_key_file": ("IMAGEGEN_REST_TLS_KEY_FILE", Path),
+    "orchestrator_ca_file": ("IMAGEGEN_ORCHESTRATOR_CA_FILE", Path),
+    "orchestrator_cert_file": ("IMAGEGEN_ORCHESTRATOR_CERT_FILE", Path),
+    "orchestrator_key_file": ("IMAGEGEN_ORCHESTRATOR_KEY_FILE", Path),
     "wait_seconds": ("IMAGEGEN_REST_WAIT_SECONDS", _ranged(float, 0.0, 600.0)),
     "max_body_bytes": ("IMAGEGEN_REST_MAX_BODY_BYTES", _ranged(int, 1024, 1024**3)),
     "max_input_bytes": ("IMAGEGEN_MAX_INPUT_BYTES", _ranged(int, 1024, 1024**3)),
     "grace_seconds": ("IMAGEGEN_GRACE_SECONDS", _ranged(float, 0.0, 86_400.0)),
     "log_level": ("IMAGEGEN_LOG_LEVEL", _level),
 }
+# Each needs the other: half of what TLS needs would serve, or call, without it.
+_TOGETHER = (
+    ("tls_cert_file", "tls_key_file"),
+    ("tls_key_file", "tls_cert_file"),
+    ("orchestrator_cert_file", "orchestrator_key_file"),
+    ("orchestrator_key_file", "orchestrator_cert_file"),
+    ("orchestrator_cert_file", "orchestrator_ca_file"),
+)

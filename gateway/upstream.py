@@ -9,11 +9,14 @@ a second job. (gRPC's own transparent retry of a request that never reached a se
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import grpc
 from grpc_health.v1 import health_pb2
 
+from gateway.channel import RotatingChannel
 from gateway.config import Address
+from gateway.tls import Rotating
 from imagegen.v1 import generation_pb2, jobs_pb2, jobs_pb2_grpc
 
 HealthCheck = grpc.aio.UnaryUnaryMultiCallable[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]
@@ -44,7 +47,7 @@ class Caller:
         return (*key, ("x-request-id", self.request_id))
 
 
-def open_channel(address: Address) -> grpc.aio.Channel:
+def open_channel(address: Address, credentials: Rotating[grpc.ChannelCredentials] | None = None) -> RotatingChannel:
     """Open a channel. It connects by itself, and again when the server comes back. Needs a running event loop."""
     options = (
         ("grpc.service_config", SERVICE_CONFIG.read_text(encoding="utf-8")),
@@ -59,13 +62,20 @@ def open_channel(address: Address) -> grpc.aio.Channel:
         # Answers are small: pictures come in chunks of 64 KiB.
         ("grpc.max_receive_message_length", 4 * 1024 * 1024),
     )
-    return grpc.aio.insecure_channel(str(address), options=options)
+
+    def connect(newest: grpc.ChannelCredentials | None) -> grpc.aio.Channel:
+        if newest is None:
+            return grpc.aio.insecure_channel(str(address), options=options)
+        return grpc.aio.secure_channel(str(address), newest, options=options)
+
+    return RotatingChannel(credentials, connect)
 
 
 class Orchestrator:
     """The methods that REST needs. Every one raises grpc.aio.AioRpcError when the call fails."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, rotating: RotatingChannel) -> None:
+        channel = cast("grpc.aio.Channel", rotating)  # it has what stubs use of one
         self._jobs = jobs_pb2_grpc.JobServiceStub(channel)
         # By hand: the published types of HealthStub have no methods.
         self._check: HealthCheck = channel.unary_unary(

@@ -128,12 +128,15 @@ class Settings:
 
 def _check_tls(settings: Settings) -> None:
     """Refuse half of what TLS needs: it would serve without."""
-    cert, key, ca = "IMAGEGEN_TLS_CERT_FILE", "IMAGEGEN_TLS_KEY_FILE", "IMAGEGEN_TLS_CLIENT_CA_FILE"
-    if (settings.tls_cert_file is None) != (settings.tls_key_file is None):
-        there, missing = (cert, key) if settings.tls_key_file is None else (key, cert)
-        raise SettingsError(f"{there} is set and {missing} is not; set both, or neither")
-    if settings.tls_client_ca_file is not None and settings.tls_cert_file is None:
-        raise SettingsError(f"{ca} is set and {cert} is not: clients' certificates come with TLS only")
+    needs = {
+        "tls_cert_file": "tls_key_file",
+        "tls_key_file": "tls_cert_file",
+        "tls_client_ca_file": "tls_cert_file",
+    }
+    for one, other in needs.items():
+        if (path := getattr(settings, one)) is not None and getattr(settings, other) is None:
+            there, missing = f"IMAGEGEN_{one.upper()}={str(path)!r}", f"IMAGEGEN_{other.upper()}"
+            raise SettingsError(f"{there}: needs {missing}, which is not set")
 
 
 def _address(raw: str) -> str:

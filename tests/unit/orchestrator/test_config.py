@@ -35,6 +35,8 @@ def test_nothing_set_gives_the_defaults() -> None:
         ("s3_region", "eu-central-1", "eu-central-1"),
         ("public_url", "https://pictures.example/base/", "https://pictures.example/base"),
         ("anonymous", "true", True),
+        ("max_connection_age_seconds", "60", 60.0),
+        ("max_decoded_pixels", "4096", 4096),
         ("max_pixels", "4096", 4096),
         ("max_input_bytes", "1024", 1024),
         ("max_input_pixels", "1073741824", 1 << 30),
