@@ -9,6 +9,7 @@ QUEUE_WAIT = Histogram("imagegen_queue_wait_seconds", "Time from arrival to star
 QUEUE_DEPTH = Gauge("imagegen_queue_depth", "Requests that wait.", ["priority"])
 IN_FLIGHT = Gauge("imagegen_in_flight", "Requests that run.")
 HELD_BYTES = Gauge("imagegen_held_bytes", "Bytes of pictures that came with requests that wait or run.")
+DECODED_PIXELS = Gauge("imagegen_decoded_pixels", "Pixels of clients' pictures that running jobs hold decoded.")
 STAGE = Histogram("imagegen_stage_seconds", "Wall time of a stage.", ["family", "stage"], buckets=_FAST)
 STEPS = Counter("imagegen_denoising_steps", "Denoising steps done.", ["family", "sampler"])
 STEP = Histogram("imagegen_denoising_step_seconds", "Wall time of one denoising step.", ["family"], buckets=_FAST)

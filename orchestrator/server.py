@@ -34,6 +34,7 @@ from orchestrator.params import Limits, TaskName
 from orchestrator.results.sources import Sources
 from orchestrator.results.storages import Storages
 from orchestrator.results.store import ResultStore
+from orchestrator.tasks.budget import PixelBudget
 
 PICTURES_IN_MESSAGE = 2
 """Pictures of the largest size that fit into a message: an inpainting has two."""
@@ -159,6 +160,7 @@ class Orchestrator:
             results=self._results,
             sources=Sources(self._fetcher.fetch, storages),
             limits=DecodeLimits(max_pixels=settings.max_input_pixels),
+            budget=PixelBudget(settings.max_decoded_pixels),
             max_pixels=settings.max_pixels,
         )
         admission = Admission[Job](settings.max_in_flight, settings.max_queued, settings.max_held_bytes)

@@ -8,9 +8,11 @@ file describes otherwise (PNG's gAMA and cHRM, the CICP numbers of AVIF and HEIC
 
 import logging
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +32,7 @@ from orchestrator.errors import InvalidRequestError, Violation
 from orchestrator.imaging import profiles, sniff
 
 Pixels = npt.NDArray[np.uint8]
+T = TypeVar("T")
 
 log = structlog.get_logger()
 
@@ -109,13 +112,27 @@ def decode(data: bytes, limits: DecodeLimits, field: str) -> Pixels:
     Raises:
         InvalidRequestError: not a picture of a format that is read, broken, cut off, or too large.
     """
+    return _guarded(_decode, data, limits, field)
+
+
+def measure(data: bytes, limits: DecodeLimits, field: str) -> int:
+    """Pixels that `decode` will make of a picture's file, as its header has it; tiles count that are larger than it.
+
+    Raises:
+        InvalidRequestError: as decode does, for what shows before any pixel is made.
+    """
+    return _guarded(_measure, data, limits, field)
+
+
+def _guarded(work: Callable[[bytes, str, DecodeLimits, str], T], data: bytes, limits: DecodeLimits, field: str) -> T:
+    """What `work` answers of a file whose format is known; what breaks in it is the file's fault."""
     if not data:
         raise _refusal(field, "is empty: 0 bytes")
     name = sniff.format_of(data)
     if name is None:
         raise _refusal(field, f"Unidentified image; send {sniff.FORMATS}")
     try:
-        return _decode(data, name, limits, field)
+        return work(data, name, limits, field)
     except InvalidRequestError:
         raise
     except Exception as error:  # noqa: BLE001 - a broken file makes decoders stumble in every way
@@ -123,7 +140,9 @@ def decode(data: bytes, limits: DecodeLimits, field: str) -> Pixels:
         raise _refusal(field, f"Unidentified image: the {name} file is broken or cut off") from None
 
 
-def _decode(data: bytes, name: str, limits: DecodeLimits, field: str) -> Pixels:
+@contextmanager
+def _opened(data: bytes, name: str, limits: DecodeLimits, field: str) -> Iterator[ImageFile]:
+    """The picture's file, of which nothing but the header was read, and nothing that is too large."""
     if name == "WebP" and (canvas := sniff.webp_size(data)):
         limits.check(canvas, field)
     scans = sniff.jpeg_scans(data) if name == "JPEG" else 1
@@ -139,6 +158,17 @@ def _decode(data: bytes, name: str, limits: DecodeLimits, field: str) -> Pixels:
             limits.check(_tile(image), field)
         if image.mode not in _MODES:
             raise _refusal(field, f"has samples of kind {image.mode!r}; send 8 or 16 bit grey, RGB or CMYK")
+        yield image
+
+
+def _measure(data: bytes, name: str, limits: DecodeLimits, field: str) -> int:
+    with _opened(data, name, limits, field) as image:
+        tile = _tile(image) if isinstance(image, TiffImageFile) else (1, 1)
+        return max(image.width * image.height, tile[0] * tile[1])
+
+
+def _decode(data: bytes, name: str, limits: DecodeLimits, field: str) -> Pixels:
+    with _opened(data, name, limits, field) as image:
         stored_as = image.tile[0].args if image.tile else None
         image.load()
         limits.check(image.size, field)  # again: a header may have lied

@@ -18,6 +18,7 @@ from orchestrator.models.families import NEEDS, Families
 from orchestrator.params import Delivery, ImageFormat, OutputParams, RequestParams
 from orchestrator.results.sources import Sources
 from orchestrator.results.store import ResultStore
+from orchestrator.tasks.budget import PixelBudget, Share
 from orchestrator.tasks.plan import Plan
 from orchestrator.tasks.plan import plan as plan_task
 from orchestrator.tasks.run import run as run_task
@@ -39,6 +40,7 @@ class Runner:
         results: where pictures go.
         sources: where the client's pictures come from, and copies of results go.
         limits: of the client's pictures.
+        budget: of all of them that are decoded at a time.
         max_pixels: of pictures that are made.
     """
 
@@ -48,6 +50,7 @@ class Runner:
     results: ResultStore
     sources: Sources
     limits: DecodeLimits
+    budget: PixelBudget
     max_pixels: int
 
     async def plan(self, account: Account, params: RequestParams) -> Plan:
@@ -79,7 +82,8 @@ class Runner:
         metrics.QUEUE_WAIT.labels(job.options.priority.value).observe((datetime.now(UTC) - job.created).total_seconds())
         plan, timer, roles = job.plan, Timer(job.family), set[str]()
         digests = self.source.digests(plan.family)
-        made = await run_task(plan, self._workshop(job, plan, timer, roles))
+        with self.budget.share() as share:
+            made = await run_task(plan, self._workshop(job, plan, timer, roles, share))
         models = tuple(dict.fromkeys(digest for role, digest in digests.items() if role in roles))
         return await self._artifact(job, made, models, tuple(timer.stages))
 
@@ -88,11 +92,14 @@ class Runner:
         if job.picture is not None:
             await self.results.delete(job.picture)
 
-    def _workshop(self, job: Job, plan: Plan, timer: Timer, roles: set[str]) -> Workshop:
+    def _workshop(self, job: Job, plan: Plan, timer: Timer, roles: set[str], share: Share) -> Workshop:
         pipeline = self.pipelines[plan.family]
 
         async def fetch(url: str, field: str) -> bytes:
             return await job.unless_stopped(self.sources.fetch(job.account.id, url, field))
+
+        async def reserve(pixels: int, field: str) -> None:
+            await job.unless_stopped(share.take(pixels, field))
 
         async def listener(done: StepDone) -> None:
             job.check_wanted()
@@ -110,6 +117,7 @@ class Runner:
             networks=noted(self.source.networks(plan.family), roles) if plan.paints else None,
             tools=noted(self.source.tools(), roles),
             fetch=fetch,
+            reserve=reserve,
             limits=self.limits,
             max_pixels=self.max_pixels,
             listener=listener,

@@ -1,16 +1,20 @@
-"""The client's pictures: fetched and decoded, all at once."""
+"""The client's pictures: fetched, measured, and decoded once there is room for all of them."""
 
 import asyncio
 import contextvars
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any, TypeVar
 
 from orchestrator.diffusion.latents import Pixels, Size
-from orchestrator.imaging.decode import decode
+from orchestrator.imaging.decode import DecodeLimits, decode, measure
 from orchestrator.params import ImageSource, Inpaint, TextToImage
 from orchestrator.tasks.plan import Plan
 from orchestrator.tasks.workshop import Workshop
+
+T = TypeVar("T")
 
 _READERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="decode")
 """Of this process. A decoder that has begun cannot be stopped: so files that are slow to read, sent and cancelled again
@@ -51,13 +55,13 @@ async def load(plan: Plan, workshop: Workshop) -> Pictures:
         (task.mask if isinstance(task, Inpaint) else None, f"{task.name}.mask"),
         (plan.background.replace, "background.replace"),
     )
-    reads = [asyncio.create_task(_read(source, field, workshop)) for source, field in wanted]
-    try:
-        return Pictures(*await asyncio.gather(*reads))
-    finally:
-        for read in reads:
-            read.cancel()
-        await asyncio.gather(*reads, return_exceptions=True)  # nothing goes on after the job's end
+    files = await _together(_fetch(source, field, workshop) for source, field in wanted)
+    there = [(file.pixels, field) for file, (_, field) in zip(files, wanted, strict=True) if file is not None]
+    if there:
+        await workshop.reserve(sum(pixels for pixels, _ in there), there[0][1])
+    return Pictures(
+        *await _together(_decode(file, field, workshop.limits) for file, (_, field) in zip(files, wanted, strict=True))
+    )
 
 
 def size_of(picture: Pixels) -> Size:
@@ -65,10 +69,41 @@ def size_of(picture: Pixels) -> Size:
     return picture.shape[1], picture.shape[0]
 
 
-async def _read(source: ImageSource | None, field: str, workshop: Workshop) -> Pixels | None:
+async def _together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """What all of them answer. If one fails, the others end before its error goes on."""
+    running = [asyncio.create_task(each) for each in work]
+    try:
+        return list(await asyncio.gather(*running))
+    finally:
+        for each in running:
+            each.cancel()
+        await asyncio.gather(*running, return_exceptions=True)  # nothing goes on after the job's end
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A picture that is not decoded yet, and how many pixels it will have."""
+
+    data: bytes
+    pixels: int
+
+
+async def _fetch(source: ImageSource | None, field: str, workshop: Workshop) -> _File | None:
     if source is None:
         return None
-    data = source.data if source.url is None else await workshop.fetch(source.url, field)
+    data = (source.data if source.url is None else await workshop.fetch(source.url, field)) or b""
+    return _File(data, await _read(measure, data, field, workshop.limits))
+
+
+async def _decode(file: _File | None, field: str, limits: DecodeLimits) -> Pixels | None:
+    if file is None:
+        return None
+    # No more than measured: a file may hold another size than its header says.
+    return await _read(decode, file.data, field, replace(limits, max_pixels=min(limits.max_pixels, file.pixels)))
+
+
+async def _read(work: Callable[[bytes, DecodeLimits, str], T], data: bytes, field: str, limits: DecodeLimits) -> T:
+    """What `work` answers of a file, in a thread."""
     # As asyncio.to_thread: what is logged there bears the request's id.
-    read = partial(contextvars.copy_context().run, decode, data or b"", workshop.limits, field)
+    read = partial(contextvars.copy_context().run, work, data, limits, field)
     return await asyncio.get_running_loop().run_in_executor(_READERS, read)

@@ -16,6 +16,8 @@ from orchestrator.params import SamplerName
 
 Fetch = Callable[[str, str], Awaitable[bytes]]
 """The file behind a URL; the second is the request's field that errors name."""
+Reserve = Callable[[int, str], Awaitable[None]]
+"""Waits until so many pixels may be decoded; called once. The second is the request's field that errors name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Workshop:
         networks: the family's; None while they are not ready, which only tasks that do not paint can do with.
         tools: networks of no family.
         fetch: gets pictures.
+        reserve: asked before pictures are decoded.
         limits: of pictures that are read.
         max_pixels: of pictures that are made.
         listener: told of every step; what it raises ends the work.
@@ -71,6 +74,7 @@ class Workshop:
     networks: Networks | None
     tools: Tools
     fetch: Fetch
+    reserve: Reserve
     limits: DecodeLimits
     max_pixels: int
     listener: Listener

@@ -29,6 +29,7 @@ from orchestrator.params import ImageFormat, JobOptions, Limits, Priority, Reque
 from orchestrator.results.sources import Sources
 from orchestrator.results.storages import Storages
 from orchestrator.results.store import ResultStore, Written
+from orchestrator.tasks.budget import PixelBudget
 
 TEXT_LENGTH = 8
 PUBLIC_URL = "http://pictures.example"
@@ -235,6 +236,7 @@ def build(
     slots: int = 1,
     max_queued: int = 100,
     max_held_bytes: int = 1_000_000,
+    max_decoded_pixels: int = 1 << 30,
     families: str = FAMILIES,
 ) -> World:
     """A world in `tmp_path`."""
@@ -249,6 +251,7 @@ def build(
         results=results,
         sources=Sources(shelf.fetch, Copies(folder)),
         limits=DecodeLimits(),
+        budget=PixelBudget(max_decoded_pixels),
         max_pixels=4096 * 4096,
     )
     admission: Admission[Job] = Admission(slots, max_queued, max_held_bytes)

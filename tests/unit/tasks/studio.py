@@ -14,6 +14,7 @@ from orchestrator.imaging.decode import DecodeLimits
 from orchestrator.models.fakes import FakeNetworks
 from orchestrator.models.families import Families
 from orchestrator.params import ImageSource, RequestParams, Task
+from orchestrator.tasks.budget import PixelBudget
 from orchestrator.tasks.plan import Plan, plan
 from orchestrator.tasks.run import run
 from orchestrator.tasks.workshop import Begun, Made, Workshop
@@ -100,6 +101,7 @@ class Studio:
             networks=self.fakes.networks("small") if self.ready else None,
             tools=self.fakes.tools(),
             fetch=fetch,
+            reserve=PixelBudget(1 << 30).take,
             limits=DecodeLimits(),
             max_pixels=self.max_pixels,
             listener=listener,
