@@ -12,7 +12,7 @@ from grpc_reflection.v1alpha import reflection
 
 from imagegen.v1 import accounts_pb2, accounts_pb2_grpc, generation_pb2, generation_pb2_grpc, jobs_pb2, jobs_pb2_grpc
 from orchestrator.accounts.authentication import Accounts
-from orchestrator.api import tls
+from orchestrator.api import tls, transport
 from orchestrator.api.accounts import AccountServicer
 from orchestrator.api.auth import EdgeInterceptor
 from orchestrator.api.service import GenerationServicer, JobServicer
@@ -36,26 +36,9 @@ from orchestrator.results.storages import Storages
 from orchestrator.results.store import ResultStore
 from orchestrator.tasks.budget import PixelBudget
 
-PICTURES_IN_MESSAGE = 2
-"""Pictures of the largest size that fit into a message: an inpainting has two."""
-TEXT_BYTES = 1024 * 1024
-"""Room in a message for everything else; two prompts of 100,000 characters are 0.8 MB at most."""
-
 GENERATION = generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
 ACCOUNT = accounts_pb2.DESCRIPTOR.services_by_name["AccountService"].full_name
 JOBS = jobs_pb2.DESCRIPTOR.services_by_name["JobService"].full_name
-
-_OPTIONS = [
-    ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a silent half of the traffic
-    ("grpc.keepalive_time_ms", 30_000),  # finds clients that vanished without a word
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-    ("grpc.http2.max_ping_strikes", 2),  # who pings more often is hung up on
-    ("grpc.max_concurrent_streams", 4096),  # of one connection: a gateway's watchers share theirs
-    ("grpc.max_metadata_size", 16 * 1024),
-    ("grpc.absolute_max_metadata_size", 32 * 1024),
-]
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -104,10 +87,9 @@ class Orchestrator:
         await self._database.open()
         await self._listener.start()
         self._queue = self._make_queue()
-        largest = PICTURES_IN_MESSAGE * settings.max_input_bytes + TEXT_BYTES
-        age = round(settings.max_connection_age_seconds * 1000)
-        options = [*_OPTIONS, ("grpc.max_receive_message_length", largest), ("grpc.max_connection_age_ms", age)]
-        self._server = grpc.aio.server(interceptors=[EdgeInterceptor(self._accounts)], options=options)
+        self._server = grpc.aio.server(
+            interceptors=[EdgeInterceptor(self._accounts)], options=transport.options(settings)
+        )
         self._register()
         self._listen()
         await self._look()

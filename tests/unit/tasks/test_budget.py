@@ -134,7 +134,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 
 
 def test_many_large_pictures_at_once_keep_within_the_budget() -> None:
-    """12 jobs of two pictures of 16 MP, 1.2 GB of decoded pixels: with room for 32 MP within 400 MiB more (192 measured; 1247 without)."""
+    """12 jobs of two pictures of 16 MP: with room for 32 MP within 400 MiB more (192 seen; 1247 without)."""
 
     def peak(budget: int, seconds: int) -> int:
         command = [sys.executable, "-c", MANY, str(budget), str(seconds)]

@@ -1,0 +1,31 @@
+"""What the gRPC server bounds of a connection, before any code of ours sees a call."""
+
+from orchestrator.config import Settings
+
+PICTURES_IN_MESSAGE = 2
+"""Pictures of the largest size that fit into a message: an inpainting has two."""
+TEXT_BYTES = 1024 * 1024
+"""Room in a message for everything else; two prompts of 100,000 characters are 0.8 MB at most."""
+
+MAX_STREAMS = 4096
+"""Calls at a time over one connection: all that watch jobs through one gateway share its connection."""
+HEADER_BYTES, MOST_HEADER_BYTES = 16 * 1024, 32 * 1024
+"""Of one call: above the first the more are refused the larger they are, above the second all."""
+
+
+def options(settings: Settings) -> list[tuple[str, int]]:
+    """Channel arguments of the server; grpc/impl/channel_arg_names.h says what they mean."""
+    return [
+        ("grpc.so_reuseport", 0),  # a second server on the port is an error, not a silent half of the traffic
+        ("grpc.keepalive_time_ms", 30_000),  # finds clients that vanished without a word
+        ("grpc.keepalive_timeout_ms", 10_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+        ("grpc.http2.max_ping_strikes", 2),  # who pings more often is hung up on
+        ("grpc.max_concurrent_streams", MAX_STREAMS),
+        ("grpc.max_metadata_size", HEADER_BYTES),
+        ("grpc.absolute_max_metadata_size", MOST_HEADER_BYTES),
+        ("grpc.max_receive_message_length", PICTURES_IN_MESSAGE * settings.max_input_bytes + TEXT_BYTES),
+        # Without a limit of the time after that: a call that runs, runs on.
+        ("grpc.max_connection_age_ms", round(settings.max_connection_age_seconds * 1000)),
+    ]
