@@ -79,7 +79,7 @@ async def raw(port: int) -> AsyncIterator[Raw]:
         await writer.wait_closed()
 
 
-async def get(jobs: jobs_pb2_grpc.JobServiceStub, *metadata: tuple[str, str]) -> str:
+async def get(jobs: Any, *metadata: tuple[str, str]) -> str:
     job: jobs_pb2.Job = await jobs.GetJob(jobs_pb2.GetJobRequest(job_id="x"), metadata=(KEY, *metadata), timeout=20)
     return job.job_id
 
