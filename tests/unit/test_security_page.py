@@ -30,3 +30,17 @@ def test_a_guard_and_its_test_exist(file: str, test_file: str, test: str) -> Non
     tree = ast.parse((ROOT / test_file).read_text("utf-8"))
     functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
     assert test in functions
+
+
+def test_every_test_and_file_named_on_the_page_exists() -> None:
+    """Wherever it stands, and however short its path."""
+    page = (ROOT / "docs/security.md").read_text("utf-8")
+    spans = re.findall(r"`([^`]+)`", page)
+    paths = [str(path) for room in ("tests", "orchestrator", "gateway") for path in (ROOT / room).rglob("*.py")]
+    functions = {name for path in paths for name in re.findall(r"def (test_\w+)", Path(path).read_text("utf-8"))}
+    for span in spans:
+        file, _, test = span.rpartition("::") if "::" in span or not span.endswith(".py") else (span, "", "")
+        if file.endswith(".py"):
+            assert any(path.endswith(f"/{file}") for path in paths), f"{file} is not there"
+        if test.startswith("test_"):
+            assert test in functions, f"{test} is not there"
