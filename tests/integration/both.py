@@ -23,6 +23,7 @@ from gateway.config import Address
 from gateway.config import Settings as GatewaySettings
 from imagegen.v1 import generation_pb2 as pb
 from local.settings import Ports
+from tests.accounts import new_key
 from tests.database import new_url
 from tests.integration.stack import REPOSITORY, Client, details, serving, settings, text_to_image
 
@@ -96,15 +97,17 @@ def inline(data: bytes) -> str:
 @contextlib.asynccontextmanager
 async def both(triton_port: int, families: Path, folder: Path, **changes: str) -> AsyncIterator[Both]:
     """An orchestrator in a process of its own; `changes` are settings, by name without IMAGEGEN_."""
-    ports, listener = Ports.free(), listen(Address("127.0.0.1", 0))
+    ports, listener, database_url = Ports.free(), listen(Address("127.0.0.1", 0)), new_url()
+    key = await new_key(database_url, "test")
     environment = {
         "GRPC_ADDRESS": f"127.0.0.1:{ports.grpc}",
         "METRICS_ADDRESS": f"127.0.0.1:{ports.metrics}",
         "TRITON_URL": f"127.0.0.1:{triton_port}",
         "FAMILIES": str(families),
-        "DATABASE_URL": new_url(),
+        "DATABASE_URL": database_url,
         "RESULTS_URL": str(folder / "results"),
         "PUBLIC_URL": url_of(listener),
+        "ANONYMOUS": "true",
         **changes,
     }
     process = await asyncio.create_subprocess_exec(
@@ -117,7 +120,7 @@ async def both(triton_port: int, families: Path, folder: Path, **changes: str) -
     try:
         async with (
             grpc.aio.insecure_channel(f"127.0.0.1:{ports.grpc}") as channel,
-            gateway(listener, ports.grpc) as http,
+            gateway(listener, ports.grpc, key) as http,
         ):
             await until_serving(channel)
             client = Client(channel)
@@ -133,20 +136,21 @@ async def both_here(triton_port: int, families: Path, folder: Path) -> AsyncIter
     """An orchestrator in this process, into which a test can reach."""
     listener = listen(Address("127.0.0.1", 0))
     config = settings(triton_port, folder, families=families, public_url=url_of(listener))
+    key = await new_key(config.database_url, "test")
     async with (
         serving(config) as (orchestrator, client),
-        gateway(listener, orchestrator.grpc_port) as http,
+        gateway(listener, orchestrator.grpc_port, key) as http,
     ):
         yield Both(client, http, os.getpid())
 
 
 @contextlib.asynccontextmanager
-async def gateway(listener: socket.socket, grpc_port: int) -> AsyncIterator[httpx.AsyncClient]:
+async def gateway(listener: socket.socket, grpc_port: int, key: str) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a gateway before that gRPC server."""
     server = make_server(GatewaySettings(orchestrator=Address("127.0.0.1", grpc_port)))
     running = asyncio.create_task(server.serve(sockets=[listener]))
     try:
-        async with httpx.AsyncClient(base_url=url_of(listener), headers={"X-API-KEY": "any"}, timeout=60) as http:
+        async with httpx.AsyncClient(base_url=url_of(listener), headers={"X-API-KEY": key}, timeout=60) as http:
             yield http
     finally:
         server.should_exit = True
