@@ -48,8 +48,8 @@ class Served:
         context.set_alpn_protocols(["h2"])
         _, writer = await asyncio.open_connection("127.0.0.1", self.port, ssl=context)
         der = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        writer.close()
-        with contextlib.suppress(ssl.SSLError, OSError):  # the server says HTTP/2's first words into the close
+        writer.transport.abort()
+        with contextlib.suppress(ssl.SSLError, OSError):
             await writer.wait_closed()
         return ssl.DER_cert_to_PEM_cert(der).encode()
 
@@ -107,7 +107,9 @@ async def test_old_tls_is_refused(files: Mounted, version: ssl.TLSVersion) -> No
     async with served(files) as server:
         context.minimum_version = context.maximum_version = version
         _, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=context)
-        writer.close()
+        writer.transport.abort()
+        with contextlib.suppress(ssl.SSLError, OSError):
+            await writer.wait_closed()
         with pytest.warns(DeprecationWarning, match="TLSv1_1"):
             context.minimum_version = ssl.TLSVersion.TLSv1_1
         with pytest.warns(DeprecationWarning, match="TLSv1_1"):

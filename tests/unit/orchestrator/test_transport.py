@@ -149,19 +149,24 @@ async def test_a_wrong_key_is_refused_before_60_mib_have_come() -> None:
 
     async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, counted: bool) -> None:
         nonlocal count
-        with contextlib.suppress(ConnectionError):
+        try:
             while data := await reader.read(65_536):
                 count += len(data) if counted else 0
                 writer.write(data)
                 await writer.drain()
-        writer.close()
+        finally:
+            writer.transport.abort()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
+    connections: set[asyncio.Task[Any] | None] = set()
     async with served() as port:
 
         async def connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            connections.add(asyncio.current_task())
             up_reader, up_writer = await asyncio.open_connection("127.0.0.1", port)
             up, down = pass_on(reader, up_writer, counted=True), pass_on(up_reader, writer, counted=False)
-            await asyncio.gather(up, down)
+            await asyncio.gather(up, down, return_exceptions=True)
 
         async with await asyncio.start_server(connect, "127.0.0.1", 0) as proxy:
             address = f"127.0.0.1:{proxy.sockets[0].getsockname()[1]}"
@@ -169,5 +174,9 @@ async def test_a_wrong_key_is_refused_before_60_mib_have_come() -> None:
                 send: Any = channel.unary_unary("/imagegen.v1.JobService/CreateJob")
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
                     await send(bytes(60 * 1024 * 1024), metadata=[("x-api-key", "wrong")], timeout=20)
+            running = [task for task in connections if task is not None]
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
     assert count < 6 * 1024 * 1024
