@@ -1,9 +1,9 @@
 """`python -m benchmarks.job_store URL`: what a durable job costs Python and PostgreSQL, on an empty migrated database.
 
-Walks jobs through their whole life on the real store and procrastinate's real queue, without a worker's loop around it:
-submit, fetch, start, two batches of events (one with a preview of 6 KB), note the picture, finish, done, and one look at
-it by a client. Prints milliseconds of wall time for each, then for a whole job the transactions and the CPU time of both
-sides; PostgreSQL's is that of its server processes on this machine.
+Walks jobs through their whole life on the real store and procrastinate's real queue, without a worker's loop around
+it: submit, fetch, start, two batches of events (one with a preview of 6 KB), note the picture, finish, done, and one
+look at it by a client. Prints milliseconds of wall time for each, then for a whole job the transactions and the CPU
+time of both sides; PostgreSQL's is that of its server processes on this machine.
 """
 
 import argparse

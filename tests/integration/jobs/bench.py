@@ -97,11 +97,16 @@ class Bench:
         self.store._load._looked_at = -math.inf
 
     @asynccontextmanager
+    async def admin(self) -> AsyncIterator[psycopg.AsyncConnection]:
+        """A connection beside the store's."""
+        async with await psycopg.AsyncConnection.connect(self.database.url, autocommit=True) as connection:
+            yield connection
+
+    @asynccontextmanager
     async def listen(self, *channels: str) -> AsyncIterator["asyncio.Queue[tuple[str, str]]"]:
         """What is notified meanwhile, as (channel, payload)."""
         heard: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
-        connection = await psycopg.AsyncConnection.connect(self.database.url, autocommit=True)
-        async with connection, asyncio.TaskGroup() as group:
+        async with self.admin() as connection, asyncio.TaskGroup() as group:
             for channel in channels:
                 await connection.execute(sql.SQL("LISTEN {}").format(sql.Identifier(channel)))
 

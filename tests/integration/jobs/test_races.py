@@ -3,13 +3,16 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import pytest
 
-from orchestrator.errors import EngineFaultError
+from orchestrator.errors import DatabaseUnavailableError, EngineFaultError
 from orchestrator.jobs.job import JobState
 from orchestrator.jobs.records import Attempt
 from tests.integration.jobs.bench import ARTIFACT, PRICE, Bench, submission
+
+T = TypeVar("T")
 
 ROUNDS = 60
 
@@ -113,3 +116,46 @@ async def test_jobs_that_end_while_others_come_keep_the_credits_right(bench: Ben
     await asyncio.gather(*(live(number) for number in range(80)))
     await _check(bench, account, 80)
     assert await bench.value("SELECT count(*) FROM imagegen.usage") == 20
+
+
+async def test_connections_that_are_cut_at_any_moment_leave_no_job_half_ended(bench: Bench) -> None:
+    """Each attempt repeats its end until it is answered, as the worker does; the server cuts connections meanwhile."""
+    account = await bench.account("ada", credits=1000)
+    is_over = asyncio.Event()
+
+    async def cut() -> None:
+        async with bench.admin() as connection:
+            while not is_over.is_set():
+                await connection.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE %s"
+                    " ORDER BY random() LIMIT 1",
+                    ("%imagegen.jobs%",),
+                )
+
+    async def live(number: int) -> bool:
+        key = f"key-{number}"
+        job = await _repeated(lambda: bench.store.submit(submission(account, key, webhook_url="https://a.example/")))
+        attempt = await _repeated(lambda: bench.store.start(job.id))
+        assert attempt is not None
+        picture = await _repeated(lambda: bench.note(f"{job.id}.{random.getrandbits(64)}.png", account))
+        if number % 3:
+            return await _repeated(lambda: bench.store.finish(attempt, ARTIFACT, picture))
+        await _repeated(lambda: bench.store.fail(attempt, EngineFaultError("broken")))
+        return False
+
+    async with asyncio.TaskGroup() as group:
+        cutting = group.create_task(cut())
+        ended = await asyncio.gather(*(live(number) for number in range(60)))
+        is_over.set()
+        await cutting
+    assert ended.count(True) == 40
+    await _check(bench, account, 60)
+
+
+async def _repeated(work: Callable[[], Awaitable[T]]) -> T:
+    while True:
+        try:
+            return await work()
+        except DatabaseUnavailableError:
+            await asyncio.sleep(0)
