@@ -12,7 +12,7 @@ ROOMS := orchestrator gateway local engines model_tools benchmarks tests
 demo: $(STUBS) ## draw the five pictures of the README into demo/
 	$(PY) -m local demo
 
-up: $(STUBS) ## start Triton, orchestrator and gateway; returns when they are ready
+up: $(STUBS) ## start PostgreSQL, Triton, orchestrator and gateway; returns when they are ready
 	$(PY) -m local up
 
 down: ## stop what `make up` started

@@ -11,7 +11,7 @@ import os
 import sys
 
 _COMMANDS = {
-    "up": "start Triton, the orchestrator and the gateway; return when they are ready",
+    "up": "start PostgreSQL, Triton, the orchestrator and the gateway; return when they are ready",
     "down": "stop them; return when they are gone",
     "status": "tell which of them run; exit status 1 unless all are ready",
     "demo": "make the five pictures of the README into demo/, starting and stopping what is not running",

@@ -12,7 +12,7 @@ from local.settings import HOST, ROOT, Ports, Settings, check_ports_free
 
 def test_the_defaults_are_the_documented_ones() -> None:
     settings = Settings.from_env({})
-    assert dataclasses.astuple(settings.ports) == (8080, 50051, 9090, 8000, 8001, 8002)
+    assert dataclasses.astuple(settings.ports) == (8080, 50051, 9090, 8000, 8001, 8002, 5433)
     assert settings.state_dir == ROOT / ".local"
     assert settings.repositories == (ROOT / "model_repository",)
     assert settings.rest_url == "http://127.0.0.1:8080"
