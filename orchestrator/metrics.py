@@ -6,8 +6,10 @@ _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 
 REQUESTS = Counter("imagegen_requests", "Ended requests.", ["task", "family", "outcome"])
 QUEUE_WAIT = Histogram("imagegen_queue_wait_seconds", "Time from arrival to start.", ["priority"], buckets=_FAST)
-QUEUE_DEPTH = Gauge("imagegen_queue_depth", "Requests that wait.", ["priority"])
-IN_FLIGHT = Gauge("imagegen_in_flight", "Requests that run.")
+QUEUE_DEPTH = Gauge("imagegen_queue_depth", "Generate streams that wait.", ["priority"])
+IN_FLIGHT = Gauge("imagegen_in_flight", "Generate streams that run.")
+JOBS = Gauge("imagegen_jobs", "Durable jobs in the database, as every server sees them.", ["state"])
+BACKLOG = Gauge("imagegen_backlog_seconds", "About how long a durable job that comes now waits for its start.")
 HELD_BYTES = Gauge("imagegen_held_bytes", "Bytes of pictures that came with requests that wait or run.")
 DECODED_PIXELS = Gauge("imagegen_decoded_pixels", "Pixels of clients' pictures that running jobs hold decoded.")
 STAGE = Histogram("imagegen_stage_seconds", "Wall time of a stage.", ["family", "stage"], buckets=_FAST)

@@ -3,6 +3,8 @@
 import asyncio
 import os
 import signal
+from decimal import Decimal
+from functools import partial
 
 import grpc
 import prometheus_client
@@ -12,10 +14,13 @@ from grpc_reflection.v1alpha import reflection
 
 from imagegen.v1 import accounts_pb2, accounts_pb2_grpc, generation_pb2, generation_pb2_grpc, jobs_pb2, jobs_pb2_grpc
 from orchestrator.accounts.authentication import Accounts
+from orchestrator.accounts.leases import Leases
 from orchestrator.api import tls, transport
 from orchestrator.api.accounts import AccountServicer
 from orchestrator.api.auth import EdgeInterceptor
-from orchestrator.api.service import GenerationServicer, JobServicer
+from orchestrator.api.converters import from_stored
+from orchestrator.api.generation import GenerationServicer
+from orchestrator.api.jobs import JobServicer
 from orchestrator.config import Settings
 from orchestrator.database.listen import ACCOUNTS, Listener
 from orchestrator.database.pool import Database
@@ -27,6 +32,7 @@ from orchestrator.jobs.admission import Admission
 from orchestrator.jobs.job import Job
 from orchestrator.jobs.queue import JobQueue
 from orchestrator.jobs.runner import Runner
+from orchestrator.jobs.system import JobSystem
 from orchestrator.models.families import NEEDS, Families
 from orchestrator.models.readiness import TritonNetworks
 from orchestrator.models.triton import TritonServer
@@ -62,6 +68,7 @@ class Orchestrator:
         self._listener = Listener(settings.database_url)
         self._accounts = Accounts(self._database, anonymous=settings.anonymous)
         self._listener.subscribe(ACCOUNTS, self._accounts.forget)
+        self._leases = Leases(self._database, Decimal(str(settings.price)))
         self._results = ResultStore.from_settings(settings, self._database, os.environ)
         for family in self._families:
             if family.default_width * family.default_height > settings.max_pixels:
@@ -72,8 +79,8 @@ class Orchestrator:
 
     @property
     def in_flight(self) -> int:
-        """Requests that run now."""
-        return self._queue.in_flight
+        """Pictures that are made now."""
+        return self._queue.in_flight + self._system.in_flight
 
     async def start(self) -> None:
         """Listen. Returns when calls are answered; families become ready as Triton's models do.
@@ -86,13 +93,15 @@ class Orchestrator:
         self._networks = TritonNetworks(self._triton, self._families)
         await self._database.open()
         await self._listener.start()
-        self._queue = self._make_queue()
+        self._wire()
         self._server = grpc.aio.server(
             interceptors=[EdgeInterceptor(self._accounts)], options=transport.options(settings)
         )
         self._register()
         self._listen()
         await self._look()
+        await self._leases.start()
+        await self._system.start()
         await self._server.start()
         self._watch = asyncio.create_task(self._watch_triton(), name="watch Triton")
         log.info("started", grpc=settings.grpc_address, metrics=settings.metrics_address, triton=settings.triton_url)
@@ -103,8 +112,11 @@ class Orchestrator:
         await asyncio.gather(self._watch, return_exceptions=True)
         await self._health.enter_graceful_shutdown()
         log.info("stopping", grace_seconds=self._settings.grace_seconds)
-        drained = await self._queue.drain(self._settings.grace_seconds)
+        grace = self._settings.grace_seconds
+        drained = all(await asyncio.gather(self._queue.drain(grace), self._system.drain(grace)))
+        await self._system.close()
         await self._server.stop(grace=5.0 if drained else 0.0)  # streams still send what their jobs made
+        await self._leases.close()
         await self._fetcher.close()
         await self._listener.close()
         await self._accounts.close()
@@ -125,9 +137,10 @@ class Orchestrator:
         await stopping.wait()
         return await self.stop()
 
-    def _make_queue(self) -> JobQueue:
-        """The queue, and under it what fetches the clients' pictures."""
+    def _wire(self) -> None:
+        """Build the two kinds of work, streams and durable jobs, over what makes their pictures."""
         settings = self._settings
+        self._limits = Limits(max_pixels=settings.max_pixels, max_input_bytes=settings.max_input_bytes)
         fetching = FetchSettings(
             seconds=settings.fetch_seconds,
             max_bytes=settings.max_input_bytes,
@@ -146,7 +159,9 @@ class Orchestrator:
             max_pixels=settings.max_pixels,
         )
         admission = Admission[Job](settings.max_in_flight, settings.max_queued, settings.max_held_bytes)
-        return JobQueue(runner, admission)
+        self._queue = JobQueue(runner, admission)
+        parse = partial(from_stored, limits=self._limits)
+        self._system = JobSystem(settings, self._database, self._listener, runner, self._results, parse, self._can_make)
 
     def _listen(self) -> None:
         """Take the ports of gRPC and of the metrics."""
@@ -160,16 +175,17 @@ class Orchestrator:
         self.metrics_port = self._metrics.server_port
 
     def _register(self) -> None:
-        server, settings = self._server, self._settings
-        limits = Limits(max_pixels=settings.max_pixels, max_input_bytes=settings.max_input_bytes)
-        generation = GenerationServicer(self._queue, self._families, self._networks, limits)
+        server, jobs, limits = self._server, self._system.jobs, self._limits
+        generation = GenerationServicer(self._queue, jobs, self._leases, self._families, self._networks, limits)
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(generation, server)
-        jobs = JobServicer(self._queue, self._results, limits)
-        jobs_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
+        jobs_pb2_grpc.add_JobServiceServicer_to_server(JobServicer(jobs, self._results, limits), server)
         accounts_pb2_grpc.add_AccountServiceServicer_to_server(AccountServicer(self._database), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (GENERATION, JOBS, ACCOUNT, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
+
+    def _can_make(self) -> bool:
+        return any(self._networks.is_ready(family.name) for family in self._families)
 
     async def _watch_triton(self) -> None:
         while True:

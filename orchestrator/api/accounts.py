@@ -19,7 +19,7 @@ class AccountServicer(accounts_pb2_grpc.AccountServiceServicer):
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def GetAccount(self, _request: pb.GetAccountRequest, _context: Context) -> pb.Account:  # noqa: N802  # the schema's name
+    async def GetAccount(self, _request: pb.GetAccountRequest, _context: Context) -> pb.Account:
         """The caller's account, as it stands now."""
         now = await standing.read(self._database, account.get())
         return pb.Account(

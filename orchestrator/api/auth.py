@@ -28,13 +28,21 @@ account: ContextVar[Account] = ContextVar("account")
 """Account of the running call. Methods of OPEN_METHODS have none."""
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
-"""Request id of the running call: its metadata's, if that has the right form, or drawn. GenerateRequest.request_id goes
-before it."""
+"""Request id of the running call: its metadata's, if that has the right form, or drawn."""
+
+is_named: ContextVar[bool] = ContextVar("is_named", default=False)
+"""Whether request_id is the metadata's."""
 
 log = structlog.get_logger()
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Handler = Any  # grpc's stubs type handlers for the synchronous API only
+
+
+def rename(name: str) -> None:
+    """Let the running call bear another request id, in its log lines and its errors."""
+    request_id.set(name)
+    structlog.contextvars.bind_contextvars(request_id=name)
 
 
 class EdgeInterceptor(grpc.aio.ServerInterceptor):
@@ -110,7 +118,8 @@ class _Edge:
     async def authenticate(self, accounts: Accounts) -> ImagegenError | None:
         """Set who calls and under which id; what speaks against it, if anything does."""
         given = self._metadata.get(REQUEST_ID, "")
-        request_id.set(given if is_request_id(given) else converters.new_request_id())
+        is_named.set(is_request_id(given))
+        request_id.set(given if is_named.get() else converters.new_request_id())
         structlog.contextvars.bind_contextvars(rpc=self._method, request_id=request_id.get())
         if self._method in OPEN_METHODS:
             return None

@@ -17,6 +17,7 @@ UPDATE imagegen.jobs
 SET state = 'running', started_at = clock_timestamp(), attempts = attempts + 1, fence = fence + 1
 WHERE id = %(job_id)s AND state IN ('queued', 'running') AND attempts < %(max_attempts)s
 RETURNING id, account_id, request_id, request, task, family, seed, priority, fence, attempts,
+          (SELECT name FROM imagegen.accounts WHERE id = account_id) AS account,
           extract(epoch FROM started_at - created_at)::float8 AS waited
 """
 
@@ -44,6 +45,9 @@ _SAVE_EVENTS = f"""
 WITH live AS (SELECT id FROM imagegen.jobs WHERE {OF_ATTEMPT}), saved AS ({SAVE})
 SELECT set_config('synchronous_commit', 'off', true), pg_notify('imagegen_events', id) FROM live
 """  # noqa: S608 - of constants
+
+
+_IS_CURRENT = f"SELECT id FROM imagegen.jobs WHERE {OF_ATTEMPT}"  # noqa: S608 - of constants
 
 
 class Attempts:
@@ -98,6 +102,10 @@ class Attempts:
     async def give_back(self, attempt: Attempt) -> bool:
         """Put the job back into the queue; the attempt does not count. False if the job is not its any more."""
         return bool(await self._database.run(_GIVE_BACK, {"job_id": attempt.job_id, "fence": attempt.fence}))
+
+    async def is_current(self, attempt: Attempt) -> bool:
+        """Whether the job is still this attempt's: not cancelled, and no other worker's."""
+        return bool(await self._database.run(_IS_CURRENT, {"job_id": attempt.job_id, "fence": attempt.fence}))
 
     async def save_events(self, attempt: Attempt, events: Iterable[tuple[int, Event]]) -> bool:
         """Show events, (number within the attempt, event) in order, to watchers.

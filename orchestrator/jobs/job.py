@@ -1,10 +1,10 @@
-"""One request on its way: its state, its events, and those who watch it."""
+"""One request on its way through this process: its state, its events, and those who watch it."""
 
 import asyncio
 import secrets
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TypeVar
@@ -19,6 +19,11 @@ T = TypeVar("T")
 
 WATCHER_BACKLOG = 256
 """Events that wait for a slow watcher. Beyond that the oldest are lost to it; the last, the artifact, never is."""
+
+
+def new_job_id() -> str:
+    """An id for a job: 22 characters, 128 random bits."""
+    return secrets.token_urlsafe(16)
 
 
 class JobState(StrEnum):
@@ -46,18 +51,20 @@ class Job:
         account: whose it is.
         picture: its name in the result store, once it is there.
         family, task, seed: what to do, in short.
+        plan: what to do, in full.
         options: how.
-        ephemeral: nobody but the stream that made it will ask for it.
+        durable: it is in the database, and its picture in the result store: nobody takes the bytes from here.
         stop_reason: set, the work stops at the next step and ends with this error.
     """
 
-    def __init__(self, account: Account, plan: Plan, options: JobOptions, *, ephemeral: bool) -> None:
-        self.id = secrets.token_urlsafe(16)
-        self.account = account
+    def __init__(
+        self, job_id: str, account: Account, plan: Plan, options: JobOptions, *, durable: bool = False
+    ) -> None:
+        """A job that waits."""
+        self.id, self.account, self.durable = job_id, account, durable
         self.family, self.task, self.seed = plan.family, plan.task.name, plan.seed
-        self._plan: Plan | None = plan
+        self.plan = plan
         self.options = options
-        self.ephemeral = ephemeral
         self.stop_reason: ImagegenError | None = None
         self.created = datetime.now(UTC)
         self.started: datetime | None = None
@@ -71,13 +78,6 @@ class Job:
         self._sequence = 0
         self._kept: dict[type[Event], tuple[int, Event]] = {}
         self._watchers: set[_Watcher] = set()
-
-    @property
-    def plan(self) -> Plan:
-        """What to do, until the job has ended: plans hold pictures, and ended jobs are kept by the thousand."""
-        if self._plan is None:
-            raise RuntimeError(f"job {self.id} has ended")
-        return self._plan
 
     @property
     def is_ended(self) -> bool:
@@ -126,18 +126,16 @@ class Job:
         if isinstance(event, Queued):
             self.queued = event
         self._sequence += 1
-        self._keep(event)
+        self._kept.pop(type(event), None)  # the newest stands last
+        self._kept[type(event)] = (self._sequence, event)
         for watcher in self._watchers:
             watcher.backlog.append((self._sequence, event))
             watcher.news.set()
 
     def succeed(self, artifact: Artifact) -> None:
-        """End with a picture. Its bytes go to those who watch now; if the result store has them, the job lets go."""
+        """End with a picture."""
         self.artifact = artifact
         self.publish(artifact)
-        if artifact.uri is not None:
-            self.artifact = replace(artifact, data=None)
-            self._keep(self.artifact)
         self._end(JobState.SUCCEEDED)
 
     def fail(self, error: ImagegenError) -> None:
@@ -146,12 +144,6 @@ class Job:
         error.__cause__ = error.__context__ = None
         self.error = error.with_traceback(None)
         self._end(JobState.CANCELLED if isinstance(error, CancelledByClientError) else JobState.FAILED)
-
-    def forget_picture(self) -> None:
-        """Drop what the job keeps of its picture."""
-        self.artifact = None
-        self._kept.clear()
-        self.state = JobState.DELETED
 
     async def watch(self, after_sequence: int = 0) -> AsyncGenerator[tuple[int, Event], None]:
         """Kept events numbered above `after_sequence`, then new ones as they happen, until the job ends.
@@ -174,16 +166,8 @@ class Job:
         if self.error is not None:
             raise self.error.with_traceback(None)  # else each watcher would add its frames to the others'
 
-    def _keep(self, event: Event) -> None:
-        self._kept.pop(type(event), None)  # the newest stands last
-        self._kept[type(event)] = (self._sequence, event)
-
     def _end(self, state: JobState) -> None:
-        if self.state is JobState.DELETED:
-            self._kept.clear()  # a preview may have come after the deletion
-        else:
-            self.state = state
+        self.state = state
         self.ended = datetime.now(UTC)
-        self._plan = None
         for watcher in self._watchers:
             watcher.news.set()

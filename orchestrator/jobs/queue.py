@@ -1,28 +1,20 @@
-"""Runs jobs: takes them, lets them wait, starts them, keeps their ends. In memory: a job ends with the process."""
+"""Generate streams: takes them, lets them wait, starts them. In memory: a stream ends with its connection."""
 
 import asyncio
 import contextvars
-from collections import OrderedDict
+from datetime import UTC, datetime
 
 import structlog
 
 from orchestrator import metrics
 from orchestrator.accounts.account import Account
-from orchestrator.errors import (
-    CancelledByClientError,
-    EngineFaultError,
-    ImagegenError,
-    NotFoundError,
-    ShuttingDownError,
-)
+from orchestrator.errors import CancelledByClientError, ImagegenError, ShuttingDownError
+from orchestrator.jobs import outcomes
 from orchestrator.jobs.admission import Admission
 from orchestrator.jobs.events import Artifact, Queued
 from orchestrator.jobs.job import Job, JobState
 from orchestrator.jobs.runner import Runner
 from orchestrator.params import JobOptions, RequestParams
-
-KEPT_JOBS = 10_000
-"""Ended jobs that are remembered; the oldest are forgotten, their pictures stay in the store."""
 
 STOP_SECONDS = 2.0
 """After the grace time: for the step that a job is in. A step cannot be broken off, only not followed by another."""
@@ -31,15 +23,11 @@ log = structlog.get_logger()
 
 
 class JobQueue:
-    """All jobs of this process."""
+    """The streams of this process, which run at once as far as admission lets them."""
 
-    def __init__(
-        self,
-        runner: Runner,
-        admission: Admission[Job],
-    ) -> None:
+    def __init__(self, runner: Runner, admission: Admission[Job]) -> None:
         self._runner, self._admission = runner, admission
-        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._jobs: set[Job] = set()
         self._runs: set[asyncio.Task[None]] = set()
         self._draining = False
 
@@ -48,8 +36,8 @@ class JobQueue:
         """Jobs that run now."""
         return len(self._runs)
 
-    async def submit(self, account: Account, params: RequestParams, options: JobOptions, *, ephemeral: bool) -> Job:
-        """Take a request; it starts at once if a slot is free.
+    async def submit(self, account: Account, params: RequestParams, options: JobOptions, job_id: str) -> Job:
+        """Take a request; it starts at once if a slot is free. `job_id` is of no other job.
 
         Raises:
             InvalidRequestError: the family is unknown, or cannot do what is asked.
@@ -60,56 +48,37 @@ class JobQueue:
         self._check_open()
         self._admission.check_room()  # before the work of planning
         plan = await self._runner.plan(account, params)
+        self._runner.check_ready(plan)
         self._check_open()  # it may have begun to stop meanwhile
-        job = Job(account, plan, options, ephemeral=ephemeral)
+        job = Job(job_id, account, plan, options)
         self._admission.enqueue(job, options.priority, plan.cost, plan.held_bytes)
-        self._jobs[job.id] = job
+        self._jobs.add(job)
         self._tell_positions()
         self._dispatch()
-        return job
-
-    def get(self, job_id: str, account: Account) -> Job:
-        """An account's job. Raises NotFoundError if the account has none of that id."""
-        job = self._jobs.get(job_id)
-        if job is None or job.account.name != account.name:
-            raise NotFoundError("no such job")
         return job
 
     def cancel(self, job: Job) -> None:
         """Stop a job at the next step; at once if it waits or fetches a picture. One that has ended stays as it is."""
         self._stop(job, CancelledByClientError("cancelled"))
 
-    async def delete(self, job: Job) -> None:
-        """Cancel a job and remove its picture, also one that is being made."""
-        self.cancel(job)
-        is_made = job.artifact is not None
-        job.forget_picture()
-        if is_made:
-            await self._runner.discard(job)
-
-    def forget(self, job: Job) -> None:
-        """Drop a job from memory."""
-        self._jobs.pop(job.id, None)
-
     async def drain(self, seconds: float) -> bool:
         """Take nothing new; let what runs end, for at most `seconds`. Returns whether all did.
 
-        Waiting streams are told to go elsewhere; waiting jobs have nobody to be told, so they still get their turn.
-        What is left when the time is over stops at its next step, for STOP_SECONDS at most.
+        Waiting streams are told to go elsewhere. What is left when the time is over stops at its next step, for
+        STOP_SECONDS at most.
         """
         self._draining = True
         for job in self._admission.waiting:
-            if job.ephemeral:
-                self._stop(job, _shutting_down())
+            self._stop(job, _shutting_down())
         ended = await self._ends(seconds)
         if not ended:
-            for job in [job for job in self._jobs.values() if not job.is_ended]:
+            for job in tuple(self._jobs):
                 self._stop(job, _shutting_down())
             await self._ends(STOP_SECONDS)
         return ended
 
     async def _ends(self, seconds: float) -> bool:
-        """Whether everything that runs has ended within `seconds`; what it makes room for starts meanwhile."""
+        """Whether everything that runs has ended within `seconds`."""
         deadline = asyncio.get_running_loop().time() + seconds
         while self._runs:
             remaining = deadline - asyncio.get_running_loop().time()
@@ -147,6 +116,7 @@ class JobQueue:
         """Run one job to its end; nothing that goes wrong in it leaves here."""
         loop = asyncio.get_running_loop()
         begin = loop.time()
+        metrics.QUEUE_WAIT.labels(job.options.priority.value).observe((datetime.now(UTC) - job.created).total_seconds())
         with structlog.contextvars.bound_contextvars(request_id=job.options.request_id, job_id=job.id):
             try:
                 await self._finish(job, await self._runner.make(job))
@@ -163,32 +133,15 @@ class JobQueue:
             await self._runner.discard(job)
             job.check_wanted()
         job.succeed(artifact)
-        self._account(job, "succeeded")
+        self._forget(job)
 
     def _end(self, job: Job, error: ImagegenError) -> None:
         job.fail(error)
-        if isinstance(error, EngineFaultError):
-            log.error("engine_fault", error=str(error))
-        self._account(job, "cancelled" if isinstance(error, CancelledByClientError) else type(error).__name__)
+        self._forget(job)
 
-    def _account(self, job: Job, outcome: str) -> None:
-        """Count the end of a job, log it, and keep the number of remembered jobs bounded."""
-        metrics.REQUESTS.labels(job.task.value, job.family, outcome).inc()
-        log.info(
-            "job_ended",
-            outcome=outcome,
-            request_id=job.options.request_id,
-            job_id=job.id,
-            account=job.account.name,
-            task=job.task.value,
-            family=job.family,
-            seed=job.seed,
-            steps=job.artifact.steps if job.artifact else None,
-            seconds=job.seconds,
-        )
-        ended = [old for old in self._jobs.values() if old.is_ended] if len(self._jobs) > KEPT_JOBS else []
-        for old in ended[: len(self._jobs) - KEPT_JOBS]:
-            self.forget(old)
+    def _forget(self, job: Job) -> None:
+        outcomes.report(job)
+        self._jobs.discard(job)
 
 
 def _shutting_down() -> ShuttingDownError:

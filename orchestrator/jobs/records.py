@@ -108,7 +108,7 @@ class Attempt:
     """A job that has begun; whoever holds this works on it until the database says otherwise.
 
     Attributes:
-        job_id, account_id, request_id, request, task, family, seed, priority: of the job.
+        job_id, account_id, account, request_id, request, task, family, seed, priority: of the job; account is a name.
         fence: what this attempt writes counts only while the job's fence is this.
         number: 1 for the first.
         waited: seconds from the job's creation to this beginning, by the database's clock.
@@ -116,6 +116,7 @@ class Attempt:
 
     job_id: str
     account_id: int
+    account: str
     request_id: str
     request: bytes
     task: str

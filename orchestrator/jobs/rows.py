@@ -78,6 +78,7 @@ def to_attempt(row: Row) -> Attempt:
     return Attempt(
         job_id=row["id"],
         account_id=row["account_id"],
+        account=row["account"],
         request_id=row["request_id"],
         request=row["request"],
         task=row["task"],

@@ -3,9 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
-from orchestrator import metrics
 from orchestrator.accounts.account import Account
 from orchestrator.diffusion.pipeline import Pipeline, Stage, StageTime, StepDone, Timer
 from orchestrator.imaging import codec, geometry
@@ -59,16 +57,17 @@ class Runner:
         Raises:
             InvalidRequestError: the family is unknown, or cannot do what is asked; the account lacks a storage.
             UnsupportedTaskError: the family lacks a network for the task.
-            EngineUnavailableError: the networks that the task needs are not ready.
             DatabaseUnavailableError: a storage is named, and nobody knows whether there is one.
         """
         await self.sources.check(account.id, params)
         family = self.families.get(params.family)
-        decided = await plan_task(params, family, self.pipelines[family.name])
-        if decided.paints:
-            self.source.networks(family.name)
-        self.source.tools().check(NEEDS[params.task.name])
-        return decided
+        return await plan_task(params, family, self.pipelines[family.name])
+
+    def check_ready(self, plan: Plan) -> None:
+        """Raise EngineUnavailableError if the networks that a plan needs are not ready."""
+        if plan.paints:
+            self.source.networks(plan.family)
+        self.source.tools().check(NEEDS[plan.task.name])
 
     async def make(self, job: Job) -> Artifact:
         """Make the picture of a job, publishing events on the way; not its end.
@@ -79,7 +78,6 @@ class Runner:
         """
         job.check_wanted()
         job.start()
-        metrics.QUEUE_WAIT.labels(job.options.priority.value).observe((datetime.now(UTC) - job.created).total_seconds())
         plan, timer, roles = job.plan, Timer(job.family), set[str]()
         digests = self.source.digests(plan.family)
         with self.budget.share() as share:
@@ -132,10 +130,9 @@ class Runner:
         inline = output.delivery is Delivery.INLINE
         if output.target is not None:
             await self.sources.storages.write(job.account.id, output.target, file.data, output.format.media_type)
-        stored = not inline or job.options.detach_on_disconnect
-        uri = await self._keep(job, file.data) if stored else None
+        uri = await self._keep(job, file.data) if job.durable or not inline else None
         return Artifact(
-            data=file.data if inline else None,
+            data=file.data if inline and not job.durable else None,
             uri=uri,
             file_size=len(file.data),
             format=output.format,
@@ -151,7 +148,8 @@ class Runner:
         )
 
     async def _keep(self, job: Job, data: bytes) -> str:
-        written = await self.results.write(job.account.id, data, job.plan.output.format)
+        durable_id = job.id if job.durable else None
+        written = await self.results.write(job.account.id, data, job.plan.output.format, durable_id)
         job.picture = written.name
         return self.results.link(*written)
 

@@ -87,6 +87,10 @@ class JobStore:
         """Begin a job that the queue has handed out; None if nothing is to be done."""
         return await self._attempts.start(job_id)
 
+    async def is_current(self, attempt: Attempt) -> bool:
+        """Whether the job is still this attempt's."""
+        return await self._attempts.is_current(attempt)
+
     async def save_events(self, attempt: Attempt, events: Iterable[tuple[int, Event]]) -> bool:
         """Show (number within the attempt, event) to watchers; False if the job is not this attempt's any more."""
         return await self._attempts.save_events(attempt, events)

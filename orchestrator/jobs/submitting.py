@@ -1,6 +1,5 @@
 """Jobs come in: one transaction that takes what the account pays, writes the job and puts it into the queue."""
 
-import secrets
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
@@ -15,6 +14,7 @@ from orchestrator.errors import (
     Violation,
 )
 from orchestrator.jobs.fairness import rank, start_tag, virtual_time
+from orchestrator.jobs.job import new_job_id
 from orchestrator.jobs.load import Load
 from orchestrator.jobs.records import JobRecord, Submission
 from orchestrator.jobs.rows import COLUMNS, DELIVERY, to_record
@@ -122,7 +122,7 @@ class Submitting:
                 raise _KnownError
             virtual = virtual_time(look["now"], look["running"], look["waiting"])
             tag = start_tag(virtual, entered.fair_tag, seconds, waits=look["waits"])
-            job_id, place = secrets.token_urlsafe(16), rank(tag, submission.priority)
+            job_id, place = new_job_id(), rank(tag, submission.priority)
             values = _values(submission) | {"id": job_id, "rank": place, "tag": tag, "price": entered.taken}
             inserted = await connection.execute(_INSERT, values)
             await limits.set_fair_tag(connection, submission.account_id, tag + seconds)

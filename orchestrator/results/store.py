@@ -135,14 +135,16 @@ class ResultStore:
             raise ResultStoreUnavailableError("the picture was removed while it was written")
         return Written(name, rows[0]["expires_at"])
 
-    async def write(self, account_id: int, data: bytes, image_format: ImageFormat) -> Written:
-        """Note and put a picture that is no durable job's.
+    async def write(
+        self, account_id: int, data: bytes, image_format: ImageFormat, job_id: str | None = None
+    ) -> Written:
+        """Note and put a picture; `job_id` is of the durable job that it is for, if it is for one.
 
         Raises:
             ResultStoreUnavailableError, DatabaseUnavailableError: as put.
         """
         async with self._database.transaction() as connection:
-            name = await self.note(connection, account_id, None, image_format)
+            name = await self.note(connection, account_id, job_id, image_format)
         return await self.put(name, data, image_format)
 
     def link(self, name: str, expires: datetime) -> str:

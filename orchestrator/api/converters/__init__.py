@@ -1,6 +1,7 @@
 """Protobuf to params, events to protobuf. Nothing else touches fields of messages."""
 
-from orchestrator.api.converters.answers import from_event, to_artifact, to_family, to_job
+from orchestrator.api.converters.answers import from_event, to_artifact, to_family
+from orchestrator.api.converters.jobs import from_stored, to_job, to_list, to_order, to_page
 from orchestrator.api.converters.requests import new_request_id, to_options, to_params
 from orchestrator.api.converters.tables import (
     DELIVERIES,
@@ -25,10 +26,14 @@ __all__ = [
     "STAGES",
     "STATES",
     "from_event",
+    "from_stored",
     "new_request_id",
     "to_artifact",
     "to_family",
     "to_job",
+    "to_list",
     "to_options",
+    "to_order",
+    "to_page",
     "to_params",
 ]

@@ -1,27 +1,22 @@
-"""Events, jobs and families to messages."""
+"""Events and families to messages."""
 
 from collections.abc import Iterator
 
-from google.protobuf import timestamp_pb2
-
 from imagegen.v1 import generation_pb2 as pb
-from imagegen.v1 import jobs_pb2
-from orchestrator.api import status
-from orchestrator.api.converters.tables import FORMATS, SAMPLERS, STAGES, STATES
+from orchestrator.api.converters.tables import FORMATS, SAMPLERS, STAGES
 from orchestrator.jobs.events import Artifact, Event, Preview, Progress, Queued, Started
-from orchestrator.jobs.job import Job, JobState
 from orchestrator.models.families import Family
 from orchestrator.results.buckets import CHUNK_BYTES
 
 
-def from_event(job: Job, sequence: int, event: Event) -> Iterator[pb.GenerateEvent]:
-    """An event of a job; an artifact with its bytes as one message for each chunk."""
+def from_event(job_id: str, request_id: str, sequence: int, event: Event) -> Iterator[pb.GenerateEvent]:
+    """An event of a job, whose request has that id; an artifact with its bytes as one message for each chunk."""
     if isinstance(event, Queued):
-        queued = pb.Queued(job_id=job.id, position=event.position, estimated_wait_seconds=event.estimated_wait)
+        queued = pb.Queued(job_id=job_id, position=event.position, estimated_wait_seconds=event.estimated_wait)
         yield pb.GenerateEvent(sequence=sequence, queued=queued)
     elif isinstance(event, Started):
         started = pb.Started(
-            request_id=job.options.request_id,
+            request_id=request_id,
             seed=event.seed,
             network_width=event.network_width,
             network_height=event.network_height,
@@ -36,11 +31,11 @@ def from_event(job: Job, sequence: int, event: Event) -> Iterator[pb.GenerateEve
     elif isinstance(event, Preview):
         yield pb.GenerateEvent(sequence=sequence, preview=pb.Preview(jpeg=event.jpeg, step=event.step))
     else:
-        yield from _from_artifact(job, sequence, event)
+        yield from _from_artifact(request_id, sequence, event)
 
 
-def _from_artifact(job: Job, sequence: int, artifact: Artifact) -> Iterator[pb.GenerateEvent]:
-    message = to_artifact(job, artifact)
+def _from_artifact(request_id: str, sequence: int, artifact: Artifact) -> Iterator[pb.GenerateEvent]:
+    message = to_artifact(request_id, artifact)
     if artifact.data is None:
         message.last_chunk = True
         yield pb.GenerateEvent(sequence=sequence, artifact=message)
@@ -52,7 +47,7 @@ def _from_artifact(job: Job, sequence: int, artifact: Artifact) -> Iterator[pb.G
         message = pb.Artifact()
 
 
-def to_artifact(job: Job, artifact: Artifact) -> pb.Artifact:
+def to_artifact(request_id: str, artifact: Artifact) -> pb.Artifact:
     """An artifact without its bytes."""
     message = pb.Artifact(
         file_size=artifact.file_size,
@@ -60,7 +55,7 @@ def to_artifact(job: Job, artifact: Artifact) -> pb.Artifact:
         width=artifact.width,
         height=artifact.height,
         seed=artifact.seed,
-        request_id=job.options.request_id,
+        request_id=request_id,
         family=artifact.family,
         models=[pb.ModelDigest(model=m.model, model_sha256=m.sha256, engine=m.engine) for m in artifact.models],
         timings=[pb.StageTiming(stage=STAGES[t.stage], seconds=t.seconds, calls=t.calls) for t in artifact.timings],
@@ -70,25 +65,6 @@ def to_artifact(job: Job, artifact: Artifact) -> pb.Artifact:
     )
     if artifact.uri is not None:
         message.uri = artifact.uri
-    return message
-
-
-def to_job(job: Job) -> jobs_pb2.Job:
-    """The state of a job."""
-    message = jobs_pb2.Job(job_id=job.id, state=STATES[job.state])
-    message.create_time.FromDatetime(job.created)
-    if job.ended is not None:
-        end = timestamp_pb2.Timestamp()
-        end.FromDatetime(job.ended)
-        message.end_time.CopyFrom(end)
-    if job.state is JobState.QUEUED and job.queued is not None:
-        message.position = job.queued.position
-    if job.artifact is not None:
-        message.artifact.CopyFrom(to_artifact(job, job.artifact))
-    if job.state is JobState.FAILED and job.error is not None:
-        code, reason = status.code_and_reason(job.error)
-        text = status.message(job.error, job.options.request_id)
-        message.error.CopyFrom(jobs_pb2.JobError(code=code, message=text, reason=reason))
     return message
 
 

@@ -1,0 +1,146 @@
+"""Durable jobs: messages to orders, records to messages, pages of a list."""
+
+import base64
+import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from google.protobuf import timestamp_pb2
+
+from imagegen.v1 import generation_pb2 as pb
+from imagegen.v1 import jobs_pb2
+from orchestrator.api import status
+from orchestrator.api.converters.answers import to_artifact
+from orchestrator.api.converters.requests import to_options, to_params
+from orchestrator.api.converters.tables import PRIORITIES, STATES, choice
+from orchestrator.errors import InvalidRequestError, Violation
+from orchestrator.jobs.durable import Order
+from orchestrator.jobs.job import JobState
+from orchestrator.jobs.records import JobRecord, WebhookState
+from orchestrator.params import JobOptions, Limits, RequestParams
+
+DEFAULT_PAGE, MAX_PAGE = 20, 100
+
+_DELIVERIES = {
+    "pending": jobs_pb2.DELIVERY_STATE_PENDING,
+    "delivered": jobs_pb2.DELIVERY_STATE_DELIVERED,
+    "failed": jobs_pb2.DELIVERY_STATE_FAILED,
+}
+
+
+def to_order(asked: jobs_pb2.CreateJobRequest, limits: Limits, name: str) -> Order:
+    """What is asked for, as a job by that name in logs. Its message is not to be used by anybody else.
+
+    Raises:
+        UnsupportedTaskError, InvalidRequestError: as to_params.
+    """
+    request = asked.request
+    options, params = to_options(request, name), to_params(request, limits)
+    key = request.request_id if request.HasField("request_id") else None
+    request.ClearField("request_id")
+    digest = hashlib.sha256(asked.SerializeToString(deterministic=True)).digest()
+
+    def serialize(seed: int) -> bytes:
+        request.seed = seed
+        return request.SerializeToString()
+
+    return Order(
+        params=params,
+        options=replace(options, request_id=name),
+        serialize=serialize,
+        idempotency_key=key,
+        digest=digest,
+        webhook_url=asked.webhook.url if asked.HasField("webhook") else None,
+        webhook_data=asked.webhook.data if asked.webhook.HasField("data") else None,
+    )
+
+
+def from_stored(serialized: bytes, limits: Limits) -> tuple[RequestParams, JobOptions]:
+    """The request of Order.serialize, as the worker takes it.
+
+    Raises:
+        UnsupportedTaskError, InvalidRequestError: as to_params.
+    """
+    request = pb.GenerateRequest.FromString(serialized)
+    return to_params(request, limits), to_options(request, "stored")
+
+
+def to_job(record: JobRecord) -> jobs_pb2.Job:
+    """A job as the database has it."""
+    message = jobs_pb2.Job(
+        job_id=record.id,
+        state=STATES[record.state],
+        create_time=_to_timestamp(record.created),
+        end_time=_to_timestamp(record.ended),
+        start_time=_to_timestamp(record.started),
+        attempts=record.attempts,
+        request_id=record.request_id,
+        priority=PRIORITIES[record.priority],
+        task=record.task,
+        family=record.family,
+    )
+    if record.queued is not None:
+        message.position = record.queued.position
+    if record.state is JobState.SUCCEEDED and record.artifact is not None:
+        message.artifact.CopyFrom(to_artifact(record.request_id, record.artifact))
+        message.expire_time.CopyFrom(_to_timestamp(record.expires) or timestamp_pb2.Timestamp())
+    if record.state is JobState.FAILED and record.error is not None:
+        code, reason = status.code_and_reason(record.error)
+        text = status.message(record.error, record.request_id)
+        message.error.CopyFrom(jobs_pb2.JobError(code=code, message=text, reason=reason))
+    if record.webhook is not None:
+        message.webhook.CopyFrom(_to_delivery(record.webhook))
+    return message
+
+
+def to_page(request: jobs_pb2.ListJobsRequest) -> tuple[int, tuple[datetime, str] | None, JobState | None]:
+    """Jobs of a page, the job before them, and their state: None for the newest, and for any.
+
+    Raises:
+        InvalidRequestError: a field is out of range, or a token that no answer had.
+    """
+    size = request.page_size if request.HasField("page_size") else DEFAULT_PAGE
+    if not 1 <= size <= MAX_PAGE:
+        raise InvalidRequestError(Violation("page_size", f"must be from 1 to {MAX_PAGE}"))
+    return size, _from_token(request.page_token), choice(STATES, request.state, "state")
+
+
+def to_list(records: list[JobRecord], page_size: int) -> jobs_pb2.ListJobsResponse:
+    """A page of at most `page_size` jobs, of records that are one more where others follow."""
+    shown = records[:page_size]
+    token = _to_token(shown[-1]) if len(records) > page_size else None
+    return jobs_pb2.ListJobsResponse(jobs=[to_job(record) for record in shown], next_page_token=token)
+
+
+def _to_token(record: JobRecord) -> str:
+    text = f"{record.created.astimezone(UTC).isoformat()} {record.id}"
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def _from_token(token: str) -> tuple[datetime, str] | None:
+    if not token:
+        return None
+    try:
+        created, _, job_id = base64.b64decode(token, altchars=b"-_", validate=True).decode("ascii").partition(" ")
+        return datetime.fromisoformat(created).astimezone(UTC), job_id
+    except (ValueError, OverflowError):
+        raise InvalidRequestError(Violation("page_token", "is not one that this service gave")) from None
+
+
+def _to_delivery(webhook: WebhookState) -> jobs_pb2.WebhookDelivery:
+    return jobs_pb2.WebhookDelivery(
+        state=_DELIVERIES[webhook.state],
+        attempts=webhook.attempts,
+        last_status=webhook.last_status,
+        last_error=webhook.last_error,
+        next_time=_to_timestamp(webhook.next_at),
+        deliver_time=_to_timestamp(webhook.delivered_at),
+    )
+
+
+def _to_timestamp(moment: datetime | None) -> timestamp_pb2.Timestamp | None:
+    if moment is None:
+        return None
+    timestamp = timestamp_pb2.Timestamp()
+    timestamp.FromDatetime(moment)
+    return timestamp

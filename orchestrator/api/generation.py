@@ -1,0 +1,87 @@
+"""GenerationService: convert, call, convert."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from typing import Any
+
+import grpc
+
+from imagegen.v1 import generation_pb2 as pb
+from imagegen.v1 import generation_pb2_grpc, jobs_pb2
+from orchestrator.accounts.leases import Leases
+from orchestrator.api import converters
+from orchestrator.api.auth import account, rename, request_id
+from orchestrator.jobs.durable import DurableJobs
+from orchestrator.jobs.events import Artifact
+from orchestrator.jobs.job import new_job_id
+from orchestrator.jobs.queue import JobQueue
+from orchestrator.models.contracts import NetworkSource
+from orchestrator.models.families import Families
+from orchestrator.params import Delivery, Limits
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Messages = AsyncGenerator[pb.GenerateEvent, None]
+
+
+class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
+    """GenerationService over the streams of this process, and over durable jobs for those that detach."""
+
+    def __init__(
+        self,
+        queue: JobQueue,
+        jobs: DurableJobs,
+        leases: Leases,
+        families: Families,
+        networks: NetworkSource,
+        limits: Limits,
+    ) -> None:
+        self._queue, self._jobs, self._leases = queue, jobs, leases
+        self._families, self._networks, self._limits = families, networks, limits
+
+    async def Generate(self, request: pb.GenerateRequest, _context: Context) -> Messages:
+        """A job that ends with its stream, unless it is to be detached."""
+        messages = self._detach(request) if request.detach_on_disconnect else self._stream(request)
+        async with contextlib.aclosing(messages):
+            async for message in messages:
+                yield message
+
+    async def ListFamilies(self, _request: pb.ListFamiliesRequest, _context: Context) -> pb.ListFamiliesResponse:
+        """Every family of families.toml."""
+        return pb.ListFamiliesResponse(
+            families=[converters.to_family(f, ready=self._networks.is_ready(f.name)) for f in self._families]
+        )
+
+    async def _stream(self, request: pb.GenerateRequest) -> Messages:
+        options = converters.to_options(request, request_id.get())
+        rename(options.request_id)
+        params = converters.to_params(request, self._limits)
+        caller, job_id = account.get(), new_job_id()
+        async with self._leases.hold(caller, job_id) as lease:
+            job = await self._queue.submit(caller, params, options, job_id)
+            try:
+                async with contextlib.aclosing(job.watch()) as events:
+                    async for number, event in events:
+                        if isinstance(event, Artifact):  # paid before it is sent
+                            await lease.charge(job.task.value, job.family)
+                        for message in converters.from_event(job_id, options.request_id, number, event):
+                            yield message
+            finally:  # also when the client has hung up: then the loop above ends with CancelledError
+                self._queue.cancel(job)
+
+    async def _detach(self, request: pb.GenerateRequest) -> Messages:
+        name = request.request_id or request_id.get()
+        rename(name)
+        asked = jobs_pb2.CreateJobRequest(request=request)
+        order = await asyncio.to_thread(converters.to_order, asked, self._limits, name)
+        caller = account.get()
+        record = await self._jobs.submit(caller, order)
+        inline = order.params.output.delivery is Delivery.INLINE
+        async with contextlib.aclosing(self._jobs.watch(record.id)) as events:
+            async for number, event in events:
+                told = event
+                if inline and isinstance(event, Artifact):
+                    told = replace(event, data=await self._jobs.load(caller, record.id), uri=None)
+                for message in converters.from_event(record.id, record.request_id, number, told):
+                    yield message

@@ -1,0 +1,86 @@
+"""JobService: convert, call, convert."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Iterator
+from typing import Any
+
+import grpc
+
+from imagegen.v1 import generation_pb2 as pb
+from imagegen.v1 import jobs_pb2, jobs_pb2_grpc
+from orchestrator.api import converters
+from orchestrator.api.auth import account, is_named, rename, request_id
+from orchestrator.errors import InvalidRequestError, Violation
+from orchestrator.jobs.durable import DurableJobs
+from orchestrator.params import Limits
+from orchestrator.results.store import ResultStore
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class JobServicer(jobs_pb2_grpc.JobServiceServicer):
+    """JobService over durable jobs and the result store."""
+
+    def __init__(self, jobs: DurableJobs, results: ResultStore, limits: Limits) -> None:
+        self._jobs, self._results, self._limits = jobs, results, limits
+
+    async def CreateJob(self, request: jobs_pb2.CreateJobRequest, _context: Context) -> jobs_pb2.Job:
+        """Store a request; its picture goes to the result store."""
+        if not request.HasField("request"):
+            raise InvalidRequestError(Violation("request", "is not set"))
+        if not is_named.get() and request.request.request_id:
+            rename(request.request.request_id)
+        with _within("request"):
+            order = await asyncio.to_thread(converters.to_order, request, self._limits, request_id.get())
+            return converters.to_job(await self._jobs.submit(account.get(), order))
+
+    async def GetJob(self, request: jobs_pb2.GetJobRequest, _context: Context) -> jobs_pb2.Job:
+        """The state of a job."""
+        return converters.to_job(await self._jobs.get(account.get(), request.job_id))
+
+    async def ListJobs(self, request: jobs_pb2.ListJobsRequest, _context: Context) -> jobs_pb2.ListJobsResponse:
+        """A page of the account's jobs."""
+        size, after, state = converters.to_page(request)
+        return converters.to_list(await self._jobs.list_jobs(account.get(), size + 1, after, state), size)
+
+    async def WatchJob(
+        self, request: jobs_pb2.WatchJobRequest, _context: Context
+    ) -> AsyncGenerator[pb.GenerateEvent, None]:
+        """The events of a job."""
+        record = await self._jobs.get(account.get(), request.job_id)
+        async with contextlib.aclosing(self._jobs.watch(record.id, request.after_sequence)) as events:
+            async for number, event in events:
+                for message in converters.from_event(record.id, record.request_id, number, event):
+                    yield message
+
+    async def CancelJob(self, request: jobs_pb2.CancelJobRequest, _context: Context) -> jobs_pb2.Job:
+        """Stop a job."""
+        return converters.to_job(await self._jobs.cancel(account.get(), request.job_id))
+
+    async def DeleteJob(self, request: jobs_pb2.DeleteJobRequest, _context: Context) -> jobs_pb2.Job:
+        """Remove a job's picture."""
+        return converters.to_job(await self._jobs.delete(account.get(), request.job_id))
+
+    async def ReadResult(
+        self, request: jobs_pb2.ReadResultRequest, _context: Context
+    ) -> AsyncGenerator[jobs_pb2.ReadResultResponse, None]:
+        """A picture's bytes."""
+        stored = await self._results.open(request.name)
+        answer = jobs_pb2.ReadResultResponse(
+            content_type=stored.media_type, file_size=stored.size, sha256=stored.sha256
+        )
+        async for chunk in stored.chunks:
+            answer.data = chunk
+            yield answer
+            answer = jobs_pb2.ReadResultResponse()
+
+
+@contextlib.contextmanager
+def _within(field: str) -> Iterator[None]:
+    """What is wrong with the message of a field is told with paths of the message around it."""
+    try:
+        yield
+    except InvalidRequestError as error:
+        violations = (Violation(f"{field}.{v.field}", v.description) for v in error.violations)
+        raise InvalidRequestError(*violations) from error

@@ -1,0 +1,205 @@
+"""Who watches durable jobs, on any server: one statement for all watchers to whom something may have happened."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+
+import structlog
+
+from orchestrator.database.listen import EVENTS, Listener
+from orchestrator.errors import DatabaseUnavailableError, ImagegenError, NotFoundError, ShuttingDownError
+from orchestrator.jobs.events import Artifact, Event, Queued
+from orchestrator.jobs.job import JobState
+from orchestrator.jobs.records import JobRecord, Seen, sequence
+from orchestrator.jobs.store import JobStore
+
+PAUSE_SECONDS = 0.05
+"""Between two looks: what happens meanwhile is looked at together."""
+RETRY_SECONDS = 1.0
+"""Between two looks at a database that is away."""
+PLACE_SECONDS = 2.0
+"""Between two looks at the places of those that wait."""
+BATCH = 200
+"""Jobs that one statement looks at."""
+
+log = structlog.get_logger()
+
+
+@dataclass(eq=False)
+class _Watcher:
+    """One who watches.
+
+    Attributes:
+        after: number of the newest event that it has been told.
+        pending: of each kind the newest event that it has not taken yet.
+        is_over: whether its watch ends, once it has taken what is pending.
+        error: what it ends with then; None for nothing.
+        queued: the place that it has been told.
+        waits: whether the job waits, so that its place is of interest.
+        fence: of the job, which numbers its events.
+    """
+
+    after: int
+    pending: dict[type[Event], tuple[int, Event]] = field(default_factory=dict)
+    is_over: bool = False
+    error: ImagegenError | None = None
+    queued: Queued | None = None
+    waits: bool = False
+    fence: int = 0
+    news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def tell(self, number: int, event: Event) -> None:
+        """Take an event that it does not know yet."""
+        if number > self.after:
+            self.after = number
+            self.pending[type(event)] = number, event
+            self.news.set()
+
+    def tell_place(self, queued: Queued) -> None:
+        """Take a place in the queue, if that has changed."""
+        if self.waits and (self.queued is None or self.queued.position != queued.position):
+            self.queued = queued
+            self.tell(max(self.after + 1, sequence(self.fence, 1)), queued)
+
+    def finish(self, error: ImagegenError | None) -> None:
+        """Let the watch end, after what is pending."""
+        self.is_over, self.error, self.waits = True, error, False
+        self.news.set()
+
+    def take(self) -> tuple[int, Event]:
+        """The oldest event that is pending."""
+        number, event = min(self.pending.values(), key=lambda item: item[0])
+        del self.pending[type(event)]
+        return number, event
+
+
+class Board:
+    """The watchers of this process. `start`, then `close` once."""
+
+    def __init__(self, store: JobStore, listener: Listener, show: Callable[[JobRecord], Artifact | None]) -> None:
+        """Nobody watches yet.
+
+        Args:
+            store: of the jobs.
+            listener: hears of what happens to them.
+            show: the picture of a job as watchers are told of it; None if it has none.
+        """
+        self._store, self._show = store, show
+        self._watchers: dict[str, set[_Watcher]] = {}
+        self._dirty: set[str] = set()
+        self._news = asyncio.Event()
+        self._unsubscribe = listener.subscribe(EVENTS, self._hear)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def watchers(self) -> int:
+        """How many watch."""
+        return sum(map(len, self._watchers.values()))
+
+    async def start(self) -> None:
+        """Begin to look."""
+        self._tasks = [
+            asyncio.create_task(self._look_on(), name="watch jobs"),
+            asyncio.create_task(self._count_on(), name="watch the queue"),
+        ]
+
+    async def close(self) -> None:
+        """Stop, and end all watches with ShuttingDownError."""
+        self._unsubscribe()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for watcher in [each for watchers in self._watchers.values() for each in watchers]:
+            watcher.finish(ShuttingDownError("this server is stopping"))
+
+    async def watch(self, job_id: str, after: int) -> AsyncGenerator[tuple[int, Event], None]:
+        """Events of a job numbered above `after`, as they happen, until it ends.
+
+        Raises:
+            ImagegenError: the one that the job failed with, after its events.
+            NotFoundError: there is no such job, or its picture was removed.
+            ShuttingDownError: this server stops.
+        """
+        watcher = _Watcher(after)
+        self._watchers.setdefault(job_id, set()).add(watcher)
+        self._hear(job_id)
+        try:
+            while watcher.pending or not watcher.is_over:
+                while watcher.pending:
+                    yield watcher.take()
+                watcher.news.clear()
+                if not watcher.is_over:
+                    await watcher.news.wait()
+        finally:
+            self._watchers[job_id].discard(watcher)
+            if not self._watchers[job_id]:
+                del self._watchers[job_id]
+        if watcher.error is not None:
+            raise watcher.error
+
+    def _hear(self, job_id: str | None) -> None:
+        """Note that something may have happened to a job; None: to all."""
+        self._dirty.update(self._watchers if job_id is None else {job_id} & self._watchers.keys())
+        if self._dirty:
+            self._news.set()
+
+    async def _look_on(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            batch = [self._dirty.pop() for _ in range(min(BATCH, len(self._dirty)))]
+            try:
+                await self._look({job_id: self._known(job_id) for job_id in batch if job_id in self._watchers})
+            except DatabaseUnavailableError:
+                self._dirty.update(batch)
+                await asyncio.sleep(RETRY_SECONDS)
+            except Exception:
+                log.exception("watching_failed", jobs=len(batch))
+            await asyncio.sleep(PAUSE_SECONDS)
+            if self._dirty:
+                self._news.set()
+
+    def _known(self, job_id: str) -> int:
+        """Number of the newest event that all watchers of a job have been told."""
+        return min(watcher.after for watcher in self._watchers[job_id])
+
+    async def _look(self, known: dict[str, int]) -> None:
+        if not known:
+            return
+        seen = await self._store.events(known)
+        for job_id in known:
+            for watcher in self._watchers.get(job_id, ()):
+                self._tell(watcher, seen.get(job_id))
+        await self._count({job_id for job_id, news in seen.items() if news.state is JobState.QUEUED})
+
+    def _tell(self, watcher: _Watcher, seen: Seen | None) -> None:
+        if seen is None:
+            watcher.finish(NotFoundError("no such job"))
+            return
+        watcher.waits, watcher.fence = seen.state is JobState.QUEUED, seen.fence
+        for number, event in seen.events:
+            watcher.tell(number, event)
+        if (end := seen.end) is not None:
+            if (artifact := self._show(end)) is not None:
+                watcher.tell(end.sequence, artifact)
+            gone = NotFoundError("the picture was removed") if end.state is JobState.DELETED else None
+            watcher.finish(end.error or gone)
+
+    async def _count_on(self) -> None:
+        """Tell places while anybody waits for his turn."""
+        while True:
+            await asyncio.sleep(PLACE_SECONDS)
+            waiting = {job_id for job_id, watchers in self._watchers.items() if any(each.waits for each in watchers)}
+            try:
+                await self._count(waiting)
+            except DatabaseUnavailableError:
+                pass  # it is logged where it was noticed, and tried again soon
+            except Exception:
+                log.exception("counting_failed", jobs=len(waiting))
+
+    async def _count(self, job_ids: set[str]) -> None:
+        if not job_ids:
+            return
+        for job_id, queued in (await self._store.positions(job_ids)).items():
+            for watcher in self._watchers.get(job_id, ()):
+                watcher.tell_place(queued)
