@@ -19,7 +19,7 @@ from orchestrator.jobs.job import new_job_id
 from orchestrator.jobs.queue import JobQueue
 from orchestrator.models.contracts import NetworkSource
 from orchestrator.models.families import Families
-from orchestrator.params import Delivery, Limits
+from orchestrator.params import Delivery, JobOptions, Limits
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Messages = AsyncGenerator[pb.GenerateEvent, None]
@@ -42,7 +42,10 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
 
     async def Generate(self, request: pb.GenerateRequest, _context: Context) -> Messages:
         """A job that ends with its stream, unless it is to be detached."""
-        messages = self._detach(request) if request.detach_on_disconnect else self._stream(request)
+        options = converters.to_options(request, request_id.get())
+        rename(options.request_id)
+        detached = options.detach_on_disconnect
+        messages = self._detach(request, options.request_id) if detached else self._stream(request, options)
         async with contextlib.aclosing(messages):
             async for message in messages:
                 yield message
@@ -53,9 +56,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
             families=[converters.to_family(f, ready=self._networks.is_ready(f.name)) for f in self._families]
         )
 
-    async def _stream(self, request: pb.GenerateRequest) -> Messages:
-        options = converters.to_options(request, request_id.get())
-        rename(options.request_id)
+    async def _stream(self, request: pb.GenerateRequest, options: JobOptions) -> Messages:
         params = converters.to_params(request, self._limits)
         caller, job_id = account.get(), new_job_id()
         async with self._leases.hold(caller, job_id) as lease:
@@ -70,9 +71,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
             finally:  # also when the client has hung up: then the loop above ends with CancelledError
                 self._queue.cancel(job)
 
-    async def _detach(self, request: pb.GenerateRequest) -> Messages:
-        name = request.request_id or request_id.get()
-        rename(name)
+    async def _detach(self, request: pb.GenerateRequest, name: str) -> Messages:
         asked = jobs_pb2.CreateJobRequest(request=request)
         order = await asyncio.to_thread(converters.to_order, asked, self._limits, name)
         caller = account.get()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.jobs.job import Job
+from orchestrator.jobs.job import Job, new_job_id
 from orchestrator.params import (
     BackgroundParams,
     JobOptions,
@@ -46,4 +46,4 @@ def job() -> Job:
         prompt_tokens_cut=0,
         cost=1.0,
     )
-    return Job(ALICE, plan, JobOptions(request_id="r"), ephemeral=False)
+    return Job(new_job_id(), ALICE, plan, JobOptions(request_id="r"))

@@ -1,17 +1,15 @@
 """One job: what watchers see, early, late and slow ones."""
 
 import asyncio
-from dataclasses import replace
-from typing import Any
 
 import pytest
 
 from orchestrator.diffusion.pipeline import Stage
 from orchestrator.errors import CancelledByClientError, EngineFaultError, ImagegenError
 from orchestrator.jobs.events import Artifact, Event, Preview, Progress, Queued, Started
-from orchestrator.jobs.job import WATCHER_BACKLOG, Job, JobState
-from orchestrator.params import ImageFormat, SamplerName, TaskName
-from tests.unit.orchestrator.world import error_of, events
+from orchestrator.jobs.job import WATCHER_BACKLOG, Job, JobState, new_job_id
+from orchestrator.params import ImageFormat, SamplerName
+from tests.unit.orchestrator.world import events
 
 ARTIFACT = Artifact(
     data=b"png",
@@ -184,51 +182,10 @@ def depth(error: BaseException) -> int:
     return count
 
 
-async def test_bytes_that_are_in_the_store_go_to_present_watchers_and_are_not_kept(job: Job) -> None:
-    """Thousands of ended jobs are remembered; their pictures are not held in memory."""
-    artifact = replace(ARTIFACT, uri="http://x/results/y.png")
-    watching = asyncio.create_task(collect(job))
-    await settle()
-    job.succeed(artifact)
-    assert await watching == [(1, artifact)]
-    assert job.artifact == replace(artifact, data=None)
-    assert await collect(job) == [(1, replace(artifact, data=None))]
-
-
 async def test_bytes_that_are_nowhere_else_are_kept(job: Job) -> None:
     job.succeed(ARTIFACT)
     assert job.artifact is ARTIFACT
     assert await events(job) == [ARTIFACT]
-
-
-@pytest.mark.parametrize("end", ["before", "after"])
-async def test_a_deleted_job_shows_nothing_of_its_picture(job: Job, end: str) -> None:
-    publish(job, Started(1, 32, 32, 0), Preview(b"small", 1))
-    if end == "before":
-        job.succeed(ARTIFACT)
-    job.forget_picture()
-    if end == "after":
-        job.publish(Preview(b"one more was on its way", 2))
-        job.fail(CancelledByClientError("x"))
-        assert isinstance(await error_of(job), CancelledByClientError)
-    else:
-        assert await events(job) == []
-    assert (job.state, job.artifact, job._kept) == (JobState.DELETED, None, {})
-
-
-def test_ids_cannot_be_guessed(job: Job) -> None:
-    other: Any = Job(job.account, job.plan, job.options, ephemeral=False)
-    assert len(job.id) == len(other.id) == 22
-    assert job.id != other.id
-
-
-async def test_an_ended_job_holds_no_plan(job: Job) -> None:
-    """Plans hold pictures; what the log needs of one stays."""
-    assert job.plan.steps == 2
-    job.succeed(ARTIFACT)
-    with pytest.raises(RuntimeError, match="has ended"):
-        _ = job.plan
-    assert (job.family, job.task, job.seed) == ("small", TaskName.TEXT_TO_IMAGE, 1)
 
 
 async def test_work_that_ends_is_answered(job: Job) -> None:
@@ -267,3 +224,9 @@ async def test_work_is_broken_off_when_the_job_stops(job: Job, when: str) -> Non
             await running
     assert ended in ([], ["work"])
     assert len(asyncio.all_tasks()) == 1
+
+
+def test_ids_cannot_be_guessed() -> None:
+    one, other = new_job_id(), new_job_id()
+    assert len(one) == len(other) == 22
+    assert one != other

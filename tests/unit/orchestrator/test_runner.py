@@ -11,8 +11,10 @@ import pytest
 from orchestrator.diffusion.pipeline import Stage
 from orchestrator.errors import InvalidRequestError
 from orchestrator.jobs.events import Artifact, Preview, Progress, Queued, Started
+from orchestrator.jobs.job import Job, new_job_id
 from orchestrator.params import Delivery, ImageFormat, OutputParams, SamplerName
 from tests.unit.orchestrator.world import (
+    ALICE,
     FAMILIES,
     PUBLIC_URL,
     World,
@@ -173,15 +175,15 @@ async def test_a_copy_that_cannot_be_written_fails_the_request_and_leaves_no_pic
     world.assert_idle()
 
 
-async def test_a_detached_picture_is_stored_too_and_not_held_in_memory(world: World) -> None:
-    job = await world.submit(detach=True, ephemeral=False)
-    artifact = (await events(job))[-1]
-    assert isinstance(artifact, Artifact)
-    assert artifact.data is not None  # for the one who watches
+async def test_a_durable_jobs_picture_is_stored_whatever_was_asked_for(world: World) -> None:
+    ended = await world.submit()
+    await events(ended)
+    job = Job(new_job_id(), ALICE, ended.plan, ended.options, durable=True)
+    artifact = await world.runner.make(job)
+    assert job.plan.output.delivery is Delivery.INLINE
+    assert artifact.data is None
     assert artifact.uri is not None
-    assert world.stored() == [artifact.uri.rpartition("/")[2]]
-    assert job.artifact is not None
-    assert (job.artifact.data, job.artifact.uri) == (None, artifact.uri)
+    assert world.stored() == [artifact.uri.rpartition("/")[2]] == [job.picture]
 
 
 async def test_quality_is_what_was_taken(world: World) -> None:

@@ -19,7 +19,7 @@ from orchestrator.errors import ImagegenError, InvalidRequestError, Violation
 from orchestrator.imaging.decode import DecodeLimits
 from orchestrator.jobs.admission import Admission
 from orchestrator.jobs.events import Artifact, Event
-from orchestrator.jobs.job import Job
+from orchestrator.jobs.job import Job, new_job_id
 from orchestrator.jobs.queue import JobQueue
 from orchestrator.jobs.runner import Runner
 from orchestrator.models.contracts import Floats
@@ -154,7 +154,9 @@ class Folder(ResultStore):
         folder.mkdir(exist_ok=True)
         self._folder, self._count = folder, 0
 
-    async def write(self, account_id: int, data: bytes, image_format: ImageFormat) -> Written:
+    async def write(
+        self, account_id: int, data: bytes, image_format: ImageFormat, _job_id: str | None = None
+    ) -> Written:
         """A file named by its account."""
         self._count += 1
         name = f"{account_id}-{self._count}.{image_format}"
@@ -197,6 +199,7 @@ class World:
     pipeline: Pipeline
     admission: Admission[Job]
     queue: JobQueue
+    runner: Runner
     results: Folder
     folder: Path
     shelf: Shelf
@@ -205,14 +208,12 @@ class World:
         self,
         *,
         account: Account = ALICE,
-        ephemeral: bool = True,
         priority: Priority = Priority.NORMAL,
-        detach: bool = False,
         **fields: Any,
     ) -> Job:
         """A job of the small family; `fields` are those of RequestParams."""
-        options = JobOptions(request_id="r1", priority=priority, detach_on_disconnect=detach)
-        return await self.queue.submit(account, params(**fields), options, ephemeral=ephemeral)
+        options = JobOptions(request_id="r1", priority=priority)
+        return await self.queue.submit(account, params(**fields), options, new_job_id())
 
     async def make(self, **fields: Any) -> Artifact:
         """The picture of a job that runs to its end."""
@@ -257,7 +258,7 @@ def build(
     admission: Admission[Job] = Admission(slots, max_queued, max_held_bytes)
     queue = JobQueue(runner, admission)
     family = registry.get(None)
-    return World(networks, family, pipelines[family.name], admission, queue, results, folder, shelf)
+    return World(networks, family, pipelines[family.name], admission, queue, runner, results, folder, shelf)
 
 
 def params(**fields: Any) -> RequestParams:
