@@ -77,7 +77,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
         caller = account.get()
         record = await self._jobs.submit(caller, order)
         inline = order.params.output.delivery is Delivery.INLINE
-        async with contextlib.aclosing(self._jobs.watch(record.id)) as events:
+        async with contextlib.aclosing(self._jobs.follow(record)) as events:
             async for number, event in events:
                 told = event
                 if inline and isinstance(event, Artifact):

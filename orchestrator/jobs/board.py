@@ -112,15 +112,22 @@ class Board:
         for watcher in [each for watchers in self._watchers.values() for each in watchers]:
             watcher.finish(ShuttingDownError("this server is stopping"))
 
-    async def watch(self, job_id: str, after: int) -> AsyncGenerator[tuple[int, Event], None]:
+    async def watch(
+        self, job_id: str, after: int, place: Queued | None = None
+    ) -> AsyncGenerator[tuple[int, Event], None]:
         """Events of a job numbered above `after`, as they happen, until it ends.
+
+        Args:
+            job_id: the job.
+            after: number of the newest event that the watcher knows.
+            place: in the queue, as it knows it.
 
         Raises:
             ImagegenError: the one that the job failed with, after its events.
             NotFoundError: there is no such job, or its picture was removed.
             ShuttingDownError: this server stops.
         """
-        watcher = _Watcher(after)
+        watcher = _Watcher(after, queued=place)
         self._watchers.setdefault(job_id, set()).add(watcher)
         self._hear(job_id)
         try:

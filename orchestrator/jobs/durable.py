@@ -8,7 +8,7 @@ from datetime import datetime
 from orchestrator.accounts.account import Account
 from orchestrator.errors import NotFoundError
 from orchestrator.jobs.board import Board
-from orchestrator.jobs.events import Artifact, Event
+from orchestrator.jobs.events import Artifact, Event, Queued
 from orchestrator.jobs.job import JobState
 from orchestrator.jobs.records import JobRecord, Submission
 from orchestrator.jobs.runner import Runner
@@ -91,9 +91,17 @@ class DurableJobs:
             await self._results.delete(record.picture)
         return record
 
-    async def watch(self, job_id: str, after: int = 0) -> AsyncGenerator[tuple[int, Event], None]:
+    async def watch(self, job_id: str, after: int) -> AsyncGenerator[tuple[int, Event], None]:
         """As Board.watch. That the job is the caller's is the caller's to know."""
         async with aclosing(self._board.watch(job_id, after)) as events:
+            async for item in events:
+                yield item
+
+    async def follow(self, record: JobRecord) -> AsyncGenerator[tuple[int, Event], None]:
+        """All events of a job that was just submitted. The first is its place, whatever has become of it since."""
+        place, number = record.queued or Queued(0, 0.0), 1
+        yield number, place
+        async with aclosing(self._board.watch(record.id, number, place)) as events:
             async for item in events:
                 yield item
 

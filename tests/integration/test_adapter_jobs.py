@@ -37,7 +37,7 @@ async def test_a_fetch_stops_at_once(adapters: Served, web: Web, how: str) -> No
     """The connection to the picture's server closes, long before the time for fetching is over."""
     orchestrator, client = adapters
     url = web.put("/never.png", silent())
-    wanted = request(pb.Edit(image=pb.ImageSource(url=url)))
+    wanted = request(pb.Edit(image=pb.ImageSource(url=url)), detach_on_disconnect=how == "cancelled")
     call: Any = client.generation.Generate(wanted)
     job_id = (await call.read()).queued.job_id
     async with asyncio.timeout(10):
@@ -97,7 +97,7 @@ async def test_a_picture_beyond_the_limit_is_refused_by_its_field(adapters_trito
 
 
 async def test_pictures_of_waiting_requests_are_bounded(adapters_triton: int, tmp_path: Path, web: Web) -> None:
-    """One job fetches for ever in the only slot; two more bring pictures, the third is told to come back."""
+    """One stream fetches for ever in the only slot; two more bring pictures, the third is told to come back."""
     config = settings(
         adapters_triton,
         tmp_path,
@@ -108,16 +108,18 @@ async def test_pictures_of_waiting_requests_are_bounded(adapters_triton: int, tm
     )
     async with serving(config) as (_, client):
         url = web.put("/never.png", silent())
-        jobs = []
+        calls: list[Any] = []
         for source in (pb.ImageSource(url=url), given(SCENE), given(SCENE)):
-            wanted = jobs_pb2.CreateJobRequest(request=request(pb.Edit(image=source)))
-            jobs.append(await client.jobs.CreateJob(wanted))
+            calls.append(client.generation.Generate(request(pb.Edit(image=source))))
+            await calls[-1].read()  # queued
         error = await refusal(client, request("edit"))
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "pictures" in str(error.details())
         assert "RetryInfo" in details(error)
-        await client.jobs.CancelJob(jobs_pb2.CancelJobRequest(job_id=jobs[0].job_id))
-        for job in jobs[1:]:
-            watched = client.jobs.WatchJob(jobs_pb2.WatchJobRequest(job_id=job.job_id))
-            assert [event async for event in watched][-1].artifact.uri
+        calls[0].cancel()
+        for call in calls[1:]:
+            last = pb.GenerateEvent()
+            while (event := await call.read()) is not grpc.aio.EOF:
+                last = event
+            assert last.artifact.last_chunk
         await client.generate(request("edit"))

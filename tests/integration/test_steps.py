@@ -143,6 +143,7 @@ async def test_sigterm_lets_running_work_end(slow_triton: int, tmp_path: Path, f
         "IMAGEGEN_TRITON_URL": f"127.0.0.1:{slow_triton}",
         "IMAGEGEN_FAMILIES": str(TINY_FAMILIES),
         "IMAGEGEN_DATABASE_URL": new_url(),
+        "IMAGEGEN_ANONYMOUS": "true",
         "IMAGEGEN_RESULTS_URL": str(tmp_path),
         "IMAGEGEN_GRACE_SECONDS": "30",
     }
