@@ -116,6 +116,12 @@ class FakeJobs(jobs_pb2_grpc.JobServiceServicer):
             await self._refuse(context, NotFoundError("no such job"))
         return self.script.ended or self.script.created
 
+    async def ListJobs(  # noqa: N802
+        self, _: jobs_pb2.ListJobsRequest, context: Context
+    ) -> jobs_pb2.ListJobsResponse:
+        await self._enter(context, "ListJobs")
+        return jobs_pb2.ListJobsResponse(jobs=[self.script.created])
+
     async def WatchJob(  # noqa: N802
         self, _: jobs_pb2.WatchJobRequest, context: Context
     ) -> AsyncIterator[pb.GenerateEvent]:
