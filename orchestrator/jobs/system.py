@@ -23,6 +23,7 @@ class JobSystem:
 
     Attributes:
         jobs: for clients.
+        keeper: does what has to be done again and again.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class JobSystem:
         )
         self._worker = Worker(store, runner, parse, settings.job_deadline_seconds)
         self._board = Board(store, listener, lambda record: show(results, record))
-        self._keeper = Keeper(database, self._broker, store, results, settings.job_seconds)
+        self.keeper = Keeper(database, self._broker, store, results, settings.job_seconds)
         self.jobs = DurableJobs(store, self._board, runner, results)
         self._work: asyncio.Task[None] | None = None
 
@@ -67,11 +68,16 @@ class JobSystem:
         """Durable jobs that run in this process."""
         return self._worker.in_flight
 
+    @property
+    def watchers(self) -> int:
+        """How many watch jobs in this process."""
+        return self._board.watchers
+
     async def start(self) -> None:
         """Begin to work."""
         await self._broker.open()
         await self._board.start()
-        await self._keeper.start()
+        await self.keeper.start()
         if self._slots:
             self._work = asyncio.create_task(self._broker.work(self._slots), name="work on jobs")
 
@@ -96,7 +102,7 @@ class JobSystem:
     async def close(self) -> None:
         """End all watches, and close the connections of the queue."""
         await self._board.close()
-        await self._keeper.close()
+        await self.keeper.close()
         if self._work is not None and not self._work.done():
             self._work.cancel()
         await self._broker.close()

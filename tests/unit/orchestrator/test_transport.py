@@ -103,8 +103,9 @@ async def test_headers_that_are_too_large_are_refused_and_the_connection_goes_on
 
 async def test_who_pings_without_end_is_hung_up_on() -> None:
     async with served() as port, raw(port) as connection:
-        for _ in range(10):
-            connection.send(PING, bytes(8))
+        with contextlib.suppress(ConnectionError):  # it may hang up before the last
+            for _ in range(10):
+                connection.send(PING, bytes(8))
         last_stream, code = struct.unpack(">II", (await connection.wait_for(GOAWAY))[:8])
         assert (last_stream, code) == (0, ENHANCE_YOUR_CALM)
 

@@ -1,0 +1,98 @@
+"""The durable jobs of one process over a real database, with networks that are formulas."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from imagegen.v1 import generation_pb2 as pb
+from imagegen.v1 import jobs_pb2
+from orchestrator.accounts.account import Account
+from orchestrator.api import converters
+from orchestrator.config import Settings
+from orchestrator.database.listen import Listener
+from orchestrator.database.pool import Database
+from orchestrator.jobs.events import Event
+from orchestrator.jobs.job import JobState
+from orchestrator.jobs.records import JobRecord
+from orchestrator.jobs.system import JobSystem
+from orchestrator.params import Limits
+from orchestrator.results.store import ResultStore
+from tests.unit.orchestrator.world import World, build
+
+ANONYMOUS = Account(id=1, name="anonymous")
+
+
+@dataclass
+class Plant:
+    """A job system and what surrounds it.
+
+    Attributes:
+        is_ready: whether it may fetch jobs.
+    """
+
+    world: World
+    database: Database
+    results: ResultStore
+    folder: Path
+    system: JobSystem = field(init=False)
+    is_ready: bool = True
+
+    async def submit(self, **fields: object) -> JobRecord:
+        """A new job; `fields` are those of GenerateRequest."""
+        request = pb.GenerateRequest(text_to_image=pb.TextToImage(), prompt="red house", **fields)  # type: ignore[arg-type]  # of several types
+        order = converters.to_order(jobs_pb2.CreateJobRequest(request=request), Limits(), "name")
+        return await self.system.jobs.submit(ANONYMOUS, order)
+
+    async def get(self, job: JobRecord) -> JobRecord:
+        """A job as it is now."""
+        return await self.system.jobs.get(ANONYMOUS, job.id)
+
+    async def watch(self, job: JobRecord) -> list[tuple[int, Event]]:
+        """All events of a job to its end."""
+        async with asyncio.timeout(30), aclosing(self.system.jobs.watch(job.id, 0)) as events:
+            return [item async for item in events]
+
+    async def until(self, job: JobRecord, state: JobState) -> JobRecord:
+        """A job once it is there."""
+        async with asyncio.timeout(30):
+            while (now := await self.get(job)).state is not state:  # noqa: ASYNC110  # asked anew, whatever watchers are told
+                await asyncio.sleep(0.02)
+        return now
+
+    def files(self) -> list[str]:
+        """Names of the files in the result store."""
+        return [path.name for path in self.folder.iterdir()]
+
+    async def cut(self) -> None:
+        """End all connections to the database but the one that does it."""
+        await self.database.run(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
+@asynccontextmanager
+async def running(url: str, tmp_path: Path, **changes: object) -> AsyncIterator[Plant]:
+    """A job system that works; `changes` are settings, where they differ from one slot."""
+    folder = tmp_path / "pictures"
+    settings = replace(Settings(), database_url=url, results_url=str(folder), worker_slots=1, **changes)  # type: ignore[arg-type]  # of several types
+    database, listener = Database(url), Listener(url)
+    results = ResultStore.from_settings(settings, database, {})
+    world = build(tmp_path)
+    plant = Plant(world, database, results, folder)
+    parse = partial(converters.from_stored, limits=Limits())
+    runner = replace(world.runner, results=results)
+    plant.system = JobSystem(settings, database, listener, runner, results, parse, lambda: plant.is_ready)
+    await database.open()
+    await listener.start()
+    await plant.system.start()
+    try:
+        yield plant
+    finally:
+        await plant.system.drain(0)
+        await plant.system.close()
+        await listener.close()
+        await database.close()
