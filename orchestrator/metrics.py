@@ -12,6 +12,7 @@ JOBS = Gauge("imagegen_jobs", "Durable jobs in the database, as every server see
 BACKLOG = Gauge("imagegen_backlog_seconds", "About how long a durable job that comes now waits for its start.")
 HELD_BYTES = Gauge("imagegen_held_bytes", "Bytes of pictures that came with requests that wait or run.")
 DECODED_PIXELS = Gauge("imagegen_decoded_pixels", "Pixels of clients' pictures that running jobs hold decoded.")
+WEBHOOKS = Counter("imagegen_webhooks", "Tries to deliver a webhook: delivered, retried or failed.", ["outcome"])
 STAGE = Histogram("imagegen_stage_seconds", "Wall time of a stage.", ["family", "stage"], buckets=_FAST)
 STEPS = Counter("imagegen_denoising_steps", "Denoising steps done.", ["family", "sampler"])
 STEP = Histogram("imagegen_denoising_step_seconds", "Wall time of one denoising step.", ["family"], buckets=_FAST)

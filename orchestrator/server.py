@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection
 from imagegen.v1 import accounts_pb2, accounts_pb2_grpc, generation_pb2, generation_pb2_grpc, jobs_pb2, jobs_pb2_grpc
 from orchestrator.accounts.authentication import Accounts
 from orchestrator.accounts.leases import Leases
-from orchestrator.api import tls, transport
+from orchestrator.api import status, tls, transport
 from orchestrator.api.accounts import AccountServicer
 from orchestrator.api.auth import EdgeInterceptor
 from orchestrator.api.converters import from_stored
@@ -32,7 +32,7 @@ from orchestrator.jobs.admission import Admission
 from orchestrator.jobs.job import Job
 from orchestrator.jobs.queue import JobQueue
 from orchestrator.jobs.runner import Runner
-from orchestrator.jobs.system import JobSystem
+from orchestrator.jobs.system import Edge, JobSystem
 from orchestrator.models.families import NEEDS, Families
 from orchestrator.models.readiness import TritonNetworks
 from orchestrator.models.triton import TritonServer
@@ -160,8 +160,8 @@ class Orchestrator:
         )
         admission = Admission[Job](settings.max_in_flight, settings.max_queued, settings.max_held_bytes)
         self._queue = JobQueue(runner, admission)
-        parse = partial(from_stored, limits=self._limits)
-        self._system = JobSystem(settings, self._database, self._listener, runner, self._results, parse, self._can_make)
+        edge = Edge(partial(from_stored, limits=self._limits), status.message)
+        self._system = JobSystem(settings, self._database, self._listener, runner, self._results, edge, self._can_make)
 
     def _listen(self) -> None:
         """Take the ports of gRPC and of the metrics."""
@@ -178,7 +178,9 @@ class Orchestrator:
         server, jobs, limits = self._server, self._system.jobs, self._limits
         generation = GenerationServicer(self._queue, jobs, self._leases, self._families, self._networks, limits)
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(generation, server)
-        jobs_pb2_grpc.add_JobServiceServicer_to_server(JobServicer(jobs, self._results, limits), server)
+        jobs_pb2_grpc.add_JobServiceServicer_to_server(
+            JobServicer(jobs, self._results, limits, webhook_private=self._settings.webhook_private), server
+        )
         accounts_pb2_grpc.add_AccountServiceServicer_to_server(AccountServicer(self._database), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (GENERATION, JOBS, ACCOUNT, health.SERVICE_NAME, reflection.SERVICE_NAME)

@@ -22,8 +22,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class JobServicer(jobs_pb2_grpc.JobServiceServicer):
     """JobService over durable jobs and the result store."""
 
-    def __init__(self, jobs: DurableJobs, results: ResultStore, limits: Limits) -> None:
+    def __init__(self, jobs: DurableJobs, results: ResultStore, limits: Limits, *, webhook_private: bool) -> None:
         self._jobs, self._results, self._limits = jobs, results, limits
+        self._webhook_private = webhook_private
 
     async def CreateJob(self, request: jobs_pb2.CreateJobRequest, _context: Context) -> jobs_pb2.Job:
         """Store a request; its picture goes to the result store."""
@@ -31,6 +32,8 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
             raise InvalidRequestError(Violation("request", "is not set"))
         if not is_named.get() and request.request.request_id:
             rename(request.request.request_id)
+        if request.HasField("webhook"):
+            await asyncio.to_thread(converters.check_hook, request.webhook, allow_private=self._webhook_private)
         with _within("request"):
             order = await asyncio.to_thread(converters.to_order, request, self._limits, request_id.get())
             return converters.to_job(await self._jobs.submit(account.get(), order))

@@ -8,12 +8,10 @@ import httpx2
 import structlog
 
 from orchestrator.errors import InvalidRequestError, Violation
-from orchestrator.imaging.addresses import NotPublicError, PublicNetwork, Resolve
+from orchestrator.web.addresses import NotPublicError, PublicNetwork, Resolve
+from orchestrator.web.urls import UrlError, parse, shown
 
 log = structlog.get_logger()
-
-MAX_URL = 2048
-"""Characters of a URL, also of one that a redirect names."""
 
 _REDIRECTS = {301, 302, 303, 307, 308}
 _UNREACHABLE = (httpcore2.ConnectError, httpcore2.ConnectTimeout)
@@ -89,8 +87,7 @@ class Fetcher:
             said, detail = "cannot be fetched: its server cannot be reached", repr(error)
         except _BROKEN as error:
             said, detail = "cannot be fetched: its server breaks off, or speaks something else than HTTP", repr(error)
-        shown = url.partition("?")[0].rpartition("@")[2][:200]  # queries and what stands before "@" are secrets
-        log.info("picture not fetched", field=field, url=shown, said=said, reason=detail)
+        log.info("picture not fetched", field=field, url=shown(url), said=said, reason=detail)
         raise InvalidRequestError(Violation(field, said))
 
     async def _follow(self, url: str) -> bytes:
@@ -133,15 +130,7 @@ class Fetcher:
 
 def _parsed(url: str, base: httpx2.URL | None) -> httpx2.URL:
     """A URL that may be asked for; one that a redirect names may be relative to `base`."""
-    if len(url) > MAX_URL:
-        raise _RefusedError(f"has, or is redirected to, a URL of more than {MAX_URL} characters")
     try:
-        parsed = httpx2.URL(url) if base is None else base.join(url)
-    except (httpx2.InvalidURL, ValueError):
-        raise _RefusedError("is no URL, or is redirected to what is none") from None
-    port_ok = parsed.port is None or 0 < parsed.port < 65536
-    if parsed.scheme not in {"http", "https"} or not parsed.host or not port_ok:
-        raise _RefusedError("must be an http or https URL with a host, and so must be what it is redirected to")
-    if parsed.userinfo:
-        raise _RefusedError("must have no user name and no password in its URL")
-    return parsed
+        return parse(url, base)
+    except UrlError as error:
+        raise _RefusedError(str(error) if base is None else f"is redirected to a URL that {error}") from None

@@ -127,3 +127,9 @@ def show(results: ResultStore, record: JobRecord) -> Artifact | None:
     if record.artifact is None or record.picture is None or record.expires is None:
         return record.artifact
     return replace(record.artifact, uri=results.link(record.picture, record.expires))
+
+
+def link(results: ResultStore, record: JobRecord) -> str | None:
+    """Where a job's picture can be fetched from now on; None if it has none."""
+    artifact = show(results, record)
+    return None if artifact is None else artifact.uri

@@ -3,16 +3,15 @@
 import asyncio
 import contextvars
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from typing import TypeVar
 
-import stamina
 import structlog
 
 from orchestrator import metrics
 from orchestrator.accounts.account import Account
+from orchestrator.database.patience import answered
 from orchestrator.errors import (
     CancelledByClientError,
     DatabaseUnavailableError,
@@ -30,8 +29,6 @@ from orchestrator.jobs.runner import Runner
 from orchestrator.jobs.sharing import Sharing
 from orchestrator.jobs.store import JobStore
 from orchestrator.params import JobOptions, RequestParams
-
-T = TypeVar("T")
 
 Parse = Callable[[bytes], tuple[RequestParams, JobOptions]]
 """Reads a stored request."""
@@ -165,17 +162,6 @@ class Worker:
         """Remove the picture that nobody refers to. Where that fails the sweep finds it in its time."""
         with suppress(DatabaseUnavailableError):
             await self._runner.discard(job)
-
-
-async def answered(work: Callable[[], Awaitable[T]]) -> T:
-    """What the database answers, however long it is away."""
-    retrying = stamina.retry_context(
-        on=DatabaseUnavailableError, attempts=None, timeout=None, wait_initial=0.1, wait_max=2.0
-    )
-    async for attempt in retrying:
-        with attempt:
-            return await work()
-    raise AssertionError("retried without end")
 
 
 def _shutting_down() -> ShuttingDownError:

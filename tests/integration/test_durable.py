@@ -277,3 +277,17 @@ async def test_a_detached_stream_brings_the_picture(client: Client) -> None:
     numbers = [event.sequence for event in seen.events if not event.HasField("artifact")]
     assert numbers == sorted(set(numbers))
     assert (await ended(client, seen.events[0].queued.job_id)).artifact.file_size == len(seen.data)
+
+
+@pytest.mark.parametrize(
+    ("webhook", "said"),
+    [
+        (jobs_pb2.Webhook(), "webhook.url: must be an http or https URL with a host"),
+        (jobs_pb2.Webhook(url="http://127.0.0.1/"), "webhook.url: refers to an address that is not public"),
+        (jobs_pb2.Webhook(url="https://receiver.example/", data="{"), "webhook.data: is not JSON"),
+    ],
+)
+async def test_a_webhook_that_cannot_be_sent_is_refused(client: Client, webhook: jobs_pb2.Webhook, said: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refusal:
+        await client.jobs.CreateJob(jobs_pb2.CreateJobRequest(request=text_to_image(), webhook=webhook))
+    assert (refusal.value.code(), refusal.value.details()) == (grpc.StatusCode.INVALID_ARGUMENT, said)

@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from imagegen.v1 import generation_pb2 as pb
-from orchestrator.imaging import addresses
+from orchestrator.web import addresses
 from tests.integration.both import Both, Said, both, both_here
 from tests.integration.hostile_files import GOOD
 from tests.integration.pictures import decode, scene

@@ -22,6 +22,7 @@ FLOORS = {
     "orchestrator.metrics": (0, 2),
     "orchestrator.logs": (0, 2),
     "orchestrator.params": (1, 1),
+    "orchestrator.web": (1, 1),
     "orchestrator.imaging": (1, 2),
     "orchestrator.models": (1, 2),
     "orchestrator.database": (1, 3),
@@ -40,7 +41,8 @@ FLOORS = {
 ONLY = {
     "tritonclient": ("orchestrator.models.triton",),
     "tokenizers": ("orchestrator.diffusion.tokenizer",),
-    **dict.fromkeys(("cv2", "pillow_heif", "httpx2", "httpcore2"), ("orchestrator.imaging",)),
+    **dict.fromkeys(("cv2", "pillow_heif"), ("orchestrator.imaging",)),
+    **dict.fromkeys(("httpx2", "httpcore2"), ("orchestrator.web", "orchestrator.imaging.sources")),
     "PIL": ("orchestrator.imaging", "gateway.colors"),
     "obstore": ("orchestrator.results",),
     **dict.fromkeys(("psycopg", "psycopg_pool"), ("orchestrator.database",)),

@@ -17,6 +17,7 @@ from orchestrator.errors import InvalidRequestError, Violation
 from orchestrator.jobs.durable import Order
 from orchestrator.jobs.job import JobState
 from orchestrator.jobs.records import JobRecord, WebhookState
+from orchestrator.jobs.webhook_messages import check_webhook
 from orchestrator.params import JobOptions, Limits, RequestParams
 
 DEFAULT_PAGE, MAX_PAGE = 20, 100
@@ -53,6 +54,11 @@ def to_order(asked: jobs_pb2.CreateJobRequest, limits: Limits, name: str) -> Ord
         webhook_url=asked.webhook.url if asked.HasField("webhook") else None,
         webhook_data=asked.webhook.data if asked.webhook.HasField("data") else None,
     )
+
+
+def check_hook(webhook: jobs_pb2.Webhook, *, allow_private: bool) -> None:
+    """See that a webhook can be sent; InvalidRequestError names its field."""
+    check_webhook(webhook.url, webhook.data if webhook.HasField("data") else None, allow_private=allow_private)
 
 
 def from_stored(serialized: bytes, limits: Limits) -> tuple[RequestParams, JobOptions]:

@@ -10,14 +10,14 @@ from pathlib import Path
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
 from orchestrator.accounts.account import Account
-from orchestrator.api import converters
+from orchestrator.api import converters, status
 from orchestrator.config import Settings
 from orchestrator.database.listen import Listener
 from orchestrator.database.pool import Database
 from orchestrator.jobs.events import Event
 from orchestrator.jobs.job import JobState
 from orchestrator.jobs.records import JobRecord
-from orchestrator.jobs.system import JobSystem
+from orchestrator.jobs.system import Edge, JobSystem
 from orchestrator.params import Limits
 from orchestrator.results.store import ResultStore
 from tests.unit.orchestrator.world import World, build
@@ -40,10 +40,13 @@ class Plant:
     system: JobSystem = field(init=False)
     is_ready: bool = True
 
-    async def submit(self, **fields: object) -> JobRecord:
-        """A new job; `fields` are those of GenerateRequest."""
+    async def submit(self, webhook: str | None = None, data: str | None = None, **fields: object) -> JobRecord:
+        """A new job, perhaps with a webhook; `fields` are those of GenerateRequest."""
         request = pb.GenerateRequest(text_to_image=pb.TextToImage(), prompt="red house", **fields)  # type: ignore[arg-type]  # of several types
-        order = converters.to_order(jobs_pb2.CreateJobRequest(request=request), Limits(), "name")
+        asked = jobs_pb2.CreateJobRequest(request=request)
+        if webhook is not None:
+            asked.webhook.MergeFrom(jobs_pb2.Webhook(url=webhook, data=data))
+        order = converters.to_order(asked, Limits(), "name")
         return await self.system.jobs.submit(ANONYMOUS, order)
 
     async def get(self, job: JobRecord) -> JobRecord:
@@ -78,14 +81,15 @@ class Plant:
 async def running(url: str, tmp_path: Path, **changes: object) -> AsyncIterator[Plant]:
     """A job system that works; `changes` are settings, where they differ from one slot."""
     folder = tmp_path / "pictures"
-    settings = replace(Settings(), database_url=url, results_url=str(folder), worker_slots=1, **changes)  # type: ignore[arg-type]  # of several types
+    usual = {"database_url": url, "results_url": str(folder), "worker_slots": 1}
+    settings = Settings(**{**usual, **changes})  # type: ignore[arg-type]  # of several types
     database, listener = Database(url), Listener(url)
     results = ResultStore.from_settings(settings, database, {})
     world = build(tmp_path)
     plant = Plant(world, database, results, folder)
-    parse = partial(converters.from_stored, limits=Limits())
+    edge = Edge(partial(converters.from_stored, limits=Limits()), status.message)
     runner = replace(world.runner, results=results)
-    plant.system = JobSystem(settings, database, listener, runner, results, parse, lambda: plant.is_ready)
+    plant.system = JobSystem(settings, database, listener, runner, results, edge, lambda: plant.is_ready)
     await database.open()
     await listener.start()
     await plant.system.start()

@@ -2,7 +2,7 @@
 
 import pytest
 
-from orchestrator.imaging.addresses import is_public
+from orchestrator.web.addresses import is_public
 
 
 @pytest.mark.parametrize(

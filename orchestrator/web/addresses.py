@@ -1,4 +1,4 @@
-"""Which hosts may be asked for pictures: names are resolved here, and what is connected to is what was looked at.
+"""Which hosts may be asked for anything: names are resolved here, and what is connected to is what was looked at.
 
 The check stands where sockets are opened, so no redirect, no odd spelling of an address (0x7f.1, 2130706433), and no
 name that resolves to something else the second time goes round it.
@@ -41,6 +41,14 @@ def is_public(text: str) -> bool:
             return address in _GLOBAL_UNICAST and address.is_global
         address = inner
     return address.is_global and not address.is_multicast and address not in _RELAYS
+
+
+def is_private_literal(host: str) -> bool:
+    """Whether a host is written as an address, and not a public one. Names, and odd spellings, are looked at later."""
+    try:
+        return not is_public(host)
+    except ValueError:
+        return False
 
 
 def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:

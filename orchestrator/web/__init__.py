@@ -1,0 +1,1 @@
+"""Other servers on the web: which may be asked, and how."""

@@ -1,0 +1,94 @@
+"""JSON is sent to servers of clients: to public addresses only, within bounds of time; what they say is not read."""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httpcore2
+
+from orchestrator.web.addresses import NotPublicError, PublicNetwork, Resolve
+from orchestrator.web.urls import UrlError, parse
+
+CONNECT_SECONDS = 5.0
+_UNREACHABLE = (httpcore2.ConnectError, httpcore2.ConnectTimeout)
+_BROKEN = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException)
+
+
+class PostError(Exception):
+    """There was no answer. The message is for the owner of the URL, `detail` for the log."""
+
+    def __init__(self, message: str, detail: str = "") -> None:
+        super().__init__(message)
+        self.detail = detail
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A status, and for how many seconds the server does not want to be asked again, if it says so."""
+
+    status: int
+    retry_after: float | None
+
+
+class Poster:
+    """Sends JSON over HTTP/1.1. Follows no redirects, knows no cookies, no proxies and no passwords."""
+
+    def __init__(
+        self,
+        *,
+        seconds: float,
+        max_connections: int,
+        allow_private: bool,
+        resolve: Resolve | None = None,
+    ) -> None:
+        """Nothing is opened yet.
+
+        Args:
+            seconds: longest time from the search for the host to the head of its answer.
+            max_connections: open at once.
+            allow_private: send to loopback and private addresses too.
+            resolve: stands in for the system's resolver in tests.
+        """
+        self._seconds = seconds
+        self._network = PublicNetwork(allow_private=allow_private, resolve=resolve)
+        self._pool = httpcore2.AsyncConnectionPool(
+            max_connections=max_connections,
+            max_keepalive_connections=0,  # a receiver that is asked again later may have other addresses then
+            network_backend=self._network,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._pool.aclose()
+        self._network.close()
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Send a body of JSON; whatever status comes back is an answer.
+
+        Raises:
+            PostError: the URL may not be asked for, or nothing came back in time.
+        """
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await self._post(url, headers, body)
+        except UrlError as error:
+            raise PostError(f"the URL {error}") from None
+        except NotPublicError as error:
+            raise PostError("the address is not public", repr(error)) from error
+        except TimeoutError:
+            raise PostError(f"no answer within {self._seconds:g} seconds") from None
+        except _UNREACHABLE as error:
+            raise PostError("the server cannot be reached", repr(error)) from error
+        except _BROKEN as error:
+            raise PostError("the server breaks off, or speaks something else than HTTP", repr(error)) from error
+
+    async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+        parsed = parse(url)
+        target = httpcore2.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path)
+        named = {"User-Agent": "imagegen", "Content-Type": "application/json", "Content-Length": str(len(body))}
+        fields = [(b"Host", parsed.netloc), *((k.encode(), v.encode()) for k, v in (named | dict(headers)).items())]
+        timeouts = {"timeout": {"connect": CONNECT_SECONDS}}
+        async with self._pool.stream("POST", target, headers=fields, content=body, extensions=timeouts) as response:
+            told = {name.lower(): value for name, value in response.headers}
+            after = told.get(b"retry-after", b"")[:10]
+            return Answer(response.status, float(after) if after.isdigit() else None)

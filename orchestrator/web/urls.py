@@ -1,0 +1,35 @@
+"""URLs that clients give."""
+
+import httpx2
+
+MAX_URL = 2048
+"""Characters of a URL."""
+
+
+class UrlError(ValueError):
+    """A URL that is not asked for; the message says why, to the client."""
+
+
+def parse(url: str, base: httpx2.URL | None = None) -> httpx2.URL:
+    """A URL that may be asked for; one that a redirect names may be relative to `base`.
+
+    Raises:
+        UrlError: it is too long, no http or https URL with a host, or has a user name.
+    """
+    if len(url) > MAX_URL:
+        raise UrlError(f"has more than {MAX_URL} characters")
+    try:
+        parsed = httpx2.URL(url) if base is None else base.join(url)
+    except (httpx2.InvalidURL, ValueError):
+        raise UrlError("is no URL") from None
+    port_ok = parsed.port is None or 0 < parsed.port < 65536
+    if parsed.scheme not in {"http", "https"} or not parsed.host or not port_ok:
+        raise UrlError("must be an http or https URL with a host")
+    if parsed.userinfo:
+        raise UrlError("must have no user name and no password in its URL")
+    return parsed
+
+
+def shown(url: str) -> str:
+    """As much of a URL as may stand in a log: queries and what stands before "@" are secrets."""
+    return url.partition("?")[0].rpartition("@")[2][:200]

@@ -1,0 +1,229 @@
+"""Webhooks: sent when a job ends, signed, tried again, and never lost."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.accounts.webhook_secrets import show
+from orchestrator.database.listen import Listener
+from orchestrator.errors import EngineFaultError, InvalidRequestError
+from orchestrator.jobs import webhook_messages
+from orchestrator.jobs.records import JobRecord, WebhookState
+from orchestrator.jobs.webhooks import Deliverer
+from orchestrator.web.posting import Poster
+from tests.database import new_url
+from tests.integration.jobs.plant import ANONYMOUS, Plant, running
+from tests.integration.jobs.receiver import Receiver, receiving
+from tests.integration.web import Web
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """On loopback."""
+    async with receiving() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def plant(tmp_path: Path) -> AsyncIterator[Plant]:
+    """May send to loopback."""
+    async with running(new_url(), tmp_path, webhook_private=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tries follow each other at once."""
+    monkeypatch.setattr(webhook_messages, "WAITS", (0.01,) * 9)
+
+
+async def until(plant: Plant, job: JobRecord, state: str) -> WebhookState:
+    """The webhook of a job once it is there."""
+    async with asyncio.timeout(20):
+        while (now := (await plant.get(job)).webhook) is None or now.state != state:  # noqa: ASYNC110  # nobody is told
+            await asyncio.sleep(0.02)
+    return now
+
+
+async def secret(plant: Plant) -> bytes:
+    (row,) = await plant.database.run("SELECT webhook_secret FROM imagegen.accounts WHERE id = 1")
+    return bytes(row["webhook_secret"])
+
+
+async def test_a_webhook_tells_of_the_picture(plant: Plant, receiver: Receiver) -> None:
+    job = await plant.submit(webhook=receiver.url, data='{"url": "https://a.example/ü.png"}')
+    assert (await plant.get(job)).webhook == WebhookState()
+    sent = await until(plant, job, "delivered")
+    done = await plant.get(job)
+    assert done.artifact is not None
+    assert receiver.bodies == [
+        {
+            "job": job.id,
+            "data": {"url": "https://a.example/ü.png"},
+            "result_url": done.artifact.uri,
+            "results": None,
+            "status": "complete",
+        }
+    ]
+    receiver.verify(0, await secret(plant))
+    assert receiver.heads[0]["content-type"] == "application/json"
+    assert (sent.attempts, sent.last_status, sent.last_error, sent.next_at) == (1, 204, None, None)
+    assert sent.delivered_at is not None
+
+
+async def test_a_job_without_a_picture_is_told_too(plant: Plant, receiver: Receiver) -> None:
+    plant.world.networks.error = EngineFaultError("a secret")
+    job = await plant.submit(webhook=receiver.url, request_id="r1")
+    await until(plant, job, "delivered")
+    (body,) = receiver.bodies
+    assert (body["status"], body["result_url"], body["data"]) == ("failed", None, None)
+    assert body["message"] == "internal error; request id name"
+
+
+async def test_a_cancelled_job_is_told_too(plant: Plant, receiver: Receiver) -> None:
+    plant.is_ready = False
+    job = await plant.submit(webhook=receiver.url)
+    await plant.system.jobs.cancel(ANONYMOUS, job.id)
+    await until(plant, job, "delivered")
+    assert receiver.bodies[0]["message"] == "the job was cancelled"
+
+
+@pytest.mark.usefixtures("soon")
+async def test_it_is_tried_until_it_is_taken(plant: Plant, receiver: Receiver) -> None:
+    receiver.answers = [
+        "500 Oops\r\n",
+        "302 Found\r\nlocation: http://127.0.0.1:1/\r\n",
+        "429 Slow\r\nretry-after: 0\r\n",
+    ]
+    job = await plant.submit(webhook=receiver.url)
+    sent = await until(plant, job, "delivered")
+    assert (sent.attempts, len(set(receiver.ids)), len(receiver.ids)) == (4, 1, 4)
+    receiver.verify(3, await secret(plant))
+
+
+@pytest.mark.usefixtures("soon")
+async def test_after_the_last_try_it_is_given_up(plant: Plant, receiver: Receiver) -> None:
+    receiver.answers = ["500 Oops\r\n"] * 20
+    job = await plant.submit(webhook=receiver.url)
+    failed = await until(plant, job, "failed")
+    assert (failed.attempts, failed.last_status) == (10, 500)
+    assert failed.last_error == "the receiver answered with status 500"
+    assert len(receiver.ids) == 10
+
+
+async def test_a_receiver_that_is_gone_is_not_asked_again(plant: Plant, receiver: Receiver) -> None:
+    receiver.answers = ["410 Gone\r\n"]
+    job = await plant.submit(webhook=receiver.url)
+    assert (await until(plant, job, "failed")).attempts == 1
+
+
+async def test_the_next_try_can_be_seen(plant: Plant, receiver: Receiver) -> None:
+    receiver.answers = ["503 Busy\r\nretry-after: 900\r\n"]
+    job = await plant.submit(webhook=receiver.url)
+    async with asyncio.timeout(20):
+        while (seen := (await plant.get(job)).webhook) is None or seen.last_status is None:  # noqa: ASYNC110  # nobody is told
+            await asyncio.sleep(0.02)
+    assert (seen.state, seen.attempts, seen.last_status) == ("pending", 1, 503)
+    (row,) = await plant.database.run("SELECT extract(epoch FROM next_at - now()) AS wait FROM imagegen.deliveries")
+    assert 800 < row["wait"] <= 900
+
+
+async def test_who_dies_in_the_middle_loses_none(tmp_path: Path, receiver: Receiver) -> None:
+    """The first hangs in the receiver; a second process sends it when the lease is over."""
+    url = new_url()
+    receiver.answers = [None]
+    async with running(url, tmp_path, webhook_private=True) as first:
+        job = await first.submit(webhook=receiver.url)
+        await receiver.wait(1)
+        await first.system._deliverer.close()  # as a process that ends: nothing is settled
+        await first.database.run("UPDATE imagegen.deliveries SET next_at = now()")  # the lease is over
+        async with running(url, tmp_path, webhook_private=True, worker_slots=0) as second:
+            sent = await until(second, job, "delivered")
+    assert sent.attempts == 2
+    assert len(set(receiver.ids)) == 1
+
+
+async def test_two_that_deliver_send_each_once(plant: Plant, receiver: Receiver) -> None:
+    listener = Listener(plant.database.url)
+    poster = Poster(seconds=5, max_connections=8, allow_private=True)
+    other = Deliverer(plant.database, listener, poster, lambda _: None, lambda error, _: str(error))
+    await listener.start()
+    await other.start()
+    try:
+        jobs = [await plant.submit(webhook=receiver.url) for _ in range(20)]
+        for job in jobs:
+            await until(plant, job, "delivered")
+    finally:
+        await other.close()
+        await listener.close()
+    assert sorted(receiver.ids) == sorted(f"msg_{job.id}" for job in jobs)
+
+
+async def test_a_receiver_that_hangs_holds_up_no_other(plant: Plant, receiver: Receiver) -> None:
+    async with receiving() as slow:
+        slow.answers = [None] * 20
+        hanging = [await plant.submit(webhook=slow.url) for _ in range(20)]
+        quick = [await plant.submit(webhook=receiver.url) for _ in range(5)]
+        for job in quick:
+            await until(plant, job, "delivered")
+        assert len(slow.ids) < 8  # not all that may be under way are its
+        assert (await plant.get(hanging[0])).webhook is not None
+
+
+async def test_a_huge_answer_is_not_read(plant: Plant, web: Web) -> None:
+    async def huge(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 10000000000\r\n\r\n")
+        while not writer.is_closing():
+            writer.write(bytes(65536))
+            await writer.drain()
+
+    job = await plant.submit(webhook=web.put("/huge", huge))
+    assert (await until(plant, job, "delivered")).last_status == 200
+    async with asyncio.timeout(10):
+        await web.left["/huge"].wait()
+
+
+async def test_private_addresses_are_refused(tmp_path: Path, receiver: Receiver) -> None:
+    """At once where the URL shows it, and when it is sent where a name hides it."""
+    async with running(new_url(), tmp_path) as plant:
+        with pytest.raises(InvalidRequestError, match="not public"):
+            webhook_messages.check_webhook(receiver.url, None, allow_private=False)
+        hidden = receiver.url.replace("127.0.0.1", "localhost")
+        webhook_messages.check_webhook(hidden, None, allow_private=False)
+        job = await plant.submit(webhook=hidden)
+        async with asyncio.timeout(20):
+            while (seen := (await plant.get(job)).webhook) is None or seen.last_error is None:  # noqa: ASYNC110  # nobody is told
+                await asyncio.sleep(0.02)
+        assert (seen.state, seen.last_error, seen.last_status) == ("pending", "the address is not public", None)
+        assert receiver.ids == []
+
+
+async def test_a_broken_row_holds_up_no_other(plant: Plant, receiver: Receiver) -> None:
+    plant.is_ready = False
+    broken, job = await plant.submit(webhook=receiver.url), await plant.submit(webhook=receiver.url)
+    await plant.database.run("UPDATE imagegen.jobs SET webhook_url = 'no url' WHERE id = %(id)s", {"id": broken.id})
+    plant.is_ready = True
+    await until(plant, job, "delivered")
+    async with asyncio.timeout(20):
+        while (seen := (await plant.get(broken)).webhook) is None or seen.last_error is None:  # noqa: ASYNC110  # nobody is told
+            await asyncio.sleep(0.02)
+    assert seen.last_error == "the URL must be an http or https URL with a host"
+
+
+def test_the_pages_receiver_knows_what_is_ours() -> None:
+    """The Python of docs/webhooks.md, as it stands there."""
+    page = (Path(__file__).parents[3] / "docs/webhooks.md").read_text("utf-8")
+    code = page.partition("```python\n")[2].partition("```")[0]
+    names: dict[str, Any] = {}
+    exec(code, names)  # noqa: S102  # our own page
+    secret, now = bytes(32), int(time.time())
+    headers = dict(webhook_messages.sign(secret, "msg_1", now, b"{}"))
+    assert names["is_ours"](show(secret), headers, b"{}")
+    assert not names["is_ours"](show(bytes(31)), headers, b"{}")
+    assert not names["is_ours"](show(secret), headers, b"{ }")
+    old = dict(webhook_messages.sign(secret, "msg_1", now - 400, b"{}"))
+    assert not names["is_ours"](show(secret), old, b"{}")
