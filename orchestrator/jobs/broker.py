@@ -18,7 +18,7 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.retry import BaseRetryStrategy, RetryDecision
 
 from orchestrator.database.pool import is_away, make_queue_pool
-from orchestrator.errors import DatabaseUnavailableError, ImagegenError
+from orchestrator.errors import DatabaseUnavailableError
 from orchestrator.jobs.deferring import defer_to
 
 TASK = "run_job"
@@ -36,7 +36,7 @@ Run = Callable[[str], Awaitable[None]]
 """Works on the job of an id to its end; raises LaterError for another time."""
 
 
-class LaterError(ImagegenError):
+class LaterError(Exception):
     """The job is queued again, and shall be fetched again after `seconds`."""
 
     def __init__(self, seconds: float) -> None:
