@@ -52,6 +52,8 @@ class Settings:
             (IMAGEGEN_ORCHESTRATOR_CA_FILE).
         orchestrator_cert_file: PEM file of this gateway's certificate for it (IMAGEGEN_ORCHESTRATOR_CERT_FILE).
         orchestrator_key_file: PEM file of that one's key (IMAGEGEN_ORCHESTRATOR_KEY_FILE).
+        retry_seconds: how long a request is sent again to an orchestrator that is away, 0 to 600
+            (IMAGEGEN_REST_RETRY_SECONDS).
         wait_seconds: how long process_result waits for a picture, 0 to 600 (IMAGEGEN_REST_WAIT_SECONDS).
         max_body_bytes: longest request body, 1 KiB to 1 GiB (IMAGEGEN_REST_MAX_BODY_BYTES).
         max_input_bytes: largest picture inside a request, 1 KiB to 1 GiB; the orchestrator's limit
@@ -67,6 +69,7 @@ class Settings:
     orchestrator_ca_file: Path | None = None
     orchestrator_cert_file: Path | None = None
     orchestrator_key_file: Path | None = None
+    retry_seconds: float = 10.0
     wait_seconds: float = 25.0
     max_body_bytes: int = 64 * 1024 * 1024
     max_input_bytes: int = 32 * 1024 * 1024
@@ -132,6 +135,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "orchestrator_ca_file": ("IMAGEGEN_ORCHESTRATOR_CA_FILE", Path),
     "orchestrator_cert_file": ("IMAGEGEN_ORCHESTRATOR_CERT_FILE", Path),
     "orchestrator_key_file": ("IMAGEGEN_ORCHESTRATOR_KEY_FILE", Path),
+    "retry_seconds": ("IMAGEGEN_REST_RETRY_SECONDS", _ranged(float, 0.0, 600.0)),
     "wait_seconds": ("IMAGEGEN_REST_WAIT_SECONDS", _ranged(float, 0.0, 600.0)),
     "max_body_bytes": ("IMAGEGEN_REST_MAX_BODY_BYTES", _ranged(int, 1024, 1024**3)),
     "max_input_bytes": ("IMAGEGEN_MAX_INPUT_BYTES", _ranged(int, 1024, 1024**3)),

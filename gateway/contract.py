@@ -119,7 +119,7 @@ class Webhooks(Part):
     """Who is told."""
 
     complete: str | None = None
-    """URL that is called when the job has ended. Not served yet."""
+    """URL that is told when the job has ended, by a signed POST: docs/webhooks.md."""
 
 
 class ProcessRequest(Part):
@@ -129,7 +129,7 @@ class ProcessRequest(Part):
 
     url: str | None = None
     """The picture to work on: an http or https URL, "base64,<data>" or a data URI in base64. Left out: a picture is
-    made from text alone. storage:// is not served yet."""
+    made from text alone. Or storage://NAME/PATH, in a storage that the account has."""
     width: Side | None = None
     """Width, pixels, 64 to 4096, or a share of the picture's own, "200%". Default: what keeps the picture's ratio to
     the height, or its own width; from text, the height, or the family's default."""
@@ -146,7 +146,7 @@ class ProcessRequest(Part):
     """Largest allowed file, bytes or text such as "500kb" (1 kb is 1024 bytes); jpeg and webp only."""
 
     target: str | None = None
-    """Storage for the result. Not served yet."""
+    """storage://NAME/PATH: a copy of the result is written there, into a storage that the account has."""
     webhooks: Webhooks | None = None
     min_length: Whole32 | None = None
     """Least length of the picture's shorter side, pixels, 64 to 4096: it is enlarged where it would be less."""

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from gateway.contract import ProcessRequest
+from gateway.idempotency import HEADER
 from imagegen.v1 import generation_pb2 as pb
 
 _GENERATE = "background.generate"
 _URL, _MASK, _REPLACE = "url", f"{_GENERATE}.ip_image2", "background.replace"
 _COLOR = f"{_GENERATE}.color"
+_WEBHOOK = "webhooks.complete"
 
 # Paths of GenerateRequest, and the fields of the JSON that they come from. "*" stands for any task.
 _FIELDS: Mapping[str, str] = MappingProxyType(
@@ -51,7 +53,10 @@ _FIELDS: Mapping[str, str] = MappingProxyType(
         "output.format": "output_format",
         "output.quality": "quality",
         "output.max_file_size": "max_file_size",
-        "request_id": "X-Request-ID",
+        "output.target": "target",
+        "webhook.url": _WEBHOOK,
+        "webhook.data": _WEBHOOK,
+        "request_id": HEADER,
     }
 )
 _TASKS = frozenset(field.name for field in pb.GenerateRequest.DESCRIPTOR.oneofs_by_name["task"].fields)

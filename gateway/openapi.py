@@ -7,15 +7,26 @@ from pydantic import BaseModel
 
 from gateway.answers import ErrorAnswer, FailedAnswer, JobAnswer
 from gateway.contract import ProcessRequest
+from gateway.idempotency import HEADER
 
 _REF = "#/components/schemas/{model}"
 _KEY = "ApiKeyAuth"  # the name that the documented API's own description has for it
 
 POST_BODY: Final[dict[str, Any]] = {
+    "parameters": [
+        {
+            "name": HEADER,
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string", "pattern": r"^[A-Za-z0-9._:-]{1,128}$"},
+            "description": "The same again, with the same body, answers the job that was made the first time; with "
+            "another body 400. For as long as the job is known.",
+        }
+    ],
     "requestBody": {
         "required": True,
         "content": {"application/json": {"schema": {"$ref": _REF.format(model=ProcessRequest.__name__)}}},
-    }
+    },
 }
 
 
@@ -37,7 +48,7 @@ def job_answers(*, posts: bool, model: type[BaseModel] = JobAnswer) -> dict[str,
             400: "The request is wrong; the message names the field. With a job: its picture showed it.",
             413: "The body is too long.",
             415: "The body is not application/json.",
-            429: "Too much waits already. Retry-After says when to try again.",
+            429: "Too much waits, or the account has as many jobs as it may. Retry-After says when to ask again.",
         }
     responses: dict[int | str, dict[str, Any]] = {
         status: {"model": ErrorAnswer, "description": text} for status, text in sorted(errors.items())
@@ -45,6 +56,17 @@ def job_answers(*, posts: bool, model: type[BaseModel] = JobAnswer) -> dict[str,
     if posts:
         responses[400]["model"] = FailedAnswer | ErrorAnswer
     responses[500] = {"model": FailedAnswer | ErrorAnswer, "description": "The job failed, or something broke here."}
+    return {"response_model": model, "responses": responses}
+
+
+def account_answers(model: type[BaseModel]) -> dict[str, Any]:
+    """Keyword arguments of the route that answers about the account."""
+    errors = {
+        403: "No key.",
+        404: "Unknown key.",
+        503: "The service cannot be reached right now. Retry-After says when to try again.",
+    }
+    responses = {status: {"model": ErrorAnswer, "description": text} for status, text in errors.items()}
     return {"response_model": model, "responses": responses}
 
 

@@ -7,13 +7,14 @@ from gateway.errors import BadRequestError
 from imagegen.v1 import generation_pb2 as pb
 
 _WEB = ("http://", "https://")
+_STORAGE = "storage://"
 _BARE = "base64,"  # the documented form without a media type
 # RFC 2397: media type and its parameters, which say nothing here: the first bytes of a file tell its format.
 _DATA = re.compile(r"data:[^,]{0,200},", re.IGNORECASE)
 
 
 def source(value: str, field: str, max_bytes: int) -> pb.ImageSource:
-    """Read a picture: an http or https URL, "base64,<data>", or a data URI in base64.
+    """Read a picture: an http or https URL, storage://NAME/PATH, "base64,<data>", or a data URI in base64.
 
     Args:
         value: as the client sent it.
@@ -24,16 +25,16 @@ def source(value: str, field: str, max_bytes: int) -> pb.ImageSource:
         BadRequestError: it is none of these, or larger; the message names the field.
     """
     text = value.strip()
-    start = text[:8].lower()
-    if start.startswith(_WEB):
+    start = text[: len(_STORAGE)].lower()
+    if start.startswith((*_WEB, _STORAGE)):
         return pb.ImageSource(url=text)
     if start.startswith(_BARE):
         return pb.ImageSource(data=_decode(text, len(_BARE), field, max_bytes))
     if start.startswith("data:"):
         return pb.ImageSource(data=_decode(text, _data_start(text, field), field, max_bytes))
-    if text[:10].lower() == "storage://":
-        raise BadRequestError(f"{field} names a storage, which is not served by this build; send a URL or base64")
-    raise BadRequestError(f'{field} must be an http or https URL, "base64,<data>" or a data: URI in base64')
+    raise BadRequestError(
+        f'{field} must be an http or https URL, storage://NAME/PATH, "base64,<data>" or a data: URI in base64'
+    )
 
 
 def _data_start(text: str, field: str) -> int:

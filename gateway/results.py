@@ -24,13 +24,23 @@ _HEADERS = {
 
 OPENAPI: Final[dict[int | str, dict[str, Any]]] = {
     200: {"description": "The picture.", "content": {media_type: {} for media_type in sorted(_TYPES)}},
+    304: {"description": "The client has it: If-None-Match names its ETag."},
     404: {"model": ErrorAnswer, "description": "No such picture any more."},
     503: {"model": ErrorAnswer, "description": "The service cannot be reached right now."},
 }
 
 
-async def respond(orchestrator: Orchestrator, name: str, request_id: str, *, head: bool = False) -> Response:
+async def respond(
+    orchestrator: Orchestrator, name: str, request_id: str, known: str | None, *, head: bool = False
+) -> Response:
     """Answer with a picture, in chunks as they come; with head, only with its headers.
+
+    Args:
+        orchestrator: has it.
+        name: last part of its URL.
+        request_id: what logs know the request by.
+        known: If-None-Match (RFC 9110, 13.1.2): what the client has already is not sent again.
+        head: no body is wanted.
 
     Raises:
         ApiError: 404 if there is no such picture, or what else went wrong before the first chunk.
@@ -40,7 +50,11 @@ async def respond(orchestrator: Orchestrator, name: str, request_id: str, *, hea
         first = await anext(parts)
     except (grpc.aio.AioRpcError, StopAsyncIteration) as error:
         raise _refusal(error, request_id) from None
-    headers = {**_HEADERS, "Content-Length": str(first.file_size)}
+    headers = {**_HEADERS, "ETag": f'"{first.sha256.hex()}"'}
+    if known is not None and _matches(known, headers["ETag"]):
+        await parts.aclose()
+        return Response(status_code=304, headers=headers)
+    headers["Content-Length"] = str(first.file_size)
     media_type = first.content_type if first.content_type in _TYPES else "application/octet-stream"
     if head:
         await parts.aclose()
@@ -56,6 +70,11 @@ async def _bytes(
         yield first.data
         async for part in rest:
             yield part.data
+
+
+def _matches(known: str, etag: str) -> bool:
+    """Whether If-None-Match names an entity tag; weak ones count (RFC 9110, 13.1.2)."""
+    return known.strip() == "*" or etag in (each.strip().removeprefix("W/") for each in known.split(","))
 
 
 def _refusal(error: Exception, request_id: str) -> ApiError:

@@ -11,15 +11,16 @@ import structlog
 from fastapi import APIRouter, Path, Request
 from starlette.responses import JSONResponse, Response
 
-from gateway import body, contract, errors, jobs, results, translate, waiting
+from gateway import account, body, contract, errors, idempotency, jobs, results, translate, waiting, webhooks
+from gateway.account import AccountAnswer
 from gateway.answers import ErrorAnswer, HealthAnswer, JobAnswer, MessageAnswer
 from gateway.config import Settings
 from gateway.jobs import RETRY_AFTER_SECONDS
 from gateway.names import Names
-from gateway.openapi import POST_BODY, job_answers
+from gateway.openapi import POST_BODY, account_answers, job_answers
 from gateway.status import api_error
 from gateway.upstream import Caller, Orchestrator
-from imagegen.v1 import generation_pb2, jobs_pb2
+from imagegen.v1 import jobs_pb2
 
 router = APIRouter()
 
@@ -93,16 +94,29 @@ async def delete_result(request: Request, job: JobId) -> Response:
     return JSONResponse({"message": "Image deleted"})
 
 
+@router.get("/rest_api/me", **account_answers(AccountAnswer))
+async def get_me(request: Request) -> Response:
+    """Tell the account of the key."""
+    caller = _caller(request)
+    try:
+        found = await _gateway(request).orchestrator.account(caller)
+    except grpc.aio.AioRpcError as error:
+        raise api_error(error, caller.request_id) from None
+    return JSONResponse(account.answer(found).model_dump())
+
+
 @router.get("/results/{name}", response_class=Response, responses=results.OPENAPI)
 async def read_result(request: Request, name: ResultName) -> Response:
     """Give a picture. No key is asked for."""
-    return await results.respond(_gateway(request).orchestrator, name, _request_id(request))
+    known = request.headers.get("if-none-match")
+    return await results.respond(_gateway(request).orchestrator, name, _request_id(request), known)
 
 
 @router.head("/results/{name}", include_in_schema=False)
 async def head_result(request: Request, name: ResultName) -> Response:
     """Tell type and size of a picture."""
-    return await results.respond(_gateway(request).orchestrator, name, _request_id(request), head=True)
+    known = request.headers.get("if-none-match")
+    return await results.respond(_gateway(request).orchestrator, name, _request_id(request), known, head=True)
 
 
 @router.get("/healthz", response_model=HealthAnswer)
@@ -126,22 +140,25 @@ async def readyz(request: Request) -> Response:
 
 async def _create(request: Request, gateway: Gateway, caller: Caller) -> tuple[jobs_pb2.Job, Names]:
     """Make a job of the request's body; also tells what the client calls the fields in it."""
+    key = idempotency.read_key(request.headers.get(idempotency.HEADER))
     async with AsyncExitStack() as held:
         content = await body.read(request, gateway.settings.max_body_bytes, gateway.large_bodies, held)
-        work = partial(_to_proto, content, caller.request_id, gateway.settings.max_input_bytes)
+        work = partial(_to_proto, content, key, gateway.settings.max_input_bytes)
         message, names = await body.apart(len(content), work)
         try:
-            job = await gateway.orchestrator.create(message, caller)
+            job = await gateway.orchestrator.create(message, caller, gateway.settings.retry_seconds)
         except grpc.aio.AioRpcError as error:
             raise api_error(error, caller.request_id, names) from None
     structlog.contextvars.bind_contextvars(job=job.job_id)
     return job, names
 
 
-def _to_proto(content: bytes, request_id: str, max_input_bytes: int) -> tuple[generation_pb2.GenerateRequest, Names]:
+def _to_proto(content: bytes, key: str, max_input_bytes: int) -> tuple[jobs_pb2.CreateJobRequest, Names]:
     """Turn a body into proto."""
-    asked = contract.parse(body.parse_json(content))
-    return translate.to_proto(asked, request_id, max_input_bytes), Names.of(asked)
+    document = body.parse_json(content)
+    asked = contract.parse(document)
+    message = translate.to_proto(asked, key, max_input_bytes)
+    return jobs_pb2.CreateJobRequest(request=message, webhook=webhooks.to_proto(asked, document)), Names.of(asked)
 
 
 def _gateway(request: Request) -> Gateway:

@@ -12,8 +12,6 @@ from gateway.tasks import BACKGROUND, FACE, GENERATE, IMG2IMG, INPAINTING, TEXT,
 
 # Fields that are not served, with the documented default that changes nothing. None: there is no such default.
 _NOT_SERVED: dict[str, object] = {
-    "target": None,
-    "webhooks.complete": None,
     "print_size": None,
     "dpi": 300,
     "print_reorientation": True,

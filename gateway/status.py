@@ -8,6 +8,7 @@
 | PERMISSION_DENIED | 403 |
 | NOT_FOUND | 404 |
 | RESOURCE_EXHAUSTED | 429, code TOO_MANY_REQUESTS, Retry-After |
+| … reason NOT_ENOUGH_CREDITS | 400, code NOT_ENOUGH_CREDITS |
 | UNAVAILABLE, CANCELLED (the server stops) | 503, Retry-After |
 | DEADLINE_EXCEEDED | 504 |
 | INTERNAL, UNKNOWN, the rest | 500, with the request id and no inner words |
@@ -55,12 +56,14 @@ class Details:
         violations: field path and description of each wrong field.
         retry_after: whole seconds, at least 1.
         words: the orchestrator's message; empty if the error does not come from it.
+        metadata: ErrorInfo.metadata.
     """
 
     reason: str | None
     violations: tuple[tuple[str, str], ...]
     retry_after: int
     words: str
+    metadata: Mapping[str, str]
 
 
 def api_error(error: grpc.aio.AioRpcError, request_id: str, names: Names | None = None) -> ApiError:
@@ -95,6 +98,7 @@ def read_details(error: grpc.aio.AioRpcError) -> Details:
         violations=tuple((each.field, each.description) for each in bad.field_violations),
         retry_after=max(1, math.ceil(seconds)) if seconds > 0 else RETRY_AFTER_SECONDS,
         words=(error.details() or "") if ours else "",
+        metadata=MappingProxyType(dict(info.metadata)),
     )
 
 
@@ -110,12 +114,18 @@ def _status(error: grpc.aio.AioRpcError) -> status_pb2.Status:
 
 
 def _exhausted(details: Details) -> ApiError:
-    """HTTP 429 when the queue is full; 413 when it was gRPC that found the message larger than a server takes."""
+    """HTTP 429 for a limit that passes; 413 when it was gRPC that found the message larger than a server takes."""
     if details.reason is None:
         return ApiError(413, "The request is larger than this service takes", "PAYLOAD_TOO_LARGE")
+    if details.reason == "NOT_ENOUGH_CREDITS":
+        return BadRequestError(details.words, "NOT_ENOUGH_CREDITS")
+    said = details.words
+    if details.reason == "TOO_MANY_JOBS":
+        limit, active = (details.metadata.get(name, "?") for name in ("rate_limit", "active_jobs_amount"))
+        said = f"Your rate limit is {limit} and you are currently processing {active} images."
     return ApiError(
         429,
-        f"Image cannot be processed right now. {details.words}".rstrip(),
+        f"Image cannot be processed right now. {said}".rstrip(),
         "TOO_MANY_REQUESTS",
         headers={"Retry-After": str(details.retry_after)},
     )

@@ -26,7 +26,7 @@ def to_proto(request: ProcessRequest, request_id: str, max_input_bytes: int) -> 
 
     Args:
         request: of a client.
-        request_id: that logs know it by.
+        request_id: its idempotency key.
         max_input_bytes: largest picture that may come inside the request.
 
     Raises:
@@ -81,7 +81,7 @@ def _set_background(message: pb.GenerateRequest, background: Background, chosen:
 
 
 def _set_output(message: pb.GenerateRequest, request: ProcessRequest) -> None:
-    """Set format, quality and size limit of the file."""
+    """Set format, quality and size limit of the file, and where a copy goes."""
     if request.output_format is not None:
         found = _FORMATS.get(request.output_format.lower())
         if found is None:
@@ -92,3 +92,5 @@ def _set_output(message: pb.GenerateRequest, request: ProcessRequest) -> None:
         message.output.quality = quality
     if request.max_file_size is not None:
         message.output.max_file_size = request.max_file_size
+    if request.target is not None:
+        message.output.target = request.target.strip()

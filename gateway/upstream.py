@@ -1,9 +1,8 @@
 """The orchestrator, as the gateway calls it: channel, deadlines, metadata. The only file that touches stubs.
 
 Retries follow proto/imagegen/service_config.json, which any client can use. It retries UNAVAILABLE only, and only
-methods that may run twice: reading, watching, and removing or stopping what is then gone. CreateJob and Generate are
-left out: a connection that breaks after the server has taken the request gives UNAVAILABLE too, and a retry would make
-a second job. (gRPC's own transparent retry of a request that never reached a server goes for all methods, and is safe.)
+methods that may run twice whatever they carry: reading, watching, and removing or stopping what is then gone. CreateJob
+may run twice only with a request_id: that is known here, so here it is retried, for longer than gRPC would.
 """
 
 from collections.abc import AsyncGenerator
@@ -12,12 +11,13 @@ from pathlib import Path
 from typing import cast
 
 import grpc
+import stamina
 from grpc_health.v1 import health_pb2
 
 from gateway.channel import RotatingChannel
 from gateway.config import Address
 from gateway.tls import Rotating
-from imagegen.v1 import generation_pb2, jobs_pb2, jobs_pb2_grpc
+from imagegen.v1 import accounts_pb2, accounts_pb2_grpc, jobs_pb2, jobs_pb2_grpc
 
 HealthCheck = grpc.aio.UnaryUnaryMultiCallable[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]
 
@@ -77,6 +77,7 @@ class Orchestrator:
     def __init__(self, rotating: RotatingChannel) -> None:
         channel = cast("grpc.aio.Channel", rotating)  # it has what stubs use of one
         self._jobs = jobs_pb2_grpc.JobServiceStub(channel)
+        self._accounts = accounts_pb2_grpc.AccountServiceStub(channel)
         # By hand: the published types of HealthStub have no methods.
         self._check: HealthCheck = channel.unary_unary(
             "/grpc.health.v1.Health/Check",
@@ -84,10 +85,20 @@ class Orchestrator:
             response_deserializer=health_pb2.HealthCheckResponse.FromString,
         )
 
-    async def create(self, request: generation_pb2.GenerateRequest, caller: Caller) -> jobs_pb2.Job:
-        """Queue a request."""
-        message = jobs_pb2.CreateJobRequest(request=request)
-        return await self._jobs.CreateJob(message, timeout=CALL_SECONDS, metadata=caller.metadata)
+    async def create(self, message: jobs_pb2.CreateJobRequest, caller: Caller, seconds: float) -> jobs_pb2.Job:
+        """Queue a request that has a request_id; sent again, for so many seconds, while no server answers."""
+        retrying = stamina.retry_context(
+            on=_is_away, attempts=None, timeout=seconds, wait_initial=0.1, wait_max=1.0, wait_jitter=0.2
+        )
+        async for attempt in retrying:
+            with attempt:
+                return await self._jobs.CreateJob(message, timeout=CALL_SECONDS, metadata=caller.metadata)
+        raise AssertionError("the last attempt raises")
+
+    async def account(self, caller: Caller) -> accounts_pb2.Account:
+        """Tell whose key it is."""
+        request = accounts_pb2.GetAccountRequest()
+        return await self._accounts.GetAccount(request, timeout=CALL_SECONDS, metadata=caller.metadata)
 
     async def get(self, job_id: str, caller: Caller) -> jobs_pb2.Job:
         """Tell the state of a job."""
@@ -123,3 +134,8 @@ class Orchestrator:
         """Whether the orchestrator says that it serves."""
         answer = await self._check(health_pb2.HealthCheckRequest(), timeout=HEALTH_SECONDS)
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether nobody has answered, or somebody that its database is away: another try may find one that is there."""
+    return isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.UNAVAILABLE

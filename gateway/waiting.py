@@ -48,7 +48,7 @@ async def wait_for_end(
         The job: ended if it has, else as it was.
 
     Raises:
-        ApiError: the orchestrator does not know the job any more.
+        ApiError: the job was forgotten meanwhile.
         grpc.aio.AioRpcError: the orchestrator refuses to tell.
     """
     work = asyncio.create_task(_ended(orchestrator, job.job_id, caller, seconds))
@@ -84,7 +84,7 @@ async def _ended(orchestrator: Orchestrator, job_id: str, caller: Caller, second
             job = await orchestrator.get(job_id, caller)
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
-                raise errors.job_failed(job_id, "The job was lost: the service has restarted") from None
+                raise errors.job_not_found() from None
             if error.code() not in _AWAY:
                 raise
         else:

@@ -18,7 +18,8 @@ def wait_seconds() -> float:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="running")
 async def _running(wait_seconds: float) -> AsyncIterator[Stack]:
-    async with rest_stack.stack(wait_seconds=wait_seconds, max_body_bytes=rest_stack.MAX_BODY_BYTES) as running:
+    settings = {"wait_seconds": wait_seconds, "retry_seconds": 0.2, "max_body_bytes": rest_stack.MAX_BODY_BYTES}
+    async with rest_stack.stack(**settings) as running:
         yield running
 
 

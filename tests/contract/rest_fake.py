@@ -5,6 +5,7 @@ together: error tree to gRPC there, gRPC to HTTP here.
 """
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,8 +13,8 @@ from typing import Any
 import grpc
 from grpc_status import rpc_status
 
+from imagegen.v1 import accounts_pb2, accounts_pb2_grpc, jobs_pb2, jobs_pb2_grpc
 from imagegen.v1 import generation_pb2 as pb
-from imagegen.v1 import jobs_pb2, jobs_pb2_grpc
 from orchestrator.api import converters, status
 from orchestrator.errors import (
     ApiKeyMissingError,
@@ -74,6 +75,8 @@ class Script:
         refusals_left: how often it does so before it goes on; None for ever.
         files: pictures by name: media type and chunks.
         requests: of CreateJob.
+        webhooks: that came with them.
+        account: as GetAccount answers it.
         metadata: of the newest call.
         calls: methods with a key that were called, in order.
         watched: set when somebody watches.
@@ -86,14 +89,16 @@ class Script:
     refusals_left: int | None = None
     files: dict[str, tuple[str, list[bytes]]] = field(default_factory=dict)
     requests: list[pb.GenerateRequest] = field(default_factory=list)
+    webhooks: list[jobs_pb2.Webhook | None] = field(default_factory=list)
+    account: accounts_pb2.Account = field(default_factory=accounts_pb2.Account)
     metadata: dict[str, str | bytes] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     watched: asyncio.Event = field(default_factory=asyncio.Event)
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class FakeJobs(jobs_pb2_grpc.JobServiceServicer):
-    """JobService that follows a script."""
+class FakeJobs(jobs_pb2_grpc.JobServiceServicer, accounts_pb2_grpc.AccountServiceServicer):
+    """JobService and AccountService that follow a script."""
 
     def __init__(self) -> None:
         self.script = Script()
@@ -101,7 +106,10 @@ class FakeJobs(jobs_pb2_grpc.JobServiceServicer):
     async def CreateJob(self, request: jobs_pb2.CreateJobRequest, context: Context) -> jobs_pb2.Job:  # noqa: N802
         await self._enter(context, "CreateJob")
         self.script.requests.append(request.request)
+        self.script.webhooks.append(request.webhook if request.HasField("webhook") else None)
         try:
+            if request.HasField("webhook"):
+                converters.check_hook(request.webhook, allow_private=False)
             converters.to_params(request.request, Limits(max_pixels=MAX_PIXELS))
             converters.to_options(request.request, "drawn")
             if request.request.family not in {"", "realistic", "fantasy"}:
@@ -146,6 +154,10 @@ class FakeJobs(jobs_pb2_grpc.JobServiceServicer):
         self.script.ended = in_state(jobs_pb2.JOB_STATE_DELETED)
         return self.script.ended
 
+    async def GetAccount(self, _: accounts_pb2.GetAccountRequest, context: Context) -> accounts_pb2.Account:  # noqa: N802
+        await self._enter(context, "GetAccount")
+        return self.script.account
+
     async def ReadResult(  # noqa: N802
         self, request: jobs_pb2.ReadResultRequest, context: Context
     ) -> AsyncIterator[jobs_pb2.ReadResultResponse]:
@@ -154,7 +166,8 @@ class FakeJobs(jobs_pb2_grpc.JobServiceServicer):
             await self._refuse(context, NotFoundError("no such result"))
         media_type, chunks = self.script.files[request.name]
         size = sum(map(len, chunks))
-        yield jobs_pb2.ReadResultResponse(content_type=media_type, file_size=size, data=chunks[0])
+        digest = hashlib.sha256(b"".join(chunks)).digest()
+        yield jobs_pb2.ReadResultResponse(content_type=media_type, file_size=size, data=chunks[0], sha256=digest)
         for chunk in chunks[1:]:
             yield jobs_pb2.ReadResultResponse(data=chunk)
 

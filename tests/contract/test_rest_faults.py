@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from gateway import body, translate
-from orchestrator.errors import EngineUnavailableError
+from orchestrator.errors import DatabaseUnavailableError
 from tests.contract import rest_fake, rest_stack
 from tests.contract.rest_fake import JOB, KEY, FakeJobs
 from tests.contract.rest_stack import MAX_BODY_BYTES, NOW, RESULT, Stack
@@ -50,7 +50,7 @@ async def test_waiting_requests_leave_the_event_loop_free(stack: Stack) -> None:
 
 
 async def test_the_orchestrator_down_and_back(free_port: int) -> None:
-    async with rest_stack.http_server(free_port) as address, rest_stack.client(address) as client:
+    async with rest_stack.http_server(free_port, retry_seconds=0.2) as address, rest_stack.client(address) as client:
         down = await client.post(RESULT, json=REQUEST)
         assert (down.status_code, down.headers["Retry-After"]) == (503, "2")
         assert down.json() == {"message": "The service cannot be reached right now", "code": "SERVICE_UNAVAILABLE"}
@@ -80,12 +80,7 @@ async def test_a_wait_outlives_a_restart_of_the_orchestrator(free_port: int) -> 
 async def test_a_job_that_the_orchestrator_has_forgotten(stack: Stack) -> None:
     stack.script.created.job_id = "forgotten"
     answer = await stack.client.post(RESULT, json=REQUEST)
-    assert answer.status_code == 500
-    assert answer.json() == {
-        "message": "The job was lost: the service has restarted",
-        "status": "failed",
-        "job": "forgotten",
-    }
+    assert (answer.status_code, answer.json()) == (404, {"message": "Job not found"})
 
 
 async def test_a_lookup_is_tried_again(stack: Stack) -> None:
@@ -95,11 +90,24 @@ async def test_a_lookup_is_tried_again(stack: Stack) -> None:
     assert stack.script.calls == ["GetJob"] * 3
 
 
-async def test_a_job_is_never_made_twice(stack: Stack) -> None:
-    stack.script.refusal, stack.script.refusals_left = EngineUnavailableError("Triton is away", retry_after=1), 1
-    assert (await stack.client.post(NOW, json=REQUEST)).status_code == 503
-    assert stack.script.calls == ["CreateJob"]
-    assert (await stack.client.post(NOW, json=REQUEST)).status_code == 200  # it recovers by itself
+async def test_a_job_is_asked_for_again_by_the_same_key(stack: Stack) -> None:
+    """Through a restart of the orchestrator, or of its database. The key makes one job of all tries."""
+    away = DatabaseUnavailableError("the job database does not answer")
+    stack.script.refusal, stack.script.refusals_left = away, 3
+    async with (
+        rest_stack.http_server(stack.orchestrator_port, retry_seconds=20) as address,
+        rest_stack.client(address) as client,
+    ):
+        assert (await client.post(NOW, json=REQUEST)).status_code == 200
+    assert stack.script.calls == ["CreateJob"] * 4
+    assert len({request.request_id for request in stack.script.requests}) == 1
+
+
+async def test_a_database_that_stays_away(stack: Stack) -> None:
+    stack.script.refusal = DatabaseUnavailableError("the job database does not answer", retry_after=3)
+    answer = await stack.client.post(NOW, json=REQUEST)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "3")
+    assert answer.json() == {"message": "the job database does not answer", "code": "SERVICE_UNAVAILABLE"}
 
 
 async def test_a_gateway_that_does_not_wait(stack: Stack) -> None:

@@ -61,7 +61,6 @@ def test_a_generated_background_and_another_contradict(asked: dict[str, Any], fi
         ({"color": "nocolour"}, "color"),
         ({"color": [1, 2, 3]}, "color"),
         ({"replace": "file:///a.png"}, "replace"),
-        ({"replace": "storage://s/a.png"}, "replace"),
     ],
 )
 def test_a_wrong_background_is_named(asked: dict[str, Any], field: str) -> None:

@@ -173,13 +173,11 @@ def test_defaults_and_what_is_off_change_nothing(harmless: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("asked", "field"),
     [
-        ({"target": "storage://s/p"}, "target"),
         ({"print_size": "A4"}, "print_size"),
         ({"dpi": 72}, "dpi"),
         ({"print_reorientation": False}, "print_reorientation"),
         ({"caption": {"url": "https://a.example"}}, "caption"),
         ({"enhancements": ["denoise"]}, "enhancements"),
-        ({"webhooks": {"complete": "https://a.example"}}, "webhooks.complete"),
         ({"safe": True}, "safe"),
         ({"generate": {"context_images": ["https://a.example"]}}, "background.generate.context_images"),
         ({"generate": {"avatar_generation_type": "creative_img2img"}}, "background.generate.avatar_generation_type"),
