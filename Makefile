@@ -6,7 +6,7 @@ STUBS := imagegen/v1/.stamp
 PROTOS := $(wildcard proto/imagegen/v1/*.proto)
 ROOMS := orchestrator gateway local engines model_tools benchmarks tests
 
-.PHONY: demo up down test test-tools lint format bench proto models tools lock
+.PHONY: demo up down test test-tools test-postgres lint format bench faults proto models tools lock
 .DEFAULT_GOAL := demo
 
 demo: $(STUBS) ## draw the five pictures of the README into demo/
@@ -37,6 +37,9 @@ format: $(ENVIRONMENTS)
 
 bench: $(STUBS) tools ## whole stack against the engine alone, and against diffusers behind FastAPI
 	$(PY) -m benchmarks
+
+faults: $(STUBS) ## kill every program of the stack, again and again, over 200 jobs (ten minutes)
+	$(PY) -m tests.faults
 
 models: tools ## train, export and evaluate the starter again (hours)
 	.tools/bin/python -m model_tools.starter all
