@@ -6,9 +6,10 @@ Everything listens on 127.0.0.1 only.
 from __future__ import annotations
 
 import os
+import random
 import socket
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from local.errors import LocalError, PortInUseError
 
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
+
+_FIRST_FREE = 15_000  # above the ports of servers that people know
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,13 @@ class Ports:
 
     @classmethod
     def free(cls) -> Ports:
-        """Return ports that are free at this moment, for stacks that run side by side."""
+        """Return ports that are free at this moment, for stacks that run side by side.
+
+        None is of those that the system gives to outgoing connections: one of them would take the port of a server
+        that is away for a moment, a client's that tries to reach that very server, say.
+        """
         with ExitStack() as stack:
-            sockets = [stack.enter_context(socket.socket()) for _ in fields(cls)]
-            for each in sockets:
-                each.bind((HOST, 0))
-            return cls(*(each.getsockname()[1] for each in sockets))
+            return cls(*(_bind_free(stack.enter_context(socket.socket())) for _ in fields(cls)))
 
 
 @dataclass(frozen=True)
@@ -103,6 +107,16 @@ class Settings:
     def rest_url(self) -> str:
         """Where the gateway answers."""
         return f"http://{HOST}:{self.ports.rest}"
+
+
+def _bind_free(probe: socket.socket) -> int:
+    """Bind a socket to a port that is free, and return the port."""
+    first_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    while True:
+        port = random.randrange(_FIRST_FREE, first_outgoing)  # noqa: S311 - no secret
+        with suppress(OSError):
+            probe.bind((HOST, port))
+            return port
 
 
 def port_variable(name: str) -> str:
