@@ -23,6 +23,7 @@ _KILL_SECONDS = 10.0  # that the system may take to clear away what was killed
 _TAIL_LINES = 15
 _START_TIME = 19  # field 22 of /proc/PID/stat, counted from behind the name, which may hold spaces
 _STATE = 0  # field 3
+_THREADS = 17  # field 20
 
 # What this Python started itself, by pid, and must reap: the system keeps the remains of a child for its parent.
 _children: dict[int, subprocess.Popen[bytes]] = {}
@@ -192,10 +193,13 @@ def _signal(send: Callable[[int, int], None], pid: int, number: signal.Signals) 
 
 
 def _read_stat(pid: int) -> tuple[str, int] | None:
-    """Return the state and the start time of a process, or of its remains (state Z); None if there is none."""
+    """Return the state and the start time of a process, or of its remains (state Z); None if there is none.
+
+    A process of which only the first thread has ended is no remains yet: its others may hold its ports still.
+    """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
     fields = stat[stat.rindex(")") + 2 :].split()
-    return fields[_STATE], int(fields[_START_TIME])
+    return fields[_STATE] if int(fields[_THREADS]) <= 1 else "R", int(fields[_START_TIME])
