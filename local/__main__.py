@@ -1,4 +1,4 @@
-"""`python3 -m local up | down | status | demo | env`: the embedded stack, from any Python 3.11 or newer.
+"""`python3 -m local up | down | status | demo | env | operate`: the embedded stack, from any Python 3.11 or newer.
 
 The first part runs in whatever Python was called, with the standard library alone; it makes the environments and goes
 on inside `.venv`.
@@ -16,6 +16,7 @@ _COMMANDS = {
     "status": "tell which of them run; exit status 1 unless all are ready",
     "demo": "make the five pictures of the README into demo/, starting and stopping what is not running",
     "env": "make the virtual environments only",
+    "operate": "run a command of the orchestrator on the stack's database: operate accounts list",
 }
 
 
@@ -29,10 +30,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="local", description="The embedded stack of imagegen.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in _COMMANDS.items():
-        commands.add_parser(name, help=text, description=text)
-    command = parser.parse_args().command
+        each = commands.add_parser(name, help=text, description=text)
+        if name == "operate":
+            each.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="the orchestrator's")
+    parsed = parser.parse_args()
     try:
-        return _prepare(command)
+        return _prepare(parsed.command, getattr(parsed, "arguments", []))
     except LocalError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -40,7 +43,7 @@ def main() -> int:
         return 130
 
 
-def _prepare(command: str) -> int:
+def _prepare(command: str, arguments: list[str]) -> int:
     """Make the environments that the command needs, and run it inside `.venv`."""
     from local import environments  # noqa: PLC0415
 
@@ -51,10 +54,10 @@ def _prepare(command: str) -> int:
         return 0
     if os.path.realpath(sys.prefix) != os.path.realpath(service.folder):
         sys.stdout.flush()
-        os.execv(service.python, [str(service.python), "-m", "local", command])  # noqa: S606 - no shell is wanted
+        os.execv(service.python, [str(service.python), "-m", "local", command, *arguments])  # noqa: S606 - no shell is wanted
     from local import commands  # noqa: PLC0415 - it needs what `.venv` holds
 
-    return commands.run(command)
+    return commands.run(command, arguments)
 
 
 if __name__ == "__main__":

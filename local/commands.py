@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 
-from local import demo, stack
+from local import demo, postgres, stack
+from local.errors import LocalError
+from local.services import run_command
 from local.settings import ROOT, Settings
 
 
-def run(command: str) -> int:
-    """Run "up", "down", "status" or "demo" with the settings of the environment; returns the exit status.
+def run(command: str, arguments: list[str]) -> int:
+    """Run "up", "down", "status", "demo", or "operate" with its arguments; returns the exit status.
 
     Raises:
         LocalError: it could not be done.
     """
-    return {"up": _up, "down": _down, "status": _status, "demo": _demo}[command](Settings.from_env(os.environ))
+    settings = Settings.from_env(os.environ)
+    if command == "operate":
+        return _operate(settings, arguments)
+    return {"up": _up, "down": _down, "status": _status, "demo": _demo}[command](settings)
 
 
 def _up(settings: Settings) -> int:
@@ -36,6 +41,13 @@ def _status(settings: Settings) -> int:
     for name, state in states.items():
         print(f"{name:<14}{state}")
     return 0 if set(states.values()) == {"ready"} else 1
+
+
+def _operate(settings: Settings, arguments: list[str]) -> int:
+    if stack.list_states(settings).get(postgres.NAME, "ready") != "ready":
+        raise LocalError("the database does not run: start the stack first (`make up`)")
+    print(run_command(settings, *(arguments or ["--help"])), end="")
+    return 0
 
 
 def _demo(settings: Settings) -> int:
