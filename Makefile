@@ -21,6 +21,9 @@ down: ## stop what `make up` started
 test: $(STUBS) ## unit, contract, golden and integration tests
 	$(PY) -m pytest -n 2 --dist loadfile
 
+test-postgres: $(STUBS) ## the tests that need a database, on Debian's PostgreSQL
+	$(PY) -m tests.debian_postgres
+
 test-tools: tools ## the tests of model_tools, which need torch
 	.tools/bin/python -m pytest tests/unit/model_tools
 
