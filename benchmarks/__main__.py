@@ -10,12 +10,14 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import adapters, figures, machine, measure, services
+from benchmarks import adapters, durable_figures, durable_load, figures, machine, measure, services
+from benchmarks.durable_load import Load
 from benchmarks.figures import Row
 from benchmarks.workloads import REPO, WORKLOADS, Workload
 from orchestrator.models.families import Families, Family
 
-SYSTEMS = ("engine", "stack", "diffusers", "adapters")
+SYSTEMS = ("engine", "stack", "diffusers", "adapters", "load")
+OF_WORKLOADS = ("engine", "stack", "diffusers")
 ADAPTER_IMAGES = 5
 """Pictures to time for each adapter."""
 
@@ -27,13 +29,17 @@ def main() -> int:
     rows: list[Row] = []
     if "adapters" in arguments.systems and arguments.model != "sd15":  # whose adapters are not exported here
         measure_adapters(arguments, about)
-    for name in WORKLOADS if arguments.model == "all" else [arguments.model]:
+    if "load" in arguments.systems:
+        measure_load(arguments, about)
+    systems = [system for system in arguments.systems if system in OF_WORKLOADS]
+    names = list(WORKLOADS) if arguments.model == "all" else [arguments.model]
+    for name in names if systems else ():
         work = WORKLOADS[name].limited(arguments.clients, 1 if arguments.quick else arguments.images)
         if name == "sd15" and not work.families.exists():
             print("building the SD 1.5-sized model ...", file=sys.stderr, flush=True)
             subprocess.run([REPO / ".tools" / "bin" / "python", "-m", "model_tools.sd15"], check=True, cwd=REPO)  # noqa: S603  # our own program
         family = Families.load(work.families).get(work.family)
-        for system in [system for system in arguments.systems if system != "adapters"]:
+        for system in systems:
             print(f"measuring {name}, {system} ...", file=sys.stderr, flush=True)
             rows += measure_system(system, work, family)
     if rows:
@@ -53,6 +59,20 @@ def measure_adapters(arguments: argparse.Namespace, about: dict[str, str]) -> No
         write_table(arguments.out / "adapters", about, adapters.report(rows), [asdict(row) for row in rows])
 
 
+def measure_load(arguments: argparse.Namespace, about: dict[str, str]) -> None:
+    """Measure the orchestrator under durable jobs, print the table, and write it."""
+    load = Load(rate=arguments.rate, seconds=10 if arguments.quick else arguments.seconds, watchers=arguments.watchers)
+    print(f"measuring {load.rate:g} jobs/s for {load.seconds:g} s ...", file=sys.stderr, flush=True)
+    with services.load_stack() as stack:
+        windows = asyncio.run(durable_load.measure(stack, load))
+    report = durable_figures.report(load, windows)
+    print(report)
+    if not arguments.quick:
+        pictured = f"{report}\n\n![memory and p99 over time](load.png)"
+        write_table(arguments.out / "load", about, pictured, durable_figures.as_json(windows))
+        durable_figures.draw(windows, arguments.out / "load.png")
+
+
 def parse(arguments: list[str]) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
@@ -60,6 +80,9 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=SYSTEMS)
     parser.add_argument("--clients", nargs="+", type=int, default=[1, 8], metavar="N", help="that ask at once")
     parser.add_argument("--images", type=int, metavar="N", help="pictures to time, for each number of clients")
+    parser.add_argument("--rate", type=float, default=50, help="durable jobs in a second, of the load")
+    parser.add_argument("--seconds", type=float, default=60, help="of the load")
+    parser.add_argument("--watchers", type=int, default=500, help="idle ones, beside the load")
     parser.add_argument("--quick", action="store_true", help="a picture for each client; nothing is written")
     parser.add_argument("--out", type=Path, default=REPO / "docs" / "benchmarks", metavar="FOLDER")
     return parser.parse_args(arguments)

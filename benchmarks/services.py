@@ -1,6 +1,7 @@
 """The servers that are measured, started as programs of their own and stopped again."""
 
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,50 @@ class Stack:
     orchestrator_pid: int
 
 
+@dataclass(frozen=True, slots=True)
+class LoadStack:
+    """The orchestrator over a stand-in for Triton, serving everybody.
+
+    Attributes:
+        grpc_address: host:port of the orchestrator.
+        orchestrator_pid: its process.
+        database_url: of its jobs.
+    """
+
+    grpc_address: str
+    orchestrator_pid: int
+    database_url: str
+
+
+@contextmanager
+def load_stack() -> Iterator[LoadStack]:
+    """Serve the starter's shapes by a Triton that answers at once, on a fresh database, for the length of a block.
+
+    Raises:
+        LocalError: a service does not start; the message holds the end of its log.
+    """
+    ports = Ports.free()
+    grpc_address, state = f"{HOST}:{ports.grpc}", STATE / "load"
+    shutil.rmtree(state, ignore_errors=True)
+    python = str(REPO / ".venv" / "bin" / "python")
+    stand_in = [python, "-m", "benchmarks.instant_triton", str(REPO / "model_repository"), str(ports.triton_grpc)]
+    with postgres.running(state, ports=ports) as (database, _), _service("instant_triton", stand_in, {}):
+        migrate(database_url := postgres.read_url(database))
+        orchestrator = {
+            "IMAGEGEN_ANONYMOUS": "true",
+            "IMAGEGEN_DATABASE_URL": database_url,
+            "IMAGEGEN_GRPC_ADDRESS": grpc_address,
+            "IMAGEGEN_METRICS_ADDRESS": f"{HOST}:{ports.metrics}",
+            "IMAGEGEN_TRITON_URL": f"{HOST}:{ports.triton_grpc}",
+            "IMAGEGEN_FAMILIES": str(REPO / "families" / "families.toml"),
+            "IMAGEGEN_RESULTS_URL": str(state / "results"),
+            "IMAGEGEN_WORKER_SLOTS": "16",
+            "IMAGEGEN_LOG_LEVEL": "warning",
+        }
+        with _service("orchestrator", [python, "-m", "orchestrator"], orchestrator) as process:
+            yield LoadStack(grpc_address, process.pid, database_url)
+
+
 @contextmanager
 def our_stack(work: Workload) -> Iterator[Stack]:
     """Serve a workload's model as it is deployed, Triton, database and services, for the length of a `with` block.
@@ -52,6 +97,7 @@ def our_stack(work: Workload) -> Iterator[Stack]:
     ):
         migrate(database_url := postgres.read_url(database))
         orchestrator = {
+            "IMAGEGEN_ANONYMOUS": "true",
             "IMAGEGEN_DATABASE_URL": database_url,
             "IMAGEGEN_GRPC_ADDRESS": grpc_address,
             "IMAGEGEN_METRICS_ADDRESS": f"{HOST}:{ports.metrics}",
