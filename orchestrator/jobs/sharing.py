@@ -37,6 +37,7 @@ class Sharing:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         """Stop. What is not saved yet stays in `unsaved`."""
+        await asyncio.sleep(0)  # to hear what was published last
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
