@@ -1,6 +1,7 @@
 """The REST API through gateway, orchestrator and a real Triton, by the documentation's own JSON."""
 
 import asyncio
+import base64
 import contextlib
 import json
 from collections.abc import AsyncIterator, Mapping
@@ -17,6 +18,7 @@ from gateway.config import Settings as GatewaySettings
 from local import triton
 from local.settings import Ports
 from tests.accounts import new_key
+from tests.integration.jobs.receiver import receiving
 from tests.integration.stack import TINY, serving, settings
 
 PROMPT = (
@@ -27,11 +29,11 @@ DOCUMENTED = {"width": 2048, "height": 1024, "background": {"generate": {"descri
 
 
 @contextlib.asynccontextmanager
-async def rest(triton_port: int, folder: Path) -> AsyncIterator[httpx.AsyncClient]:
+async def rest(triton_port: int, folder: Path, **changes: object) -> AsyncIterator[httpx.AsyncClient]:
     """A client of a gateway before an orchestrator, both on real sockets."""
     listener = listen(Address("127.0.0.1", 0))
     base = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    config = settings(triton_port, folder, anonymous=False, public_url=base)
+    config = settings(triton_port, folder, anonymous=False, public_url=base, **changes)
     key = await new_key(config.database_url, "test")
     async with serving(config) as (orchestrator, _):
         server = make_server(GatewaySettings(orchestrator=Address("127.0.0.1", orchestrator.grpc_port)))
@@ -100,6 +102,28 @@ async def test_process_then_result(client: httpx.AsyncClient) -> None:
     gone = await client.get(path)
     assert (gone.status_code, gone.json()) == (404, {"message": "Image deleted", "status": "complete"})
     assert (await client.get(state["result_url"])).status_code == 404
+
+
+async def test_a_webhook_tells_of_the_end(tiny_triton: int, tmp_path: Path) -> None:
+    """Signed by the secret that GET /rest_api/me tells, with the request as it was sent, and a link that works."""
+    async with receiving() as receiver, rest(tiny_triton, tmp_path, webhook_private=True) as client:
+        body = {**generate(), "webhooks": {"complete": receiver.url}}
+        job = (await client.post("/rest_api/process", json=body)).json()["job"]
+        await receiver.wait(1)
+        (told,) = receiver.bodies
+        assert (told["job"], told["data"], told["results"]) == (job, body, None)
+        assert (await picture(client, told)).startswith(b"\x89PNG")
+        account = (await client.get("/rest_api/me")).json()
+        receiver.verify(0, base64.b64decode(account["webhook_secret"].removeprefix("whsec_")))
+        assert (account["username"], account["email"], account["active_jobs"]) == ("test", "", 0)
+
+
+async def test_a_request_may_be_sent_again(client: httpx.AsyncClient) -> None:
+    key = {"Idempotency-Key": "order-17"}
+    first, again = [(await client.post("/rest_api/process", json=generate(), headers=key)).json() for _ in range(2)]
+    assert first["job"] == again["job"]
+    other = await client.post("/rest_api/process", json=generate(sample_num=1), headers=key)
+    assert (other.status_code, other.json()["message"]) == (400, "Idempotency-Key names another request already")
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,10 +12,14 @@ import numpy as np
 import psycopg
 import pytest
 
+from gateway.__main__ import listen
+from gateway.config import Address
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
 from orchestrator.config import Settings
 from orchestrator.results.storages import PLACES
+from tests.accounts import new_key
+from tests.integration.both import gateway, url_of
 from tests.integration.results.s3 import BUCKET, Server
 from tests.integration.stack import Client, serving, settings
 
@@ -59,6 +64,30 @@ async def test_a_picture_comes_from_a_storage_and_a_copy_goes_to_one(client: Cli
     assert copy["ContentType"] == "image/png"
     pixels, original = (cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_COLOR) for file in (seen.data, PICTURE))
     np.testing.assert_array_equal(pixels, original)
+
+
+async def test_storages_over_rest(config: Settings, server: Server) -> None:
+    key, listener = await new_key(config.database_url, "test"), listen(Address("127.0.0.1", 0))
+    with psycopg.connect(config.database_url, autocommit=True) as connection:
+        connection.execute(
+            "UPDATE imagegen.storages SET account_id = (SELECT id FROM imagegen.accounts WHERE name = 'test')"
+        )
+    async with (
+        serving(replace(config, public_url=url_of(listener))) as (orchestrator, _),
+        gateway(listener, orchestrator.grpc_port, key) as http,
+    ):
+        body = {"url": "storage://shop/in.png", "target": "storage://shop/rest.png"}
+        answer = (await http.post("/rest_api/process_result", json=body)).json()
+        assert answer["status"] == "complete"
+        copy = server.client.get_object(Bucket=BUCKET, Key="shop/rest.png")["Body"].read()
+        assert (await http.get(answer["result_url"])).content == copy
+        for field in body:
+            refused = await http.post("/rest_api/process", json={**body, field: "storage://other/a.png"})
+            assert (refused.status_code, refused.json()["message"]) == (
+                400,
+                f"{field}: no storage named other is configured",
+            )
+    server.clear()
 
 
 @pytest.mark.parametrize(
