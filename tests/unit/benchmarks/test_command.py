@@ -15,7 +15,7 @@ def test_by_default_all_is_measured_with_one_and_with_eight_clients() -> None:
     arguments = command.parse([])
     assert (arguments.model, list(arguments.systems), arguments.clients) == (
         "all",
-        ["engine", "stack", "diffusers", "adapters"],
+        ["engine", "stack", "diffusers", "adapters", "load"],
         [1, 8],
     )
 
