@@ -72,9 +72,9 @@ async def grpc_client(address: str, work: Workload) -> AsyncIterator[GrpcClient]
 
 
 @asynccontextmanager
-async def rest_client(url: str, work: Workload) -> AsyncIterator[Request]:
+async def rest_client(url: str, api_key: str, work: Workload) -> AsyncIterator[Request]:
     """A client of our gateway: asks for a picture, waits for the answer, fetches the file."""
-    headers = {"X-API-KEY": "any"}  # the gateway wants one; an orchestrator without a key file takes everybody
+    headers = {"X-API-KEY": api_key}
     async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT, headers=headers) as client:
 
         async def request(seed: int) -> None:

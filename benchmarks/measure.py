@@ -87,7 +87,7 @@ async def measure_stack(work: Workload, family: Family, stack: Stack) -> list[Ro
             run = await run_clients(client.request, number, images)
             rows.append(watch.row(figures.STACK, work, run, statistics.fmean(client.step_seconds)))
         if work.rest:
-            async with clients.rest_client(stack.rest_url, work) as request:
+            async with clients.rest_client(stack.rest_url, stack.api_key, work) as request:
                 await _warm(request, number)
                 watch = _Watch(stack, family)
                 rows.append(watch.row(figures.STACK_REST, work, await run_clients(request, number, images)))

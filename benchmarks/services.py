@@ -1,7 +1,9 @@
 """The servers that are measured, started as programs of their own and stopped again."""
 
+import json
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -29,12 +31,14 @@ class Stack:
         rest_url: of the gateway.
         triton_url: of Triton's HTTP endpoint.
         orchestrator_pid: its process.
+        api_key: of an account.
     """
 
     grpc_address: str
     rest_url: str
     triton_url: str
     orchestrator_pid: int
+    api_key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,18 @@ def our_stack(work: Workload) -> Iterator[Stack]:
         process = services.enter_context(_service("orchestrator", [python, "-m", "orchestrator"], orchestrator))
         ready = f"{rest_url}/readyz"  # which asks the orchestrator
         services.enter_context(_service("gateway", [python, "-m", "gateway"], gateway, ready))
-        yield Stack(grpc_address, rest_url, server.http_url, process.pid)
+        yield Stack(grpc_address, rest_url, server.http_url, process.pid, _api_key(database_url))
+
+
+def _api_key(database_url: str) -> str:
+    """A key of a new account, made as an operator makes it."""
+    python = str(REPO / ".venv" / "bin" / "python")
+    environment = {**os.environ, "IMAGEGEN_DATABASE_URL": database_url}
+    for command in (("accounts", "create", "bench", "--exist-ok"), ("keys", "create", "bench", "--json")):
+        made = subprocess.run(  # noqa: S603  # our own program
+            [python, "-m", "orchestrator", *command], env=environment, check=True, capture_output=True, text=True
+        )
+    return str(json.loads(made.stdout)["key"])
 
 
 @contextmanager
