@@ -59,7 +59,12 @@ class Timer:
     """Collects the stages of one request."""
 
     family: str
-    stages: list[StageTime] = field(default_factory=list)
+    _found: dict[Stage, StageTime] = field(default_factory=dict)
+
+    @property
+    def stages(self) -> tuple[StageTime, ...]:
+        """Each stage once, in the order in which they ended first; what it did several times is put together."""
+        return tuple(self._found.values())
 
     @asynccontextmanager
     async def stage(self, stage: Stage, calls: int = 0) -> AsyncIterator[Calls]:
@@ -67,7 +72,8 @@ class Timer:
         start, counter = time.perf_counter(), Calls(calls)
         yield counter
         seconds = time.perf_counter() - start
-        self.stages.append(StageTime(stage, seconds, counter.count))
+        before = self._found.get(stage, StageTime(stage, 0.0, 0))
+        self._found[stage] = StageTime(stage, before.seconds + seconds, before.calls + counter.count)
         metrics.STAGE.labels(self.family, stage.value).observe(seconds)
 
 

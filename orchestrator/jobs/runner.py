@@ -12,7 +12,7 @@ from orchestrator.jobs.events import Artifact, Preview, Progress, Started
 from orchestrator.jobs.job import Job
 from orchestrator.jobs.noted import noted
 from orchestrator.models.contracts import ModelDigest, NetworkSource
-from orchestrator.models.families import NEEDS, Families
+from orchestrator.models.families import Families
 from orchestrator.params import Delivery, ImageFormat, OutputParams, RequestParams
 from orchestrator.results.sources import Sources
 from orchestrator.results.store import ResultStore
@@ -67,7 +67,7 @@ class Runner:
         """Raise EngineUnavailableError if the networks that a plan needs are not ready."""
         if plan.paints:
             self.source.networks(plan.family)
-        self.source.tools().check(NEEDS[plan.task.name])
+        self.source.tools().check(plan.needs)
 
     async def make(self, job: Job) -> Artifact:
         """Make the picture of a job, publishing events on the way; not its end.
@@ -83,7 +83,7 @@ class Runner:
         with self.budget.share() as share:
             made = await run_task(plan, self._workshop(job, plan, timer, roles, share))
         models = tuple(dict.fromkeys(digest for role, digest in digests.items() if role in roles))
-        return await self._artifact(job, made, models, tuple(timer.stages))
+        return await self._artifact(job, made, models, timer.stages)
 
     async def discard(self, job: Job) -> None:
         """Remove a job's picture from the result store, if it is there."""

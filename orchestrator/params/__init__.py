@@ -4,6 +4,15 @@ A field that is None takes its default later: the family's, or the picture's. Fi
 GenerateRequest in proto/imagegen/v1/generation.proto.
 """
 
+from orchestrator.params.enhancement import (
+    Caption,
+    Enhancement,
+    EnhancementKind,
+    EnhancementMethod,
+    HorizontalPlace,
+    VerticalPlace,
+    faces_wanted,
+)
 from orchestrator.params.picture import (
     MAX_SIDE,
     MIN_SIDE,
@@ -63,15 +72,20 @@ __all__ = [
     "MIN_FILE_SIZE",
     "MIN_SIDE",
     "BackgroundParams",
+    "Caption",
     "Color",
     "Control",
     "CropGravity",
     "Delivery",
     "EdgesParams",
     "Edit",
+    "Enhancement",
+    "EnhancementKind",
+    "EnhancementMethod",
     "Face",
     "Fit",
     "GenerateBackground",
+    "HorizontalPlace",
     "ImageFormat",
     "ImageSource",
     "ImageToImage",
@@ -91,6 +105,8 @@ __all__ = [
     "TaskName",
     "TextToImage",
     "Upscale",
+    "VerticalPlace",
+    "faces_wanted",
     "is_request_id",
     "is_storage",
     "is_storage_name",

@@ -81,6 +81,7 @@ class SizeParams:
         width, height: pixels, 64 to 4096.
         width_percent, height_percent: of the picture's own, 1 to 3200.
         min_length: pixels, 64 to 4096, that the shorter side is enlarged to where it would be less.
+        reorient: width and height change places where the picture lies the other way.
     """
 
     width: int | None = None
@@ -88,6 +89,7 @@ class SizeParams:
     width_percent: int | None = None
     height_percent: int | None = None
     min_length: int | None = None
+    reorient: bool = False
 
     @property
     def is_given(self) -> bool:
@@ -107,6 +109,9 @@ class SizeParams:
         relative = {"width_percent", "height_percent", "min_length"}
         for name in sorted(relative) if not from_picture else ():
             violations.check(f"size.{name}", getattr(self, name) is None, "needs a task that starts from a picture")
+        both = not self.reorient or (self.width is not None and self.height is not None)
+        violations.check("size.reorient", both, "needs size.width and size.height")
+        violations.check("size.reorient", from_picture or not self.reorient, "needs a task that starts from a picture")
         width, height = self.width or 0, self.height or 0
         if not from_picture:  # else the other side follows from the picture
             width, height = width or height, height or width

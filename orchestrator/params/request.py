@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from orchestrator.params.enhancement import Caption, Enhancement, validate_all
 from orchestrator.params.picture import BackgroundParams, ImageSource, LayoutParams, SizeParams
 from orchestrator.params.storage import storage_fault
 from orchestrator.params.task import Task
@@ -125,6 +126,8 @@ class RequestParams:
         output: file format and its options.
         layout: how the picture is fitted into its size.
         background: what happens to the picture's background.
+        enhancements: what is made better.
+        caption: what is laid over the result.
         preview_interval: a preview after each n-th step, 0 to 150; 0 for none.
 
     Raises:
@@ -144,6 +147,8 @@ class RequestParams:
     output: OutputParams = field(default_factory=OutputParams)
     layout: LayoutParams = field(default_factory=LayoutParams)
     background: BackgroundParams = field(default_factory=BackgroundParams)
+    enhancements: tuple[Enhancement, ...] = ()
+    caption: Caption | None = None
     preview_interval: int = 0
 
     def __post_init__(self) -> None:
@@ -164,13 +169,20 @@ class RequestParams:
         violations.within("preview_interval", self.preview_interval, 0, MAX_STEPS, " steps")
         self.output.validate(violations)
         self.layout.validate(violations)
+        validate_all(self.enhancements, violations, from_picture=self.task.starts_from_picture)
+        if self.caption is not None:
+            self.caption.validate(violations)
         violations.raise_if_any()
 
     @property
     def sources(self) -> dict[str, ImageSource]:
         """The client's pictures, by the paths of their fields."""
-        replace = self.background.replace
-        return self.task.sources | ({} if replace is None else {"background.replace": replace})
+        found = dict(self.task.sources)
+        if self.background.replace is not None:
+            found["background.replace"] = self.background.replace
+        if self.caption is not None:
+            found["caption.image"] = self.caption.image
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

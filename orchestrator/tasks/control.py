@@ -44,7 +44,7 @@ async def _from_drawing(plan: Plan, workshop: Workshop, wanted: EdgesParams) -> 
         workshop,
         frame,
         in_thread(lambda: canvas.cut(painted.pixels, frame.made)),
-        replace=pictures.replace,
+        pictures=pictures,
         steps=painted.steps,
     )
 

@@ -16,4 +16,4 @@ async def edit(plan: Plan, workshop: Workshop) -> Made:
         frame = Frame.of(size_of(pictures.main), plan.size, plan.layout, workshop.max_pixels)
         workshop.begin(Begun((0, 0)))
     compose = in_thread(lambda: resized(pictures.main, frame.made))
-    return await finish(plan, workshop, frame, compose, replace=pictures.replace)
+    return await finish(plan, workshop, frame, compose, pictures=pictures)

@@ -37,7 +37,7 @@ async def face(plan: Plan, workshop: Workshop) -> Made:
         workshop.begin(scene.begun)
     painted = await paint(plan, workshop, scene)
     compose = in_thread(lambda: geometry.cover(painted.pixels, *frame.made))
-    return await finish(plan, workshop, frame, compose, replace=pictures.replace, steps=painted.steps)
+    return await finish(plan, workshop, frame, compose, pictures=pictures, steps=painted.steps)
 
 
 def _frame(plan: Plan, source: Pixels, max_pixels: int) -> Frame:

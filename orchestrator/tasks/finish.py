@@ -9,12 +9,15 @@ from orchestrator.diffusion.stages import Steps
 from orchestrator.imaging import codec, geometry
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.codec import Encoded
-from orchestrator.imaging.layers import border_color, filled, over, placed, resized
-from orchestrator.params import BackgroundParams, Fit, OutputParams
+from orchestrator.imaging.layers import border_color, filled, opaque, over, placed, resized
+from orchestrator.params import BackgroundParams, Enhancement, Fit
+from orchestrator.tasks.caption import lay_over
 from orchestrator.tasks.cropping import crop_box
 from orchestrator.tasks.cutout import cut_out
+from orchestrator.tasks.face_enhance import enhance_faces
 from orchestrator.tasks.frame import Frame
-from orchestrator.tasks.pictures import size_of
+from orchestrator.tasks.people import find_people
+from orchestrator.tasks.pictures import Pictures, size_of
 from orchestrator.tasks.plan import Plan
 from orchestrator.tasks.workshop import Made, Workshop
 
@@ -33,19 +36,21 @@ async def finish(
     frame: Frame,
     compose: Compose,
     *,
-    replace: Pixels | None = None,
+    pictures: Pictures | None = None,
     steps: int = 0,
 ) -> Made:
     """Compose the task's picture, of frame.made, fit it into frame.target, and write the file.
 
-    The background is removed before the picture is fitted; a colour and another picture are laid behind all of the
-    result, what FIT_CANVAS adds included.
+    Faces are made better first. The background is removed before the picture is fitted; a colour and another picture
+    are laid behind all of the result, what FIT_CANVAS adds included; a caption over it.
 
     Raises:
         PreconditionError: there is no object where background.remove needs one; no quality fits output.max_file_size.
         UnsupportedTaskError, EngineUnavailableError, EngineFaultError: of the matting network, where it is needed.
         Whatever the listener raises.
     """
+    if plan.faces is not None:
+        compose = await _with_faces(plan, workshop, compose, plan.faces)
     background, layout = plan.background, plan.layout
     async with workshop.stage(Stage.FINISH) as telling:
         picture = await compose(telling)
@@ -55,8 +60,18 @@ async def finish(
         box = None
         if layout.fit is Fit.CROP and size_of(picture) != frame.target:
             box = await crop_box(workshop, picture, frame.target, layout.gravity, telling)
-        encoded = await asyncio.to_thread(_write, picture, frame, box, behind, replace, plan.output)
+        encoded = await asyncio.to_thread(_write, plan, picture, frame, box, behind, pictures)
     return Made(encoded, *frame.target, steps, plan.sampler if plan.paints else None)
+
+
+async def _with_faces(plan: Plan, workshop: Workshop, compose: Compose, wanted: Enhancement) -> Compose:
+    """The task's picture with better faces: composed in the last stage's time, before the stages of painting them."""
+    async with workshop.timer.stage(Stage.FINISH) as calls:
+        telling = Steps(workshop.listener, Stage.FINISH, calls)
+        picture = await compose(telling)
+        people = await find_people(workshop, await asyncio.to_thread(opaque, picture), telling)
+    better = await enhance_faces(plan, workshop, picture, people, wanted)
+    return in_thread(lambda: better)
 
 
 def _behind(background: BackgroundParams, picture: Pixels, size: Size) -> Pixels | None:
@@ -70,14 +85,16 @@ def _behind(background: BackgroundParams, picture: Pixels, size: Size) -> Pixels
 
 
 def _write(
-    picture: Pixels, frame: Frame, box: Box | None, behind: Pixels | None, replace: Pixels | None, output: OutputParams
+    plan: Plan, picture: Pixels, frame: Frame, box: Box | None, behind: Pixels | None, pictures: Pictures | None
 ) -> Encoded:
     fitted = _fitted(picture, frame, box)
-    if replace is not None:
-        fitted = over(fitted, geometry.cover(replace, *frame.target))
+    if pictures is not None and pictures.replace is not None:
+        fitted = over(fitted, geometry.cover(pictures.replace, *frame.target))
     if behind is not None:
         fitted = over(fitted, behind)
-    return codec.encode(fitted, output)
+    if plan.caption is not None and pictures is not None and pictures.caption is not None:
+        fitted = lay_over(fitted, pictures.caption, plan.caption)
+    return codec.encode(fitted, plan.output)
 
 
 def _fitted(picture: Pixels, frame: Frame, box: Box | None) -> Pixels:

@@ -81,6 +81,8 @@ def _asked(own: Size, size: SizeParams) -> Size:
         height = _side(own[1] * size.height_percent / 100)
     if width is None and height is None:
         width, height = own
+    if size.reorient and width and height and (width - height) * (own[0] - own[1]) < 0:
+        width, height = height, width
     asked = width or _side(own[0] * (height or 0) / own[1]), height or _side(own[1] * (width or 0) / own[0])
     if size.min_length is None or min(asked) >= size.min_length:
         return asked

@@ -49,7 +49,7 @@ async def generate_background(plan: Plan, workshop: Workshop) -> Made:
     def compose() -> Pixels:
         return over(item, canvas.cut(painted.pixels, frame.made))
 
-    return await finish(plan, workshop, frame, in_thread(compose), replace=pictures.replace, steps=painted.steps)
+    return await finish(plan, workshop, frame, in_thread(compose), pictures=pictures, steps=painted.steps)
 
 
 def _frame(plan: Plan, own: Size, max_pixels: int) -> Frame:

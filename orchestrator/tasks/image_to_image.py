@@ -41,4 +41,4 @@ async def repaint(plan: Plan, workshop: Workshop, strength: float, edges: EdgesP
         picture = canvas.cut(painted.pixels, frame.made)
         return picture if source.shape[2] == 3 else with_alpha(picture, resized(source, frame.made)[..., 3] / 255)
 
-    return await finish(plan, workshop, frame, in_thread(compose), replace=pictures.replace, steps=painted.steps)
+    return await finish(plan, workshop, frame, in_thread(compose), pictures=pictures, steps=painted.steps)

@@ -53,7 +53,7 @@ async def inpaint(plan: Plan, workshop: Workshop) -> Made:
         new = canvas.cut(painted.pixels, (part.width, part.height))
         return put_back(whole, new, mask, part, band(mask, part, canvas))
 
-    return await finish(plan, workshop, frame, in_thread(compose), replace=pictures.replace, steps=painted.steps)
+    return await finish(plan, workshop, frame, in_thread(compose), pictures=pictures, steps=painted.steps)
 
 
 def seen(mask: Mask, least: int) -> Box:

@@ -63,7 +63,7 @@ async def outpaint(plan: Plan, workshop: Workshop) -> Made:
         return result
 
     frame = Frame(frame.own, frame.target, frame.target)
-    return await finish(plan, workshop, frame, in_thread(compose), replace=pictures.replace, steps=painted.steps)
+    return await finish(plan, workshop, frame, in_thread(compose), pictures=pictures, steps=painted.steps)
 
 
 def place(frame: Frame, layout: LayoutParams) -> Box:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from orchestrator.diffusion.latents import Pixels, Size
 from orchestrator.imaging.decode import DecodeLimits, decode, measure
 from orchestrator.params import ImageSource, Inpaint, TextToImage
+from orchestrator.tasks.enhance import enhance
 from orchestrator.tasks.plan import Plan
 from orchestrator.tasks.workshop import Workshop
 
@@ -29,11 +30,13 @@ class Pictures:
         image: that the task starts from; None where it starts from none.
         mask: of inpaint.
         replace: what goes behind the picture.
+        caption: what is laid over the result.
     """
 
     image: Pixels | None
     mask: Pixels | None
     replace: Pixels | None
+    caption: Pixels | None
 
     @property
     def main(self) -> Pixels:
@@ -44,7 +47,7 @@ class Pictures:
 
 
 async def load(plan: Plan, workshop: Workshop) -> Pictures:
-    """Fetch and decode all pictures of a request.
+    """Fetch and decode all pictures of a request, and make the one that the task starts from better.
 
     Raises:
         InvalidRequestError: one cannot be fetched or read; the field is named, and the others are given up.
@@ -54,14 +57,17 @@ async def load(plan: Plan, workshop: Workshop) -> Pictures:
         (None if isinstance(task, TextToImage) else task.image, f"{task.name}.image"),
         (task.mask if isinstance(task, Inpaint) else None, f"{task.name}.mask"),
         (plan.background.replace, "background.replace"),
+        (None if plan.caption is None else plan.caption.image, "caption.image"),
     )
     files = await _together(_fetch(source, field, workshop) for source, field in wanted)
     there = [(file.pixels, field) for file, (_, field) in zip(files, wanted, strict=True) if file is not None]
     if there:
         await workshop.reserve(sum(pixels for pixels, _ in there), there[0][1])
-    return Pictures(
-        *await _together(_decode(file, field, workshop.limits) for file, (_, field) in zip(files, wanted, strict=True))
-    )
+    decoding = (_decode(file, field, workshop.limits) for file, (_, field) in zip(files, wanted, strict=True))
+    image, mask, behind, caption = await _together(decoding)
+    if image is not None and plan.enhancements:
+        image = await enhance(image, plan.enhancements)
+    return Pictures(image, mask, behind, caption)
 
 
 def size_of(picture: Pixels) -> Size:

@@ -11,12 +11,14 @@ from orchestrator.diffusion.latents import Size, choose_bucket
 from orchestrator.diffusion.pipeline import Pipeline
 from orchestrator.errors import UnsupportedTaskError
 from orchestrator.models.contracts import Ids
-from orchestrator.models.families import Family
+from orchestrator.models.families import NEEDS, Family
 from orchestrator.params import (
     BackgroundParams,
+    Caption,
     Control,
     EdgesParams,
     Edit,
+    Enhancement,
     ImageSource,
     ImageToImage,
     Inpaint,
@@ -28,6 +30,7 @@ from orchestrator.params import (
     Task,
     TextToImage,
     Upscale,
+    faces_wanted,
 )
 from orchestrator.tasks.limits import GENERATION_SIDE, upscale_strength
 
@@ -38,6 +41,8 @@ DRAWN_SEED_BITS = 32
 TILE_OVERLAP = 1.8
 """Pixels that the UNet sees for each pixel of a picture that is painted in tiles: neighbours overlap."""
 NO_GUIDANCE = 1.0
+FACE_NEEDS = frozenset({"vae_encoder", "face_detector", "face_landmarks"})
+"""Roles that better faces need."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +56,7 @@ class Plan:
         seed: of all randomness.
         sampler, steps, guidance_scale: of the denoising loop, as if it were walked whole.
         size: as asked for; where it is open the picture decides, or, without one, the family.
-        layout, background, output: as asked for.
+        layout, background, output, enhancements, caption: as asked for.
         preview_interval: a preview after each n-th step; 0 for none.
         prompt_tokens_cut: tokens that the text encoder does not take.
         cost: work: pixels that the UNet sees, over all steps and guidance rows.
@@ -69,19 +74,31 @@ class Plan:
     layout: LayoutParams
     background: BackgroundParams
     output: OutputParams
+    enhancements: tuple[Enhancement, ...] = ()
+    caption: Caption | None = None
     preview_interval: int
     prompt_tokens_cut: int
     cost: float
 
     @property
     def paints(self) -> bool:
-        """Whether the family's networks are needed: all tasks but one paint."""
-        return not isinstance(self.task, Edit)
+        """Whether the family's networks are needed: all tasks but one paint, and so do better faces."""
+        return not isinstance(self.task, Edit) or self.faces is not None
+
+    @property
+    def faces(self) -> Enhancement | None:
+        """How faces are made better, if they are."""
+        return faces_wanted(self.enhancements)
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """Roles of networks and tools beside those that every family has: see models.families.NEEDS."""
+        return NEEDS[self.task.name] | (FACE_NEEDS if self.faces else frozenset())
 
     @property
     def sources(self) -> tuple[ImageSource, ...]:
         """The client's pictures, in the order of their fields."""
-        return tuple(_sources(self.task, self.background))
+        return tuple(_sources(self.task, self.background, self.caption))
 
     @property
     def held_bytes(self) -> int:
@@ -98,6 +115,9 @@ async def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Pla
     """
     if params.task.name not in family.tasks:
         raise UnsupportedTaskError(f"family {family.name} has no networks for the task {params.task.name}")
+    there = family.networks.roles.keys() | family.tools.roles.keys()
+    if faces_wanted(params.enhancements) is not None and not there >= FACE_NEEDS:
+        raise UnsupportedTaskError(f"family {family.name} has no networks for face_enhance")
     if _edges(params.task) is not None and family.networks.controlled_unet is None:
         raise UnsupportedTaskError(f"family {family.name} has no network that edges can steer")
     sampler = params.sampler or family.default_sampler
@@ -122,6 +142,8 @@ async def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Pla
         layout=params.layout,
         background=params.background,
         output=params.output,
+        enhancements=params.enhancements,
+        caption=params.caption,
         preview_interval=params.preview_interval,
         prompt_tokens_cut=prompt.dropped,
         cost=_cost(params, family, steps, guidance_scale),
@@ -144,13 +166,15 @@ def _edges(task: Task) -> EdgesParams | None:
     return None if isinstance(task, (TextToImage, Upscale, Edit)) else task.edges
 
 
-def _sources(task: Task, background: BackgroundParams) -> Iterator[ImageSource]:
+def _sources(task: Task, background: BackgroundParams, caption: Caption | None) -> Iterator[ImageSource]:
     if not isinstance(task, TextToImage):
         yield task.image
     if isinstance(task, Inpaint):
         yield task.mask
     if background.replace is not None:
         yield background.replace
+    if caption is not None:
+        yield caption.image
 
 
 def _cost(params: RequestParams, family: Family, steps: int, guidance_scale: float) -> float:
@@ -158,8 +182,11 @@ def _cost(params: RequestParams, family: Family, steps: int, guidance_scale: flo
     task, buckets = params.task, family.networks.buckets
     width, height = choose_bucket(buckets, *text_size(params.size, family))
     pixels, strength = float(width * height), 1.0
+    rows = 2 if needs_unconditional(guidance_scale) else 1
+    wanted = faces_wanted(params.enhancements)
+    faces = 0.0 if wanted is None else pixels * rows * max(1.0, steps * wanted.strength)  # as if there were one
     if isinstance(task, Edit):  # one look at a picture, about as long as one step
-        return pixels
+        return pixels + faces
     if isinstance(task, Upscale):
         width, height = (
             min(side or GENERATION_SIDE, GENERATION_SIDE) for side in (params.size.width, params.size.height)
@@ -169,5 +196,4 @@ def _cost(params: RequestParams, family: Family, steps: int, guidance_scale: flo
         strength = task.walked_strength
     elif isinstance(task, (ImageToImage, Inpaint)):
         strength = task.strength
-    rows = 2 if needs_unconditional(guidance_scale) else 1
-    return pixels * rows * max(1.0, steps * strength)
+    return pixels * rows * max(1.0, steps * strength) + faces

@@ -17,11 +17,11 @@ async def text_to_image(plan: Plan, workshop: Workshop) -> Made:
     size = text_size(plan.size, workshop.family)
     frame = Frame.of(size, SizeParams(), LayoutParams(), workshop.max_pixels)
     scene = Scene(size=choose_bucket(workshop.family.networks.buckets, *size))
-    replace = None
+    pictures = None
     if plan.sources:
         async with workshop.stage(Stage.PREPARE):
-            replace = (await load(plan, workshop)).replace
+            pictures = await load(plan, workshop)
     workshop.begin(scene.begun)
     painted = await paint(plan, workshop, scene)
     compose = in_thread(lambda: geometry.cover(painted.pixels, *size))
-    return await finish(plan, workshop, frame, compose, replace=replace, steps=painted.steps)
+    return await finish(plan, workshop, frame, compose, pictures=pictures, steps=painted.steps)

@@ -46,7 +46,7 @@ async def upscale(plan: Plan, workshop: Workshop) -> Made:
             return picture
         return await asyncio.to_thread(lambda: with_alpha(picture, resized(source, frame.made)[..., 3] / 255))
 
-    return await finish(plan, workshop, frame, compose, replace=pictures.replace, steps=painted.steps)
+    return await finish(plan, workshop, frame, compose, pictures=pictures, steps=painted.steps)
 
 
 def _joined(painted: Pixels, plain: Pixels, share: float) -> Pixels:

@@ -97,7 +97,7 @@ async def test_cmyk_without_a_profile(served: Both) -> None:
         assert (red < 40, green > 200, blue > 200) == (True, True, True)
 
 
-SIZED = {"width": 64, "height": 64}
+SIZED: dict[str, Any] = {"width": 64, "height": 64}
 TASKS: Mapping[str, dict[str, Any]] = {
     "image_to_image": {"adapter_type": "img2img"},
     "generate_background": {},

@@ -1,13 +1,25 @@
 """Pictures, colours, sizes and layouts of a request."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from google.protobuf.message import Message
 
 from imagegen.v1 import generation_pb2 as pb
-from orchestrator.api.converters.tables import FITS, GRAVITIES, REMOVALS, choice
+from orchestrator.api.converters.tables import FITS, GRAVITIES, HORIZONTAL, KINDS, METHODS, REMOVALS, VERTICAL, choice
 from orchestrator.errors import InvalidRequestError, Violation
-from orchestrator.params import BackgroundParams, Color, EdgesParams, ImageSource, LayoutParams, SizeParams
+from orchestrator.params import (
+    BackgroundParams,
+    Caption,
+    Color,
+    EdgesParams,
+    Enhancement,
+    HorizontalPlace,
+    ImageSource,
+    LayoutParams,
+    SizeParams,
+    VerticalPlace,
+)
 
 
 def given(message: Message, *names: str) -> dict[str, Any]:
@@ -42,7 +54,7 @@ def to_color(color: pb.Color, field: str) -> Color:
 
 def to_size(size: pb.Size) -> SizeParams:
     """Size of the result."""
-    return SizeParams(**given(size, "width", "height", "width_percent", "height_percent", "min_length"))
+    return SizeParams(**given(size, "width", "height", "width_percent", "height_percent", "min_length", "reorient"))
 
 
 def to_layout(layout: pb.Layout) -> LayoutParams:
@@ -63,3 +75,30 @@ def to_background(background: pb.Background) -> BackgroundParams:
         color=to_color(color, "background.color") if background.HasField("color") else None,
         replace=to_source(replace) if background.HasField("replace") else None,
     )
+
+
+def to_enhancements(enhancements: Sequence[pb.Enhancement]) -> tuple[Enhancement, ...]:
+    """What is made better.
+
+    Raises:
+        InvalidRequestError: one names no kind.
+    """
+    return tuple(_to_enhancement(each, f"enhancements[{number}]") for number, each in enumerate(enhancements))
+
+
+def to_caption(caption: pb.Caption) -> Caption:
+    """What is laid over the result."""
+    return Caption(
+        image=to_source(caption.image),
+        horizontal=choice(HORIZONTAL, caption.horizontal, "caption.horizontal") or HorizontalPlace.RIGHT,
+        vertical=choice(VERTICAL, caption.vertical, "caption.vertical") or VerticalPlace.BOTTOM,
+        **given(caption, "width_share", "padding_share", "padding_pixels", "opacity"),
+    )
+
+
+def _to_enhancement(enhancement: pb.Enhancement, field: str) -> Enhancement:
+    kind = choice(KINDS, enhancement.kind, f"{field}.kind")
+    if kind is None:
+        raise InvalidRequestError(Violation(f"{field}.kind", "is not set"))
+    method = choice(METHODS, enhancement.method, f"{field}.method")
+    return Enhancement(kind=kind, method=method, **given(enhancement, "level", "smoothing"))

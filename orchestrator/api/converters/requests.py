@@ -6,7 +6,14 @@ from typing import Any
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from imagegen.v1 import generation_pb2 as pb
-from orchestrator.api.converters.pictures import given, to_background, to_layout, to_size
+from orchestrator.api.converters.pictures import (
+    given,
+    to_background,
+    to_caption,
+    to_enhancements,
+    to_layout,
+    to_size,
+)
 from orchestrator.api.converters.tables import DELIVERIES, FORMATS, PRIORITIES, SAMPLERS, choice
 from orchestrator.api.converters.tasks import TASKS
 from orchestrator.errors import InvalidRequestError, UnsupportedTaskError, Violation
@@ -40,6 +47,8 @@ def to_params(request: pb.GenerateRequest, limits: Limits) -> RequestParams:
         output=_to_output(request.output),
         layout=to_layout(request.layout),
         background=to_background(request.background),
+        enhancements=to_enhancements(request.enhancements),
+        caption=to_caption(request.caption) if request.HasField("caption") else None,
     )
 
 

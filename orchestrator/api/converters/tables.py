@@ -9,7 +9,19 @@ from imagegen.v1 import jobs_pb2
 from orchestrator.diffusion.pipeline import Stage
 from orchestrator.errors import InvalidRequestError, Violation
 from orchestrator.jobs.job import JobState
-from orchestrator.params import CropGravity, Delivery, Fit, ImageFormat, Priority, Removal, SamplerName
+from orchestrator.params import (
+    CropGravity,
+    Delivery,
+    EnhancementKind,
+    EnhancementMethod,
+    Fit,
+    HorizontalPlace,
+    ImageFormat,
+    Priority,
+    Removal,
+    SamplerName,
+    VerticalPlace,
+)
 
 Name = TypeVar("Name", bound=StrEnum)
 Number = TypeVar("Number", bound=int)
@@ -21,6 +33,10 @@ PRIORITIES = {name: pb.Priority.Value(f"PRIORITY_{name.name}") for name in Prior
 FITS = {name: pb.Fit.Value(f"FIT_{name.name}") for name in Fit}
 GRAVITIES = {name: pb.CropGravity.Value(f"CROP_GRAVITY_{name.name}") for name in CropGravity}
 REMOVALS = {name: pb.Removal.Value(f"REMOVAL_{name.name}") for name in Removal}
+KINDS = {name: pb.EnhancementKind.Value(f"ENHANCEMENT_KIND_{name.name}") for name in EnhancementKind}
+METHODS = {name: pb.EnhancementMethod.Value(f"ENHANCEMENT_METHOD_{name.name}") for name in EnhancementMethod}
+HORIZONTAL = {name: pb.HorizontalPlace.Value(f"HORIZONTAL_PLACE_{name.name}") for name in HorizontalPlace}
+VERTICAL = {name: pb.VerticalPlace.Value(f"VERTICAL_PLACE_{name.name}") for name in VerticalPlace}
 STAGES = {name: pb.Stage.Value(f"STAGE_{name.name}") for name in Stage}
 STATES = {name: jobs_pb2.JobState.Value(f"JOB_STATE_{name.name}") for name in JobState}
 

@@ -32,6 +32,10 @@ TABLES: list[tuple[Any, dict[Any, Any]]] = [
     (pb.Fit, converters.FITS),
     (pb.CropGravity, converters.GRAVITIES),
     (pb.Removal, converters.REMOVALS),
+    (pb.EnhancementKind, converters.KINDS),
+    (pb.EnhancementMethod, converters.METHODS),
+    (pb.HorizontalPlace, converters.HORIZONTAL),
+    (pb.VerticalPlace, converters.VERTICAL),
     (pb.Stage, converters.STAGES),
     (jobs_pb2.JobState, converters.STATES),
 ]

@@ -144,12 +144,16 @@ def test_pictures_by_their_paths() -> None:
     assert RequestParams(task=TextToImage(), prompt="house", limits=Limits()).sources == {}
 
 
+def sized(**fields: Any) -> SizeParams:
+    return SizeParams(**fields)
+
+
 @pytest.mark.parametrize("name", ["width_percent", "height_percent"])
 def test_percents(name: str) -> None:
     path = f"size.{name}"
     for value, ok in [(0, False), (1, True), (3200, True), (3201, False)]:
-        assert violations(of(Edit), size=SizeParams(**{name: value})) == ([] if ok else [path])
-    assert violations(TextToImage(), size=SizeParams(**{name: 100})) == [path]
+        assert violations(of(Edit), size=sized(**{name: value})) == ([] if ok else [path])
+    assert violations(TextToImage(), size=sized(**{name: 100})) == [path]
     beside: Any = {name: 100, name.removesuffix("_percent"): 100}
     assert violations(of(Edit), size=SizeParams(**beside)) == [path]
 
@@ -171,7 +175,7 @@ def test_a_side_alone_is_no_square_where_a_picture_gives_the_ratio() -> None:
     ("given", "is_given"),
     [({}, False), ({"width": 64}, True), ({"height_percent": 1}, True), ({"min_length": 64}, True)],
 )
-def test_whether_a_size_is_given(given: dict[str, int], is_given: bool) -> None:
+def test_whether_a_size_is_given(given: dict[str, Any], is_given: bool) -> None:
     assert SizeParams(**given).is_given is is_given
 
 

@@ -30,10 +30,18 @@ def frame(own: tuple[int, int], size: SizeParams | None = None, **layout: object
         (SizeParams(min_length=400), (600, 400)),
         (SizeParams(min_length=100), (300, 200)),
         (SizeParams(width=150, min_length=200), (300, 200)),
+        (SizeParams(width=100, height=140, reorient=True), (140, 100)),
+        (SizeParams(width=140, height=100, reorient=True), (140, 100)),
+        (SizeParams(width=100, height=100, reorient=True), (100, 100)),
     ],
 )
 def test_what_is_left_open_follows_from_the_picture(size: SizeParams, target: tuple[int, int]) -> None:
     assert frame((300, 200), size).target == target
+
+
+def test_a_square_picture_turns_nothing() -> None:
+    for width, height in ((100, 140), (140, 100)):
+        assert frame((64, 64), SizeParams(width=width, height=height, reorient=True)).target == (width, height)
 
 
 @pytest.mark.parametrize(

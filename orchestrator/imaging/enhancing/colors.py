@@ -1,0 +1,51 @@
+"""Colours."""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+
+NORM = 6
+"""Minkowski norm of the shades of grey."""
+CLIPPED = 250
+"""From here on a channel says nothing about the light."""
+MOST_GAIN = 2.0
+STRONGER = 0.5
+"""How much stronger colours become at level 1: their chroma is multiplied by 1.5."""
+FULL_CHROMA = 90.0
+"""Chroma, in Lab, from which on vibrance adds nothing."""
+SKIN_HUE, SKIN_WIDTH, SKIN_KEPT = np.deg2rad(50), np.deg2rad(25), 0.7
+"""Hue of skin in Lab, the width around it, and how much of the change is kept from it."""
+BAND = 256
+
+
+def balance(picture: Pixels, level: float) -> Pixels:
+    """White balance by shades of grey (Finlayson and Trezzi 2004): the light is what the channels' norms say."""
+    samples = picture[:: max(1, picture.shape[0] // 512), :: max(1, picture.shape[1] // 512)].reshape(-1, 3)
+    seen = samples[(samples < CLIPPED).all(axis=1)].astype(np.float64)
+    if level <= 0 or not len(seen):
+        return picture
+    norms = np.mean((seen + 1) ** NORM, axis=0) ** (1 / NORM)
+    gains = np.clip(norms.mean() / norms, 1 / MOST_GAIN, MOST_GAIN) ** level
+    tables = np.rint(np.clip(np.arange(256)[:, None] * gains, 0, 255)).astype(np.uint8)
+    return np.asarray(cv2.LUT(picture, tables[None]), np.uint8)
+
+
+def strengthen(picture: Pixels, level: float, *, vibrance: bool = False, keep_skin: bool = False) -> Pixels:
+    """Chroma in Lab, made stronger; with vibrance the less the stronger it is already, skin spared or not."""
+    if level <= 0:
+        return picture
+    result = np.empty_like(picture)
+    for top in range(0, picture.shape[0], BAND):
+        planes = np.asarray(cv2.cvtColor(picture[top : top + BAND] / np.float32(255), cv2.COLOR_RGB2Lab), np.float32)
+        a, b = planes[..., 1], planes[..., 2]
+        more = np.full(a.shape, STRONGER * level, np.float32)
+        if vibrance:
+            more *= np.clip(1 - np.hypot(a, b) / FULL_CHROMA, 0, 1) * 1.6
+        if keep_skin:
+            more *= 1 - SKIN_KEPT * np.exp(-(((np.arctan2(b, a) - SKIN_HUE) / SKIN_WIDTH) ** 2))
+        planes[..., 1:] *= (1 + more)[..., None]
+        colours = cv2.cvtColor(planes, cv2.COLOR_Lab2RGB)
+        result[top : top + BAND] = np.rint(np.clip(colours * 255, 0, 255))
+    return result

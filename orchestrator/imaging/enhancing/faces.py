@@ -1,0 +1,37 @@
+"""Faces that were painted over."""
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from orchestrator.imaging.layers import resized
+from orchestrator.imaging.tone import match_low_frequencies
+
+Pixels = npt.NDArray[np.uint8]
+
+FADE = 0.35
+"""Share of an ellipse's radius over which it fades out."""
+SKIN_TONES = 28
+"""Differences of grey levels below which skin is made smooth."""
+SKIN_CELLS = 60
+"""Smoothing reaches over this part of the crop's side."""
+
+
+def blend(crop: Pixels, shown: Pixels, painted: Pixels, smoothing: float) -> Pixels:
+    """What painting has changed of a face, in a soft ellipse; light and colours stay.
+
+    Args:
+        crop: around the face, RGB.
+        shown: the crop as the network was shown it, at its size.
+        painted: what the network made of it, of that size. What is finer than the network sees stays as it is.
+        smoothing: how smooth skin becomes by a bilateral filter (Tomasi and Manduchi 1998), 0 to 1.
+    """
+    height, width = crop.shape[:2]
+    change = resized(painted, (width, height)).astype(np.int16) - resized(shown, (width, height))
+    toned = match_low_frequencies(np.clip(crop + change, 0, 255).astype(np.uint8), crop)
+    if smoothing > 0:
+        smooth = cv2.bilateralFilter(toned, 0, SKIN_TONES, max(2.0, height / SKIN_CELLS))
+        toned = np.asarray(cv2.addWeighted(smooth, smoothing, toned, 1 - smoothing, 0), np.uint8)
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
+    mask = np.clip((1 - np.hypot(x, y)) / FADE, 0, 1)[..., None].astype(np.float32)
+    return np.asarray(np.rint(crop + mask * (toned.astype(np.float32) - crop)), np.uint8)

@@ -1,0 +1,60 @@
+"""Faces of a picture, painted anew a little."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from orchestrator.diffusion.latents import Pixels, choose_bucket
+from orchestrator.diffusion.pipeline import Start
+from orchestrator.imaging.boxes import Box
+from orchestrator.imaging.enhancing.faces import blend
+from orchestrator.imaging.faces import Face
+from orchestrator.imaging.layers import resized
+from orchestrator.params import EdgesParams, Enhancement
+from orchestrator.tasks.painting import Scene, Steering, paint
+from orchestrator.tasks.people import Person
+from orchestrator.tasks.pictures import size_of
+from orchestrator.tasks.plan import Plan
+from orchestrator.tasks.workshop import Workshop
+
+MOST_FACES = 6
+"""The largest that are painted anew."""
+FACE_ROOM = 1.7
+"""Side of what is painted around a face, in sides of the face."""
+EDGES = 0.8
+"""How much the edges of a face are kept, where the family can keep edges."""
+
+
+async def enhance_faces(
+    plan: Plan, workshop: Workshop, picture: Pixels, people: Sequence[Person], wanted: Enhancement
+) -> Pixels:
+    """The largest faces of a picture painted over a little, each in a soft ellipse; without faces as it is.
+
+    Raises:
+        UnsupportedTaskError, EngineUnavailableError, EngineFaultError: from the networks.
+        Whatever the listener raises.
+    """
+    quiet = replace(plan, preview_interval=0)
+    can_steer = workshop.family.networks.controlled_unet is not None
+    for person in people[:MOST_FACES]:
+        box = _around(person.face, picture)
+        crop = np.ascontiguousarray(picture[box.rows, box.columns, :3])
+        size = choose_bucket(workshop.family.networks.buckets, *size_of(crop))
+        shown = await asyncio.to_thread(resized, crop, size)
+        steering = await asyncio.to_thread(Steering.of, shown, EdgesParams(scale=EDGES) if can_steer else None)
+        scene = Scene(size=size, start=Start(shown, wanted.strength), steering=steering)
+        painted = await paint(quiet, workshop, scene)
+        blended = await asyncio.to_thread(blend, crop, shown, painted.pixels, wanted.smooth)
+        picture = picture.copy()
+        picture[box.rows, box.columns, :3] = blended
+    return picture
+
+
+def _around(face: Face, picture: Pixels) -> Box:
+    """A square around a face, as far as the picture goes."""
+    width, height = size_of(picture)
+    side = min(round(face.side * FACE_ROOM), width, height)
+    left, top = (round(middle - side / 2) for middle in face.middle)
+    return Box(min(max(0, left), width - side), min(max(0, top), height - side), side, side)
