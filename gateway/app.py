@@ -13,6 +13,7 @@ from gateway.config import Settings
 from gateway.errors import ApiError
 from gateway.middleware import RequestContext
 from gateway.openapi import DescribedFastAPI
+from gateway.preset import SHIPPED, Presets
 from gateway.routes import Gateway, router
 from gateway.tls import client_credentials
 from gateway.upstream import Orchestrator, open_channel
@@ -28,14 +29,15 @@ def create_app(settings: Settings, stopping: asyncio.Event) -> FastAPI:
         stopping: to be set when requests that wait have to answer now, because the process stops.
 
     Raises:
-        SettingsError: a file of certificates is missing or wrong.
+        SettingsError: a file of certificates or presets is missing or wrong.
     """
     credentials = client_credentials(settings)
+    presets = Presets.load(SHIPPED, *([] if settings.presets is None else [settings.presets]))
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_channel(settings.orchestrator, credentials) as channel:
-            app.state.gateway = Gateway(settings, Orchestrator(channel), stopping)
+            app.state.gateway = Gateway(settings, Orchestrator(channel), stopping, presets)
             yield
 
     app = DescribedFastAPI(

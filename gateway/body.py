@@ -8,6 +8,7 @@ from typing import TypeVar
 import pydantic_core
 from starlette.requests import Request
 
+from gateway import multipart
 from gateway.errors import ApiError, BadRequestError
 
 # A client that sends slower than this holds a connection for nothing.
@@ -27,7 +28,7 @@ Result = TypeVar("Result")
 
 
 async def read(request: Request, limit: int, slots: asyncio.Semaphore, held: AsyncExitStack) -> bytes:
-    """Read the body of a request that says, or does not deny, that it sends JSON.
+    """Read the body of a request that says that it is multipart, or does not deny that it is JSON.
 
     Args:
         request: whose body nobody has read yet.
@@ -51,29 +52,40 @@ async def apart(size: int, work: Callable[[], Result]) -> Result:
     return work() if size <= QUICK_BYTES else await asyncio.to_thread(work)
 
 
-def parse_json(body: bytes) -> object:
+def parse_json(body: bytes, name: str = "The body") -> object:
     """Parse a JSON text as RFC 8259 has it, in UTF-8, nested up to 200 deep. Of equal keys the last one counts.
 
-    NaN, Infinity, lone surrogates and numbers of more than 4300 digits are not JSON here.
+    NaN, Infinity, lone surrogates and numbers of more than 4300 digits are not JSON here. Errors call it `name`.
 
     Raises:
         BadRequestError: it is not JSON, or has more values than any request needs.
     """
     if sum(body.count(mark) for mark in _MARKS) > MAX_MARKS:
-        raise BadRequestError(f"The body has more than {MAX_MARKS} JSON values")
+        raise BadRequestError(f"{name} has more than {MAX_MARKS} JSON values")
     try:
         return pydantic_core.from_json(body.removeprefix(b"\xef\xbb\xbf"), allow_inf_nan=False)
     except ValueError as error:
-        raise BadRequestError(f"The body is not JSON: {error}") from None
+        raise BadRequestError(f"{name} is not JSON: {error}") from None
+
+
+def is_multipart(request: Request) -> bool:
+    """Whether the body is a form with files."""
+    return _media_type(request.headers.get("content-type")) == multipart.MEDIA_TYPE
+
+
+def _media_type(header: str | None) -> str:
+    """Without parameters. What says nothing is taken for JSON: many clients do so."""
+    return (header or "application/json").partition(";")[0].strip().lower()
 
 
 def _check_media_type(header: str | None) -> None:
-    """Refuse what says that it is something else than JSON. What says nothing is taken for JSON: many clients do so."""
-    media_type = (header or "application/json").partition(";")[0].strip().lower()
-    if media_type == "application/json" or (media_type.startswith("application/") and media_type.endswith("+json")):
+    """Refuse what says that it is something else than JSON or a form with files."""
+    media_type = _media_type(header)
+    if media_type in {"application/json", multipart.MEDIA_TYPE}:
         return
-    hint = " multipart/form-data is not served by this build." if media_type == "multipart/form-data" else ""
-    raise ApiError(415, f"Content-Type must be application/json.{hint}", "UNSUPPORTED_MEDIA_TYPE")
+    if not (media_type.startswith("application/") and media_type.endswith("+json")):
+        message = f"Content-Type must be application/json or {multipart.MEDIA_TYPE}"
+        raise ApiError(415, message, "UNSUPPORTED_MEDIA_TYPE")
 
 
 async def _read(request: Request, limit: int, slots: asyncio.Semaphore, held: AsyncExitStack) -> bytes:

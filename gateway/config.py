@@ -58,6 +58,8 @@ class Settings:
         max_body_bytes: longest request body, 1 KiB to 1 GiB (IMAGEGEN_REST_MAX_BODY_BYTES).
         max_input_bytes: largest picture inside a request, 1 KiB to 1 GiB; the orchestrator's limit
             (IMAGEGEN_MAX_INPUT_BYTES).
+        presets: folder of JSON files, more presets than the documented ones, or others of their names
+            (IMAGEGEN_PRESETS).
         grace_seconds: time that running requests have after SIGTERM, 0 to 86,400 (IMAGEGEN_GRACE_SECONDS).
         log_level: lowest level that is logged: debug, info, warning or error (IMAGEGEN_LOG_LEVEL).
     """
@@ -73,6 +75,7 @@ class Settings:
     wait_seconds: float = 25.0
     max_body_bytes: int = 64 * 1024 * 1024
     max_input_bytes: int = 32 * 1024 * 1024
+    presets: Path | None = None
     grace_seconds: float = 60.0
     log_level: str = "info"
 
@@ -139,6 +142,7 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "wait_seconds": ("IMAGEGEN_REST_WAIT_SECONDS", _ranged(float, 0.0, 600.0)),
     "max_body_bytes": ("IMAGEGEN_REST_MAX_BODY_BYTES", _ranged(int, 1024, 1024**3)),
     "max_input_bytes": ("IMAGEGEN_MAX_INPUT_BYTES", _ranged(int, 1024, 1024**3)),
+    "presets": ("IMAGEGEN_PRESETS", Path),
     "grace_seconds": ("IMAGEGEN_GRACE_SECONDS", _ranged(float, 0.0, 86_400.0)),
     "log_level": ("IMAGEGEN_LOG_LEVEL", _level),
 }

@@ -8,7 +8,7 @@ served.py.
 from collections.abc import Mapping, Sequence
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 from pydantic.config import JsonDict
 
 from gateway import scalars
@@ -122,10 +122,55 @@ class Webhooks(Part):
     """URL that is told when the job has ended, by a signed POST: docs/webhooks.md."""
 
 
+class LevelParameters(Part):
+    """How much of an enhancement."""
+
+    level: Number | None = None
+    """0 (nothing) to 1, the default; of face_enhance 0.5."""
+
+
+class WayParameters(LevelParameters):
+    """Which way of an enhancement, and how much of it."""
+
+    type: str | None = None
+    """denoise and deblur: v1 (default) or v2, which is stronger. light and color: contrast (default), hdr_light or
+    hdr_light_advanced. face_enhance: beautify-real (default) or beautify, with smoother skin."""
+
+
+class FaceParameters(WayParameters):
+    """How faces are made better."""
+
+    smoothing_level: Number | None = None
+    """How smooth skin becomes, 0 to 1. Default: 0, of beautify 0.5."""
+
+
+class Caption(Part):
+    """A picture laid over the result."""
+
+    url: str | None = None
+    """The picture, as url is. Required."""
+    position: str | None = None
+    """Two letters in either order: L, M or R of the width, T, M or B of the height. Default: RB."""
+    target_width_percentage: Number | None = None
+    """Its width, percent of the result's, above 0 to 100. Default: 25."""
+    padding: Side | None = None
+    """Room to the borders: pixels, 0 to 2048, or percent of the result's width up to "45%". Default: 5%."""
+    opacity: Number | None = None
+    """How much of it is seen, 0 to 100. Default: 100."""
+
+
+class Extensions(Part):
+    """What the documented API does not have."""
+
+    preview_interval: Whole32 | None = None
+    """The events of the job show the picture after each n-th step, 0 (never, the default) to 150."""
+
+
 class ProcessRequest(Part):
     """Body of POST /rest_api/process_result and /rest_api/process."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [*EXAMPLES]})
+    _file: tuple[str, bytes] | None = PrivateAttr(default=None)
 
     url: str | None = None
     """The picture to work on: an http or https URL, "base64,<data>" or a data URI in base64. Left out: a picture is
@@ -157,26 +202,30 @@ class ProcessRequest(Part):
     """How the picture is fitted into width x height: canvas (default), crop, bounds, cover, {"crop": "content"},
     {"crop": "item"}, {"crop": "center"}, or {"canvas": "outpainting"}, which paints what the canvas adds."""
     print_size: str | None = None
-    """Name of a paper size. Not served yet."""
+    """Paper whose size the result has at dpi: a0 to a10, b0 to b10, c0 to c10, letter, legal, tabloid and more. Not
+    beside width or height."""
     dpi: Whole32 | None = None
-    """Dots per inch of print_size. Default: 300. Others are not served yet."""
+    """Dots per inch of print_size, 1 to 2400. Default: 300."""
     print_reorientation: bool | None = None
-    """Turns the paper to fit the picture. Default: true. false is not served yet."""
-    caption: JsonObject | None = None
-    """A picture laid over the result. Not served yet."""
+    """Turns the paper the way the picture lies. Default: true."""
+    caption: Caption | None = None
     enhancements: Texts | None = None
-    """denoise, deblur, clean, face_enhance, light, color, white_balance, exposure_correction. Not served yet."""
-    denoise_parameters: JsonObject | None = None
+    """What is made better: denoise, deblur, clean, face_enhance, light, color, white_balance, exposure_correction."""
+    clean_parameters: LevelParameters | None = None
+    """Acts only if enhancements lists clean."""
+    exposure_correction_parameters: LevelParameters | None = None
+    """Acts only if enhancements lists exposure_correction."""
+    denoise_parameters: WayParameters | None = None
     """Acts only if enhancements lists denoise."""
-    deblur_parameters: JsonObject | None = None
+    deblur_parameters: WayParameters | None = None
     """Acts only if enhancements lists deblur."""
-    light_parameters: JsonObject | None = None
+    light_parameters: WayParameters | None = None
     """Acts only if enhancements lists light."""
-    color_parameters: JsonObject | None = None
+    color_parameters: WayParameters | None = None
     """Acts only if enhancements lists color."""
-    white_balance_parameters: JsonObject | None = None
+    white_balance_parameters: LevelParameters | None = None
     """Acts only if enhancements lists white_balance."""
-    face_enhance_parameters: JsonObject | None = None
+    face_enhance_parameters: FaceParameters | None = None
     """Acts only if enhancements lists face_enhance."""
     generative_upscale: bool | None = None
     """Enlarges by generation, up to 2048 x 2048, and plainly beyond. A prompt may come with adapter_type upscale."""
@@ -185,11 +234,40 @@ class ProcessRequest(Part):
     upscale_parameters: JsonObject | None = None
     """Way of plain enlargement: {"type": "v1"}, the default. Others are not served yet."""
     preset: str | None = None
-    """Name of a bundle of parameters. Not served yet."""
+    """Name of a bundle of parameters, over which the request's own are laid: real_estate, real_estate_upscaled,
+    ecommerce, ecommerce_upscaled, or another that this server has."""
     safe: bool | None = None
     """Looks for nudity. true is not served yet."""
     nsfw_parameters: JsonObject | None = None
     """Acts only with safe."""
+    imagegen: Extensions | None = None
+
+    @property
+    def has_picture(self) -> bool:
+        """Whether it works on a picture, which came by url or as a file."""
+        return self.url is not None or self._file is not None
+
+    @property
+    def file(self) -> bytes | None:
+        """The picture that came as a file."""
+        return None if self._file is None else self._file[1]
+
+    @property
+    def picture_field(self) -> str:
+        """What the client calls its picture."""
+        return "url" if self._file is None else self._file[0]
+
+    def with_file(self, name: str, data: bytes) -> "ProcessRequest":
+        """The same, with a picture that came as a file, the part `name` of the body.
+
+        Raises:
+            BadRequestError: it has a url too.
+        """
+        if self.url is not None:
+            raise BadRequestError(f"url does not go with {name}: send one picture")
+        copy = self.model_copy()
+        copy._file = (name, data)  # noqa: SLF001 - of its own class
+        return copy
 
 
 def parse(document: object) -> ProcessRequest:

@@ -33,11 +33,11 @@ def set_size(message: pb.GenerateRequest, request: ProcessRequest) -> None:
         if isinstance(side, int):
             setattr(size, name, side)
         elif side is not None:
-            if request.url is None:
+            if not request.has_picture:
                 raise BadRequestError(f"{name} in percent needs a picture (url); give pixels")
             setattr(size, f"{name}_percent", _whole_percent(side, name))
     if request.min_length:
-        if request.url is None:
+        if not request.has_picture:
             raise BadRequestError("min_length needs a picture (url)")
         size.min_length = request.min_length
 
@@ -51,7 +51,7 @@ def set_layout(message: pb.GenerateRequest, request: ProcessRequest) -> None:
     fit, gravity = _fit(request.fit)
     padding = _padding(request.padding)
     for name, asks in (("fit", fit is not None or outpaints(request)), ("padding", bool(padding))):
-        if asks and request.url is None:
+        if asks and not request.has_picture:
             raise BadRequestError(f"{name} needs a picture (url)")
     if padding and fit is not None:
         raise BadRequestError("padding works only with fit canvas")

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from gateway import enhancements
 from gateway.contract import ProcessRequest
 from gateway.idempotency import HEADER
 from imagegen.v1 import generation_pb2 as pb
@@ -13,7 +14,7 @@ from imagegen.v1 import generation_pb2 as pb
 _GENERATE = "background.generate"
 _URL, _MASK, _REPLACE = "url", f"{_GENERATE}.ip_image2", "background.replace"
 _COLOR = f"{_GENERATE}.color"
-_WEBHOOK = "webhooks.complete"
+_WEBHOOK, _CAPTION = "webhooks.complete", "caption.url"
 
 # Paths of GenerateRequest, and the fields of the JSON that they come from. "*" stands for any task.
 _FIELDS: Mapping[str, str] = MappingProxyType(
@@ -41,6 +42,7 @@ _FIELDS: Mapping[str, str] = MappingProxyType(
         "size.height": "height",
         "size.height_percent": "height",
         "size.min_length": "min_length",
+        "size.reorient": "print_reorientation",
         "layout.fit": "fit",
         "layout.gravity": "fit",
         "layout.padding_pixels": "padding",
@@ -50,6 +52,17 @@ _FIELDS: Mapping[str, str] = MappingProxyType(
         "background.replace": _REPLACE,
         "background.replace.data": _REPLACE,
         "background.replace.url": _REPLACE,
+        "caption": "caption",
+        "caption.image": _CAPTION,
+        "caption.image.data": _CAPTION,
+        "caption.image.url": _CAPTION,
+        "caption.horizontal": "caption.position",
+        "caption.vertical": "caption.position",
+        "caption.width_share": "caption.target_width_percentage",
+        "caption.padding_share": "caption.padding",
+        "caption.padding_pixels": "caption.padding",
+        "caption.opacity": "caption.opacity",
+        "preview_interval": "imagegen.preview_interval",
         "output.format": "output_format",
         "output.quality": "quality",
         "output.max_file_size": "max_file_size",
@@ -59,10 +72,15 @@ _FIELDS: Mapping[str, str] = MappingProxyType(
         "request_id": HEADER,
     }
 )
+# Repeated, and so with a number in the path.
+_ENHANCEMENT = re.compile(r"enhancements(?:\[(\d{1,3})\])?(?:\.([a-z]+))?")
+_PARAMETERS: Mapping[str | None, str] = MappingProxyType(
+    {"method": "type", "level": "level", "smoothing": "smoothing_level"}
+)
 _TASKS = frozenset(field.name for field in pb.GenerateRequest.DESCRIPTOR.oneofs_by_name["task"].fields)
 
 # A failed job tells its violations as one text: "field: description; field: description".
-_VIOLATION = re.compile(r"(?:^|; )([a-z_]+(?:\.[a-z_]+){0,3}): ")
+_VIOLATION = re.compile(r"(?:^|; )([a-z_]+(?:\[\d{1,3}\])?(?:\.[a-z_]+){0,3}): ")
 
 # How descriptions begin that are sentences; the others go on where the field's name ends: "must be", "has", "is".
 _SENTENCES = ("no ", "the ", "there ")
@@ -82,22 +100,29 @@ class Names:
     Attributes:
         from_picture: it sent a picture.
         quality: the name that it has for quality.
+        picture: the name that it has for its picture.
+        enhancements: what it asks for, in its order.
     """
 
     from_picture: bool = False
     quality: str = "quality"
+    picture: str = "url"
+    enhancements: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, request: ProcessRequest) -> "Names":
         """The names that a request uses."""
         alias = "quality" if request.output_quality is None else "output_quality"
-        return cls(from_picture=request.url is not None, quality=alias)
+        wanted = tuple(enhancements.names(request))
+        return cls(request.has_picture, alias, request.picture_field, wanted)
 
     def field(self, path: str) -> str:
         """Name the field of the JSON that a path of the proto request comes from; the path itself if there is none."""
         path = path.removeprefix("request.")
-        found = _FIELDS.get(_key(path), path)
-        return self.quality if found == "quality" else found
+        if found := _ENHANCEMENT.fullmatch(path):
+            return self._enhancement(found[1], found[2])
+        field = _FIELDS.get(_key(path), path)
+        return {"quality": self.quality, _URL: self.picture}.get(field, field)
 
     def sentence(self, violations: Iterable[tuple[str, str]]) -> str:
         """Put violations, each a path and a description, into one message; documented sentences stand first."""
@@ -106,11 +131,17 @@ class Names:
 
     def job_message(self, message: str) -> str:
         """The same for the message of a failed job, which may as well be a sentence without a field."""
-        found = [match for match in _VIOLATION.finditer(message) if _key(match[1]) in _FIELDS]
+        found = [match for match in _VIOLATION.finditer(message) if _is_known(match[1])]
         if not found or found[0].start() != 0:
             return message
         ends = [match.start() for match in found[1:]] + [len(message)]
         return self.sentence((match[1], message[match.end() : end]) for match, end in zip(found, ends, strict=True))
+
+    def _enhancement(self, number: str | None, part: str | None) -> str:
+        """A field of the enhancement of that number, in the block that bears its name."""
+        if part not in _PARAMETERS or number is None or int(number) >= len(self.enhancements):
+            return "enhancements"
+        return f"{self.enhancements[int(number)]}_parameters.{_PARAMETERS[part]}"
 
     def _words(self, path: str, description: str) -> str:
         """One violation as the client reads it."""
@@ -122,6 +153,10 @@ class Names:
         if limit is not None:
             return f"Image cannot be upscaled above {limit} x {limit} pixels limit."
         return f"{field}{': ' if description.startswith(_SENTENCES) else ' '}{description}"
+
+
+def _is_known(path: str) -> bool:
+    return _key(path) in _FIELDS or _ENHANCEMENT.fullmatch(path) is not None
 
 
 def _key(path: str) -> str:

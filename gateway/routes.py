@@ -11,13 +11,14 @@ import structlog
 from fastapi import APIRouter, Path, Request
 from starlette.responses import JSONResponse, Response
 
-from gateway import account, body, contract, errors, idempotency, jobs, results, translate, waiting, webhooks
+from gateway import account, body, contract, errors, idempotency, jobs, multipart, results, translate, waiting, webhooks
 from gateway.account import AccountAnswer
 from gateway.answers import ErrorAnswer, HealthAnswer, JobAnswer, MessageAnswer
 from gateway.config import Settings
 from gateway.jobs import RETRY_AFTER_SECONDS
 from gateway.names import Names
 from gateway.openapi import POST_BODY, account_answers, job_answers
+from gateway.preset import Presets
 from gateway.status import api_error
 from gateway.upstream import Caller, Orchestrator
 from imagegen.v1 import jobs_pb2
@@ -36,12 +37,14 @@ class Gateway:
         settings: of this process.
         orchestrator: behind it.
         stopping: set when waiting requests have to answer now, because the process stops.
+        presets: that requests may name.
         large_bodies: one slot for each large body that may be in memory.
     """
 
     settings: Settings
     orchestrator: Orchestrator
     stopping: asyncio.Event
+    presets: Presets
     large_bodies: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(body.LARGE_BODIES))
 
 
@@ -143,7 +146,8 @@ async def _create(request: Request, gateway: Gateway, caller: Caller) -> tuple[j
     key = idempotency.read_key(request.headers.get(idempotency.HEADER))
     async with AsyncExitStack() as held:
         content = await body.read(request, gateway.settings.max_body_bytes, gateway.large_bodies, held)
-        work = partial(_to_proto, content, key, gateway.settings.max_input_bytes)
+        form = request.headers["content-type"] if body.is_multipart(request) else None
+        work = partial(_to_proto, content, form, key, gateway)
         message, names = await body.apart(len(content), work)
         try:
             job = await gateway.orchestrator.create(message, caller, gateway.settings.retry_seconds)
@@ -153,10 +157,17 @@ async def _create(request: Request, gateway: Gateway, caller: Caller) -> tuple[j
     return job, names
 
 
-def _to_proto(content: bytes, key: str, max_input_bytes: int) -> tuple[jobs_pb2.CreateJobRequest, Names]:
-    """Turn a body into proto."""
-    document = body.parse_json(content)
-    asked = contract.parse(document)
+def _to_proto(content: bytes, form: str | None, key: str, gateway: Gateway) -> tuple[jobs_pb2.CreateJobRequest, Names]:
+    """Turn a body into proto; `form` is its Content-Type where it is a form with files."""
+    max_input_bytes = gateway.settings.max_input_bytes
+    if form is None:
+        sent, document = multipart.Form(), body.parse_json(content)
+    else:
+        sent = multipart.parse(content, form, max_input_bytes)
+        document = {} if not sent.parameters else body.parse_json(sent.parameters, multipart.PARAMETERS)
+    asked = contract.parse(gateway.presets.under(document))
+    if sent.data is not None:
+        asked = asked.with_file(sent.name, sent.data)
     message = translate.to_proto(asked, key, max_input_bytes)
     return jobs_pb2.CreateJobRequest(request=message, webhook=webhooks.to_proto(asked, document)), Names.of(asked)
 

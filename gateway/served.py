@@ -12,11 +12,6 @@ from gateway.tasks import BACKGROUND, FACE, GENERATE, IMG2IMG, INPAINTING, TEXT,
 
 # Fields that are not served, with the documented default that changes nothing. None: there is no such default.
 _NOT_SERVED: dict[str, object] = {
-    "print_size": None,
-    "dpi": 300,
-    "print_reorientation": True,
-    "caption": None,
-    "enhancements": None,
     "safe": None,
     f"{GENERATE}.context_images": None,
     f"{GENERATE}.avatar_generation_type": None,
@@ -45,15 +40,13 @@ def check(request: ProcessRequest, chosen: str) -> None:
     Raises:
         BadRequestError: a field asks for what this build, or the task, does not do; it is named.
     """
-    if request.preset is not None:
-        raise BadRequestError(f"Preset {request.preset:.64} not found! preset is not served by this build")
     for path, harmless in _NOT_SERVED.items():
         value = _at(request, path)
         asks = value is not None and value != harmless and not _is_blank(value)
         if asks and (value or path != "safe"):  # safe is off at false
             raise BadRequestError(f"{path} is not served by this build")
     way = (request.upscale_parameters or {}).get("type") or _PLAIN_UPSCALING
-    if request.url is not None and way != _PLAIN_UPSCALING:  # without a picture there is nothing that it acts on
+    if request.has_picture and way != _PLAIN_UPSCALING:  # without a picture there is nothing that it acts on
         raise BadRequestError("upscale_parameters.type other than v1 is not served by this build")
     if request.background is not None and request.background.generate is not None:
         _check_generate(request.background.generate, chosen)

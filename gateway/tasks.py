@@ -27,7 +27,7 @@ def choose(request: ProcessRequest) -> str:
     """
     generate = request.background.generate if request.background else None
     adapter = _adapter(generate)
-    if request.url is None:
+    if not request.has_picture:
         if generate is None or generate.description is None or adapter != BACKGROUND or request.generative_upscale:
             raise picture_required()
         return TEXT
@@ -77,7 +77,10 @@ class _Asked:
 
     def set_image(self, image: pb.ImageSource) -> None:
         """Set the picture that the task starts from."""
-        image.CopyFrom(pictures.source(self.request.url or "", "url", self.max_bytes))
+        if self.request.file is not None:
+            image.data = self.request.file
+        else:
+            image.CopyFrom(pictures.source(self.request.url or "", "url", self.max_bytes))
 
     def set_edges(self, edges: pb.Edges) -> None:
         """Set how much of the edges is kept, where the client says so; else the task decides."""

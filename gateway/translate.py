@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from gateway import colors, layout, pictures, served, tasks
+from gateway import captions, colors, enhancements, layout, paper, pictures, served, tasks
 from gateway.contract import Background, Generate, ProcessRequest
 from gateway.errors import BadRequestError
 from imagegen.v1 import generation_pb2 as pb
@@ -41,8 +41,13 @@ def to_proto(request: ProcessRequest, request_id: str, max_input_bytes: int) -> 
         if request.background.generate is not None:
             _set_generate(message, request.background.generate)
     layout.set_size(message, request)
+    paper.set_size(message, request)
     layout.set_layout(message, request)
+    enhancements.set_enhancements(message, request)
+    captions.set_caption(message, request.caption, max_input_bytes)
     _set_output(message, request)
+    if request.imagegen is not None and request.imagegen.preview_interval is not None:
+        message.preview_interval = request.imagegen.preview_interval
     return message
 
 

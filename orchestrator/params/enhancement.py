@@ -61,7 +61,7 @@ class Enhancement:
         kind: what.
         method: which way; None for the kind's first, or its only one.
         level: 0 to 1; None for 1, or 0.5 of faces.
-        smoothing: 0 to 1, of skin; None for 0.5. Of BEAUTIFY only.
+        smoothing: 0 to 1, of skin; None for 0, of BEAUTIFY 0.5. Of FACE_ENHANCE only.
     """
 
     kind: EnhancementKind
@@ -77,8 +77,8 @@ class Enhancement:
         violations.check(f"{field}.method", fits, f"{ways} for {self.kind}")
         violations.within(f"{field}.level", self.level, 0, 1)
         violations.within(f"{field}.smoothing", self.smoothing, 0, 1)
-        smooths = self.smoothing is None or self.method is EnhancementMethod.BEAUTIFY
-        violations.check(f"{field}.smoothing", smooths, "works for face_enhance by beautify only")
+        smooths = self.smoothing is None or self.kind is EnhancementKind.FACE_ENHANCE
+        violations.check(f"{field}.smoothing", smooths, "works for face_enhance only")
 
     @property
     def way(self) -> EnhancementMethod | None:
@@ -100,9 +100,9 @@ class Enhancement:
     @property
     def smooth(self) -> float:
         """How smooth skin becomes."""
-        if self.way is not EnhancementMethod.BEAUTIFY:
-            return 0.0
-        return 0.5 if self.smoothing is None else self.smoothing
+        if self.smoothing is not None:
+            return self.smoothing
+        return 0.5 if self.method is EnhancementMethod.BEAUTIFY else 0.0
 
 
 def validate_all(enhancements: Sequence[Enhancement], violations: Violations, *, from_picture: bool) -> None:

@@ -94,6 +94,5 @@ async def test_the_description_says_what_is_not_served_yet(stack: Stack) -> None
     }
     unserved = {name for name, words in fields.items() if words.endswith("Not served yet.")}
     assert unserved == {
-        *("print_size", "caption", "enhancements", "preset"),
         *("context_images", "avatar_generation_type"),
     }

@@ -50,6 +50,13 @@ PICTURE = Names(from_picture=True)
         ("output.quality", "quality"),
         ("output.max_file_size", "max_file_size"),
         ("output.target", "target"),
+        ("size.reorient", "print_reorientation"),
+        ("caption.image.data", "caption.url"),
+        ("caption.padding_share", "caption.padding"),
+        ("caption.width_share", "caption.target_width_percentage"),
+        ("enhancements[0].kind", "enhancements"),
+        ("enhancements[0].level", "enhancements"),  # nobody knows which
+        ("preview_interval", "imagegen.preview_interval"),
         ("webhook.url", "webhooks.complete"),
         ("request.request_id", "Idempotency-Key"),
         ("steps", "steps"),
@@ -73,14 +80,17 @@ def test_no_path_that_rest_sets_is_told_as_it_is() -> None:
     tasks = {field.name for field in pb.GenerateRequest.DESCRIPTOR.oneofs_by_name["task"].fields}
     unset = {
         *tasks,
-        *("sampler", "steps", "guidance_scale", "priority", "preview_interval", "detach_on_disconnect"),
+        *("sampler", "steps", "guidance_scale", "priority", "detach_on_disconnect"),
         *("output", "output.delivery", "layout", "background"),
         *("face.likeness",),
         *(f"{task}.edges{threshold}" for task in tasks for threshold in ("", ".low_threshold", ".high_threshold")),
     }
     same = {path for path in paths(pb.GenerateRequest.DESCRIPTOR) if Names().field(path) == path}
     colours = {path for path in same if path.endswith((".rgba", ".auto"))}
-    assert same - colours - unset == {"background.remove", "background.color", "background.replace"}
+    same -= colours | unset
+    assert same == {*(f"background.{name}" for name in ("remove", "color", "replace")), "enhancements"} | {
+        *("caption", "caption.opacity")
+    }
 
 
 def test_names_of_a_request() -> None:
@@ -88,6 +98,22 @@ def test_names_of_a_request() -> None:
     found = Names.of(ProcessRequest(url="https://a.example/", output_quality=101))
     assert found == Names(from_picture=True, quality="output_quality")
     assert found.field("output.quality") == "output_quality"
+
+
+def test_enhancements_are_known_by_their_names_and_a_file_by_its_part() -> None:
+    request = ProcessRequest(enhancements=["light", "face_enhance", "light"]).with_file("fileName", b"x")
+    found = Names.of(request)
+    assert found.from_picture
+    assert found.field("request.enhancements[0].level") == "light_parameters.level"
+    assert found.field("enhancements[0].method") == "light_parameters.type"
+    assert found.field("enhancements[1].smoothing") == "face_enhance_parameters.smoothing_level"
+    assert found.field("enhancements[1].kind") == "enhancements"
+    assert found.field("enhancements[2].level") == "enhancements"
+    assert found.field("edit.image.data") == "fileName"
+    said = "enhancements[1].smoothing: must be from 0 to 1, not 2; edit.image: Unidentified image: no picture"
+    assert found.job_message(said) == (
+        "Unidentified image (fileName): no picture; face_enhance_parameters.smoothing_level must be from 0 to 1, not 2"
+    )
 
 
 def test_an_unreadable_picture_begins_with_the_documented_words() -> None:

@@ -173,11 +173,6 @@ def test_defaults_and_what_is_off_change_nothing(harmless: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("asked", "field"),
     [
-        ({"print_size": "A4"}, "print_size"),
-        ({"dpi": 72}, "dpi"),
-        ({"print_reorientation": False}, "print_reorientation"),
-        ({"caption": {"url": "https://a.example"}}, "caption"),
-        ({"enhancements": ["denoise"]}, "enhancements"),
         ({"safe": True}, "safe"),
         ({"generate": {"context_images": ["https://a.example"]}}, "background.generate.context_images"),
         ({"generate": {"avatar_generation_type": "creative_img2img"}}, "background.generate.avatar_generation_type"),
@@ -194,11 +189,6 @@ def test_another_way_of_plain_upscaling_is_named_where_there_is_a_picture() -> N
     assert from_text(**asked) == from_text()
     with pytest.raises(BadRequestError, match=r"^upscale_parameters\.type other than v1 is not served"):
         edited(**asked)
-
-
-def test_a_preset_is_not_found() -> None:
-    with pytest.raises(BadRequestError, match=r"^Preset real_estate not found! preset is not served by this build$"):
-        edited(preset="real_estate")
 
 
 @pytest.mark.parametrize(

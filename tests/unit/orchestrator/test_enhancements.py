@@ -131,19 +131,20 @@ def test_levels_and_defaults(kind: EnhancementKind) -> None:
     assert Enhancement(kind=kind).amount == (0.5 if kind is KIND.FACE_ENHANCE else 1.0)
 
 
-def test_smoothing_is_for_beautified_faces() -> None:
+def test_smoothing_is_for_faces() -> None:
     faces = Enhancement(kind=KIND.FACE_ENHANCE, method=METHOD.BEAUTIFY, smoothing=0.25)
     assert violations(of(Edit), enhancements=(faces,)) == []
     assert faces.smooth == 0.25
     assert Enhancement(kind=KIND.FACE_ENHANCE, method=METHOD.BEAUTIFY).smooth == 0.5
     for each in (
-        Enhancement(kind=KIND.FACE_ENHANCE, smoothing=0.5),
-        Enhancement(kind=KIND.FACE_ENHANCE, method=METHOD.BEAUTIFY_REAL, smoothing=0.5),
         Enhancement(kind=KIND.FACE_ENHANCE, method=METHOD.BEAUTIFY, smoothing=1.01),
         Enhancement(kind=KIND.CLEAN, smoothing=0.5),
     ):
         assert violations(of(Edit), enhancements=(each,)) == ["enhancements[0].smoothing"]
     assert Enhancement(kind=KIND.FACE_ENHANCE).smooth == 0
+    real = Enhancement(kind=KIND.FACE_ENHANCE, method=METHOD.BEAUTIFY_REAL, smoothing=0.5)
+    assert violations(of(Edit), enhancements=(real,)) == []
+    assert real.smooth == 0.5
 
 
 def test_each_kind_once_and_from_a_picture() -> None:

@@ -1,0 +1,105 @@
+"""Multipart bodies: the picture as a file, the JSON beside it."""
+
+import contextlib
+
+import httpx
+import hypothesis.strategies as st
+import pytest
+from hypothesis import example, given
+
+from gateway import multipart
+from gateway.errors import BadRequestError
+
+PNG = b"\x89PNG\r\n--x\r\n\r\n\x00\xff"
+LIMIT = 1000
+Part = tuple[str | None, bytes | str, str] | tuple[None, str] | tuple[str, bytes]
+
+
+def sent(*parts: tuple[str, Part]) -> tuple[bytes, str]:
+    """A body and its Content-Type as httpx writes them."""
+    request = httpx.Request("POST", "http://a.example/", files=list(parts))
+    return request.read(), request.headers["content-type"]
+
+
+def parse(*parts: tuple[str, Part]) -> multipart.Form:
+    return multipart.parse(*sent(*parts), LIMIT)
+
+
+def by_hand(*parts: str, end: str = "--x--\r\n") -> multipart.Form:
+    body = "".join(f"--x\r\n{part}\r\n" for part in parts) + end
+    return multipart.parse(body.encode(), "multipart/form-data; boundary=x", LIMIT)
+
+
+@pytest.mark.parametrize("name", ["image", "fileName"])
+def test_a_file_and_its_parameters(name: str) -> None:
+    found = parse((name, ("a.png", PNG, "image/png")), ("parameters", (None, '{"width": 100}')))
+    assert found == multipart.Form(b'{"width": 100}', name, PNG)
+
+
+def test_the_order_and_other_parts_do_not_matter() -> None:
+    found = parse(("other", (None, "1")), ("parameters", (None, "{}")), ("image", ("a", b"x")))
+    assert found == multipart.Form(b"{}", "image", b"x")
+
+
+def test_parameters_may_come_as_a_file_and_a_picture_as_text() -> None:
+    """Some clients give every part a file name, some give none."""
+    assert parse(("parameters", ("p.json", b"{}", "application/json"))) == multipart.Form(b"{}")
+    found = by_hand('Content-Disposition: form-data; name="image"\r\n\r\nabc')
+    assert found == multipart.Form(None, "image", b"abc")
+
+
+def test_base64_as_a_transfer_encoding() -> None:
+    head = 'Content-Disposition: form-data; name="image"; filename="a"\r\nContent-Transfer-Encoding: base64'
+    assert by_hand(f"{head}\r\n\r\nQUJD").data == b"ABC"
+
+
+def test_a_file_that_was_not_chosen_is_none() -> None:
+    found = by_hand('Content-Disposition: form-data; name="image"; filename=""\r\n\r\n')
+    assert found == multipart.Form()
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        ([("image", ("a", b"x")), ("fileName", ("b", b"y"))], "fileName does not go with image: send one file"),
+        ([("image", ("a", b"x")), ("image", ("b", b"y"))], "image comes twice; send it once"),
+        ([("parameters", (None, "{}")), ("parameters", (None, "{}"))], "parameters comes twice; send it once"),
+        ([("image", ("a", b""))], "image is empty"),
+        ([("image", ("a", b"x" * 1001))], "image has 1001 bytes; the limit is 1000"),
+        ([(f"other{n}", (None, "1")) for n in range(33)], "The body has more than 32 parts"),
+    ],
+)
+def test_what_is_wrong_is_named(parts: list[tuple[str, Part]], said: str) -> None:
+    with pytest.raises(BadRequestError) as caught:
+        parse(*parts)
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "said"),
+    [
+        (b"", "multipart/form-data", "Content-Type: multipart/form-data names no boundary"),
+        (b"", "multipart/form-data; boundary=x", "The body is not multipart/form-data: it ends before its last"),
+        (b"{}", "multipart/form-data; boundary=x", "The body is not multipart/form-data: "),
+        (b"--x\r\n", "multipart/form-data; boundary=x", "The body is not multipart/form-data: it ends before its last"),
+        (b"--x\r\n\r\nabc\r\n--x--", "multipart/form-data; boundary=x", "The body is not multipart/form-data: "),
+        (b"--y\r\n", "multipart/form-data; boundary=" + "x" * 2000, "The body is not multipart/form-data: "),
+    ],
+)
+def test_what_is_no_form(body: bytes, content_type: str, said: str) -> None:
+    with pytest.raises(BadRequestError) as caught:
+        multipart.parse(body, content_type, LIMIT)
+    assert str(caught.value).startswith(said)
+
+
+@given(st.binary(max_size=300), st.text('ab;=" -\r\n', max_size=20))
+@example(b'--x\r\nContent-Disposition: form-data; name="a"\r\nContent-Transfer-Encoding: odd\r\n\r\nx\r\n--x--', "x")
+def test_any_bytes_are_read_or_refused(body: bytes, boundary: str) -> None:
+    for content_type in (f"multipart/form-data; boundary={boundary}", "multipart/form-data; boundary=x", boundary):
+        with contextlib.suppress(BadRequestError):
+            multipart.parse(body, content_type, LIMIT)
+
+
+@given(st.binary(min_size=1, max_size=LIMIT))
+def test_any_file_comes_through_as_it_was(data: bytes) -> None:
+    assert parse(("image", ("a", data, "application/octet-stream"))).data == data
