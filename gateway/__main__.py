@@ -14,6 +14,7 @@ import uvicorn
 
 from gateway import logs
 from gateway.app import create_app
+from gateway.calls import Ending
 from gateway.config import Address, Settings, SettingsError, is_loopback
 from gateway.tls import CERT, server_context
 
@@ -24,15 +25,16 @@ _ANSWER_SECONDS = 1.0
 class Server(uvicorn.Server):
     """uvicorn, which lets running requests finish, and tells those that only wait for a job to answer in time."""
 
-    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event, grace_seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, ending: Ending, grace_seconds: float) -> None:
         super().__init__(config)
-        self._stopping = stopping
+        self._ending = ending
         self._grace_seconds = grace_seconds
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening and finish what runs, within the grace time."""
+        self._ending.draining.set()
         waits = max(0.0, self._grace_seconds - _ANSWER_SECONDS)
-        timer = asyncio.get_running_loop().call_later(waits, self._stopping.set)
+        timer = asyncio.get_running_loop().call_later(waits, self._ending.stopping.set)
         try:
             await super().shutdown(sockets)
         finally:
@@ -43,11 +45,11 @@ def make_server(settings: Settings) -> Server:
     """Wire the application into a server that is not running yet.
 
     Raises:
-        SettingsError: a file of certificates is missing or wrong.
+        SettingsError: a file of certificates or presets is missing or wrong.
     """
-    stopping, context = asyncio.Event(), server_context(settings)
+    ending, context = Ending(), server_context(settings)
     config = uvicorn.Config(
-        create_app(settings, stopping),
+        create_app(settings, ending),
         http="httptools",
         ws="none",
         lifespan="on",
@@ -58,7 +60,7 @@ def make_server(settings: Settings) -> Server:
         timeout_graceful_shutdown=round(settings.grace_seconds) + 1,
         ssl_context_factory=None if context is None else lambda *_: context,
     )
-    return Server(config, stopping, settings.grace_seconds)
+    return Server(config, ending, settings.grace_seconds)
 
 
 def listen(address: Address) -> socket.socket:

@@ -1,6 +1,5 @@
 """The ASGI application: routes, and the one shape of every error."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -9,24 +8,26 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from gateway import v1
+from gateway.calls import Ending, Gateway
 from gateway.config import Settings
 from gateway.errors import ApiError
 from gateway.middleware import RequestContext
 from gateway.openapi import DescribedFastAPI
 from gateway.preset import SHIPPED, Presets
-from gateway.routes import Gateway, router
+from gateway.routes import router
 from gateway.tls import client_credentials
 from gateway.upstream import Orchestrator, open_channel
 
 _CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
 
 
-def create_app(settings: Settings, stopping: asyncio.Event) -> FastAPI:
+def create_app(settings: Settings, ending: Ending) -> FastAPI:
     """Make the application.
 
     Args:
         settings: of this process.
-        stopping: to be set when requests that wait have to answer now, because the process stops.
+        ending: its events are to be set when the process stops.
 
     Raises:
         SettingsError: a file of certificates or presets is missing or wrong.
@@ -37,7 +38,7 @@ def create_app(settings: Settings, stopping: asyncio.Event) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_channel(settings.orchestrator, credentials) as channel:
-            app.state.gateway = Gateway(settings, Orchestrator(channel), stopping, presets)
+            app.state.gateway = Gateway(settings, Orchestrator(channel), ending, presets)
             yield
 
     app = DescribedFastAPI(
@@ -50,6 +51,7 @@ def create_app(settings: Settings, stopping: asyncio.Event) -> FastAPI:
         redirect_slashes=False,
     )
     app.include_router(router)
+    app.include_router(v1.router)
     app.add_middleware(RequestContext)
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(HTTPException, _on_http_exception)

@@ -71,6 +71,16 @@ def answer_to_waiting(job: jobs_pb2.Job, names: Names) -> JobAnswer:
     return found if found.status == "complete" else found.model_copy(update={"status": "in_progress"})
 
 
+def state_word(state: jobs_pb2.JobState.ValueType) -> str:
+    """A state's name: queued, running, succeeded, failed, cancelled, deleted."""
+    return _word(jobs_pb2.JobState.Name, state, "JOB_STATE_")
+
+
+def stage_word(stage: pb.Stage.ValueType) -> str:
+    """A stage's name: prepare, encode, denoise, decode, finish."""
+    return _word(pb.Stage.Name, stage, "STAGE_")
+
+
 def _complete(job: jobs_pb2.Job) -> JobAnswer:
     """Turn a finished job's artifact into JSON. Names of enums lose their prefixes: STAGE_ENCODE is "encode"."""
     made = job.artifact
@@ -87,7 +97,7 @@ def _complete(job: jobs_pb2.Job) -> JobAnswer:
         output_format=_word(pb.ImageFormat.Name, made.format, "IMAGE_FORMAT_"),
         file_size=made.file_size,
         quality=made.quality if made.HasField("quality") else None,
-        timings={_word(pb.Stage.Name, each.stage, "STAGE_"): each.seconds for each in made.timings},
+        timings={stage_word(each.stage): each.seconds for each in made.timings},
         request_id=made.request_id,
     )
 

@@ -5,6 +5,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from pydantic import BaseModel
 
+from gateway import multipart
 from gateway.answers import ErrorAnswer, FailedAnswer, JobAnswer
 from gateway.contract import ProcessRequest
 from gateway.idempotency import HEADER
@@ -25,7 +26,20 @@ POST_BODY: Final[dict[str, Any]] = {
     ],
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": {"$ref": _REF.format(model=ProcessRequest.__name__)}}},
+        "content": {
+            "application/json": {"schema": {"$ref": _REF.format(model=ProcessRequest.__name__)}},
+            multipart.MEDIA_TYPE: {
+                "schema": {
+                    "type": "object",
+                    "description": "The picture as a file, image or fileName, and everything else as JSON.",
+                    "properties": {
+                        **{name: {"type": "string", "format": "binary"} for name in multipart.FILES},
+                        multipart.PARAMETERS: {"$ref": _REF.format(model=ProcessRequest.__name__)},
+                    },
+                },
+                "encoding": {multipart.PARAMETERS: {"contentType": "application/json"}},
+            },
+        },
     },
 }
 
@@ -47,7 +61,7 @@ def job_answers(*, posts: bool, model: type[BaseModel] = JobAnswer) -> dict[str,
         errors |= {
             400: "The request is wrong; the message names the field. With a job: its picture showed it.",
             413: "The body is too long.",
-            415: "The body is not application/json.",
+            415: "The body is neither application/json nor multipart/form-data.",
             429: "Too much waits, or the account has as many jobs as it may. Retry-After says when to ask again.",
         }
     responses: dict[int | str, dict[str, Any]] = {
@@ -99,5 +113,5 @@ def _fix_operations(schema: dict[str, Any]) -> None:
     for path, operations in schema["paths"].items():
         for operation in operations.values():
             operation["responses"].pop("422", None)
-            if path.startswith("/rest_api/"):
+            if path.startswith(("/rest_api/", "/v1/")):
                 operation["security"] = [{_KEY: []}]

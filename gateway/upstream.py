@@ -5,7 +5,8 @@ methods that may run twice whatever they carry: reading, watching, and removing 
 may run twice only with a request_id: that is known here, so here it is retried, for longer than gRPC would.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -17,7 +18,8 @@ from grpc_health.v1 import health_pb2
 from gateway.channel import RotatingChannel
 from gateway.config import Address
 from gateway.tls import Rotating
-from imagegen.v1 import accounts_pb2, accounts_pb2_grpc, jobs_pb2, jobs_pb2_grpc
+from imagegen.v1 import accounts_pb2, accounts_pb2_grpc, generation_pb2_grpc, jobs_pb2, jobs_pb2_grpc
+from imagegen.v1 import generation_pb2 as pb
 
 HealthCheck = grpc.aio.UnaryUnaryMultiCallable[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]
 
@@ -77,6 +79,7 @@ class Orchestrator:
     def __init__(self, rotating: RotatingChannel) -> None:
         channel = cast("grpc.aio.Channel", rotating)  # it has what stubs use of one
         self._jobs = jobs_pb2_grpc.JobServiceStub(channel)
+        self._generation = generation_pb2_grpc.GenerationServiceStub(channel)
         self._accounts = accounts_pb2_grpc.AccountServiceStub(channel)
         # By hand: the published types of HealthStub have no methods.
         self._check: HealthCheck = channel.unary_unary(
@@ -105,6 +108,17 @@ class Orchestrator:
         message = jobs_pb2.GetJobRequest(job_id=job_id)
         return await self._jobs.GetJob(message, timeout=CALL_SECONDS, metadata=caller.metadata)
 
+    async def cancel(self, job_id: str, caller: Caller) -> jobs_pb2.Job:
+        """Stop a job."""
+        message = jobs_pb2.CancelJobRequest(job_id=job_id)
+        return await self._jobs.CancelJob(message, timeout=CALL_SECONDS, metadata=caller.metadata)
+
+    async def families(self, caller: Caller) -> Sequence[pb.Family]:
+        """List the families, the default first."""
+        message = pb.ListFamiliesRequest()
+        answer = await self._generation.ListFamilies(message, timeout=CALL_SECONDS, metadata=caller.metadata)
+        return answer.families
+
     async def delete(self, job_id: str, caller: Caller) -> jobs_pb2.Job:
         """Remove a job's picture."""
         message = jobs_pb2.DeleteJobRequest(job_id=job_id)
@@ -112,11 +126,19 @@ class Orchestrator:
 
     async def until_ended(self, job_id: str, caller: Caller, seconds: float) -> None:
         """Watch a job until its stream of events ends, at most so many seconds. Cancelling this hangs up."""
-        message = jobs_pb2.WatchJobRequest(job_id=job_id)
+        async with aclosing(self.watch(job_id, 0, caller, seconds)) as events:
+            async for _ in events:
+                pass
+
+    async def watch(
+        self, job_id: str, after: int, caller: Caller, seconds: float
+    ) -> AsyncGenerator[pb.GenerateEvent, None]:
+        """Give the events of a job after a number, at most so many seconds long. Closing this hangs up."""
+        message = jobs_pb2.WatchJobRequest(job_id=job_id, after_sequence=after)
         call = self._jobs.WatchJob(message, timeout=seconds, metadata=caller.metadata)
         try:
-            async for _ in call:
-                pass
+            async for event in call:
+                yield event
         finally:
             call.cancel()
 

@@ -23,7 +23,7 @@ ENDED = frozenset(
         jobs_pb2.JOB_STATE_DELETED,
     }
 )
-_AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
+AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
 
 _log = structlog.get_logger()
 
@@ -85,7 +85,7 @@ async def _ended(orchestrator: Orchestrator, job_id: str, caller: Caller, second
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 raise errors.job_not_found() from None
-            if error.code() not in _AWAY:
+            if error.code() not in AWAY:
                 raise
         else:
             if job.state in ENDED:

@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 from grpc_status import rpc_status
 
-from imagegen.v1 import accounts_pb2, accounts_pb2_grpc, jobs_pb2, jobs_pb2_grpc
+from imagegen.v1 import accounts_pb2, accounts_pb2_grpc, generation_pb2_grpc, jobs_pb2, jobs_pb2_grpc
 from imagegen.v1 import generation_pb2 as pb
 from orchestrator.api import converters, status
 from orchestrator.errors import (
@@ -79,6 +79,10 @@ class Script:
         account: as GetAccount answers it.
         metadata: of the newest call.
         calls: methods with a key that were called, in order.
+        events: what WatchJob tells after the first one, numbered from 2.
+        breaks: so many streams of WatchJob break before their last event.
+        asked_after: numbers that watchers came with.
+        families: as ListFamilies answers.
         watched: set when somebody watches.
         hung_up: set when a watcher has gone before the end.
     """
@@ -93,12 +97,20 @@ class Script:
     account: accounts_pb2.Account = field(default_factory=accounts_pb2.Account)
     metadata: dict[str, str | bytes] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
+    events: list[pb.GenerateEvent] = field(default_factory=list)
+    breaks: int = 0
+    asked_after: list[int] = field(default_factory=list)
+    families: list[pb.Family] = field(default_factory=list)
     watched: asyncio.Event = field(default_factory=asyncio.Event)
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
 
 
-class FakeJobs(jobs_pb2_grpc.JobServiceServicer, accounts_pb2_grpc.AccountServiceServicer):
-    """JobService and AccountService that follow a script."""
+class FakeJobs(
+    jobs_pb2_grpc.JobServiceServicer,
+    accounts_pb2_grpc.AccountServiceServicer,
+    generation_pb2_grpc.GenerationServiceServicer,
+):
+    """The services, following a script."""
 
     def __init__(self) -> None:
         self.script = Script()
@@ -131,13 +143,19 @@ class FakeJobs(jobs_pb2_grpc.JobServiceServicer, accounts_pb2_grpc.AccountServic
         return jobs_pb2.ListJobsResponse(jobs=[self.script.created])
 
     async def WatchJob(  # noqa: N802
-        self, _: jobs_pb2.WatchJobRequest, context: Context
+        self, request: jobs_pb2.WatchJobRequest, context: Context
     ) -> AsyncIterator[pb.GenerateEvent]:
         await self._enter(context, "WatchJob")
         script = self.script
+        script.asked_after.append(request.after_sequence)
         script.watched.set()
         try:
-            yield pb.GenerateEvent(sequence=1, queued=pb.Queued(job_id=JOB, position=2))
+            for event in [pb.GenerateEvent(sequence=1, queued=pb.Queued(job_id=JOB, position=2)), *script.events]:
+                if event.sequence > request.after_sequence:
+                    yield event
+                    if script.breaks:
+                        script.breaks -= 1
+                        await context.abort(grpc.StatusCode.UNAVAILABLE, "the connection broke")
             if script.ended is None:
                 await asyncio.Event().wait()
         except (asyncio.CancelledError, GeneratorExit):
@@ -147,12 +165,27 @@ class FakeJobs(jobs_pb2_grpc.JobServiceServicer, accounts_pb2_grpc.AccountServic
             await context.abort(grpc.StatusCode.INTERNAL, "the job failed")
 
     async def CancelJob(self, request: jobs_pb2.CancelJobRequest, context: Context) -> jobs_pb2.Job:  # noqa: N802
-        return await self.GetJob(jobs_pb2.GetJobRequest(job_id=request.job_id), context)
+        job = await self.GetJob(jobs_pb2.GetJobRequest(job_id=request.job_id), context)
+        if self.script.ended is None:
+            self.script.ended = in_state(jobs_pb2.JOB_STATE_CANCELLED)
+            return self.script.ended
+        return job
 
     async def DeleteJob(self, request: jobs_pb2.DeleteJobRequest, context: Context) -> jobs_pb2.Job:  # noqa: N802
         await self.GetJob(jobs_pb2.GetJobRequest(job_id=request.job_id), context)
         self.script.ended = in_state(jobs_pb2.JOB_STATE_DELETED)
         return self.script.ended
+
+    async def Generate(self, _: pb.GenerateRequest, context: Context) -> AsyncIterator[pb.GenerateEvent]:  # noqa: N802
+        """No path of the gateway calls it."""
+        await self._refuse(context, NotFoundError("not here"))
+        yield pb.GenerateEvent()
+
+    async def ListFamilies(  # noqa: N802
+        self, _: pb.ListFamiliesRequest, context: Context
+    ) -> pb.ListFamiliesResponse:
+        await self._enter(context, "ListFamilies")
+        return pb.ListFamiliesResponse(families=self.script.families)
 
     async def GetAccount(self, _: accounts_pb2.GetAccountRequest, context: Context) -> accounts_pb2.Account:  # noqa: N802
         await self._enter(context, "GetAccount")

@@ -76,6 +76,7 @@ async def test_the_description_names_what_is_served(stack: Stack) -> None:
     described = (await stack.client.get("/openapi.json")).json()
     assert set(described["paths"]) == {
         *(RESULT, NOW, "/rest_api/result/{job}", "/rest_api/me"),
+        *("/v1/jobs/{job}/events", "/v1/jobs/{job}:cancel", "/v1/families"),
         *("/results/{name}", "/healthz", "/readyz"),
     }
     assert "422" not in json.dumps(described)

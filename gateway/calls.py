@@ -1,0 +1,78 @@
+"""What every path needs of its request: the gateway behind it, and on whose behalf it calls."""
+
+import asyncio
+from dataclasses import dataclass, field
+
+import grpc
+from starlette.requests import Request
+
+from gateway import body, errors
+from gateway.config import Settings
+from gateway.preset import Presets
+from gateway.status import api_error
+from gateway.upstream import Caller, Orchestrator
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the process stops.
+
+    Attributes:
+        draining: set when it begins to; streams of events end, whose clients come back to another process.
+        stopping: set when requests that wait have to answer now.
+    """
+
+    draining: asyncio.Event = field(default_factory=asyncio.Event)
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """What the paths share: app.state.gateway.
+
+    Attributes:
+        settings: of this process.
+        orchestrator: behind it.
+        ending: of this process.
+        presets: that requests may name.
+        large_bodies: one slot for each large body that may be in memory.
+    """
+
+    settings: Settings
+    orchestrator: Orchestrator
+    ending: Ending
+    presets: Presets
+    large_bodies: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(body.LARGE_BODIES))
+
+
+def gateway_of(request: Request) -> Gateway:
+    """The gateway that serves a request."""
+    found = request.app.state.gateway
+    assert isinstance(found, Gateway)  # noqa: S101  # state is untyped; app.py puts it there
+    return found
+
+
+def request_id_of(request: Request) -> str:
+    """What logs know the request by."""
+    return str(request.state.request_id)  # middleware.RequestContext puts it there
+
+
+def caller_of(request: Request) -> Caller:
+    """Who asks. Whether the key is known is for the orchestrator to say.
+
+    Raises:
+        ApiError: there is no key, or one that gRPC metadata could not carry and so nobody can have.
+    """
+    key = request.headers.get("x-api-key", "").strip()
+    if not key:
+        raise errors.key_missing()
+    if len(key) > 256 or not (key.isascii() and key.isprintable()):
+        raise errors.key_unknown()
+    return Caller(key, request_id_of(request))
+
+
+def about_a_job(error: grpc.aio.AioRpcError, caller: Caller) -> errors.ApiError:
+    """A failed call as an answer. An id that cannot be one of a job's is one of no job."""
+    if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+        return errors.job_not_found()
+    return api_error(error, caller.request_id)

@@ -1,0 +1,136 @@
+"""Paths beyond the documented API: a job's events, its end, and the families of models."""
+
+from typing import Annotated, Any, Final
+
+import grpc
+from fastapi import APIRouter, Header, Path, Request
+from pydantic import BaseModel
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from gateway import events, jobs
+from gateway.answers import ErrorAnswer
+from gateway.calls import about_a_job, caller_of, gateway_of
+from gateway.openapi import job_answers
+from gateway.status import api_error
+from imagegen.v1 import generation_pb2 as pb
+
+router = APIRouter(prefix="/v1")
+
+JobId = Annotated[str, Path(description="The job, as an answer named it.")]
+LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", description="Id of the last event that was seen.")]
+
+_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+    status: {"model": ErrorAnswer, "description": text}
+    for status, text in {
+        403: "No key.",
+        404: "Unknown key, or no such job.",
+        500: "Something broke here.",
+        503: "The service cannot be reached right now. Retry-After says when to try again.",
+        504: "The service did not answer in time.",
+    }.items()
+}
+
+
+class StateAnswer(BaseModel):
+    """State of a job.
+
+    Attributes:
+        job: the job's id.
+        state: queued, running, succeeded, failed, cancelled or deleted.
+    """
+
+    job: str
+    state: str
+
+
+class FamilyAnswer(BaseModel):
+    """A family of models.
+
+    Attributes:
+        name: what model_type takes.
+        ready: whether its networks are ready now.
+        license: of its weights, SPDX where there is one.
+        tasks: that it serves, by the names of the gRPC schema.
+        width: of a picture where the request names none, pixels.
+        height: the same.
+        steps: where the request names none.
+    """
+
+    name: str
+    ready: bool
+    license: str
+    tasks: list[str]
+    width: int
+    height: int
+    steps: int
+
+
+class FamiliesAnswer(BaseModel):
+    """All families; the first is the default.
+
+    Attributes:
+        families: of this server.
+    """
+
+    families: list[FamilyAnswer]
+
+
+@router.get(
+    "/jobs/{job}/events",
+    response_class=Response,
+    responses={
+        **_ERRORS,
+        200: {
+            "description": "Server-sent events: queued, started, progress, preview (imagegen.preview_interval), and "
+            "last complete, failed, cancelled or deleted with the answer of GET /rest_api/result.",
+            "content": {events.MEDIA_TYPE: {"schema": {"type": "string"}}},
+        },
+        204: {"description": "The last event was seen already: do not come back."},
+    },
+)
+async def get_events(request: Request, job: JobId, last_event_id: LastEventId = None) -> Response:
+    """Follow a job while it happens. A client that comes back with Last-Event-ID goes on where it was."""
+    gateway, caller = gateway_of(request), caller_of(request)
+    try:
+        found = await gateway.orchestrator.get(job, caller)
+    except grpc.aio.AioRpcError as error:
+        raise about_a_job(error, caller) from None
+    after = events.read_last_id(last_event_id)
+    if after is None:
+        return Response(status_code=204)
+    told = events.stream(gateway.orchestrator, found, caller, after, gateway.ending.draining)
+    return StreamingResponse(told, headers=dict(events.HEADERS), media_type=events.MEDIA_TYPE)
+
+
+@router.post("/jobs/{job}:cancel", **job_answers(posts=False, model=StateAnswer))
+async def cancel_job(request: Request, job: JobId) -> Response:
+    """Stop a job that waits or runs. One that has ended stays as it is."""
+    caller = caller_of(request)
+    try:
+        found = await gateway_of(request).orchestrator.cancel(job, caller)
+    except grpc.aio.AioRpcError as error:
+        raise about_a_job(error, caller) from None
+    return JSONResponse(StateAnswer(job=found.job_id, state=jobs.state_word(found.state)).model_dump())
+
+
+@router.get("/families", response_model=FamiliesAnswer, responses={key: _ERRORS[key] for key in (403, 404, 500, 503)})
+async def list_families(request: Request) -> Response:
+    """List the families of models, and what each can do."""
+    caller = caller_of(request)
+    try:
+        found = await gateway_of(request).orchestrator.families(caller)
+    except grpc.aio.AioRpcError as error:
+        raise api_error(error, caller.request_id) from None
+    return JSONResponse(FamiliesAnswer(families=[_family(each) for each in found]).model_dump())
+
+
+def _family(family: pb.Family) -> FamilyAnswer:
+    return FamilyAnswer(
+        name=family.name,
+        ready=family.ready,
+        license=family.license,
+        tasks=list(family.tasks),
+        width=family.default_size.width,
+        height=family.default_size.height,
+        steps=family.default_steps,
+    )

@@ -1,0 +1,98 @@
+"""Pictures sent as files, and presets, over real HTTP."""
+
+import json
+from typing import Any
+
+import pytest
+
+from gateway.preset import SHIPPED
+from imagegen.v1 import generation_pb2 as pb
+from tests.contract.rest_stack import MAX_BODY_BYTES, NOW, RESULT, Stack, post
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+PICTURE = b"\x89PNG not really one"
+PATHS = pytest.mark.parametrize("path", [RESULT, NOW])
+
+
+def form(name: str = "image", **parameters: Any) -> dict[str, Any]:
+    return {"files": {name: ("a.png", PICTURE, "image/png")}, "data": {"parameters": json.dumps(parameters)}}
+
+
+@PATHS
+@pytest.mark.parametrize("name", ["image", "fileName"])
+async def test_a_file_is_the_picture(stack: Stack, path: str, name: str) -> None:
+    answer = await stack.client.post(path, **form(name, width="200%", quality=85, dpi=300, print_reorientation=True))
+    assert answer.status_code == 200, answer.text
+    (sent,) = stack.script.requests
+    assert sent.edit.image == pb.ImageSource(data=PICTURE)
+    assert sent.size == pb.Size(width_percent=200)
+
+
+async def test_a_file_serves_an_adapter(stack: Stack) -> None:
+    generate = {"description": "item on the beach", "adapter_type": "generate_background"}
+    await stack.client.post(NOW, **form(background={"generate": generate}))
+    assert stack.script.requests[0].generate_background.image.data == PICTURE
+
+
+async def test_a_form_without_a_file_is_its_parameters(stack: Stack) -> None:
+    answer = await stack.client.post(NOW, files={"parameters": (None, json.dumps({"url": "https://a.example/b.png"}))})
+    assert answer.status_code == 200
+    assert stack.script.requests[0].edit.image.url == "https://a.example/b.png"
+
+
+async def test_a_file_without_parameters_is_edited_by_none(stack: Stack) -> None:
+    assert (await stack.client.post(NOW, files={"image": ("a.png", PICTURE)})).status_code == 200
+    assert stack.script.requests[0].WhichOneof("task") == "edit"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (form(url="https://a.example/b.png"), "url does not go with image: send one picture"),
+        (form(width="wide"), 'width must be a whole number of pixels, not "wide"'),
+        ({"files": {"parameters": (None, "{")}}, "parameters is not JSON: "),
+        ({"files": {"parameters": (None, "[1]")}}, "The body must be a JSON object"),
+        ({"files": {"image": ("a.png", b"")}}, "image is empty"),
+        ({"files": {"other": ("a.png", b"x")}}, "File or image url is required"),
+        (
+            form(name="fileName", enhancements=["light"], light_parameters={"level": 2}),
+            "light_parameters.level must be",
+        ),
+    ],
+)
+async def test_what_is_wrong_is_named(stack: Stack, body: dict[str, Any], message: str) -> None:
+    answer = await stack.client.post(RESULT, **body)
+    assert answer.status_code == 400
+    assert answer.json()["message"].startswith(message)
+
+
+async def test_a_large_form_is_refused_before_it_is_read(stack: Stack) -> None:
+    answer = await stack.client.post(RESULT, files={"image": ("a.png", b"x" * (MAX_BODY_BYTES + 1))})
+    assert (answer.status_code, answer.json()["code"]) == (413, "PAYLOAD_TOO_LARGE")
+
+
+async def test_the_same_form_with_the_same_key_is_the_same_job(stack: Stack) -> None:
+    """Boundaries differ from call to call; what the orchestrator compares does not."""
+    for _ in range(2):
+        await stack.client.post(NOW, **form(width=100), headers={"Idempotency-Key": "mine"})
+    first, second = stack.script.requests
+    assert first == second
+    assert first.request_id == "mine"
+
+
+async def test_the_webhook_tells_the_parameters(stack: Stack) -> None:
+    hook = {"complete": "https://hooks.example/"}
+    await stack.client.post(NOW, **form(webhooks=hook, width=100))
+    (told,) = stack.script.webhooks
+    assert told is not None
+    assert json.loads(told.data) == {"webhooks": hook, "width": 100}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in SHIPPED.glob("*.json")))
+async def test_a_preset_is_put_under_the_request(stack: Stack, name: str) -> None:
+    answer = await post(stack, NOW, preset=name, background=None, url="https://a.example/b.png", width=600, height=None)
+    assert answer.status_code == 200, answer.text
+    (sent,) = stack.script.requests
+    assert len(sent.enhancements) >= 4
+    assert sent.size == pb.Size(width=600)

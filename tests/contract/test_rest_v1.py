@@ -1,0 +1,206 @@
+"""Paths of our own: events of a job, its end, families."""
+
+import asyncio
+import base64
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import pytest
+
+from gateway import events
+from imagegen.v1 import generation_pb2 as pb
+from imagegen.v1 import jobs_pb2
+from tests.contract.rest_fake import JOB, in_state
+from tests.contract.rest_stack import Stack, http_server
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+EVENTS = f"/v1/jobs/{JOB}/events"
+JPEG = b"\xff\xd8picture"
+WORK = [
+    pb.GenerateEvent(sequence=2, queued=pb.Queued(job_id=JOB, position=0, estimated_wait_seconds=1.5)),
+    pb.GenerateEvent(sequence=3, started=pb.Started(seed=2**53 + 1, prompt_tokens_cut=4)),
+    pb.GenerateEvent(sequence=4, progress=pb.Progress(stage=pb.STAGE_DENOISE, step=1, total=20)),
+    pb.GenerateEvent(sequence=5, preview=pb.Preview(jpeg=JPEG, step=1)),
+    pb.GenerateEvent(sequence=6, artifact=pb.Artifact(uri="https://pictures.example/a.png")),
+]
+Told = tuple[str, str, dict[str, Any]]
+
+
+def read(text: str) -> list[Told]:
+    """Events of a stream: id, name, data."""
+    found = []
+    for block in text.split("\n\n"):
+        lines = dict(line.split(": ", 1) for line in block.splitlines() if not line.startswith(":"))
+        if lines:
+            found.append((lines["id"], lines["event"], json.loads(lines["data"])))
+    return found
+
+
+async def told(stack: Stack, **headers: str) -> list[Told]:
+    answer = await stack.client.get(EVENTS, headers=headers)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"].startswith("text/event-stream")
+    assert answer.headers["cache-control"] == "no-store"
+    return read(answer.text)
+
+
+async def test_everything_that_happens_is_told(stack: Stack) -> None:
+    stack.script.events = WORK
+    found = await told(stack)
+    assert found[:-1] == [
+        ("1", "queued", {"job": JOB, "queue": 2}),
+        ("2", "queued", {"job": JOB, "queue": 0, "estimated_wait_seconds": 1.5}),
+        ("3", "started", {"seed": 2**53 + 1, "prompt_tokens_cut": 4}),
+        ("4", "progress", {"stage": "denoise", "step": 1, "total": 20}),
+        ("5", "preview", {"step": 1, "image": f"data:image/jpeg;base64,{base64.b64encode(JPEG).decode()}"}),
+    ]
+    number, name, data = found[-1]
+    assert (number, name) == ("end", "complete")
+    assert data == (await stack.client.get(f"/rest_api/result/{JOB}")).json()
+
+
+@pytest.mark.parametrize(
+    ("ended", "name", "data"),
+    [
+        (
+            in_state(jobs_pb2.JOB_STATE_FAILED, 13, "the network answered nothing"),
+            "failed",
+            {"message": "the network answered nothing", "status": "failed", "job": JOB},
+        ),
+        (
+            in_state(jobs_pb2.JOB_STATE_CANCELLED),
+            "cancelled",
+            {"message": "The job was cancelled", "status": "failed", "job": JOB},
+        ),
+        (in_state(jobs_pb2.JOB_STATE_DELETED), "deleted", {"message": "Image deleted", "status": "complete"}),
+    ],
+)
+async def test_each_end_has_its_name(stack: Stack, ended: jobs_pb2.Job, name: str, data: dict[str, Any]) -> None:
+    stack.script.ended = ended
+    assert (await told(stack))[-1] == ("end", name, data)
+
+
+async def test_who_comes_back_goes_on_where_it_was(stack: Stack) -> None:
+    stack.script.events = WORK
+    found = await told(stack, **{"Last-Event-ID": "3"})
+    assert [number for number, _, _ in found] == ["4", "5", "end"]
+    for odd in ("-1", "x", "", "9" * 20, "2.0"):
+        assert len(await told(stack, **{"Last-Event-ID": odd})) == 6
+    answer = await stack.client.get(EVENTS, headers={"Last-Event-ID": "end"})
+    assert (answer.status_code, answer.content) == (204, b"")  # what tells a browser not to come back
+
+
+async def test_a_stream_that_breaks_goes_on_after_its_last_event(stack: Stack) -> None:
+    """The job goes on; its orchestrator went away for a moment, twice."""
+    stack.script.events, stack.script.breaks = WORK, 2
+    stack.script.ended = None
+    stack.script.created = in_state(jobs_pb2.JOB_STATE_RUNNING)
+    found = await first(stack, 4)
+    assert [number for number, _, _ in found] == ["1", "2", "3", "4"]
+    assert stack.script.asked_after[:3] == [0, 1, 2]
+
+
+async def first(stack: Stack, count: int) -> list[Told]:
+    """So many events of a stream that goes on."""
+    text = ""
+    async with stack.client.stream("GET", EVENTS) as answer:
+        async for part in answer.aiter_text():
+            text += part
+            if len(read(text.rpartition("\n\n")[0])) >= count:
+                break
+    return read(text)[:count]
+
+
+async def test_a_client_that_hangs_up_is_not_served_on(stack: Stack) -> None:
+    stack.script.ended = None
+    await first(stack, 1)
+    await asyncio.wait_for(stack.script.hung_up.wait(), 10)
+
+
+async def test_a_silent_stream_is_kept_open(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "PING_SECONDS", 0.01)
+    stack.script.ended = None
+    async with stack.client.stream("GET", EVENTS) as answer:
+        text = ""
+        async for part in answer.aiter_text():
+            text += part
+            if text.count(": \n\n") > 2:
+                break
+    assert text.startswith("id: 1\n")
+
+
+async def test_a_gateway_that_stops_ends_its_streams(stack: Stack) -> None:
+    stack.script.ended = None
+    async with http_server(stack.orchestrator_port) as address:
+        headers = {"X-API-KEY": stack.client.headers["X-API-KEY"]}
+        call = stack.anonymous.stream("GET", f"http://{address}{EVENTS}", headers=headers)
+        answer = await call.__aenter__()
+        parts: AsyncIterator[str] = answer.aiter_text()
+        assert read(await anext(parts))[0][1] == "queued"
+    assert [part async for part in parts] == []  # the server is gone, and had ended the stream in good order
+    await call.__aexit__(None, None, None)
+
+
+async def test_an_orchestrator_that_refuses_to_tell_ends_the_stream(stack: Stack) -> None:
+    stack.script.ended = None
+    stack.script.created = in_state(jobs_pb2.JOB_STATE_RUNNING)
+    stack.script.breaks = 1
+
+    async def refuses() -> None:
+        await stack.script.watched.wait()
+        stack.script.refusal = (grpc.StatusCode.INTERNAL, "inner words")
+
+    answer, _ = await asyncio.gather(stack.client.get(EVENTS), refuses())
+    number, name, data = read(answer.text)[-1]
+    assert (number, name) == ("end", "failed")
+    assert "inner" not in data["message"]
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/jobs/{}/events"), ("POST", "/v1/jobs/{}:cancel")])
+async def test_of_which_job_and_whose(stack: Stack, method: str, path: str) -> None:
+    answer = await stack.client.request(method, path.format("another"))
+    assert (answer.status_code, answer.json()) == (404, {"message": "Job not found"})
+    answer = await stack.anonymous.request(method, path.format(JOB))
+    assert (answer.status_code, answer.json()) == (403, {"message": "No x-api-key header is provided"})
+    answer = await stack.anonymous.request(method, path.format(JOB), headers={"X-API-KEY": "unknown"})
+    assert (answer.status_code, answer.json()) == (404, {"message": "No user found for provided token"})
+
+
+async def test_a_job_is_stopped(stack: Stack) -> None:
+    stack.script.ended = None
+    answer = await stack.client.post(f"/v1/jobs/{JOB}:cancel")
+    assert (answer.status_code, answer.json()) == (200, {"job": JOB, "state": "cancelled"})
+    answer = await stack.client.get(f"/rest_api/result/{JOB}")
+    assert (answer.status_code, answer.json()["message"]) == (500, "The job was cancelled")
+
+
+async def test_a_job_that_has_ended_stays_as_it_is(stack: Stack) -> None:
+    answer = await stack.client.post(f"/v1/jobs/{JOB}:cancel")
+    assert answer.json() == {"job": JOB, "state": "succeeded"}
+
+
+async def test_families_are_listed(stack: Stack) -> None:
+    size = pb.Size(width=512, height=384)
+    stack.script.families = [
+        pb.Family(name="realistic", ready=True, license="MIT", tasks=["face"], default_size=size, default_steps=25)
+    ]
+    answer = await stack.client.get("/v1/families")
+    assert answer.json() == {
+        "families": [
+            {
+                "name": "realistic",
+                "ready": True,
+                "license": "MIT",
+                "tasks": ["face"],
+                "width": 512,
+                "height": 384,
+                "steps": 25,
+            }
+        ]
+    }
+    assert (await stack.anonymous.get("/v1/families")).status_code == 403
+    stack.script.refusal = (grpc.StatusCode.UNAVAILABLE, "away")
+    assert (await stack.client.get("/v1/families")).status_code == 503
