@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from gateway import v1
+from gateway import playground, v1
 from gateway.calls import Ending, Gateway
 from gateway.config import Settings
 from gateway.errors import ApiError
@@ -52,6 +52,7 @@ def create_app(settings: Settings, ending: Ending) -> FastAPI:
     )
     app.include_router(router)
     app.include_router(v1.router)
+    playground.serve(app)
     app.add_middleware(RequestContext)
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
