@@ -7,6 +7,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match, Route
 
 from gateway import playground, v1
 from gateway.calls import Ending, Gateway
@@ -66,11 +67,21 @@ async def _on_api_error(_: Request, error: Exception) -> Response:
     return JSONResponse(error.body, error.status, error.headers)
 
 
-async def _on_http_exception(_: Request, error: Exception) -> Response:
+async def _on_http_exception(request: Request, error: Exception) -> Response:
     """Answer what the router decides by itself: no such path, no such method."""
     assert isinstance(error, HTTPException)  # noqa: S101  # registered for it alone
     body = {"message": error.detail, "code": _CODES.get(error.status_code, "HTTP_ERROR")}
-    return JSONResponse(body, error.status_code, error.headers)
+    headers = _allowed(request) if error.status_code == 405 else error.headers
+    return JSONResponse(body, error.status_code, headers)
+
+
+def _allowed(request: Request) -> dict[str, str]:
+    """All methods of a path (RFC 9110, 15.5.6): the router tells those of its first route alone."""
+    found: set[str] = set()
+    for route in request.app.routes:
+        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
+            found |= route.methods or set()
+    return {"Allow": ", ".join(sorted(found))}
 
 
 async def _on_validation_error(_: Request, error: Exception) -> Response:

@@ -19,7 +19,7 @@ Whole32 = Annotated[int, BeforeValidator(scalars.whole(scalars.UINT32), json_sch
 Whole64 = Annotated[int, BeforeValidator(scalars.whole(scalars.UINT64), json_schema_input_type=int | str)]
 FileSize = Annotated[int, BeforeValidator(scalars.file_size, json_schema_input_type=int | str)]
 Number = Annotated[float, BeforeValidator(scalars.number, json_schema_input_type=float | str)]
-Texts = Annotated[list[str], Field(max_length=100)]  # more than any client has; bounds the errors of one request
+Texts = Annotated[list[str], Field(max_length=16)]  # more than any client has; bounds the errors of one request
 Color = str | tuple[Number, Number, Number]
 JsonObject = dict[str, object]
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import grpc
 
@@ -22,8 +22,19 @@ from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
 
 MEDIA_TYPE = "text/event-stream"
+_ENDS = ("complete", "failed", "cancelled", "deleted")
 HEADERS: Mapping[str, str] = MappingProxyType({"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 """Proxies shall not keep it, nor gather it before they pass it on."""
+OPENAPI: Final[dict[str, Any]] = {
+    "type": "object",
+    "description": "Each event.",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "Its number, or end: what Last-Event-ID takes."},
+        "event": {"type": "string", "enum": ["queued", "started", "progress", "preview", *_ENDS]},
+        "data": {"type": "string", "contentMediaType": "application/json", "description": "A JSON object."},
+    },
+}
 PING_SECONDS = 15.0
 """Between two lines at least one comes so often: proxies close what is silent."""
 WATCH_SECONDS = 600.0

@@ -83,7 +83,7 @@ class FamiliesAnswer(BaseModel):
         200: {
             "description": "Server-sent events: queued, started, progress, preview (imagegen.preview_interval), and "
             "last complete, failed, cancelled or deleted with the answer of GET /rest_api/result.",
-            "content": {events.MEDIA_TYPE: {"schema": {"type": "string"}}},
+            "content": {events.MEDIA_TYPE: {"schema": events.OPENAPI}},
         },
         204: {"description": "The last event was seen already: do not come back."},
     },
