@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 Status = Literal["received", "not_started", "in_progress", "complete"]
 
@@ -27,6 +27,28 @@ class JobAnswer(BaseModel):
         timings: wall time of each stage by name (prepare, encode, denoise, decode, finish), seconds.
         request_id: the request's id in the logs.
     """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {"status": "received", "job": "5r3kM0m0Jt4hQ2d1Yv8ZsA", "queue": 0},
+                {
+                    "status": "complete",
+                    "job": "5r3kM0m0Jt4hQ2d1Yv8ZsA",
+                    "result_url": "https://pictures.example/results/Vh3b0q6mJt4hQ2d1Yv8ZsA.png",
+                    "seed": 7,
+                    "steps": 25,
+                    "width": 2048,
+                    "height": 1024,
+                    "model_type": "fantasy",
+                    "sampler": "euler",
+                    "output_format": "png",
+                    "file_size": 351002,
+                    "timings": {"encode": 0.01, "denoise": 0.8, "decode": 0.01, "finish": 0.15},
+                },
+            ]
+        }
+    )
 
     status: Status
     job: str

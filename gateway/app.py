@@ -50,6 +50,7 @@ def create_app(settings: Settings, ending: Ending) -> FastAPI:
         docs_url=None,  # FastAPI's pages load scripts from other hosts
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,  # what generated clients call their functions
     )
     app.include_router(router)
     app.include_router(v1.router)

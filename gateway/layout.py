@@ -73,6 +73,9 @@ def _fit(fit: str | JsonObject | None) -> tuple[pb.Fit.ValueType | None, pb.Crop
         return _FITS[_word(fit)], None
     if isinstance(fit, dict):
         said = {name: _word(value) for name, value in fit.items() if value not in (None, "", [], {})}
+        said = {
+            name: word for name, word in said.items() if name in {_CANVAS, "crop"}
+        } or said  # others beside: ignored
         if not said or said == {_CANVAS: _OUTPAINTING}:
             return None, None
         if set(said) == {"crop"} and said["crop"] in _GRAVITIES:

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 
 from gateway import multipart
 from gateway.answers import ErrorAnswer, FailedAnswer, JobAnswer
-from gateway.contract import ProcessRequest
+from gateway.contract import EXAMPLES, ProcessRequest
 from gateway.idempotency import HEADER
 
 _REF = "#/components/schemas/{model}"
@@ -27,7 +27,10 @@ POST_BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
         "content": {
-            "application/json": {"schema": {"$ref": _REF.format(model=ProcessRequest.__name__)}},
+            "application/json": {
+                "schema": {"$ref": _REF.format(model=ProcessRequest.__name__)},
+                "examples": {f"documented {number}": {"value": value} for number, value in enumerate(EXAMPLES, 1)},
+            },
             multipart.MEDIA_TYPE: {
                 "schema": {
                     "type": "object",
@@ -65,12 +68,48 @@ def job_answers(*, posts: bool, model: type[BaseModel] = JobAnswer) -> dict[str,
             429: "Too much waits, or the account has as many jobs as it may. Retry-After says when to ask again.",
         }
     responses: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorAnswer, "description": text} for status, text in sorted(errors.items())
+        status: {"model": ErrorAnswer, "description": text, **_shown(status)} for status, text in sorted(errors.items())
     }
     if posts:
         responses[400]["model"] = FailedAnswer | ErrorAnswer
     responses[500] = {"model": FailedAnswer | ErrorAnswer, "description": "The job failed, or something broke here."}
+    responses[500] |= _shown(500)
     return {"response_model": model, "responses": responses}
+
+
+_JOB = "5r3kM0m0Jt4hQ2d1Yv8ZsA"
+_EXAMPLES: Final[dict[int, dict[str, Any]]] = {
+    400: {
+        "no picture": {"message": "File or image url is required"},
+        "a wrong field": {"message": "quality must be from 0 to 100, not 101", "code": "BAD_REQUEST"},
+        "no such preset": {"message": "Preset mine not found!", "code": "BAD_REQUEST"},
+        "no credits": {"message": "The account has not enough credits", "code": "NOT_ENOUGH_CREDITS"},
+    },
+    403: {"no key": {"message": "No x-api-key header is provided"}},
+    404: {
+        "unknown key": {"message": "No user found for provided token"},
+        "no such job": {"message": "Job not found"},
+        "deleted": {"message": "Image deleted", "status": "complete"},
+    },
+    429: {
+        "too many jobs": {
+            "message": "Image cannot be processed right now. Your rate limit is 8 and you are currently processing 8 "
+            "images.",
+            "code": "TOO_MANY_REQUESTS",
+        }
+    },
+    500: {
+        "failed": {"message": "The picture could not be made", "status": "failed", "job": _JOB},
+        "broken": {"message": "Something went wrong here. Request id: 3f0c", "code": "INTERNAL_ERROR"},
+    },
+    503: {"away": {"message": "The orchestrator does not serve", "code": "SERVICE_UNAVAILABLE"}},
+}
+
+
+def _shown(status: int) -> dict[str, Any]:
+    """The examples of a status."""
+    examples = {name: {"value": value} for name, value in _EXAMPLES.get(status, {}).items()}
+    return {"content": {"application/json": {"examples": examples}}} if examples else {}
 
 
 def account_answers(model: type[BaseModel]) -> dict[str, Any]:

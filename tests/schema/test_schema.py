@@ -18,34 +18,17 @@ from pathlib import Path
 import pytest
 
 from local import stack
-from local.settings import ROOT, Ports, Settings
-from tests.conftest import TINY_REPOSITORY
+from local.settings import ROOT, Settings
 
 LEFT_OUT = ("not_a_server_error", "ignored_auth", "negative_data_rejection", "positive_data_acceptance")
 LEAST_CASES = 2000
 
 
-@pytest.fixture
-def settings(tmp_path: Path) -> Iterator[Settings]:
-    """A stack that serves."""
-    found = Settings(
-        state_dir=tmp_path / "state",
-        repositories=(TINY_REPOSITORY,),
-        families=ROOT / "tests/integration/families.toml",
-        ports=Ports.free(),
-    )
-    try:
-        stack.up(found)
-        yield found
-    finally:
-        stack.down(found)
-
-
 @pytest.mark.timeout(600)
-def test_every_answer_fits_the_description(settings: Settings, tmp_path: Path) -> None:
+def test_every_answer_fits_the_description(tiny: Settings, tmp_path: Path) -> None:
     command = [
-        *(str(Path(sys.executable).parent / "st"), "run", f"{settings.rest_url}/openapi.json"),
-        *("--header", f"X-API-KEY: {stack.read_api_key(settings)}"),
+        *(str(Path(sys.executable).parent / "st"), "run", f"{tiny.rest_url}/openapi.json"),
+        *("--header", f"X-API-KEY: {stack.read_api_key(tiny)}"),
         *("--max-examples", "60", "--seed", "1", "--continue-on-failure", "--request-timeout", "60"),
         *("--exclude-checks", ",".join(LEFT_OUT), "--suppress-health-check", "all"),
         *("--report", "ndjson", "--report-dir", str(tmp_path / "report")),
@@ -59,7 +42,7 @@ def test_every_answer_fits_the_description(settings: Settings, tmp_path: Path) -
     statuses = Counter(_statuses([json.loads(line) for line in report.read_text("utf-8").splitlines()]))
     assert sum(statuses.values()) >= LEAST_CASES, statuses
     assert statuses[200] > 300, statuses  # and it got somewhere
-    log = (settings.state_dir / "logs" / "gateway.log").read_text("utf-8")
+    log = (tiny.state_dir / "logs" / "gateway.log").read_text("utf-8")
     requests = [json.loads(line) for line in log.splitlines() if '"event": "request"' in line]
     made = Counter((each["route"], each["status"]) for each in requests)
     assert made["/rest_api/process_result", 200] > 30, made
