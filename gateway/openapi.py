@@ -55,7 +55,7 @@ def job_answers(*, posts: bool, model: type[BaseModel] = JobAnswer) -> dict[str,
         model: of the 200 answer.
     """
     errors = {
-        403: "No key.",
+        403: "No key, or the account has sent as many requests as it may in a minute.",
         404: "Unknown key." if posts else "Unknown key, no such job, or its picture was removed.",
         503: "The service cannot be reached right now. Retry-After says when to try again.",
         504: "The service did not answer in time.",
@@ -85,7 +85,10 @@ _EXAMPLES: Final[dict[int, dict[str, Any]]] = {
         "no such preset": {"message": "Preset mine not found!", "code": "BAD_REQUEST"},
         "no credits": {"message": "The account has not enough credits", "code": "NOT_ENOUGH_CREDITS"},
     },
-    403: {"no key": {"message": "No x-api-key header is provided"}},
+    403: {
+        "no key": {"message": "No x-api-key header is provided"},
+        "too many requests": {"message": "No more requests are available: the account may send 60 requests a minute"},
+    },
     404: {
         "unknown key": {"message": "No user found for provided token"},
         "no such job": {"message": "Job not found"},

@@ -9,6 +9,7 @@
 | NOT_FOUND | 404 |
 | RESOURCE_EXHAUSTED | 429, code TOO_MANY_REQUESTS, Retry-After |
 | … reason NOT_ENOUGH_CREDITS | 400, code NOT_ENOUGH_CREDITS |
+| … reason RATE_LIMITED | 403, Retry-After |
 | UNAVAILABLE, CANCELLED (the server stops) | 503, Retry-After |
 | DEADLINE_EXCEEDED | 504 |
 | INTERNAL, UNKNOWN, the rest | 500, with the request id and no inner words |
@@ -119,6 +120,9 @@ def _exhausted(details: Details) -> ApiError:
         return ApiError(413, "The request is larger than this service takes", "PAYLOAD_TOO_LARGE")
     if details.reason == "NOT_ENOUGH_CREDITS":
         return BadRequestError(details.words, "NOT_ENOUGH_CREDITS")
+    if details.reason == "RATE_LIMITED":  # the documents keep 429 for jobs at a time
+        wait = {"Retry-After": str(details.retry_after)}
+        return ApiError(403, f"No more requests are available: {details.words}", headers=wait)
     said = details.words
     if details.reason == "TOO_MANY_JOBS":
         limit, active = (details.metadata.get(name, "?") for name in ("rate_limit", "active_jobs_amount"))

@@ -122,11 +122,8 @@ async def test_a_storage_that_the_account_lacks_is_named(stack: Stack) -> None:
         ),
         (
             RateLimitedError("the account may send 10 requests a minute", retry_after=5.2),
-            429,
-            {
-                "message": "Image cannot be processed right now. the account may send 10 requests a minute",
-                "code": "TOO_MANY_REQUESTS",
-            },
+            403,
+            {"message": "No more requests are available: the account may send 10 requests a minute"},
             "6",
         ),
         (

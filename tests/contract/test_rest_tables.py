@@ -1,0 +1,250 @@
+"""The contract's tables of answers and errors, row by row: status, body and words.
+
+shared/contract/rest-api.md has the tables; each test names its row. What stands behind a row is tested elsewhere.
+"""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from imagegen.v1 import accounts_pb2, jobs_pb2
+from orchestrator.errors import (
+    EngineUnavailableError,
+    ImagegenError,
+    InvalidRequestError,
+    NotEnoughCreditsError,
+    RateLimitedError,
+    TooManyJobsError,
+    Violation,
+)
+from orchestrator.jobs.webhook_messages import make_body
+from tests.contract.rest_fake import JOB, finished, in_state, waiting
+from tests.contract.rest_stack import NOW, RESULT, TEXT_ONLY, Stack, post
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+GET = f"/rest_api/result/{JOB}"
+POSTS = pytest.mark.parametrize("path", [RESULT, NOW])
+PICTURE = {"url": "https://pictures.example/a.png", "background": None}
+Body = dict[str, Any]
+
+
+def answered(answer: httpx.Response, status: int, body: Body) -> bool:
+    """Whether an answer is that one exactly, flat JSON, and names nothing else."""
+    assert answer.headers["content-type"] == "application/json"
+    assert not any(isinstance(value, dict | list) for value in answer.json().values()) or status == 200
+    assert "detail" not in answer.json()
+    return (answer.status_code, answer.json()) == (status, body)
+
+
+# --- Endpoints
+
+
+@pytest.mark.parametrize("header", ["X-API-KEY", "x-api-key", "X-Api-Key"])
+async def test_auth_header_of_any_case(stack: Stack, header: str) -> None:
+    key = stack.client.headers["X-API-KEY"]
+    assert (await stack.anonymous.get(GET, headers={header: key})).status_code == 200
+
+
+@POSTS
+async def test_both_posts_take_json_and_multipart(stack: Stack, path: str) -> None:
+    parameters = json.dumps(TEXT_ONLY)
+    for body in ({"json": TEXT_ONLY}, {"files": {"parameters": (None, parameters)}}):
+        assert (await stack.client.post(path, **body)).status_code == 200
+    for name in ("image", "fileName"):
+        sent = {"files": {name: ("a.png", b"x")}, "data": {"parameters": "{}"}}
+        assert (await stack.client.post(path, **sent)).status_code == 200  # type: ignore[arg-type]  # files and data
+
+
+async def test_delete_answers_a_message(stack: Stack) -> None:
+    assert answered(await stack.client.delete(GET), 200, {"message": "Image deleted"})
+
+
+async def test_me_has_the_documented_fields(stack: Stack) -> None:
+    stack.script.account = accounts_pb2.Account(name="alice", email="a@b.example", credits=5, key_prefix="ig_abc")
+    body = (await stack.client.get("/rest_api/me")).json()
+    documented = {"username", "email", "credits", "api_key", "language", "webhooks", "billing_address"}
+    assert documented <= body.keys()
+    assert (body["username"], body["email"], body["credits"]) == ("alice", "a@b.example", 5)
+
+
+# --- Answers
+
+
+@pytest.mark.parametrize(
+    ("path", "job", "body"),
+    [
+        (NOW, waiting(2), {"status": "received", "job": JOB, "queue": 2}),
+        (RESULT, waiting(2), {"status": "in_progress", "job": JOB, "queue": 2}),  # past its wait
+        (NOW, in_state(jobs_pb2.JOB_STATE_RUNNING), {"status": "in_progress", "job": JOB}),
+        (RESULT, in_state(jobs_pb2.JOB_STATE_RUNNING), {"status": "in_progress", "job": JOB}),
+        (GET, waiting(0), {"status": "not_started", "job": JOB, "queue": 0}),
+        (GET, in_state(jobs_pb2.JOB_STATE_RUNNING), {"status": "in_progress", "job": JOB}),
+    ],
+)
+async def test_pending_is_200(stack: Stack, path: str, job: jobs_pb2.Job, body: Body) -> None:
+    stack.script.created, stack.script.ended = job, None
+    answer = await (stack.client.get(path) if path == GET else post(stack, path))
+    assert answered(answer, 200, body)
+
+
+@pytest.mark.parametrize("path", [RESULT, GET])
+async def test_complete_is_200_with_its_url(stack: Stack, path: str) -> None:
+    answer = await (stack.client.get(path) if path == GET else post(stack, path))
+    body = answer.json()
+    assert answer.status_code == 200
+    assert (body["status"], body["job"]) == ("complete", JOB)
+    assert body["result_url"] == "https://pictures.example/results/name.png"
+    assert isinstance(body["job"], str)
+
+
+@pytest.mark.parametrize("path", [RESULT, GET])
+async def test_a_failed_job_is_500_on_post_and_get_alike(stack: Stack, path: str) -> None:
+    stack.script.ended = in_state(jobs_pb2.JOB_STATE_FAILED, 13, "the networks failed")
+    answer = await (stack.client.get(path) if path == GET else post(stack, path))
+    assert answered(answer, 500, {"message": "the networks failed", "status": "failed", "job": JOB})
+
+
+# --- Errors: 400
+
+
+@POSTS
+@pytest.mark.parametrize("body", [{}, {"width": 100}, {"background": {"generate": {"adapter_type": "face"}}}])
+async def test_no_picture(stack: Stack, path: str, body: Body) -> None:
+    """Without a code, as documented."""
+    assert answered(await stack.client.post(path, json=body), 400, {"message": "File or image url is required"})
+
+
+def refused(error: ImagegenError, status: int, body: Body, retry_after: str | None = None) -> Any:
+    return pytest.param(error, status, body, retry_after, id=body["message"][:40])
+
+
+@POSTS
+@pytest.mark.parametrize(
+    ("error", "status", "body", "retry_after"),
+    [
+        refused(
+            NotEnoughCreditsError("a picture costs 2 credits, and the account has 1"),
+            400,
+            {"message": "a picture costs 2 credits, and the account has 1", "code": "NOT_ENOUGH_CREDITS"},
+        ),
+        refused(
+            InvalidRequestError(Violation("request.edit.image.url", 'no storage named "mine" is configured')),
+            400,
+            {"message": 'url: no storage named "mine" is configured', "code": "BAD_REQUEST"},
+        ),
+        refused(
+            InvalidRequestError(Violation("request.edit.image", "Unidentified image; send JPEG or PNG")),
+            400,
+            {"message": "Unidentified image (url); send JPEG or PNG", "code": "BAD_REQUEST"},
+        ),
+        refused(
+            RateLimitedError("the account may send 60 requests a minute", retry_after=3),
+            403,
+            {"message": "No more requests are available: the account may send 60 requests a minute"},
+            "3",
+        ),
+        refused(
+            TooManyJobsError(4, 4),
+            429,
+            {
+                "message": "Image cannot be processed right now. "
+                "Your rate limit is 4 and you are currently processing 4 images.",
+                "code": "TOO_MANY_REQUESTS",
+            },
+            "1",
+        ),
+        refused(
+            EngineUnavailableError("the networks are not ready", retry_after=7),
+            503,
+            {"message": "the networks are not ready", "code": "SERVICE_UNAVAILABLE"},
+            "7",
+        ),
+    ],
+)
+async def test_what_the_orchestrator_refuses(
+    stack: Stack, path: str, error: ImagegenError, status: int, body: Body, retry_after: str | None
+) -> None:
+    stack.script.refusal = error
+    answer = await post(stack, path, **PICTURE)
+    assert answered(answer, status, body)
+    assert answer.headers.get("Retry-After") == retry_after
+
+
+@POSTS
+async def test_no_such_preset(stack: Stack, path: str) -> None:
+    answer = await post(stack, path, preset="mine")
+    assert answered(answer, 400, {"message": "Preset mine not found!", "code": "BAD_REQUEST"})
+
+
+@POSTS
+async def test_above_the_limit(stack: Stack, path: str) -> None:
+    """The documented sentence, with the limit of a side, or of the square that the area's limit allows."""
+    for size, limit in (({"width": 5000, "height": None}, 4096), ({"width": 4000, "height": 4000}, 2048)):
+        said = f"Image cannot be upscaled above {limit} x {limit} pixels limit."
+        answer = await post(stack, path, **PICTURE, **size)
+        assert answered(answer, 400, {"message": said, "code": "BAD_REQUEST"})
+
+
+async def test_an_unidentified_image_shows_once_it_was_fetched(stack: Stack) -> None:
+    """On POST it is the request's fault, and 400; on GET it is a job that failed."""
+    stack.script.ended = in_state(jobs_pb2.JOB_STATE_FAILED, 3, "edit.image: Unidentified image; send PNG")
+    body: Body = {"message": "Unidentified image (url); send PNG", "status": "failed", "job": JOB}
+    assert answered(await post(stack, RESULT, **PICTURE), 400, {**body, "code": "BAD_REQUEST"})
+    assert answered(await stack.client.get(GET), 500, body)
+
+
+# --- Errors: 403, 404, 429, 500
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", RESULT), ("POST", NOW), ("GET", GET), ("DELETE", GET)])
+async def test_keys(stack: Stack, method: str, path: str) -> None:
+    json_body = TEXT_ONLY if method == "POST" else None
+    missing = await stack.anonymous.request(method, path, json=json_body)
+    assert answered(missing, 403, {"message": "No x-api-key header is provided"})
+    unknown = await stack.anonymous.request(method, path, json=json_body, headers={"X-API-KEY": "unknown"})
+    assert answered(unknown, 404, {"message": "No user found for provided token"})
+
+
+async def test_no_such_job(stack: Stack) -> None:
+    for method in ("GET", "DELETE"):
+        answer = await stack.client.request(method, "/rest_api/result/another")
+        assert answered(answer, 404, {"message": "Job not found"})
+
+
+async def test_a_deleted_job(stack: Stack) -> None:
+    stack.script.ended = in_state(jobs_pb2.JOB_STATE_DELETED)
+    assert answered(await stack.client.get(GET), 404, {"message": "Image deleted", "status": "complete"})
+
+
+async def test_what_nobody_expected_is_500_with_a_code(stack: Stack) -> None:
+    stack.script.refusal = RuntimeError("inner words")  # type: ignore[assignment]  # what no method should raise
+    answer = await post(stack, NOW)
+    request_id = answer.headers["X-Request-ID"]
+    said = f"Something went wrong here. Request id: {request_id}"
+    assert answered(answer, 500, {"message": said, "code": "INTERNAL_ERROR"})
+
+
+# --- Webhook body
+
+
+async def test_the_webhook_has_the_documented_fields() -> None:
+    body = json.loads(make_body(JOB, json.dumps({"url": "https://a.example/"}), "https://a.example/r.png", None))
+    documented = {"job", "data", "result_url", "results"}
+    assert {name: body[name] for name in documented} == {
+        "job": JOB,
+        "data": {"url": "https://a.example/"},
+        "result_url": "https://a.example/r.png",
+        "results": None,
+    }
+
+
+async def test_200_and_nothing_else_is_success(stack: Stack) -> None:
+    """Generated clients return nothing for 201 and 202."""
+    for job in (waiting(), in_state(jobs_pb2.JOB_STATE_RUNNING), finished()):
+        stack.script.created, stack.script.ended = job, job
+        for answer in (await post(stack, NOW), await post(stack, RESULT), await stack.client.get(GET)):
+            assert answer.status_code == 200
+            assert answer.json()["status"] in {"received", "not_started", "in_progress", "complete"}
