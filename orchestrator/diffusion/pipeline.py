@@ -16,7 +16,7 @@ from orchestrator.diffusion.schedules import NoiseSchedule, Prediction, Spacing,
 from orchestrator.diffusion.stages import Calls, Listener, Stage, StageTime, StepDone, Steps, Timer
 from orchestrator.diffusion.tokenizer import Tokenizer, Tokens
 from orchestrator.diffusion.vae import Vae
-from orchestrator.errors import FamilyConfigError, InvalidRequestError, Violation
+from orchestrator.errors import FamilyConfigError, InvalidRequestError, UnsupportedTaskError, Violation
 from orchestrator.models.contracts import Networks
 from orchestrator.models.families import Family
 from orchestrator.params import SamplerName
@@ -122,6 +122,22 @@ class Pipeline:
             pixels = await vae.decode(networks.vae_decoder, x, steps)
         await steps.done()
         return pixels
+
+    async def reconstruct(self, networks: Networks, picture: Pixels, listener: Listener, timer: Timer) -> Pixels:
+        """What the autoencoder alone makes of a picture, uint8 (H, W, 3) of a size at which the UNet runs.
+
+        Raises:
+            UnsupportedTaskError: the family lacks the encoder.
+            EngineUnavailableError, EngineFaultError: from the networks.
+            Whatever the listener raises.
+        """
+        vae, encoder = Vae(self._table, networks.max_rows), networks.vae_encoder
+        if encoder is None:
+            raise UnsupportedTaskError("this family has no vae encoder, which this task needs")
+        async with timer.stage(Stage.ENCODE) as calls:
+            latent = await vae.encode(encoder, latents.from_pixels(picture), Steps(listener, Stage.ENCODE, calls))
+        async with timer.stage(Stage.DECODE) as calls:
+            return await vae.decode(networks.vae_decoder, latent, Steps(listener, Stage.DECODE, calls))
 
     async def _denoise(
         self, networks: Networks, inputs: PipelineInputs, conditions: Conditions, origin: Origin | None, steps: Steps

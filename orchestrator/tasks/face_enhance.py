@@ -46,7 +46,8 @@ async def enhance_faces(
         steering = await asyncio.to_thread(Steering.of, shown, EdgesParams(scale=EDGES) if can_steer else None)
         scene = Scene(size=size, start=Start(shown, wanted.strength), steering=steering)
         painted = await paint(quiet, workshop, scene)
-        blended = await asyncio.to_thread(blend, crop, shown, painted.pixels, wanted.smooth)
+        unpainted = await workshop.pipeline.reconstruct(workshop.painting, shown, workshop.listener, workshop.timer)
+        blended = await asyncio.to_thread(blend, crop, unpainted, painted.pixels, wanted.smooth)
         picture = picture.copy()
         picture[box.rows, box.columns, :3] = blended
     return picture
