@@ -111,5 +111,16 @@ ADAPTER_SHOTS = (
     _adapter("img2img", "rocket.jpg", "img2img", "rocket", strength=0.5),
     Shot("generative_upscale", {"width": 1200, "generative_upscale": True}, "chelsea.jpg"),
     Shot("remove_background", {"background": {"remove": "auto", "color": "#ffd54f"}}, "coffee.jpg"),
+    Shot(
+        "face_enhance",
+        {"enhancements": ["face_enhance"], "face_enhance_parameters": {"type": "beautify", "level": 0.4}},
+        "astronaut.jpg",
+    ),
+    Shot(
+        "hdr_light_advanced",
+        {"enhancements": ["light"], "light_parameters": {"type": "hdr_light_advanced"}},
+        "chelsea.jpg",
+    ),
+    Shot("preset_ecommerce", {"preset": "ecommerce", "width": 600, "padding": "5%"}, "coffee.jpg"),
     Shot("crop_to_content", {"width": 400, "height": 400, "fit": {"crop": "content"}}, "rocket.jpg"),
 )

@@ -6,8 +6,10 @@ import numpy.typing as npt
 
 Pixels = npt.NDArray[np.uint8]
 
-NORM = 6
-"""Minkowski norm of the shades of grey."""
+SMALL, SMOOTH = 768, 2.0
+"""Side at which the light is looked for, pixels, and the standard deviation of the Gauss before."""
+LEAST_EDGE = 0.05
+"""Mean gradient, grey levels a pixel, below which there is nothing to see."""
 CLIPPED = 250
 """From here on a channel says nothing about the light."""
 MOST_GAIN = 2.0
@@ -21,15 +23,29 @@ BAND = 256
 
 
 def balance(picture: Pixels, level: float) -> Pixels:
-    """White balance by shades of grey (Finlayson and Trezzi 2004): the light is what the channels' norms say."""
-    samples = picture[:: max(1, picture.shape[0] // 512), :: max(1, picture.shape[1] // 512)].reshape(-1, 3)
-    seen = samples[(samples < CLIPPED).all(axis=1)].astype(np.float64)
-    if level <= 0 or not len(seen):
+    """White balance by grey edges (van de Weijer, Gevers and Gijsenij 2007): differences between neighbours are grey.
+
+    The light is what the channels' mean first derivatives say. A picture without edges says nothing, and stays.
+    """
+    if level <= 0:
         return picture
-    norms = np.mean((seen + 1) ** NORM, axis=0) ** (1 / NORM)
-    gains = np.clip(norms.mean() / norms, 1 / MOST_GAIN, MOST_GAIN) ** level
+    edges = _edges(picture)
+    if edges.min() < LEAST_EDGE:
+        return picture
+    gains = np.clip(edges.mean() / edges, 1 / MOST_GAIN, MOST_GAIN) ** level
     tables = np.rint(np.clip(np.arange(256)[:, None] * gains, 0, 255)).astype(np.uint8)
     return np.asarray(cv2.LUT(picture, tables[None]), np.uint8)
+
+
+def _edges(picture: Pixels) -> npt.NDArray[np.float64]:
+    """Mean length of the gradient of each channel, of a picture made small and smooth, where nothing is clipped."""
+    scale = min(1.0, SMALL / max(picture.shape[:2]))
+    size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    seen = (small < CLIPPED).all(axis=2)
+    smooth = cv2.GaussianBlur(small.astype(np.float32), (0, 0), SMOOTH)
+    lengths = np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1))
+    return np.asarray(lengths[seen].mean(axis=0), np.float64) if seen.any() else np.zeros(3)
 
 
 def strengthen(picture: Pixels, level: float, *, vibrance: bool = False, keep_skin: bool = False) -> Pixels:
