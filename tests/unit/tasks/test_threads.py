@@ -9,8 +9,16 @@ import pytest
 
 from orchestrator.imaging import mattes
 from orchestrator.imaging.decode import decode
-from orchestrator.params import BackgroundParams, Edit, Removal, SizeParams, Upscale
-from orchestrator.tasks import enlarge, upscale
+from orchestrator.params import (
+    BackgroundParams,
+    Edit,
+    Enhancement,
+    EnhancementKind,
+    Removal,
+    SizeParams,
+    Upscale,
+)
+from orchestrator.tasks import enhance, enlarge, upscale
 from orchestrator.tasks.canvas import Canvas
 from tests.unit.tasks.studio import Studio, noise, source
 
@@ -70,3 +78,30 @@ async def test_files_that_are_slow_to_read_hold_up_each_other_alone(
     finally:
         go.set()
     assert (await asyncio.wait_for(requests[-1], 30)).width == 20
+
+
+async def test_slow_enhancements_hold_up_each_other_alone(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also once their requests are gone; what is still in line is not begun for nobody."""
+    go, running, begun = threading.Event(), threading.Semaphore(0), 0
+
+    def slow(picture: Any, _level: float) -> Any:
+        nonlocal begun
+        begun += 1
+        running.release()
+        go.wait(60)
+        return picture
+
+    monkeypatch.setattr(enhance, "_WORKS", {(EnhancementKind.CLEAN, None): slow})
+    wanted = (Enhancement(kind=EnhancementKind.CLEAN),)
+    task = Edit(image=source(noise(20, 20)))
+    requests = [asyncio.create_task(studio.run(task, enhancements=wanted)) for _ in range(40)]
+    try:
+        assert await asyncio.wait_for(asyncio.to_thread(running.acquire), 10)
+        for request in requests[:-1]:
+            request.cancel()
+        await asyncio.gather(*requests[:-1], return_exceptions=True)
+        assert (await asyncio.wait_for(studio.run(task), 10)).width == 20
+    finally:
+        go.set()
+    assert (await asyncio.wait_for(requests[-1], 30)).width == 20
+    assert begun <= 3
