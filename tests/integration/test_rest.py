@@ -189,3 +189,49 @@ async def test_triton_down_and_back(tmp_path: Path) -> None:
         assert down.status_code == 200
         with triton.running([TINY], tmp_path / "triton", ports=ports):
             await picture(client, await ended(client, down.json()["job"]))
+
+
+async def test_events_of_a_job_from_its_making_to_its_end(client: httpx.AsyncClient) -> None:
+    """With previews, which the request asked for; the last one is what GET answers; then there is nothing more."""
+    body = {**generate(sample_num=1), "imagegen": {"preview_interval": 2}}
+    job = (await client.post("/rest_api/process", json=body)).json()["job"]
+    blocks = [block for block in (await client.get(f"/v1/jobs/{job}/events")).text.split("\n\n") if "event: " in block]
+    told = [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks]
+    names = [each["event"] for each in told]
+    assert names[-1] == "complete"
+    assert {"started", "progress", "preview"} <= set(names) | {"queued"}
+    assert json.loads(told[-1]["data"]) == (await client.get(f"/rest_api/result/{job}")).json()
+    numbers = [int(each["id"]) for each in told[:-1]]
+    assert numbers == sorted(set(numbers))
+    (preview, *_) = [json.loads(each["data"]) for each in told if each["event"] == "preview"]
+    jpeg = base64.b64decode(preview["image"].removeprefix("data:image/jpeg;base64,"))
+    assert cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) is not None
+    again = await client.get(f"/v1/jobs/{job}/events", headers={"Last-Event-ID": str(numbers[-1])})
+    assert again.text.count("event: ") == 1
+    assert (await client.get(f"/v1/jobs/{job}/events", headers={"Last-Event-ID": "end"})).status_code == 204
+
+
+async def test_a_job_is_cancelled(slow_triton: int, tmp_path: Path) -> None:
+    """One that runs stops; its stream and its state say so."""
+    async with rest(slow_triton, tmp_path) as client:
+        job = (await client.post("/rest_api/process", json=generate())).json()["job"]
+        async with client.stream("GET", f"/v1/jobs/{job}/events") as stream:
+            text = ""
+            async for part in stream.aiter_text():
+                if "event: started" in text and "event: cancelled" not in text and "progress" in text:
+                    answer = await client.post(f"/v1/jobs/{job}:cancel")
+                    assert answer.status_code == 200
+                text += part
+        assert "event: cancelled" in text
+        found = await client.get(f"/rest_api/result/{job}")
+        assert (found.status_code, found.json()["message"]) == (500, "The job was cancelled")
+        assert (await client.post(f"/v1/jobs/{job}:cancel")).json() == {"job": job, "state": "cancelled"}
+
+
+async def test_families_and_the_page(client: httpx.AsyncClient) -> None:
+    families = (await client.get("/v1/families")).json()["families"]
+    assert [family["name"] for family in families] == ["tiny"]
+    assert "text_to_image" in families[0]["tasks"]
+    page = await client.get("/")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "imagegen playground" in page.text
