@@ -18,14 +18,20 @@ PHONE = (390, 844)
 SECONDS = 60.0
 """For a picture, on slow cores."""
 DRIVER = shutil.which("chromedriver")
+ARGUMENTS = (
+    *("--headless=new", "--window-size=1280,1000", "--disable-gpu", "--no-first-run"),
+    *("--no-sandbox", "--disable-dev-shm-usage"),  # tests run as root, in containers
+    # It talks to the page's server and to nobody else.
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-quic"),
+)
 
 
 @contextmanager
 def browser() -> Iterator[webdriver.Chrome]:
     """A browser without a window."""
     options = webdriver.ChromeOptions()
-    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--window-size=1280,1000"):
-        options.add_argument(argument)  # no sandbox: tests run as root in containers
+    for argument in ARGUMENTS:
+        options.add_argument(argument)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
     try:
