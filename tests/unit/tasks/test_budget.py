@@ -143,4 +143,4 @@ def test_many_large_pictures_at_once_keep_within_the_budget() -> None:
         return int(run.stdout)
 
     assert peak(2 * 4096**2, 0) < 400
-    assert peak(1 << 30, 60) > 800  # what it is without the bound: the test measures something
+    assert peak(1 << 30, 60) > 600  # what it is without the bound: the test measures something
