@@ -6,7 +6,7 @@ STUBS := imagegen/v1/.stamp
 PROTOS := $(wildcard proto/imagegen/v1/*.proto)
 ROOMS := orchestrator gateway local engines model_tools benchmarks tests
 
-.PHONY: demo up down test test-tools test-postgres lint format bench faults proto models tools lock
+.PHONY: demo up down test test-tools test-postgres test-deploy lint format bench faults proto models tools images lock
 .DEFAULT_GOAL := demo
 
 demo: $(STUBS) ## draw the five pictures of the README into demo/
@@ -23,6 +23,12 @@ test: $(STUBS) ## unit, contract, golden and integration tests
 
 test-postgres: $(STUBS) ## the tests that need a database, on Debian's PostgreSQL
 	$(PY) -m tests.debian_postgres
+
+test-deploy: .deploy/.stamp ## the Dockerfiles and the chart: linters, schemas, every profile
+	.deploy/bin/python -m pytest tests/deploy
+
+images: $(STUBS) .deploy/.stamp ## build the images that can be built here, by buildah
+	$(PY) -m local.images
 
 test-tools: tools ## the tests of model_tools, which need torch
 	.tools/bin/python -m pytest tests/unit/model_tools
@@ -56,6 +62,11 @@ $(ENVIRONMENTS) &: requirements/service.txt requirements/dev.txt requirements/tr
 	$(PYTHON) -m local env
 	touch $(ENVIRONMENTS)
 
+.deploy/.stamp: requirements/deploy.txt
+	$(PYTHON) -m venv .deploy
+	.deploy/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements/deploy.txt
+	touch $@
+
 .tools/.stamp: requirements/tools.txt
 	$(PYTHON) -m venv .tools
 	.tools/bin/python -m pip install --quiet torch==2.13.0
@@ -69,7 +80,7 @@ $(STUBS): $(PROTOS) $(ENVIRONMENTS)
 	touch imagegen/__init__.py imagegen/v1/__init__.py imagegen/py.typed $@
 
 lock: ## resolve requirements/*.in anew (needs uv)
-	for room in service dev triton; do \
+	for room in service gateway dev deploy triton; do \
 	  uv pip compile --quiet --generate-hashes --python-version 3.11 --python-platform x86_64-manylinux_2_35 \
 	    --no-emit-index-url --custom-compile-command "make lock" $$([ $$room = triton ] && echo --no-deps) \
 	    requirements/$$room.in -o requirements/$$room.txt || exit 1; \

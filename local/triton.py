@@ -194,18 +194,30 @@ def _prepare_backend(settings: Settings, triton_host: host.Host) -> Path:
     return backends
 
 
-def _build_command(settings: Settings, triton_host: host.Host, backends: Path) -> list[str]:
+def prepare(settings: Settings, address: str) -> tuple[list[str], dict[str, str]]:
+    """Return the command that serves on an address, and its environment; the state folder is made ready for it.
+
+    Raises:
+        HostError: this machine, its Python or Triton's environment will not do.
+    """
+    triton_host = host.inspect(settings.triton_env / "bin" / "python3")
+    host.check_packages(triton_host)
+    command = _build_command(settings, triton_host, _prepare_backend(settings, triton_host), address)
+    return command, _build_environment(settings, triton_host)
+
+
+def _build_command(settings: Settings, triton_host: host.Host, backends: Path, address: str = HOST) -> list[str]:
     server = Path(triton_host.pytriton) / "tritonserver" / "bin" / "tritonserver"
     if not os.access(server, os.X_OK):  # some installers drop the run bits of a wheel's data
         server.chmod(0o755)
     ports = settings.ports
     options = {
         "backend-directory": backends,
-        "http-address": HOST,
+        "http-address": address,
         "http-port": ports.triton_http,
-        "grpc-address": HOST,
+        "grpc-address": address,
         "grpc-port": ports.triton_grpc,
-        "metrics-address": HOST,
+        "metrics-address": address,
         "metrics-port": ports.triton_metrics,
         "allow-gpu-metrics": "false",
         "pinned-memory-pool-byte-size": 0,  # for copies to a GPU

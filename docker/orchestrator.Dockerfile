@@ -1,0 +1,29 @@
+# The orchestrator, and its command line (migrate, accounts, keys). `make images` builds it from the repository's root.
+ARG PYTHON=python:3.11-slim
+
+FROM ${PYTHON} AS packages
+COPY requirements/service.txt /requirements.txt
+RUN python -m venv --without-pip /opt/imagegen \
+ && python -m pip --python /opt/imagegen/bin/python install --quiet --no-cache-dir --no-compile --no-deps \
+      --require-hashes --only-binary :all: -r /requirements.txt
+
+FROM ${PYTHON}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="imagegen orchestrator" \
+      org.opencontainers.image.description="gRPC service that makes pictures with models in Triton" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+ENV PATH=/opt/imagegen/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
+    IMAGEGEN_FAMILIES=/srv/families/families.toml IMAGEGEN_GRPC_ADDRESS=0.0.0.0:50051 IMAGEGEN_METRICS_ADDRESS=0.0.0.0:9090
+WORKDIR /srv
+COPY --from=packages /opt/imagegen /opt/imagegen
+COPY LICENSE NOTICE.md /srv/
+COPY docker/build/orchestrator.cdx.json /usr/share/sbom/orchestrator.cdx.json
+COPY families /srv/families
+COPY imagegen /srv/imagegen
+COPY orchestrator /srv/orchestrator
+USER 10001:10001
+EXPOSE 50051 9090
+ENTRYPOINT ["python", "-m", "orchestrator"]

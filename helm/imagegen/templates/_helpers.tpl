@@ -1,0 +1,112 @@
+{{- /* Names, labels, and what all containers have in common. */ -}}
+{{- define "imagegen.name" -}}
+{{- printf "%s-%s" .root.Release.Name .part | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "imagegen.selector" -}}
+app.kubernetes.io/name: imagegen
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .part }}
+{{- end -}}
+
+{{- define "imagegen.labels" -}}
+{{ include "imagegen.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- end -}}
+
+{{- define "imagegen.image" -}}
+{{- $tag := .root.Values.image.tag | default .root.Chart.AppVersion -}}
+{{- if .root.Values.image.registry -}}{{ .root.Values.image.registry }}/{{- end -}}imagegen/{{ .name }}:{{ $tag }}
+{{- end -}}
+
+{{- define "imagegen.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+fsGroup: 10001
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "imagegen.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{- /* What the pods of a part have in common: .root, .part. */ -}}
+{{- define "imagegen.podMeta" -}}
+labels:
+  {{- include "imagegen.labels" . | nindent 2 }}
+  {{- with .root.Values.podLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- with merge (deepCopy (.annotations | default dict)) .root.Values.podAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- define "imagegen.podCommon" -}}
+serviceAccountName: {{ include "imagegen.name" (dict "root" .root "part" "pods") }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+securityContext:
+  {{- include "imagegen.podSecurity" . | nindent 2 }}
+{{- with .root.Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- with .priority }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .nodeSelector | default .root.Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with concat (.tolerations | default list) .root.Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .root.Values.topologyKeys }}
+topologySpreadConstraints:
+  {{- range . }}
+  - maxSkew: 1
+    topologyKey: {{ . }}
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "imagegen.selector" $ | nindent 8 }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "imagegen.databaseSecret" -}}
+{{- .Values.database.existingSecret | default (include "imagegen.name" (dict "root" . "part" "database")) -}}
+{{- end -}}
+
+{{- define "imagegen.postgresHost" -}}
+{{- include "imagegen.name" (dict "root" . "part" "postgres") -}}
+{{- end -}}
+
+{{- define "imagegen.tritonName" -}}
+{{- include "imagegen.name" (dict "root" .root "part" (printf "triton-%s" .group)) -}}
+{{- end -}}
+
+{{- /* The orchestrator's environment: of the servers and of the migration. */ -}}
+{{- define "imagegen.databaseEnv" -}}
+- name: IMAGEGEN_DATABASE_URL
+  valueFrom:
+    secretKeyRef: {name: {{ include "imagegen.databaseSecret" . }}, key: url}
+{{- end -}}
+
+{{- define "imagegen.s3Env" -}}
+{{- range $name := list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" }}
+- name: {{ $name }}
+  valueFrom:
+    secretKeyRef: {name: {{ $.secret }}, key: {{ $name }}}
+{{- end }}
+{{- end -}}
