@@ -25,7 +25,7 @@ test-postgres: $(STUBS) ## the tests that need a database, on Debian's PostgreSQ
 	$(PY) -m tests.debian_postgres
 
 test-deploy: .deploy/.stamp ## the Dockerfiles and the chart: linters, schemas, every profile
-	.deploy/bin/python -m pytest tests/deploy
+	.deploy/bin/python -m pytest -c tests/deploy/pytest.ini tests/deploy
 
 images: $(STUBS) .deploy/.stamp ## build the images that can be built here, by buildah
 	$(PY) -m local.images

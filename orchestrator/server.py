@@ -46,6 +46,9 @@ GENERATION = generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].ful
 ACCOUNT = accounts_pb2.DESCRIPTOR.services_by_name["AccountService"].full_name
 JOBS = jobs_pb2.DESCRIPTOR.services_by_name["JobService"].full_name
 
+LIVE = "live"
+"""Health of this process alone: what a liveness probe asks for. Nothing that it calls has a part in it."""
+
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -198,7 +201,7 @@ class Orchestrator:
                 log.exception("watching_triton_failed")
 
     async def _look(self) -> None:
-        """Set the health of every feature: a task of a family by "task/family", a service, and "" for the whole."""
+        """Set the health of every feature: a task of a family by "task/family", a service, "" for the whole, LIVE."""
         await self._networks.refresh()
         ready = {family.name: self._networks.is_ready(family.name) for family in self._families}
         waiting = self._networks.tools().waiting
@@ -208,5 +211,6 @@ class Orchestrator:
             for task in family.tasks
         }
         states |= dict.fromkeys(("", GENERATION, JOBS), any(ready.values()))
+        states[LIVE] = True
         for name, is_ready in states.items():
             await self._health.set(name, SERVING if is_ready else NOT_SERVING)

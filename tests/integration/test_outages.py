@@ -53,6 +53,7 @@ async def test_a_model_that_is_missing(tmp_path: Path) -> None:
     with triton.running([repository], tmp_path / "triton") as server:
         async with serving(settings(server.grpc_port, tmp_path)) as (_, client):
             await until(client, "", health_pb2.HealthCheckResponse.NOT_SERVING)
+            await until(client, "live", health_pb2.HealthCheckResponse.SERVING)  # a liveness probe kills nobody for it
             families = await client.generation.ListFamilies(pb.ListFamiliesRequest())
             assert not families.families[0].ready
             with pytest.raises(grpc.aio.AioRpcError) as caught:

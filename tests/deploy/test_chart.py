@@ -1,0 +1,239 @@
+"""The chart: what helm renders of each profile, held against Kubernetes' schemas and our own rules."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import cloudcoil.models.keda.v1alpha1 as keda
+import cloudcoil.models.prometheus_operator.v1 as prometheus
+import kubernetes_validate
+import pytest
+import yaml
+
+from tests.deploy.tools import CHART, PROFILES, ROOT, profile, run, template
+
+VERSIONS = ("1.29", kubernetes_validate.latest_version())
+"""The lowest that Chart.yaml allows, and the highest whose schemas are here."""
+CUSTOM: dict[str, Any] = {
+    "ServiceMonitor": prometheus.ServiceMonitor,
+    "PodMonitor": prometheus.PodMonitor,
+    "PrometheusRule": prometheus.PrometheusRule,
+    "ScaledObject": keda.ScaledObject,
+}
+ROUTES = {"HTTPRoute", "GRPCRoute"}
+"""Kinds of the Gateway API, of which no package carries schemas here."""
+Resource = dict[str, Any]
+each_profile = pytest.mark.parametrize("name", PROFILES)
+
+
+def resources(name: str, *arguments: str) -> list[Resource]:
+    """What a profile makes."""
+    return [each for each in yaml.safe_load_all(profile(name, *arguments)) if each]
+
+
+def pods(found: list[Resource]) -> Iterator[tuple[str, Resource, Resource]]:
+    """Name, pod's metadata and pod's specification of all that makes pods."""
+    for each in found:
+        if each["kind"] == "Pod":
+            yield each["metadata"]["name"], each["metadata"], each["spec"]
+        elif "template" in each.get("spec", {}):
+            yield each["metadata"]["name"], each["spec"]["template"]["metadata"], each["spec"]["template"]["spec"]
+
+
+def containers(spec: Resource) -> list[Resource]:
+    return [*spec.get("initContainers", []), *spec["containers"]]
+
+
+def test_lint() -> None:
+    done = run("helm", "lint", "--strict", str(CHART))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@each_profile
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_resource_fits_kubernetes(name: str, version: str) -> None:
+    for each in resources(name):
+        if each["kind"] not in CUSTOM.keys() | ROUTES:
+            kubernetes_validate.validate(each, version, strict=True)  # an unknown kind raises here
+
+
+@each_profile
+def test_custom_resources_fit_their_models(name: str) -> None:
+    """A model drops what it does not know, so nothing may be missing after it."""
+    for each in resources(name):
+        if model := CUSTOM.get(each["kind"]):
+            known = model.model_validate(each).model_dump(mode="json", by_alias=True, exclude_none=True)
+            assert missing(each, known) == []
+
+
+def missing(sent: object, known: object, path: str = "") -> list[str]:
+    """Paths that a model has dropped."""
+    if isinstance(sent, dict):
+        assert isinstance(known, dict), path
+        gone = [f"{path}.{key}" for key in sent.keys() - known.keys()]
+        there = sent.keys() & known.keys()
+        return gone + [lost for key in there for lost in missing(sent[key], known[key], f"{path}.{key}")]
+    if isinstance(sent, list):
+        assert isinstance(known, list), path
+        return [lost for number, each in enumerate(sent) for lost in missing(each, known[number], f"{path}[{number}]")]
+    return []
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (["gatway.replicas=1"], "additional properties 'gatway' not allowed"),
+        (["gateway.replicas=0"], "/gateway/replicas"),
+        (["gateway.replicas=two"], "/gateway/replicas"),
+        (["orchestrator.env.lower=1"], "/orchestrator/env"),
+        (["image.pullPolicy=Sometimes"], "/image/pullPolicy"),
+        (["models.source=floppy"], "/models/source"),
+        (["models.source=pvc"], "/models/existingClaim"),
+        (["models.source=objectStore"], "/models"),
+        (["results.url=ftp://a"], "/results/url"),
+        (["publicUrl=imagegen.example"], "/publicUrl"),
+        (["database.url=mysql://a"], "/database/url"),
+        (["triton.groups.Shared.gpus=1"], "/triton/groups"),
+        (["triton.groups.shared.engine=tpu"], "/triton/groups/shared/engine"),
+        (["orchestrator.autoscaling.kind=gpu"], "/orchestrator/autoscaling/kind"),
+        (["orchestrator.replicas=2"], "results.url is a path without results.existingClaim"),
+        (["triton.groups.shared.engine=gpu"], "triton.groups.shared.image is needed for engine gpu"),
+        (["database.trial.enabled=false"], "set database.existingSecret, database.url, or database.trial.enabled"),
+        (["engineBuild.enabled=true"], "engineBuild needs image"),
+    ],
+)
+def test_wrong_values_are_refused(values: list[str], said: str) -> None:
+    done = run("helm", "template", "trial", str(CHART), *(f"--set={each}" for each in values))
+    assert done.returncode != 0
+    assert said in done.stderr
+
+
+@each_profile
+def test_pods_are_hardened(name: str) -> None:
+    found = resources(name)
+    assert len(list(pods(found))) >= 4
+    for pod, metadata, spec in pods(found):
+        assert spec["automountServiceAccountToken"] is False, pod
+        assert spec["securityContext"]["runAsNonRoot"] is True, pod
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}, pod
+        assert metadata["labels"]["app.kubernetes.io/component"], pod
+        for container in containers(spec):
+            context = container["securityContext"]
+            assert context["readOnlyRootFilesystem"] is True, pod
+            assert context["allowPrivilegeEscalation"] is False, pod
+            assert context["capabilities"] == {"drop": ["ALL"]}, pod
+            assert {"cpu", "memory"} <= container["resources"]["requests"].keys(), pod
+            assert "memory" in container["resources"]["limits"], pod
+            assert ":" in container["image"], pod  # a tag or a digest
+            assert not container["image"].endswith(":latest"), pod
+
+
+@each_profile
+def test_nothing_is_reached_that_no_policy_names(name: str) -> None:
+    """Every pod is one that the default policy denies everything, and some other names as a goal or a source."""
+    found = resources(name)
+    policies = [each["spec"] for each in found if each["kind"] == "NetworkPolicy"]
+    (deny,) = [each for each in policies if "ingress" not in each and set(each["policyTypes"]) == {"Ingress", "Egress"}]
+    assert deny["podSelector"]["matchLabels"].keys() == {"app.kubernetes.io/name", "app.kubernetes.io/instance"}
+    for _, metadata, _ in pods(found):
+        labels = metadata["labels"]
+        assert deny["podSelector"]["matchLabels"].items() <= labels.items()
+    into = {
+        each["podSelector"]["matchLabels"].get("app.kubernetes.io/component", "triton")
+        for each in policies
+        if "ingress" in each
+    }
+    assert {"gateway", "orchestrator", "triton"} <= into
+
+
+@each_profile
+def test_probes_mean_different_things(name: str) -> None:
+    """Liveness looks at the process alone; readiness at what it needs; startup has patience."""
+    for pod, _, spec in pods(resources(name)):
+        for container in spec["containers"]:
+            if "livenessProbe" not in container:
+                continue
+            assert container["startupProbe"]["failureThreshold"] >= 60, pod
+            if container["name"] == "gateway":
+                assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
+                assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+            if container["name"] == "orchestrator" and "grpc" in container["livenessProbe"]:
+                assert container["livenessProbe"]["grpc"]["service"] == "live"
+                assert "service" not in container["readinessProbe"]["grpc"]
+
+
+@each_profile
+def test_drains_have_time_and_the_orchestrator_drains_before_its_triton(name: str) -> None:
+    specs = {pod.removeprefix("trial-"): spec for pod, _, spec in pods(resources(name))}
+    seconds = "terminationGracePeriodSeconds"
+    grace = {part: spec[seconds] for part, spec in specs.items() if seconds in spec}
+    environment = {each["name"]: each.get("value") for each in specs["orchestrator"]["containers"][0]["env"]}
+    draining = int(environment["IMAGEGEN_GRACE_SECONDS"])
+    assert grace["orchestrator"] >= draining + 30
+    for part in specs:
+        if part.startswith("triton-"):
+            sleep = specs[part]["containers"][0]["lifecycle"]["preStop"]["exec"]["command"][-1]
+            waits = int(sleep.rpartition("(")[2].rstrip(")"))
+            assert waits >= draining + 10  # it stands until the last orchestrator that stops beside it is done
+            assert grace[part] >= waits + 30
+
+
+def test_clients_find_every_pod_of_the_orchestrator() -> None:
+    """A headless Service, which round_robin of service_config.json takes turns over; connections come of age."""
+    found = {(each["kind"], each["metadata"]["name"]): each for each in resources("gpu-fleet")}
+    assert found["Service", "trial-orchestrator"]["spec"]["clusterIP"] == "None"
+    environment = found["Deployment", "trial-orchestrator"]["spec"]["template"]["spec"]["containers"][0]["env"]
+    ages = {each["name"]: each.get("value") for each in environment}
+    assert int(ages["IMAGEGEN_MAX_CONNECTION_AGE_SECONDS"]) <= 600
+    config = json.loads((ROOT / "proto/imagegen/service_config.json").read_text("utf-8"))
+    assert {"round_robin": {}} in config["loadBalancingConfig"]
+
+
+def test_scaling_is_by_backlog_and_not_by_gpu_use() -> None:
+    found = resources("gpu-fleet")
+    (scaled,) = [each for each in found if each["kind"] == "ScaledObject"]
+    assert "imagegen_backlog_seconds" in scaled["spec"]["triggers"][0]["metadata"]["query"]
+    (deployment,) = [
+        each for each in found if (each["kind"], each["metadata"]["name"]) == ("Deployment", "trial-orchestrator")
+    ]
+    assert "replicas" not in deployment["spec"]  # or helm would undo what KEDA did
+    assert scaled["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+
+
+def test_the_migration_comes_first() -> None:
+    for name, hook in (("gpu-single", "pre-install,pre-upgrade"), ("cpu-trial", "post-install,pre-upgrade")):
+        named = [each for each in resources(name) if each["metadata"]["name"] == "trial-migrate"]
+        (job,) = [each for each in named if each["kind"] == "Job"]
+        assert job["metadata"]["annotations"]["helm.sh/hook"] == hook
+        assert job["spec"]["template"]["spec"]["containers"][0]["args"] == ["migrate"]
+
+
+def test_secrets_are_not_in_environments_or_arguments() -> None:
+    text = profile("cpu-trial", "--set=database.trial.password=very-secret")
+    with_it = [each for each in yaml.safe_load_all(text) if each and "very-secret" in json.dumps(each)]
+    assert [each["kind"] for each in with_it] == ["Secret"]
+
+
+def test_names_fit_whatever_the_release_is_called() -> None:
+    name = "a" * 53
+    for each in yaml.safe_load_all(template(release=name)):
+        if each:
+            assert len(each["metadata"]["name"]) <= 63
+
+
+def test_environment_variables_are_those_of_the_programs() -> None:
+    """A misspelt one would be ignored in silence."""
+    known = (ROOT / "README.md").read_text("utf-8")
+    for name in PROFILES:
+        for _, _, spec in pods(resources(name)):
+            for container in containers(spec):
+                for each in container.get("env", []):
+                    if each["name"].startswith("IMAGEGEN_"):
+                        assert each["name"] in expanded(known), each["name"]
+
+
+def expanded(text: str) -> str:
+    """The README writes `A_CERT_FILE`, `…_KEY_FILE` of names that begin alike."""
+    begins = ("IMAGEGEN_REST_TLS", "IMAGEGEN_ORCHESTRATOR", "IMAGEGEN_TLS", "IMAGEGEN_S3", "IMAGEGEN_RESULT")
+    ends = ("CERT_FILE", "KEY_FILE", "CA_FILE", "CLIENT_CA_FILE", "ENDPOINT", "REGION", "LINKS")
+    return text + " ".join(f"{begin}_{end}" for begin in begins for end in ends)
