@@ -54,7 +54,7 @@ def describe(name: str) -> None:
     """Write what an image is made of."""
     lock = LOCKS[name]
     if lock is None:
-        models = sorted(path for path in (ROOT / "model_repository").rglob("*") if path.is_file())
+        models = [ROOT / name for name in sorted(run(["git", "ls-files", "model_repository"]).splitlines())]
         lines = [f"{_digest(path)}  {path.relative_to(ROOT / 'model_repository')}" for path in models]
         (BUILD / "models.sha256").write_text("\n".join(lines) + "\n", "utf-8")
         return

@@ -11,7 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from local import repository, triton
+from local import repository, triton_command
 from local.errors import LocalError
 from local.settings import ROOT, Settings
 
@@ -23,7 +23,7 @@ def main() -> int:
     settings = replace(Settings.from_env(os.environ), triton_env=Path(sys.prefix))
     try:
         repository.check_models(repository.list_models(settings.repositories))
-        command, environment = triton.prepare(settings, ADDRESS)
+        command, environment = triton_command.prepare(settings, ADDRESS)
     except LocalError as error:
         print(f"serve_triton: {error}", file=sys.stderr)
         return 2

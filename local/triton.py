@@ -2,9 +2,9 @@
 
 What the wheel leaves to its user, and where it is done here:
 
-- the backend's folder with the stub for this Python version beside it, run bits on both: `_prepare_backend`;
-- the libraries of the wheel and the folder of libpython for the loader: `_build_environment`;
-- the stub's Python: it takes the first `python3` on PATH, and VIRTUAL_ENV before that: `_build_environment`;
+- the backend's folder with the stub for this Python version beside it, run bits on both: triton_command.py;
+- the libraries of the wheel and the folder of libpython for the loader: there too;
+- the stub's Python: it takes the first `python3` on PATH, and VIRTUAL_ENV before that: there too;
 - the stub runs isolated, so PYTHONPATH does nothing; it does look in the working folder, which therefore is the
   repository's root, where `engines` lies;
 - completing configurations automatically starts each stub twice, 1 s more, and every config.pbtxt here is complete:
@@ -14,10 +14,7 @@ What the wheel leaves to its user, and where it is done here:
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
-import shutil
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
@@ -25,15 +22,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from local import environments, host, processes, proof, repository
+from local import environments, host, processes, proof, repository, triton_command
 from local.errors import ModelsError
 from local.settings import HOST, ROOT, Ports, Settings, check_ports_free
 
-NAME = "triton"
-START_SECONDS = 300.0  # longest start; a large network compiles for a minute
+NAME = triton_command.NAME
+START_SECONDS = triton_command.START_SECONDS
 STOP_SECONDS = 40.0  # Triton's own limit is 30
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory lies, not a temporary file
-_STUB = "triton_python_backend_stub"
 _PORTS = ("triton_http", "triton_grpc", "triton_metrics")
 
 
@@ -95,9 +91,9 @@ def start(settings: Settings, *, allow_broken: bool = False) -> Server:
         repository.check_models(models)
     check_ports_free(settings.ports, _PORTS)
     _clear_shared_memory(settings)
-    command = _build_command(settings, triton_host, _prepare_backend(settings, triton_host))
+    command = triton_command.build(settings, triton_host, HOST)
     log = settings.state_dir / "logs" / f"{NAME}.log"
-    environment = _build_environment(settings, triton_host)
+    environment = triton_command.environment(settings, triton_host)
     process = processes.start(command, environment, ROOT, log, _pid_file(settings))
     server = Server(settings.ports, log, process)
     try:
@@ -182,73 +178,8 @@ def _check_models(server: Server, models: tuple[str, ...]) -> None:
     proof.check(server.grpc_url, models)
 
 
-def _prepare_backend(settings: Settings, triton_host: host.Host) -> Path:
-    """Return a folder of backends, with the stub of this Python version; copied anew, so never a stale one."""
-    wheel = Path(triton_host.pytriton) / "tritonserver"
-    backends = settings.state_dir / NAME / "backends"
-    shutil.rmtree(backends, ignore_errors=True)
-    shutil.copytree(wheel / "backends" / "python", backends / "python")
-    stub = backends / "python" / _STUB
-    shutil.copyfile(wheel / "python_backend_stubs" / triton_host.version / _STUB, stub)
-    stub.chmod(0o755)
-    return backends
-
-
-def prepare(settings: Settings, address: str) -> tuple[list[str], dict[str, str]]:
-    """Return the command that serves on an address, and its environment; the state folder is made ready for it.
-
-    Raises:
-        HostError: this machine, its Python or Triton's environment will not do.
-    """
-    triton_host = host.inspect(settings.triton_env / "bin" / "python3")
-    host.check_packages(triton_host)
-    command = _build_command(settings, triton_host, _prepare_backend(settings, triton_host), address)
-    return command, _build_environment(settings, triton_host)
-
-
-def _build_command(settings: Settings, triton_host: host.Host, backends: Path, address: str = HOST) -> list[str]:
-    server = Path(triton_host.pytriton) / "tritonserver" / "bin" / "tritonserver"
-    if not os.access(server, os.X_OK):  # some installers drop the run bits of a wheel's data
-        server.chmod(0o755)
-    ports = settings.ports
-    options = {
-        "backend-directory": backends,
-        "http-address": address,
-        "http-port": ports.triton_http,
-        "grpc-address": address,
-        "grpc-port": ports.triton_grpc,
-        "metrics-address": address,
-        "metrics-port": ports.triton_metrics,
-        "allow-gpu-metrics": "false",
-        "pinned-memory-pool-byte-size": 0,  # for copies to a GPU
-        "exit-on-error": "false",  # one broken model shall not hide the others, nor stop them
-    }
-    backend_options = {"shm-region-prefix-name": _shared_prefix(settings), "stub-timeout-seconds": int(START_SECONDS)}
-    return [
-        str(server),
-        "--disable-auto-complete-config",
-        *(f"--model-repository={each}" for each in settings.repositories),
-        *(f"--{name}={value}" for name, value in options.items()),
-        *(f"--backend-config=python,{name}={value}" for name, value in backend_options.items()),
-    ]
-
-
-def _build_environment(settings: Settings, triton_host: host.Host) -> dict[str, str]:
-    dropped = {"VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"}
-    environment = {name: value for name, value in os.environ.items() if name not in dropped}
-    libraries = Path(triton_host.pytriton).parent / "nvidia_pytriton.libs"
-    environment["LD_LIBRARY_PATH"] = os.pathsep.join([str(libraries), triton_host.libpython])
-    environment["PATH"] = os.pathsep.join([str(settings.triton_env / "bin"), os.environ.get("PATH", os.defpath)])
-    return environment
-
-
-def _shared_prefix(settings: Settings) -> str:
-    """Return what the names of this stack's shared memory begin with; other stacks have others."""
-    return f"imagegen-{hashlib.sha256(str(settings.state_dir.resolve()).encode()).hexdigest()[:12]}-"
-
-
 def _clear_shared_memory(settings: Settings) -> None:
-    for leftover in _SHARED_MEMORY.glob(f"{_shared_prefix(settings)}*"):
+    for leftover in _SHARED_MEMORY.glob(f"{triton_command.shared_prefix(settings)}*"):
         leftover.unlink(missing_ok=True)
 
 

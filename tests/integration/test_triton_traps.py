@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import tritonclient.grpc as client
 
-from local import host, proof, triton
+from local import host, proof, triton, triton_command
 from local.environments import ensure
 from local.errors import HostError, ModelsError, PortInUseError, StartError
 from local.settings import HOST, Ports, Settings
@@ -207,7 +207,7 @@ def test_a_killed_server_leaves_nothing_that_harms_the_next(tmp_path: Path) -> N
             assert triton.read_broken(again.ports) == {}
     with pytest.raises(ProcessLookupError):
         os.killpg(server.process.pid, 0)  # its stubs are gone, too
-    prefix = triton._shared_prefix(Settings(state_dir=tmp_path))
+    prefix = triton_command.shared_prefix(Settings(state_dir=tmp_path))
     assert not list(Path("/dev/shm").glob(f"{prefix}*"))  # noqa: S108 - where POSIX shared memory lies
 
 
