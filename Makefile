@@ -6,7 +6,7 @@ STUBS := imagegen/v1/.stamp
 PROTOS := $(wildcard proto/imagegen/v1/*.proto)
 ROOMS := orchestrator gateway local engines model_tools benchmarks tests
 
-.PHONY: demo up down test test-tools test-postgres test-deploy lint format bench faults proto models tools images lock
+.PHONY: demo up down test test-tools test-postgres test-deploy run-chart lint format bench faults proto models tools images lock
 .DEFAULT_GOAL := demo
 
 demo: $(STUBS) ## draw the five pictures of the README into demo/
@@ -27,8 +27,12 @@ test-postgres: $(STUBS) ## the tests that need a database, on Debian's PostgreSQ
 test-deploy: .deploy/.stamp ## the Dockerfiles and the chart: linters, schemas, every profile
 	.deploy/bin/python -m pytest -c tests/deploy/pytest.ini tests/deploy
 
-images: $(STUBS) .deploy/.stamp ## build the images that can be built here, by buildah
-	$(PY) -m local.images
+images: $(STUBS) .deploy/.stamp ## build the images that can be built here, by buildah; STAND_INS=--stand-ins without a registry
+	$(PY) -m local.images $(STAND_INS)
+
+run-chart: ## the images and the chart's trial profile, run by podman on this machine, under load and drained
+	$(MAKE) images STAND_INS=--stand-ins
+	$(PY) -m tests.deploy.run_chart
 
 test-tools: tools ## the tests of model_tools, which need torch
 	.tools/bin/python -m pytest tests/unit/model_tools

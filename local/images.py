@@ -1,9 +1,9 @@
 """`make images`: builds, by buildah, the images that need nothing of NVIDIA's, and tells how large they are.
 
-    python -m local.images [--stand-in-base] [NAME ...]
+    python -m local.images [--stand-ins] [NAME ...]
 
-Each image gets a list of what it is made of (CycloneDX, of the locks), the version and the commit. `--stand-in-base`
-makes a python:3.11-slim of this machine's Debian and Python where no registry of images can be reached.
+Each image gets a list of what it is made of (CycloneDX, of the locks), the version and the commit. `--stand-ins` makes
+a python:3.11-slim, and a PostgreSQL for `make run-chart`, where no registry of images can be reached.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from local.settings import ROOT
 
 BUILD = ROOT / "docker" / "build"
-BASE = "docker.io/library/python:3.11-slim"
+BASE, POSTGRES = "docker.io/library/python:3.11-slim", "docker.io/library/postgres:17-alpine"
 VERSION = "0.1.0"
 LOCKS = {"orchestrator": "service", "gateway": "gateway", "triton-cpu": "triton", "starter-models": None}
 """Images that are built here, and the lock that each is made from."""
@@ -32,19 +32,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Build."""
     parser = argparse.ArgumentParser(prog="python -m local.images")
     parser.add_argument("names", nargs="*", metavar="NAME", default=list(LOCKS), help=f"of {', '.join(LOCKS)}")
-    parser.add_argument("--stand-in-base", action="store_true", help="make a base of this machine's Debian and Python")
+    parser.add_argument(
+        "--stand-ins", action="store_true", help="make the images of Python and PostgreSQL of this machine's Debian"
+    )
     arguments = parser.parse_args(argv)
     if unknown := set(arguments.names) - LOCKS.keys():
         parser.error(f"no image is called {min(unknown)}")
     if missing := [tool for tool in ("buildah", "podman") if shutil.which(tool) is None]:
         print(f"images: {missing[0]} is not installed (apt-get install buildah podman runc)", file=sys.stderr)
         return 2
-    if arguments.stand_in_base and not exists(BASE):
-        run([str(ROOT / "docker" / "stand-in-base.sh"), BASE])
     BUILD.mkdir(parents=True, exist_ok=True)
+    if arguments.stand_ins and not exists(BASE):
+        run([str(ROOT / "docker" / "stand-in-base.sh"), BASE])
+    if arguments.stand_ins and not exists(POSTGRES):
+        build("stand-in-postgres", POSTGRES)
     for name in arguments.names:
         describe(name)
-        build(name)
+        build(name, tag(name))
     for name in arguments.names:
         print(f"imagegen/{name}:{VERSION}  {size(name) / 1e6:.0f} MB unpacked, {packed(name) / 1e6:.0f} MB packed")
     return 0
@@ -64,13 +68,18 @@ def describe(name: str) -> None:
     run([str(program), "requirements", str(requirements), "--output-reproducible", "-o", str(described)])
 
 
-def build(name: str) -> None:
+def tag(name: str) -> str:
+    """What an image is called here."""
+    return f"localhost/imagegen/{name}:{VERSION}"
+
+
+def build(name: str, called: str) -> None:
     """Build one image."""
     mounts = [_CERTIFICATES, Path("/etc/pip.conf")]  # a machine's own way to its package index
     command = ["buildah", "build", "--isolation", "chroot", "--network", "host", "--pull-never", "--quiet"]
     command += [f"--volume={path}:{path}:ro" for path in mounts if path.is_file()]
     command += [f"--build-arg=VERSION={VERSION}", f"--build-arg=REVISION={revision()}", f"--build-arg=PYTHON={BASE}"]
-    command += ["--file", f"docker/{name}.Dockerfile", "--tag", f"localhost/imagegen/{name}:{VERSION}", "."]
+    command += ["--file", f"docker/{name}.Dockerfile", "--tag", called, "."]
     run(command)
 
 
@@ -82,15 +91,14 @@ def exists(image: str) -> bool:
 
 def size(name: str) -> int:
     """Bytes of an image, unpacked."""
-    image = f"localhost/imagegen/{name}:{VERSION}"
-    return int(run(["podman", "image", "inspect", "--format", "{{.Size}}", image]))
+    return int(run(["podman", "image", "inspect", "--format", "{{.Size}}", tag(name)]))
 
 
 def packed(name: str) -> int:
     """Bytes of an image's layers as a registry keeps them."""
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "image"
-        run(["podman", "push", "--quiet", "--compress", f"localhost/imagegen/{name}:{VERSION}", f"dir:{target}"])
+        run(["podman", "push", "--quiet", "--compress", tag(name), f"dir:{target}"])
         return sum(path.stat().st_size for path in target.iterdir())
 
 
