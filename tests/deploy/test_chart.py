@@ -1,5 +1,6 @@
 """The chart: what helm renders of each profile, held against Kubernetes' schemas and our own rules."""
 
+import base64
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,7 @@ import cloudcoil.models.prometheus_operator.v1 as prometheus
 import kubernetes_validate
 import pytest
 import yaml
+from cryptography.x509 import DNSName, SubjectAlternativeName, load_pem_x509_certificate
 
 from tests.deploy.tools import CHART, PROFILES, ROOT, profile, run, template
 
@@ -237,3 +239,36 @@ def expanded(text: str) -> str:
     begins = ("IMAGEGEN_REST_TLS", "IMAGEGEN_ORCHESTRATOR", "IMAGEGEN_TLS", "IMAGEGEN_S3", "IMAGEGEN_RESULT")
     ends = ("CERT_FILE", "KEY_FILE", "CA_FILE", "CLIENT_CA_FILE", "ENDPOINT", "REGION", "LINKS")
     return text + " ".join(f"{begin}_{end}" for begin in begins for end in ends)
+
+
+def secret_volumes(found: list[Resource]) -> set[str]:
+    """Secrets that pods mount."""
+    volumes = [volume for _, _, spec in pods(found) for volume in spec.get("volumes", [])]
+    return {volume["secret"]["secretName"] for volume in volumes if "secret" in volume}
+
+
+def test_certificates_are_made_of_one_authority() -> None:
+    """For the names that the Services have; the private parts of each are in one Secret alone."""
+    found = resources("cpu-trial", "--set=tls.make=true")
+    made = {each["metadata"]["name"]: each for each in found if each.get("type") == "kubernetes.io/tls"}
+    assert made.keys() == {"trial-tls-gateway", "trial-tls-orchestrator", "trial-tls-client"}
+    authorities = {each["data"]["ca.crt"] for each in made.values()}
+    assert len(authorities) == 1
+    (authority,) = (load_pem_x509_certificate(base64.b64decode(each)) for each in authorities)
+    for name, secret in made.items():
+        certificate = load_pem_x509_certificate(base64.b64decode(secret["data"]["tls.crt"]))
+        certificate.verify_directly_issued_by(authority)
+        names = certificate.extensions.get_extension_for_class(SubjectAlternativeName).value.get_values_for_type(
+            DNSName
+        )
+        assert name.replace("tls-", "") in names
+    used = secret_volumes(found)
+    assert used == made.keys()
+    assert not any(each.get("type") == "kubernetes.io/tls" for each in resources("cpu-trial"))
+
+
+def test_named_certificates_are_used_as_they_are() -> None:
+    names = ["gatewaySecret=a", "orchestratorSecret=b", "clientSecret=c"]
+    found = resources("cpu-trial", *(f"--set=tls.{each}" for each in names))
+    used = secret_volumes(found)
+    assert used == {"a", "b", "c"}

@@ -31,7 +31,9 @@ def test_hadolint(path: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("path", DOCKERFILES, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [each for each in DOCKERFILES if not each.stem.startswith("stand-in")], ids=lambda path: path.stem
+)
 def test_images_run_as_nobody_and_are_labelled(path: Path) -> None:
     text = path.read_text("utf-8")
     final = text.rpartition("\nFROM ")[2]

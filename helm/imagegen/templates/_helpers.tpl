@@ -110,3 +110,12 @@ topologySpreadConstraints:
     secretKeyRef: {name: {{ $.secret }}, key: {{ $name }}}
 {{- end }}
 {{- end -}}
+
+{{- /* Names of the three Secrets of certificates: named, made, or none. */ -}}
+{{- define "imagegen.tls" -}}
+{{- $made := dict -}}
+{{- range $part := list "gateway" "orchestrator" "client" }}
+{{- $name := index $.Values.tls (printf "%sSecret" $part) | default (ternary (include "imagegen.name" (dict "root" $ "part" (printf "tls-%s" $part))) "" $.Values.tls.make) }}
+{{ $part }}Secret: {{ $name | quote }}
+{{- end }}
+{{- end -}}
