@@ -67,6 +67,7 @@ _FIELDS: Mapping[str, str] = MappingProxyType(
         "output.quality": "quality",
         "output.max_file_size": "max_file_size",
         "output.target": "target",
+        "output.dpi": "dpi",
         "webhook.url": _WEBHOOK,
         "webhook.data": _WEBHOOK,
         "request_id": HEADER,

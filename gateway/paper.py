@@ -86,7 +86,7 @@ SIZES: Mapping[str, tuple[float, float]] = MappingProxyType(
 
 
 def set_size(message: pb.GenerateRequest, request: ProcessRequest) -> None:
-    """Set width and height of a print, and that they turn with the picture. Without print_size nothing is set.
+    """Set width, height and density of a print, and that it turns with the picture. Without print_size nothing is set.
 
     Raises:
         BadRequestError: no such paper, too many pixels, or a width or height beside it.
@@ -110,5 +110,6 @@ def set_size(message: pb.GenerateRequest, request: ProcessRequest) -> None:
             f"dpi up to {most} would do"
         )
     message.size.width, message.size.height = width, height
+    message.output.dpi = dpi
     if request.has_picture and request.print_reorientation is not False:
         message.size.reorient = True

@@ -14,6 +14,7 @@ MAX_STEPS = 150
 MAX_GUIDANCE = 50.0
 MAX_SEED = 2**63 - 1
 MAX_TEXT = 100_000
+MAX_DPI = 2400
 MIN_FILE_SIZE, MAX_FILE_SIZE = 1024, 2**31 - 1
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
@@ -73,6 +74,7 @@ class OutputParams:
         max_file_size: bytes, 1024 to 2^31 - 1, JPEG and WebP only; None for no limit.
         delivery: bytes or URI.
         target: storage://NAME/PATH of a copy; None for none.
+        dpi: dots per inch, 1 to 2400, for the file to tell; None for none.
     """
 
     format: ImageFormat = ImageFormat.PNG
@@ -80,10 +82,12 @@ class OutputParams:
     max_file_size: int | None = None
     delivery: Delivery = Delivery.INLINE
     target: str | None = None
+    dpi: int | None = None
 
     def validate(self, violations: Violations) -> None:
         """Note what is out of range."""
         violations.within("output.quality", self.quality, 0, 100)
+        violations.within("output.dpi", self.dpi, 1, MAX_DPI)
         if self.max_file_size is not None:
             size_ok = MIN_FILE_SIZE <= self.max_file_size <= MAX_FILE_SIZE
             violations.check("output.max_file_size", size_ok, f"must be from {MIN_FILE_SIZE} to {MAX_FILE_SIZE} bytes")

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from orchestrator.diffusion.latents import Pixels, Size
 from orchestrator.diffusion.pipeline import Stage
@@ -9,6 +10,7 @@ from orchestrator.diffusion.stages import Steps
 from orchestrator.imaging import codec, geometry
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.codec import Encoded
+from orchestrator.imaging.density import with_density
 from orchestrator.imaging.layers import border_color, filled, opaque, over, placed, resized
 from orchestrator.params import BackgroundParams, Enhancement, Fit
 from orchestrator.tasks.caption import lay_over
@@ -94,7 +96,10 @@ def _write(
         fitted = over(fitted, behind)
     if plan.caption is not None and pictures is not None and pictures.caption is not None:
         fitted = lay_over(fitted, pictures.caption, plan.caption)
-    return codec.encode(fitted, plan.output)
+    encoded = codec.encode(fitted, plan.output)
+    if plan.output.dpi is None:
+        return encoded
+    return replace(encoded, data=with_density(encoded.data, plan.output.format, plan.output.dpi))
 
 
 def _fitted(picture: Pixels, frame: Frame, box: Box | None) -> Pixels:

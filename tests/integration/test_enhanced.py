@@ -1,10 +1,12 @@
 """Enhancements, captions, paper and files, over gRPC and over REST: the same picture by both, from a real Triton."""
 
+import io
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import numpy as np
+import PIL.Image
 import pytest
 import pytest_asyncio
 
@@ -76,9 +78,13 @@ async def test_a_caption(served: Both) -> None:
 
 async def test_a_print_lies_as_its_picture(served: Both) -> None:
     """A6 at 100 dpi, 413 x 583, for a picture that is wider than high."""
-    size = pb.Size(width=413, height=583, reorient=True)
-    found = await same(served, PHOTOGRAPH, {"size": size}, {"print_size": "a6", "dpi": 100})
+    size, output = pb.Size(width=413, height=583, reorient=True), pb.Output(dpi=100)
+    found = await same(served, PHOTOGRAPH, {"size": size, "output": output}, {"print_size": "a6", "dpi": 100})
     assert found.shape[:2] == (413, 583)
+    for output_format in ("png", "jpeg"):
+        said = await served.rest(url=inline(PHOTOGRAPH), print_size="a6", dpi=100, output_format=output_format)
+        with PIL.Image.open(io.BytesIO(said.picture)) as image:
+            assert [round(each) for each in image.info["dpi"]] == [100, 100]
 
 
 async def test_a_file_is_the_same_as_base64(served: Both) -> None:

@@ -85,4 +85,4 @@ def _to_output(output: pb.Output) -> OutputParams:
         "delivery": choice(DELIVERIES, output.delivery, "output.delivery"),
     }
     named = {name: value for name, value in chosen.items() if value is not None}
-    return OutputParams(**named, **given(output, "quality", "max_file_size", "target"))
+    return OutputParams(**named, **given(output, "quality", "max_file_size", "target", "dpi"))

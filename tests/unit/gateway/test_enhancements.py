@@ -168,8 +168,9 @@ def test_text_alone_may_have_a_caption() -> None:
     ],
 )
 def test_paper_in_pixels(name: str, dpi: int | None, size: tuple[int, int]) -> None:
-    found = edited(print_size=name, dpi=dpi).size
-    assert (found.width, found.height, found.reorient) == (*size, True)
+    made = edited(print_size=name, dpi=dpi)
+    assert (made.size.width, made.size.height, made.size.reorient) == (*size, True)
+    assert made.output.dpi == (dpi or 300)
 
 
 def test_every_documented_paper_is_known() -> None:

@@ -51,6 +51,7 @@ PICTURE = Names(from_picture=True)
         ("output.max_file_size", "max_file_size"),
         ("output.target", "target"),
         ("size.reorient", "print_reorientation"),
+        ("output.dpi", "dpi"),
         ("caption.image.data", "caption.url"),
         ("caption.padding_share", "caption.padding"),
         ("caption.width_share", "caption.target_width_percentage"),

@@ -18,6 +18,8 @@ Document = dict[str, Any]
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
 URLS = st.sampled_from(["https://a.example/b.png", "http://[2001:db8::1]/", "storage://mine/p/q.png"])
 COLORS = st.integers(0, 2**32 - 1).map("#{:08x}".format)
+OPAQUE = st.integers(0, 2**24 - 1).map("#{:06x}ff".format)
+"""For a background that is painted: to begin with no colour is to begin with none, and is not said."""
 SHARES = st.integers(0, 100).map(lambda number: number / 100)
 SIDES = st.integers(0, 2**32 - 1) | st.integers(1, 3200).map("{}%".format)
 PADDINGS = st.integers(1, 2048) | st.integers(1, 45).map("{}%".format)
@@ -106,7 +108,7 @@ def requests(draw: st.DrawFn) -> Document:
         if adapter not in {"text", "upscale"}:
             fields["controlnet_conditioning_scale"] = SHARES
         if adapter == "generate_background":
-            fields |= {"item_area_percentage": st.integers(1, 99).map(lambda each: each / 100), "color": COLORS}
+            fields |= {"item_area_percentage": st.integers(1, 99).map(lambda each: each / 100), "color": OPAQUE}
         if adapter == "img2img":
             fields["strength"] = SHARES
         if adapter == "face":

@@ -98,6 +98,8 @@ def test_what_is_set_is_used_as_it_is() -> None:
         (request(steps=10_000), "steps"),
         (request(guidance_scale=float("nan")), "guidance_scale"),
         (request(output=pb.Output(quality=101)), "output.quality"),
+        (request(output=pb.Output(dpi=0)), "output.dpi"),
+        (request(output=pb.Output(dpi=2401)), "output.dpi"),
         (request(output=pb.Output(format=pb.IMAGE_FORMAT_JPEG, max_file_size=0)), "output.max_file_size"),
         (request(preview_interval=151), "preview_interval"),
         (request(request_id=""), "request_id"),
