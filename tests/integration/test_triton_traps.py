@@ -189,7 +189,7 @@ def test_python_3_13(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_server_that_dies_while_it_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a backend option that it refuses; the end of its log is in the message."""
-    monkeypatch.setattr(triton, "START_SECONDS", float("1e30"))
+    monkeypatch.setattr(triton_command, "START_SECONDS", float("1e30"))
     with (
         pytest.raises(StartError, match=r"(?s)Triton ended while it started\. The end of .*triton\.log:\n."),
         triton.running([TINY_REPOSITORY], tmp_path / "state"),
