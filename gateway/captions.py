@@ -1,7 +1,7 @@
 """The caption: a picture over the result."""
 
 from gateway import pictures
-from gateway.contract import Caption
+from gateway.blocks import Caption
 from gateway.errors import BadRequestError
 from imagegen.v1 import generation_pb2 as pb
 

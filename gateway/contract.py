@@ -5,23 +5,27 @@ an empty description stays one, and is refused later as an empty prompt). What i
 served.py.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated
+from collections.abc import Sequence
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
+from pydantic import ConfigDict, PrivateAttr, ValidationError
 from pydantic.config import JsonDict
 
-from gateway import scalars
+from gateway.blocks import (
+    Background,
+    Caption,
+    Extensions,
+    FaceParameters,
+    FileSize,
+    JsonObject,
+    LevelParameters,
+    Part,
+    Side,
+    Texts,
+    WayParameters,
+    Webhooks,
+    Whole32,
+)
 from gateway.errors import BadRequestError
-
-Side = Annotated[int | str, BeforeValidator(scalars.side, json_schema_input_type=int | str)]
-Whole32 = Annotated[int, BeforeValidator(scalars.whole(scalars.UINT32), json_schema_input_type=int | str)]
-Whole64 = Annotated[int, BeforeValidator(scalars.whole(scalars.UINT64), json_schema_input_type=int | str)]
-FileSize = Annotated[int, BeforeValidator(scalars.file_size, json_schema_input_type=int | str)]
-Number = Annotated[float, BeforeValidator(scalars.number, json_schema_input_type=float | str)]
-Texts = Annotated[list[str], Field(max_length=16)]  # more than any client has; bounds the errors of one request
-Color = str | tuple[Number, Number, Number]
-JsonObject = dict[str, object]
 
 _WOMAN = (
     "woman in a futuristic suit holding a gun in her hand, looking at the camera, cyberpunk art, neo-figurative, anime"
@@ -48,122 +52,6 @@ EXAMPLES: list[JsonDict] = [
     {"url": "https://deep-image.ai/api-example.png", "width": 3000, "generative_upscale": True},
 ]
 """The requests of the documentation's page on image generation, word for word."""
-
-# An empty prompt is a mistake to name, not a request without a prompt.
-_MAY_BE_EMPTY = frozenset({"description"})
-
-
-class Part(BaseModel):
-    """A JSON object of the request."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=(), use_attribute_docstrings=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _drop_empty(cls, value: object) -> object:
-        if not isinstance(value, Mapping):
-            raise scalars.refusal("must be a JSON object")
-        return {key: item for key, item in value.items() if key in _MAY_BE_EMPTY or item not in (None, "", [], {})}
-
-
-class Generate(Part):
-    """What shall be made."""
-
-    description: str | None = None
-    """The prompt. The family adds its own words, by default ", high quality, highly detailed, 8K"."""
-    additional_prompt: str | None = None
-    """More of the prompt, put after the description and a comma."""
-    negative_prompt: str | None = None
-    """What the picture shall not show."""
-    model_type: str | None = None
-    """Model family: realistic (default), fantasy, or another that this server has."""
-    sample_num: Whole64 | None = None
-    """Seed, 0 to 2^63 - 1. The same request with the same seed gives the same picture. Default: drawn, and answered."""
-    adapter_type: str | None = None
-    """Use of the picture: generate_background (default), face, control, control2, upscale, inpainting or img2img."""
-    face_id: bool | None = None
-    """With adapter_type face: only the details of the face are used, not hair and surroundings. Default: false."""
-    controlnet_conditioning_scale: Number | None = None
-    """How much the edges of the picture are kept, 0 to 1. Default: 0.5 with control and control2; the other adapters
-    look at edges only if it is given. Not with upscale."""
-    ip_image2: str | None = None
-    """With adapter_type inpainting: the mask, a picture as url is. White changes. Faces are not served yet."""
-    context_images: Texts | None = None
-    """URLs of further pictures. Not served yet."""
-    strength: Number | None = None
-    """With adapter_type img2img: how much is changed, above 0 to 1. Default: 0.6. Face swaps are not served yet."""
-    avatar_generation_type: str | None = None
-    """Kind of a face swap. Not served yet."""
-    item_area_percentage: Number | None = None
-    """With adapter_type generate_background: share of the picture that a box around the item may take, above 0 to 1.
-    Default: 1."""
-    color: Color | None = None
-    """With adapter_type generate_background: what the background starts from. As background.color, or [r, g, b]."""
-
-
-class Background(Part):
-    """What happens to the background; `generate` makes a picture."""
-
-    generate: Generate | None = None
-    remove: str | None = None
-    """Cuts out the main object (auto), persons (human) or things (item)."""
-    color: str | None = None
-    """Colour behind what is transparent, and around what does not fill its canvas: auto (as the picture's border),
-    transparent, #rrggbb, #rrggbbaa, rgb(), rgba(), hsl(), hsv(), or a name of HTML.
-    Default: transparent; in jpeg white."""
-    replace: str | None = None
-    """Another background, a picture as url is. The main object is cut out if remove does not say which."""
-
-
-class Webhooks(Part):
-    """Who is told."""
-
-    complete: str | None = None
-    """URL that is told when the job has ended, by a signed POST: docs/webhooks.md."""
-
-
-class LevelParameters(Part):
-    """How much of an enhancement."""
-
-    level: Number | None = None
-    """0 (nothing) to 1, the default; of face_enhance 0.5."""
-
-
-class WayParameters(LevelParameters):
-    """Which way of an enhancement, and how much of it."""
-
-    type: str | None = None
-    """denoise and deblur: v1 (default) or v2, which is stronger. light and color: contrast (default), hdr_light or
-    hdr_light_advanced. face_enhance: beautify-real (default) or beautify, with smoother skin."""
-
-
-class FaceParameters(WayParameters):
-    """How faces are made better."""
-
-    smoothing_level: Number | None = None
-    """How smooth skin becomes, 0 to 1. Default: 0, of beautify 0.5."""
-
-
-class Caption(Part):
-    """A picture laid over the result."""
-
-    url: str | None = None
-    """The picture, as url is. Required."""
-    position: str | None = None
-    """Two letters in either order: L, M or R of the width, T, M or B of the height. Default: RB."""
-    target_width_percentage: Number | None = None
-    """Its width, percent of the result's, above 0 to 100. Default: 25."""
-    padding: Side | None = None
-    """Room to the borders: pixels, 0 to 2048, or percent of the result's width up to "45%". Default: 5%."""
-    opacity: Number | None = None
-    """How much of it is seen, 0 to 100. Default: 100."""
-
-
-class Extensions(Part):
-    """What the documented API does not have."""
-
-    preview_interval: Whole32 | None = None
-    """The events of the job show the picture after each n-th step, 0 (never, the default) to 150."""
 
 
 class ProcessRequest(Part):

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from gateway.contract import JsonObject, ProcessRequest
+from gateway.blocks import JsonObject
+from gateway.contract import ProcessRequest
 from gateway.errors import BadRequestError
 from imagegen.v1 import generation_pb2 as pb
 

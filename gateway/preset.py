@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gateway import contract
+from gateway.blocks import JsonObject
 from gateway.config import SettingsError
-from gateway.contract import JsonObject
 from gateway.errors import BadRequestError
 
 SHIPPED = Path(__file__).parent / "presets"

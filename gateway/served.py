@@ -6,7 +6,8 @@ parameters of a switch that is off, which the documents say act only with it.
 
 from pydantic import BaseModel
 
-from gateway.contract import Generate, ProcessRequest
+from gateway.blocks import Generate
+from gateway.contract import ProcessRequest
 from gateway.errors import BadRequestError
 from gateway.tasks import BACKGROUND, FACE, GENERATE, IMG2IMG, INPAINTING, TEXT, UPSCALE
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from gateway import colors, layout, pictures
-from gateway.contract import Generate, ProcessRequest
+from gateway.blocks import Generate
+from gateway.contract import ProcessRequest
 from gateway.errors import BadRequestError, picture_required
 from imagegen.v1 import generation_pb2 as pb
 

@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from gateway import captions, colors, enhancements, layout, paper, pictures, served, tasks
-from gateway.contract import Background, Generate, ProcessRequest
+from gateway.blocks import Background, Generate
+from gateway.contract import ProcessRequest
 from gateway.errors import BadRequestError
 from imagegen.v1 import generation_pb2 as pb
 

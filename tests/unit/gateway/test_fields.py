@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway import contract
+from gateway import blocks, contract
 from gateway.errors import BadRequestError
 from imagegen.v1 import generation_pb2 as pb
 from tests.unit.gateway.asking import MASK, URL, edited, from_picture
@@ -98,9 +98,9 @@ def value_at(message: Any, path: str) -> object:
 def test_the_tables_hold_every_field() -> None:
     documented = set(contract.ProcessRequest.model_fields)
     for block, model in (
-        ("background", contract.Background),
-        ("background.generate", contract.Generate),
-        ("webhooks", contract.Webhooks),
+        ("background", blocks.Background),
+        ("background.generate", blocks.Generate),
+        ("webhooks", blocks.Webhooks),
     ):
         documented |= {f"{block}.{name}" for name in model.model_fields}
     assert SETS.keys() | SETS_NOTHING.keys() | REFUSED.keys() | BESIDE == documented

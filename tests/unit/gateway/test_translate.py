@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway import body, contract
+from gateway import blocks, body, contract
 from gateway.contract import ProcessRequest
 from gateway.errors import ApiError, BadRequestError
 from gateway.tasks import ADAPTERS
@@ -36,7 +36,7 @@ WORDS = st.sampled_from(
 VALUES = WORDS | st.builds(lambda key, value: {key: value}, st.sampled_from(["crop", "canvas", "type"]), WORDS) | JSON
 
 
-def fields_of(model: type[contract.Part]) -> st.SearchStrategy[dict[str, Any]]:
+def fields_of(model: type[blocks.Part]) -> st.SearchStrategy[dict[str, Any]]:
     """Objects whose names are those of the contract and whose values are of life or anything."""
     return st.dictionaries(st.sampled_from(sorted(model.model_fields)), VALUES, max_size=6)
 
@@ -49,8 +49,8 @@ REQUESTS = st.builds(
     },
     st.sampled_from([None, URL]),
     fields_of(ProcessRequest),
-    fields_of(contract.Background),
-    fields_of(contract.Generate),
+    fields_of(blocks.Background),
+    fields_of(blocks.Generate),
 )
 
 
@@ -144,7 +144,7 @@ def test_an_empty_url_is_none(empty: object) -> None:
     assert from_text(url=empty) == from_text()
 
 
-@pytest.mark.parametrize("name", sorted(set(contract.Generate.model_fields) - {"description", "adapter_type"}))
+@pytest.mark.parametrize("name", sorted(set(blocks.Generate.model_fields) - {"description", "adapter_type"}))
 def test_an_empty_field_of_generate_is_an_absent_one(name: str) -> None:
     empties: list[object] = [None, "", [], {}]
     for empty in empties:
