@@ -87,6 +87,11 @@ def test_alerts(tmp_path_factory: pytest.TempPathFactory) -> None:
     for each in rule["spec"]["groups"][0]["rules"]:
         for metric in re.findall(r"imagegen_[a-z_]+", each["expr"]):
             assert metric.removesuffix("_total") in known, metric
+    errors = (ROOT / "orchestrator/errors.py").read_text("utf-8")
+    (failures,) = [each["expr"] for each in rule["spec"]["groups"][0]["rules"] if each["alert"] == "ImagegenFailures"]
+    (outcomes,) = re.findall(r'outcome!~"([^"]+)"', failures)
+    for outcome in outcomes.split("|"):
+        assert outcome in {"succeeded", "cancelled"} or f"class {outcome}(" in errors, outcome
 
 
 def test_every_alert_has_its_runbook() -> None:
