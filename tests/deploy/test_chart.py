@@ -102,6 +102,15 @@ def missing(sent: object, known: object, path: str = "") -> list[str]:
         (["triton.groups.shared.engine=gpu"], "triton.groups.shared.image is needed for engine gpu"),
         (["database.trial.enabled=false"], "set database.existingSecret, database.url, or database.trial.enabled"),
         (["engineBuild.enabled=true"], "engineBuild needs image"),
+        (
+            [
+                "engineBuild.enabled=true",
+                "engineBuild.image=a@b",
+                "engineBuild.existingClaim=c",
+                "engineBuild.groups={d}",
+            ],
+            "d, which is no group",
+        ),
     ],
 )
 def test_wrong_values_are_refused(values: list[str], said: str) -> None:
@@ -272,3 +281,20 @@ def test_named_certificates_are_used_as_they_are() -> None:
     found = resources("cpu-trial", *(f"--set=tls.{each}" for each in names))
     used = secret_volumes(found)
     assert used == {"a", "b", "c"}
+
+
+def test_engines_are_built_where_they_are_served() -> None:
+    """On the nodes of each group, by one script, into one claim, which those who serve mount read-only."""
+    found = {(each["kind"], each["metadata"]["name"]): each for each in resources("gpu-fleet")}
+    script = found["ConfigMap", "trial-engines"]["data"]["engines.py"]
+    assert script.strip() == (CHART / "files" / "engines.py").read_text("utf-8").strip()
+    for group in ("large", "small"):
+        job = found["Job", f"trial-engines-{group}-1"]["spec"]["template"]["spec"]
+        triton = found["Deployment", f"trial-triton-{group}"]["spec"]["template"]["spec"]
+        assert job["nodeSelector"] == triton["nodeSelector"]
+        assert job["tolerations"] == triton["tolerations"]
+        assert job["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
+        (container,) = triton["containers"]
+        assert container["command"][:3] == ["python3", "/scripts/engines.py", "serve"]
+        (claim,) = [each for each in triton["volumes"] if each["name"] == "models"]
+        assert claim["persistentVolumeClaim"] == {"claimName": "imagegen-engines", "readOnly": True}

@@ -119,3 +119,45 @@ topologySpreadConstraints:
 {{ $part }}Secret: {{ $name | quote }}
 {{- end }}
 {{- end -}}
+
+{{- /* What brings the models into the volume `models`. */ -}}
+{{- define "imagegen.modelsInit" -}}
+{{- $models := .Values.models -}}
+{{- if ne $models.source "pvc" }}
+initContainers:
+  - name: models
+    {{- if eq $models.source "image" }}
+    image: {{ include "imagegen.image" (dict "root" . "name" $models.image) }}
+    args: [/target]
+    {{- else }}
+    image: {{ include "imagegen.image" (dict "root" . "name" "orchestrator") }}
+    command: [python, -m, orchestrator.results.fetch_models, {{ $models.url | quote }}, /target]
+    env:
+      {{- with .Values.results.s3.endpoint }}
+      - {name: IMAGEGEN_S3_ENDPOINT, value: {{ . | quote }}}
+      {{- end }}
+      {{- with .Values.results.s3.region }}
+      - {name: IMAGEGEN_S3_REGION, value: {{ . | quote }}}
+      {{- end }}
+      {{- include "imagegen.s3Env" (dict "secret" $models.existingSecret) | nindent 6 }}
+    {{- end }}
+    imagePullPolicy: {{ .Values.image.pullPolicy }}
+    securityContext:
+      {{- include "imagegen.containerSecurity" . | nindent 6 }}
+    resources:
+      requests: {cpu: 100m, memory: 128Mi}
+      limits: {memory: 1Gi}
+    volumeMounts:
+      - {name: models, mountPath: /target}
+      - {name: tmp, mountPath: /tmp}
+{{- end }}
+{{- end -}}
+
+{{- define "imagegen.modelsVolume" -}}
+- name: models
+  {{- if eq .Values.models.source "pvc" }}
+  persistentVolumeClaim: {claimName: {{ .Values.models.existingClaim }}, readOnly: true}
+  {{- else }}
+  emptyDir: {sizeLimit: {{ .Values.models.size }}}
+  {{- end }}
+{{- end -}}

@@ -1,0 +1,170 @@
+"""The script that builds and serves TensorRT engines, with stand-ins for nvidia-smi, trtexec and tritonserver.
+
+No machine here has a GPU: what is shown is which commands it gives, where engines go, what it leaves alone, and what it
+says when something is wrong.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.tools import CHART
+
+SCRIPT = CHART / "files" / "engines.py"
+ENGINE = {
+    "inputs": {
+        "x": {"min": [1, 4, 16, 16], "opt": [2, 4, 64, 64], "max": [8, 4, 128, 128]},
+        "t": {"min": [1], "opt": [2], "max": [8]},
+    }
+}
+PROGRAMS = {
+    "nvidia-smi": 'echo "$CAPABILITIES" | tr , "\\n"',
+    "trtexec": """
+echo "trtexec $*" >> "$LOG"
+for word in "$@"; do
+  case $word in --saveEngine=*) plan=${word#--saveEngine=};; --onnx=*) graph=${word#--onnx=};; esac
+done
+grep -q broken "$graph" && { echo "Could not parse" >&2; exit 1; }
+echo engine > "$plan"
+""",
+    "tritonserver": 'echo "tritonserver $*" >> "$LOG"',
+}
+
+
+class World:
+    """A folder with models, engines, and programs that stand in."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.models, self.engines = folder, folder / "models", folder / "engines"
+        self.variables = {"CAPABILITIES": "9.0", "TRT_VERSION": "10.13.3.9", "LOG": str(folder / "log")}
+        for name, text in PROGRAMS.items():
+            path = folder / "bin" / name
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(f"#!/bin/bash\n{text}\n", "utf-8")
+            path.chmod(0o755)
+        self.model("unet", engine=ENGINE)
+        self.model("matting")
+
+    def model(self, name: str, engine: object = None, graph: str = "graph") -> None:
+        folder = self.models / name
+        (folder / "1").mkdir(parents=True, exist_ok=True)
+        (folder / "config.pbtxt").write_text('backend: "python"', "utf-8")
+        (folder / "1" / "model.onnx").write_text(graph, "utf-8")
+        if engine is not None:
+            (folder / "engine.json").write_text(json.dumps(engine), "utf-8")
+            (folder / "config.tensorrt.pbtxt").write_text('backend: "tensorrt"', "utf-8")
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**self.variables, "PATH": f"{self.folder / 'bin'}:/usr/bin:/bin"}
+        command = [sys.executable, str(SCRIPT), *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # noqa: S603 - ours
+
+    def build(self) -> subprocess.CompletedProcess[str]:
+        return self.run("build", "--models", str(self.models), "--engines", str(self.engines))
+
+    @property
+    def log(self) -> list[str]:
+        path = Path(self.variables["LOG"])
+        return path.read_text("utf-8").splitlines() if path.is_file() else []
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_engines_lie_by_gpu_and_version_and_are_a_repository(world: World) -> None:
+    done = world.build()
+    assert done.returncode == 0, done.stderr
+    place = world.engines / "sm90-trt10.13.3"
+    assert sorted(path.name for path in place.iterdir()) == ["matting", "unet"]
+    assert (place / "unet/1/model.plan").read_text() == "engine\n"
+    assert (place / "unet/config.pbtxt").read_text() == 'backend: "tensorrt"'
+    assert not (place / "unet/1/model.onnx").exists()
+    assert (place / "matting/config.pbtxt").read_text() == 'backend: "python"'
+    (line,) = world.log
+    assert line == (
+        f"trtexec --onnx={world.models}/unet/1/model.onnx --saveEngine={place}/.unet.part/1/model.plan --stronglyTyped "
+        "--minShapes=t:1,x:1x4x16x16 --optShapes=t:2,x:2x4x64x64 --maxShapes=t:8,x:8x4x128x128 "
+        f"--timingCacheFile={place}/timing.cache --skipInference"
+    )
+
+
+def test_what_is_there_is_left_alone_and_what_has_changed_is_built_anew(world: World) -> None:
+    world.build()
+    assert "0 built or copied" in world.build().stdout
+    assert len(world.log) == 1
+    world.model("unet", engine={**ENGINE, "precision": "fp16"})
+    assert "1 built or copied" in world.build().stdout
+    assert "--fp16" in world.log[1]
+    world.variables["CAPABILITIES"] = "8.9,8.9"  # another node: two GPUs of one kind
+    assert "2 built or copied" in world.build().stdout
+    world.variables["TRT_VERSION"] = "10.14.0.1"
+    world.build()
+    assert sorted(path.name for path in world.engines.iterdir()) == [
+        *("sm89-trt10.13.3", "sm89-trt10.14.0", "sm90-trt10.13.3"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("engine", "said"),
+    [
+        ({}, "unet/engine.json: KeyError 'inputs'"),
+        ([], "unet/engine.json: TypeError"),
+        ({**ENGINE, "precision": "int3"}, "unet/engine.json: KeyError 'int3'"),
+        ({"inputs": {"x": {"min": [1], "opt": [2]}}}, "unet/engine.json: KeyError 'max'"),
+        (
+            {"inputs": {"x": {"min": [4], "opt": [2], "max": [8]}}},
+            "unet/engine.json: x: min, opt and max do",
+        ),
+        ({"inputs": {"x": {"min": ["a"], "opt": [2], "max": [8]}}}, "unet/engine.json: ValueError invalid literal"),
+    ],
+)
+def test_a_wrong_description_is_named(world: World, engine: object, said: str) -> None:
+    world.model("unet", engine=engine)
+    done = world.build()
+    assert (done.returncode, world.log) == (1, [])
+    assert done.stderr.startswith(f"engines: {said}")
+
+
+def test_a_build_that_fails_leaves_what_was_there(world: World) -> None:
+    world.build()
+    world.model("unet", engine=ENGINE, graph="broken")
+    done = world.build()
+    assert done.returncode == 1
+    assert "trtexec could not build unet: exit code 1" in done.stderr
+    place = world.engines / "sm90-trt10.13.3"
+    assert (place / "unet/1/model.plan").is_file()
+    assert not list(place.glob(".*.part"))
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"CAPABILITIES": ""}, "one kind of GPU is needed, and there are none"),
+        ({"CAPABILITIES": "8.9,9.0"}, "one kind of GPU is needed, and there are ['8.9', '9.0']"),
+        ({"TRT_VERSION": ""}, "TRT_VERSION is not set"),
+    ],
+)
+def test_a_machine_that_will_not_do_is_named(world: World, variables: dict[str, str], said: str) -> None:
+    world.variables |= variables
+    assert said in world.build().stderr
+
+
+def test_models_that_are_not_there_are_named(world: World) -> None:
+    done = world.run("build", "--models", str(world.folder / "none"), "--engines", str(world.engines))
+    assert (done.returncode, "has no models" in done.stderr) == (1, True)
+    (world.models / "unet" / "config.tensorrt.pbtxt").unlink()
+    assert "unet has no config.tensorrt.pbtxt" in world.build().stderr
+
+
+def test_those_of_this_gpu_are_served(world: World) -> None:
+    missing = world.run("serve", "--engines", str(world.engines))
+    assert (missing.returncode, "has the build been run on this kind of GPU?" in missing.stderr) == (1, True)
+    world.build()
+    done = world.run("serve", "--engines", str(world.engines), "--exit-on-error=false")
+    assert done.returncode == 0
+    assert world.log[-1] == f"tritonserver --model-repository={world.engines}/sm90-trt10.13.3 --exit-on-error=false"
