@@ -9,7 +9,7 @@ model repository for Triton. One with `engine.json` beside its config.pbtxt is b
     {"inputs": {"x": {"min": [1, 4, 16, 16], "opt": [2, 4, 64, 64], "max": [8, 4, 128, 128]}}, "precision": "strong"}
 
 with `config.tensorrt.pbtxt` as its configuration; `precision` is strong (as the graph says, the default), fp16, bf16
-or fp8. Sides count pixels of latents and pictures, entries of the others, in the order of the graph's dimensions.
+or fp8. Dimensions stand in the order of the graph's input.
 Every other model is copied. What is there already, of the same files and settings, is left as it is; a model is there
 whole or not at all. Only the standard library is used: nothing is installed into NVIDIA's image.
 """
