@@ -4,6 +4,8 @@ Exits with 0 if all work ended, 1 if some was cut or a command could not be done
 """
 
 import asyncio
+import contextlib
+import ctypes
 import os
 import sys
 
@@ -15,6 +17,7 @@ from orchestrator.server import Orchestrator
 
 def main() -> int:
     """Read the command line, and settings from the environment."""
+    _limit_arenas()
     arguments = commands.parse(sys.argv[1:])
     try:
         settings = Settings.from_env(os.environ)
@@ -28,6 +31,15 @@ def main() -> int:
     except ImagegenError as error:  # of a command: a name that is taken, a database that is away
         print(f"orchestrator: {error}", file=sys.stderr)  # noqa: T201  # for the operator
         return 1
+
+
+def _limit_arenas() -> None:
+    """Two malloc arenas (mallopt(3), M_ARENA_MAX), where the C library is glibc.
+
+    It gives each thread its own and keeps what is freed in it: with pictures in many threads 850 MB, and 630 MB in two.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).mallopt(-8, 2)
 
 
 if __name__ == "__main__":

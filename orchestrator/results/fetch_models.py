@@ -90,4 +90,7 @@ def main(url: str, folder: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:3]))
+    code = main(*sys.argv[1:3])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # obstore's threads may still want the interpreter, and abort the process if it is being taken down
