@@ -67,7 +67,7 @@ def finish_folder(
     drop_notes(model)
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
-    inputs, outputs = ([_describe(value) for value in values] for values in (model.graph.input, model.graph.output))
+    inputs, outputs = describe_graph(model)
     write_folder(repository, name, inputs, outputs, precision=precision, sides=sides, optional=optional)
 
 
@@ -86,15 +86,20 @@ def write_folder(
     (version / "model.py").write_text(MODEL_PY)
     parts = [
         f'name: "{name}"\nmax_batch_size: {MAX_BATCH_SIZE}',
-        _tensors("input", inputs, optional),
-        _tensors("output", outputs),
+        tensors_text("input", inputs, optional),
+        tensors_text("output", outputs),
         "dynamic_batching { }",
-        _parameter("precision", precision),
-        _parameter("graph_sha256", read_digest(find_graph(version))),
-        *(_parameter(f"absent_{name}", shape) for name, shape in optional.items() if shape),
-        _warmup(inputs, sides),
+        parameter_text("precision", precision),
+        parameter_text("graph_sha256", read_digest(find_graph(version))),
+        *(parameter_text(f"absent_{name}", shape) for name, shape in optional.items() if shape),
+        warmup_text(inputs, sides),
     ]
     (repository / name / "config.pbtxt").write_text("\n".join(parts) + "\n")
+
+
+def describe_graph(model: onnx.ModelProto) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the inputs and the outputs of a graph."""
+    return [_describe(value) for value in model.graph.input], [_describe(value) for value in model.graph.output]
 
 
 def drop_notes(model: onnx.ModelProto) -> None:
@@ -106,7 +111,7 @@ def drop_notes(model: onnx.ModelProto) -> None:
     graph.ClearField("value_info")
 
 
-def _tensors(kind: str, tensors: Iterable[Tensor], optional: Collection[str] = ()) -> str:
+def tensors_text(kind: str, tensors: Iterable[Tensor], optional: Collection[str] = ()) -> str:
     """The tensors' part of the configuration.
 
     An optional input of free sides is ragged: Triton then merges requests that bring it with those whose placeholder
@@ -122,11 +127,12 @@ def _tensors(kind: str, tensors: Iterable[Tensor], optional: Collection[str] = (
     return f"{kind} [\n" + ",\n".join(entries) + "\n]"
 
 
-def _parameter(key: str, value: str) -> str:
+def parameter_text(key: str, value: str) -> str:
+    """A parameter of the configuration."""
     return f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}'
 
 
-def _warmup(tensors: Iterable[Tensor], sides: tuple[int, int]) -> str:
+def warmup_text(tensors: Iterable[Tensor], sides: tuple[int, int]) -> str:
     """Run once before the model counts as ready, with one picture's two guidance rows."""
     lines = ['model_warmup {\n  name: "guided"\n  batch_size: 2']
     for each in tensors:

@@ -52,7 +52,7 @@ class World:
         folder = self.models / name
         (folder / "1").mkdir(parents=True, exist_ok=True)
         (folder / "config.pbtxt").write_text('backend: "python"', "utf-8")
-        (folder / "1" / "model.onnx").write_text(graph, "utf-8")
+        (folder / "1" / ("model.onnx" if engine is None else "graph.onnx")).write_text(graph, "utf-8")
         if engine is not None:
             (folder / "engine.json").write_text(json.dumps(engine), "utf-8")
             (folder / "config.tensorrt.pbtxt").write_text('backend: "tensorrt"', "utf-8")
@@ -83,14 +83,22 @@ def test_engines_lie_by_gpu_and_version_and_are_a_repository(world: World) -> No
     assert sorted(path.name for path in place.iterdir()) == ["matting", "unet"]
     assert (place / "unet/1/model.plan").read_text() == "engine\n"
     assert (place / "unet/config.pbtxt").read_text() == 'backend: "tensorrt"'
-    assert not (place / "unet/1/model.onnx").exists()
+    assert not (place / "unet/1/graph.onnx").exists()
     assert (place / "matting/config.pbtxt").read_text() == 'backend: "python"'
     (line,) = world.log
     assert line == (
-        f"trtexec --onnx={world.models}/unet/1/model.onnx --saveEngine={place}/.unet.part/1/model.plan --stronglyTyped "
+        f"trtexec --onnx={world.models}/unet/1/graph.onnx --saveEngine={place}/.unet.part/1/model.plan --stronglyTyped "
         "--minShapes=t:1,x:1x4x16x16 --optShapes=t:2,x:2x4x64x64 --maxShapes=t:8,x:8x4x128x128 "
         f"--timingCacheFile={place}/timing.cache --skipInference"
     )
+
+
+def test_models_for_a_cpu_are_left_out(world: World) -> None:
+    """Triton in NVIDIA's image could not load them, and would never be ready."""
+    world.model("faces")
+    (world.models / "faces/1/model.py").touch()
+    assert "1/3 faces: left to a CPU" in world.build().stdout
+    assert not (world.engines / "sm90-trt10.13.3/faces").exists()
 
 
 def test_what_is_there_is_left_alone_and_what_has_changed_is_built_anew(world: World) -> None:

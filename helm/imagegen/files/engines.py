@@ -4,14 +4,15 @@
     python3 engines.py serve --engines /engines [argument of tritonserver ...]
 
 Engines fit one architecture of GPU and one version of TensorRT, so they lie in /engines/sm90-trt10.13.3: a whole
-model repository for Triton. One with `engine.json` beside its config.pbtxt is built from 1/model.onnx by trtexec:
+model repository for Triton. One with `engine.json` beside its config.pbtxt is built from 1/graph.onnx by trtexec:
 
     {"inputs": {"x": {"min": [1, 4, 16, 16], "opt": [2, 4, 64, 64], "max": [8, 4, 128, 128]}}, "precision": "strong"}
 
 with `config.tensorrt.pbtxt` as its configuration; `precision` is strong (as the graph says, the default), fp16, bf16
-or fp8. Dimensions stand in the order of the graph's input.
-Every other model is copied. What is there already, of the same files and settings, is left as it is; a model is there
-whole or not at all. Only the standard library is used: nothing is installed into NVIDIA's image.
+or fp8. Dimensions stand in the order of the graph's input. `python -m model_tools.tensorrt` writes both files.
+Other models are copied, but for those in Python (1/model.py): these want OpenVINO, and a server on a CPU. What is there
+already, of the same files and settings, is left as it is; a model is there whole or not at all. Only the standard
+library is used: nothing is installed into NVIDIA's image.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from pathlib import Path
 PRECISIONS = {"strong": "--stronglyTyped", "fp16": "--fp16", "bf16": "--bf16", "fp8": "--fp8"}
 RECORD = "built.sha256"
 BOUNDS = ("min", "opt", "max")
+GRAPH = Path("1", "graph.onnx")
 
 
 class EnginesError(Exception):
@@ -66,6 +68,9 @@ def build(models: Path, engines: Path) -> int:
         if (place / RECORD).is_file() and (place / RECORD).read_text("ascii") == record:
             print(f"{number}/{len(names)} {name}: there already", flush=True)
             continue
+        if (source / "1" / "model.py").is_file() and not (source / "engine.json").is_file():
+            print(f"{number}/{len(names)} {name}: left to a CPU", flush=True)
+            continue
         shutil.rmtree(part, ignore_errors=True)
         try:
             if (source / "engine.json").is_file():
@@ -103,7 +108,7 @@ def command(source: Path, plan: Path, timing: Path) -> list[str]:
     if wrong:
         raise EnginesError(f"{source.name}/engine.json: {wrong[0]}: min, opt and max do not rise")
     return [
-        *("trtexec", f"--onnx={source / '1' / 'model.onnx'}", f"--saveEngine={plan}", precision),
+        *("trtexec", f"--onnx={source / GRAPH}", f"--saveEngine={plan}", precision),
         *(f"--{bound}Shapes={shape}" for bound, shape in zip(BOUNDS, shapes)),
         *(f"--timingCacheFile={timing}", "--skipInference"),
     ]
@@ -115,7 +120,7 @@ def _rises(low: list[int], middle: list[int], high: list[int]) -> bool:
 
 
 def _build_one(source: Path, part: Path, timing: Path) -> None:
-    config, graph = source / "config.tensorrt.pbtxt", source / "1" / "model.onnx"
+    config, graph = source / "config.tensorrt.pbtxt", source / GRAPH
     if missing := [path.name for path in (config, graph) if not path.is_file()]:
         raise EnginesError(f"{source.name} has no {missing[0]}")
     (part / "1").mkdir(parents=True)
