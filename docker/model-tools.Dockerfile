@@ -1,5 +1,15 @@
-# model_tools: training, export, evaluation; with torch, and so large. Not built by `make images`.
+# model_tools: training, export, evaluation; with torch, and so large: `python -m local.images model-tools` builds it.
+#   podman run --rm -v ./models:/models localhost/imagegen/model-tools:0.1.0 model_tools.tensorrt /models/sd15_unet
 ARG PYTHON=python:3.11-slim
+
+FROM ${PYTHON} AS packages
+# A folder of wheels, mounted, where torch is not in the index.
+ARG PIP_FIND_LINKS
+COPY requirements/tools.txt /requirements.txt
+RUN python -m venv --without-pip /opt/tools \
+ && python -m pip --python /opt/tools/bin/python install --quiet --no-cache-dir --no-compile torch==2.13.0 \
+ && python -m pip --python /opt/tools/bin/python install --quiet --no-cache-dir --no-compile --no-deps -r /requirements.txt
+
 FROM ${PYTHON}
 ARG VERSION=0.1.0
 ARG REVISION=unknown
@@ -9,13 +19,12 @@ LABEL org.opencontainers.image.title="imagegen model tools" \
       org.opencontainers.image.revision="${REVISION}"
 ENV PATH=/opt/tools/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1
 WORKDIR /srv
-COPY requirements/tools.txt /requirements.txt
-RUN python -m venv --without-pip /opt/tools \
- && python -m pip --python /opt/tools/bin/python install --quiet --no-cache-dir torch==2.13.0 \
- && python -m pip --python /opt/tools/bin/python install --quiet --no-cache-dir --no-deps -r /requirements.txt
+COPY --from=packages /opt/tools /opt/tools
 COPY LICENSE NOTICE.md /srv/
+COPY docker/build/model-tools.cdx.json /usr/share/sbom/model-tools.cdx.json
 COPY engines /srv/engines
 COPY orchestrator /srv/orchestrator
 COPY model_tools /srv/model_tools
 USER 10001:10001
-ENTRYPOINT ["python", "-m", "model_tools"]
+ENTRYPOINT ["python", "-m"]
+CMD ["model_tools.tensorrt", "--help"]

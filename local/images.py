@@ -23,15 +23,29 @@ from local.settings import ROOT
 BUILD = ROOT / "docker" / "build"
 BASE, POSTGRES = "docker.io/library/python:3.11-slim", "docker.io/library/postgres:17-alpine"
 VERSION = "0.1.0"
-LOCKS = {"orchestrator": "service", "gateway": "gateway", "triton-cpu": "triton", "starter-models": None}
+LOCKS = {
+    "orchestrator": "service",
+    "gateway": "gateway",
+    "triton-cpu": "triton",
+    "starter-models": None,
+    "model-tools": "tools",
+}
 """Images that are built here, and the lock that each is made from."""
+LARGE = {"model-tools"}
+"""Built only if named."""
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Build."""
     parser = argparse.ArgumentParser(prog="python -m local.images")
-    parser.add_argument("names", nargs="*", metavar="NAME", default=list(LOCKS), help=f"of {', '.join(LOCKS)}")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        metavar="NAME",
+        default=[name for name in LOCKS if name not in LARGE],
+        help=f"of {', '.join(LOCKS)}",
+    )
     parser.add_argument(
         "--stand-ins", action="store_true", help="make the images of Python and PostgreSQL of this machine's Debian"
     )
@@ -75,9 +89,12 @@ def tag(name: str) -> str:
 
 def build(name: str, called: str) -> None:
     """Build one image."""
+    wheels = os.environ.get("PIP_FIND_LINKS", "")
     mounts = [_CERTIFICATES, Path("/etc/pip.conf")]  # a machine's own way to its package index
     command = ["buildah", "build", "--isolation", "chroot", "--network", "host", "--pull-never", "--quiet"]
     command += [f"--volume={path}:{path}:ro" for path in mounts if path.is_file()]
+    if Path(wheels).is_absolute():
+        command += [f"--volume={wheels}:{wheels}:ro", f"--build-arg=PIP_FIND_LINKS={wheels}"]
     command += [f"--build-arg=VERSION={VERSION}", f"--build-arg=REVISION={revision()}", f"--build-arg=PYTHON={BASE}"]
     command += ["--file", f"docker/{name}.Dockerfile", "--tag", called, "."]
     run(command)
