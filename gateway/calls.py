@@ -1,9 +1,12 @@
 """What every path needs of its request: the gateway behind it, and on whose behalf it calls."""
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
+from typing import Annotated
 
 import grpc
+from fastapi import Path
 from starlette.requests import Request
 
 from gateway import body, errors
@@ -11,6 +14,9 @@ from gateway.config import Settings
 from gateway.preset import Presets
 from gateway.status import api_error
 from gateway.upstream import Caller, Orchestrator
+from imagegen.v1 import jobs_pb2
+
+JobId = Annotated[str, Path(description="The job, as an answer named it.")]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +77,15 @@ def caller_of(request: Request) -> Caller:
     return Caller(key, request_id_of(request))
 
 
-def about_a_job(error: grpc.aio.AioRpcError, caller: Caller) -> errors.ApiError:
-    """A failed call as an answer. An id that cannot be one of a job's is one of no job."""
-    if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
-        return errors.job_not_found()
-    return api_error(error, caller.request_id)
+async def about_a_job(call: Awaitable[jobs_pb2.Job], caller: Caller) -> jobs_pb2.Job:
+    """What the orchestrator says of a job.
+
+    Raises:
+        ApiError: the call failed. An id that cannot be one of a job's is one of no job.
+    """
+    try:
+        return await call
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+            raise errors.job_not_found() from None
+        raise api_error(error, caller.request_id) from None

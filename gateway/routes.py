@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse, Response
 from gateway import account, body, contract, errors, idempotency, jobs, multipart, results, translate, waiting, webhooks
 from gateway.account import AccountAnswer
 from gateway.answers import ErrorAnswer, HealthAnswer, JobAnswer, MessageAnswer
-from gateway.calls import Gateway, about_a_job, caller_of, gateway_of, request_id_of
+from gateway.calls import Gateway, JobId, about_a_job, caller_of, gateway_of, request_id_of
 from gateway.jobs import RETRY_AFTER_SECONDS
 from gateway.names import Names
 from gateway.openapi import POST_BODY, account_answers, job_answers
@@ -22,7 +22,6 @@ from imagegen.v1 import jobs_pb2
 
 router = APIRouter()
 
-JobId = Annotated[str, Path(description="The job, as an answer named it.")]
 ResultName = Annotated[str, Path(description="Last part of a result_url. It cannot be guessed, and is the permission.")]
 
 
@@ -57,10 +56,7 @@ async def process(request: Request) -> Response:
 async def get_result(request: Request, job: JobId) -> Response:
     """Tell the state of a job, and where its picture is."""
     caller = caller_of(request)
-    try:
-        found = await gateway_of(request).orchestrator.get(job, caller)
-    except grpc.aio.AioRpcError as error:
-        raise about_a_job(error, caller) from None
+    found = await about_a_job(gateway_of(request).orchestrator.get(job, caller), caller)
     return _answer(jobs.answer(found))
 
 
@@ -68,10 +64,7 @@ async def get_result(request: Request, job: JobId) -> Response:
 async def delete_result(request: Request, job: JobId) -> Response:
     """Remove a job's picture. A job that waits or runs is stopped. Doing it again changes nothing."""
     caller = caller_of(request)
-    try:
-        await gateway_of(request).orchestrator.delete(job, caller)
-    except grpc.aio.AioRpcError as error:
-        raise about_a_job(error, caller) from None
+    await about_a_job(gateway_of(request).orchestrator.delete(job, caller), caller)
     return JSONResponse({"message": "Image deleted"})
 
 

@@ -3,20 +3,19 @@
 from typing import Annotated, Any, Final
 
 import grpc
-from fastapi import APIRouter, Header, Path, Request
+from fastapi import APIRouter, Header, Request
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from gateway import events, jobs
 from gateway.answers import ErrorAnswer
-from gateway.calls import about_a_job, caller_of, gateway_of
+from gateway.calls import JobId, about_a_job, caller_of, gateway_of
 from gateway.openapi import job_answers
 from gateway.status import api_error
 from imagegen.v1 import generation_pb2 as pb
 
 router = APIRouter(prefix="/v1")
 
-JobId = Annotated[str, Path(description="The job, as an answer named it.")]
 LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", description="Id of the last event that was seen.")]
 
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
@@ -91,10 +90,7 @@ class FamiliesAnswer(BaseModel):
 async def get_events(request: Request, job: JobId, last_event_id: LastEventId = None) -> Response:
     """Follow a job while it happens. A client that comes back with Last-Event-ID goes on where it was."""
     gateway, caller = gateway_of(request), caller_of(request)
-    try:
-        found = await gateway.orchestrator.get(job, caller)
-    except grpc.aio.AioRpcError as error:
-        raise about_a_job(error, caller) from None
+    found = await about_a_job(gateway.orchestrator.get(job, caller), caller)
     after = events.read_last_id(last_event_id)
     if after is None:
         return Response(status_code=204)
@@ -106,10 +102,7 @@ async def get_events(request: Request, job: JobId, last_event_id: LastEventId = 
 async def cancel_job(request: Request, job: JobId) -> Response:
     """Stop a job that waits or runs. One that has ended stays as it is."""
     caller = caller_of(request)
-    try:
-        found = await gateway_of(request).orchestrator.cancel(job, caller)
-    except grpc.aio.AioRpcError as error:
-        raise about_a_job(error, caller) from None
+    found = await about_a_job(gateway_of(request).orchestrator.cancel(job, caller), caller)
     return JSONResponse(StateAnswer(job=found.job_id, state=jobs.state_word(found.state)).model_dump())
 
 

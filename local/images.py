@@ -9,7 +9,6 @@ a python:3.11-slim, and a PostgreSQL for `make run-chart`, where no registry of 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import os
 import shutil
 import subprocess
@@ -18,6 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from local.copy_models import digest
 from local.settings import ROOT
 
 BUILD = ROOT / "docker" / "build"
@@ -73,7 +73,7 @@ def describe(name: str) -> None:
     lock = LOCKS[name]
     if lock is None:
         models = [ROOT / name for name in sorted(run(["git", "ls-files", "model_repository"]).splitlines())]
-        lines = [f"{_digest(path)}  {path.relative_to(ROOT / 'model_repository')}" for path in models]
+        lines = [f"{digest(path)}  {path.relative_to(ROOT / 'model_repository')}" for path in models]
         (BUILD / "models.sha256").write_text("\n".join(lines) + "\n", "utf-8")
         return
     program = ROOT / ".deploy" / "bin" / "cyclonedx-py"
@@ -136,11 +136,6 @@ def run(command: Sequence[str]) -> str:
 
 def _environment() -> dict[str, str]:
     return {**os.environ, "CONTAINERS_CONF": os.environ.get("CONTAINERS_CONF", str(ROOT / "docker/containers.conf"))}
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 if __name__ == "__main__":

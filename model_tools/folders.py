@@ -111,6 +111,12 @@ def drop_notes(model: onnx.ModelProto) -> None:
     graph.ClearField("value_info")
 
 
+def tensor_text(tensor: Tensor) -> str:
+    """What the configuration says of an input or output."""
+    sizes = ", ".join(str(size) for size in tensor.sizes)
+    return f'name: "{tensor.name}" data_type: {tensor.data_type} dims: [ {sizes} ]'
+
+
 def tensors_text(kind: str, tensors: Iterable[Tensor], optional: Collection[str] = ()) -> str:
     """The tensors' part of the configuration.
 
@@ -119,11 +125,10 @@ def tensors_text(kind: str, tensors: Iterable[Tensor], optional: Collection[str]
     """
     entries = []
     for each in tensors:
-        sizes = ", ".join(str(size) for size in each.sizes)
         mark = " optional: true" if each.name in optional else ""
         if mark and -1 in each.sizes:
             mark += " allow_ragged_batch: true"
-        entries.append(f'  {{ name: "{each.name}" data_type: {each.data_type} dims: [ {sizes} ]{mark} }}')
+        entries.append(f"  {{ {tensor_text(each)}{mark} }}")
     return f"{kind} [\n" + ",\n".join(entries) + "\n]"
 
 

@@ -21,7 +21,9 @@ from model_tools.folders import (
     MAX_BATCH_SIZE,
     Tensor,
     describe_graph,
+    graph_path,
     parameter_text,
+    tensor_text,
     tensors_text,
     warmup_text,
 )
@@ -77,7 +79,7 @@ def describe(folder: Path, profile: Profile, precision: str = "strong") -> dict[
     Raises:
         TensorrtError: there is no ONNX graph, or config.pbtxt says something else than it; nothing is written.
     """
-    path = folder / "1" / "graph.onnx"
+    path = graph_path(folder.parent, folder.name)
     if not path.is_file():
         raise TensorrtError(f"{folder}: no 1/graph.onnx")
     inputs, outputs = describe_graph(onnx.load(path, load_external_data=False))
@@ -113,8 +115,8 @@ def _compare(folder: Path, inputs: list[Tensor], outputs: list[Tensor]) -> None:
     """See that config.pbtxt, which names the same tensors, was made of this graph."""
     config = (folder / "config.pbtxt").read_text("utf-8")
     for each in (*inputs, *outputs):
-        sizes = ", ".join(map(str, each.sizes))
-        if f'{{ name: "{each.name}" data_type: {each.data_type} dims: [ {sizes} ]' not in config:
+        if f"{{ {tensor_text(each)}" not in config:
+            sizes = ", ".join(map(str, each.sizes))
             raise TensorrtError(f"{folder}: config.pbtxt does not say {each.data_type} [ {sizes} ] of {each.name}")
 
 

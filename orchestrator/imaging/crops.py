@@ -6,6 +6,7 @@ import numpy.typing as npt
 
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.edges import grey
+from orchestrator.imaging.geometry import fitting
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -25,8 +26,7 @@ def most_detailed(picture: Pixels, size: tuple[int, int]) -> Box:
     The gradients are |gx| + |gy| of Scharr's 3 x 3 filter over the picture in grey.
     """
     height, width = picture.shape[:2]
-    scale = min(1.0, LOOK_SIDE / max(width, height))
-    small = max(1, round(width * scale)), max(1, round(height * scale))
+    small = fitting(picture, LOOK_SIDE)
     plain = np.asarray(cv2.resize(grey(picture), small, interpolation=cv2.INTER_AREA), np.float32)
     detail = np.abs(cv2.Scharr(plain, cv2.CV_32F, 1, 0)) + np.abs(cv2.Scharr(plain, cv2.CV_32F, 0, 1))
     left = _best(detail.sum(axis=0), size[0], width)

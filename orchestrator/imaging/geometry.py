@@ -33,3 +33,10 @@ def _trim(picture: Pixels, needed: float, axis: int) -> Pixels:
     have = picture.shape[axis]
     drop = max(0, (have - int(np.ceil(needed))) // 2 - MARGIN)
     return np.take(picture, range(drop, have - drop), axis=axis) if drop else picture
+
+
+def fitting(picture: Pixels, side: int) -> tuple[int, int]:
+    """The picture's size (width, height), with a longer side of `side` at most."""
+    height, width = picture.shape[:2]
+    scale = min(1.0, side / max(height, width))
+    return max(1, round(width * scale)), max(1, round(height * scale))

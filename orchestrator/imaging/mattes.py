@@ -13,6 +13,7 @@ from orchestrator.imaging import closed_form
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.closed_form import Flags, Matte
 from orchestrator.imaging.foreground import estimate
+from orchestrator.imaging.geometry import fitting
 
 Pixels = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.float32]
@@ -53,7 +54,7 @@ def refine(picture: Pixels, coarse: Matte) -> Matte:
     if height * width > MOST_PIXELS:
         scale = (MOST_PIXELS / (height * width)) ** 0.5
         return _linear(refine(_shrunk(picture, (int(width * scale), int(height * scale))), coarse), (width, height))
-    starts = (_linear(coarse, _fitting(picture, side)) for side in WORK_SIDES)
+    starts = (_linear(coarse, fitting(picture, side)) for side in WORK_SIDES)
     bands = ((start, _band(start, coarse.shape)) for start in starts)
     start, unknown = next(pair for pair in bands if np.count_nonzero(pair[1]) <= MOST_UNKNOWN)
     return _refined(picture, coarse, np.where(unknown, start, np.rint(start)), unknown)
@@ -68,7 +69,7 @@ def foreground(picture: Pixels, matte: Matte) -> Pixels:
     mixed = (matte > 0) & (matte < 1)
     if not mixed.any():
         return picture
-    size = _fitting(picture, COLOR_SIDE)
+    size = fitting(picture, COLOR_SIDE)
     image = np.asarray(_shrunk(picture, size) / np.float32(255), np.float32)
     small = np.asarray(cv2.resize(matte, size, interpolation=cv2.INTER_AREA), np.float32)
     shape = picture.shape[1], picture.shape[0]
@@ -180,13 +181,6 @@ _FOUR, _MORE, _LAST = slice(0, 4), slice(4, 8), slice(8, 12)  # OpenCV filters f
 
 def _snapped(matte: Matte) -> Matte:
     return np.asarray(np.clip((matte - SURE) / (1 - 2 * SURE), 0, 1), np.float32)
-
-
-def _fitting(picture: Pixels, side: int) -> tuple[int, int]:
-    """The picture's size (width, height), with a longer side of `side` at most."""
-    height, width = picture.shape[:2]
-    scale = min(1.0, side / max(height, width))
-    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _shrunk(picture: Pixels, size: tuple[int, int]) -> Pixels:

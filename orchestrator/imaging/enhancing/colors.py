@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.imaging.geometry import fitting
+
 Pixels = npt.NDArray[np.uint8]
 
 SMALL, SMOOTH = 768, 2.0
@@ -39,9 +41,7 @@ def balance(picture: Pixels, level: float) -> Pixels:
 
 def _edges(picture: Pixels) -> npt.NDArray[np.float64]:
     """Mean length of the gradient of each channel, of a picture made small and smooth, where nothing is clipped."""
-    scale = min(1.0, SMALL / max(picture.shape[:2]))
-    size = max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(picture, fitting(picture, SMALL), interpolation=cv2.INTER_AREA)
     seen = (small < CLIPPED).all(axis=2)
     smooth = cv2.GaussianBlur(small.astype(np.float32), (0, 0), SMOOTH)
     lengths = np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1))

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.imaging.geometry import fitting
+
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 
@@ -62,10 +64,7 @@ def expose(picture: Pixels, level: float) -> Pixels:
 
 def _gain(picture: Pixels, gammas: Sequence[float], smooth: float) -> Floats:
     """By what the brightness is multiplied, small: logarithms."""
-    height, width = picture.shape[:2]
-    scale = min(1.0, SMALL / max(height, width))
-    size = max(1, round(width * scale)), max(1, round(height * scale))
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(picture, fitting(picture, SMALL), interpolation=cv2.INTER_AREA)
     tables = [np.rint(255 * (np.arange(256) / 255) ** gamma).astype(np.uint8) for gamma in gammas]
     fused = cv2.createMergeMertens().process([cv2.LUT(small, table) for table in tables])
     before, after = (_grey(each) for each in (small / 255, np.clip(np.asarray(fused, np.float32), 0, 1)))
