@@ -9,7 +9,7 @@ ROOMS := orchestrator gateway local engines model_tools benchmarks tests
 .PHONY: demo up down test test-tools test-postgres test-deploy run-chart lint format bench faults proto models tools images lock
 .DEFAULT_GOAL := demo
 
-demo: $(STUBS) ## draw the five pictures of the README into demo/
+demo: $(STUBS) ## draw 20 pictures, from text and by every adapter, into demo/
 	$(PY) -m local demo
 
 up: $(STUBS) ## start PostgreSQL, Triton, orchestrator and gateway; returns when they are ready
