@@ -1,0 +1,165 @@
+"""Checkpoints through `model_tools add`, a real Triton and our whole stack, against diffusers' own pipelines.
+
+Both sides read the same folders. Ours runs in the service's environment (draw.py), diffusers in this one.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="needs the tools' environment: make test-tools")
+
+from model_tools import random_checkpoints
+from tests.checkpoints import theirs
+from tests.checkpoints.cases import CASES, Asked
+from tests.golden.measure import MIN_PSNR, psnr
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).parents[2]
+FORMULAS = ROOT / "tests/integration/model_repository"
+TOOLS = (
+    'face_detector = "formula_face_detector"\nface_landmarks = "formula_face_landmarks"\nmatting = "formula_matting"\n'
+)
+MIN_PSNR_BF16 = 35.0
+UNCOMPOSED = ("text_to_image", "image_to_image", "drawing")
+"""Tasks whose picture is the pipeline's, pixel for pixel, where the size is one that the networks run at."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """What is added, and what is asked of it.
+
+    Attributes:
+        base: a folder of random_checkpoints.CHECKPOINTS.
+        beside: options of `add`, "{folder}" standing for where the checkpoints lie.
+        cases: that it can do.
+        precision: of `add`.
+    """
+
+    base: str
+    beside: tuple[str, ...] = ()
+    cases: tuple[Asked, ...] = CASES
+    precision: str = "fp32"
+
+    def source(self, folder: Path) -> theirs.Source:
+        """The same, as diffusers is given it."""
+        given = dict(zip(self.beside[::2], self.beside[1::2], strict=True))
+        paths = {
+            option: Path(value.rpartition("=")[2].format(folder=folder))
+            for option, value in given.items()
+            if option != "--few-step"
+        }
+        return theirs.Source(
+            folder / self.base,
+            paths.get("--inpaint"),
+            paths.get("--controlnet"),
+            paths.get("--ip-adapter"),
+            paths.get("--image-encoder"),
+        )
+
+
+SD = (
+    *("--controlnet", "{folder}/sd_controlnet", "--inpaint", "{folder}/sd_inpainting"),
+    *("--ip-adapter", "{folder}/sd_ip_adapter/ip_adapter.safetensors"),
+    *("--image-encoder", "{folder}/sd_ip_adapter/image_encoder"),
+)
+SDXL = (
+    *("--controlnet", "{folder}/sdxl_controlnet"),
+    *("--ip-adapter", "{folder}/sdxl_ip_adapter/ip_adapter.safetensors"),
+    *("--image-encoder", "{folder}/sdxl_ip_adapter/image_encoder"),
+)
+PLUS = (
+    *("--ip-adapter", "{folder}/sd_ip_adapter_plus/ip_adapter.safetensors"),
+    *("--image-encoder", "{folder}/sd_ip_adapter_plus/image_encoder"),
+)
+FAMILIES = {
+    "sd": Family("sd", SD),
+    "sd-bf16": Family("sd", SD, precision="bf16"),
+    "sd-plus": Family("sd", PLUS, tuple(case for case in CASES if case.task in {"face", "text_to_image"})),
+    "inpainting": Family("sd_inpainting", (), tuple(case for case in CASES if case.task == "inpaint")),
+    "sdxl": Family("sdxl", SDXL),
+    "sdxl-bf16": Family("sdxl", SDXL, precision="bf16"),
+}
+ASKED = [(name, case) for name, family in FAMILIES.items() for case in family.cases]
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of all small random checkpoints."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    assert random_checkpoints.main([str(folder)]) == 0
+    return folder
+
+
+def run(command: list[str]) -> None:
+    """Run a command in the repository's root; what it said is shown where it fails."""
+    done = subprocess.run(command, check=False, cwd=ROOT, capture_output=True, text=True)  # noqa: S603  # of this file
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def add(name: str, family: Family, checkpoints: Path, out: Path) -> None:
+    """Add a family, by the command that users type."""
+    command = [sys.executable, "-m", "model_tools", "add", name, "--checkpoint", str(checkpoints / family.base)]
+    command += [word.format(folder=checkpoints) for word in family.beside]
+    command += ["--precision", family.precision, "--engine", "openvino", "--sizes", "64..192"]
+    command += ["--repository", str(out / "models"), "--families", str(out / "families.toml")]
+    run([*command, "--prompt-template", "{prompt}"])
+
+
+@pytest.fixture(scope="session")
+def drawn(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """All pictures of our stack, and what they were made of: arrays by FAMILY/CASE/WHAT."""
+    out = tmp_path_factory.mktemp("added")
+    (out / "models").mkdir()
+    for name, family in FAMILIES.items():
+        add(name, family, checkpoints, out)
+    families = out / "families.toml"
+    families.write_text(f"{families.read_text('utf-8')}\n[tools]\n{TOOLS}", "utf-8")
+    buckets = tomllib.loads(families.read_text("utf-8"))["networks"]["sd"]["buckets"]
+    order = {
+        "repositories": [str(out / "models"), str(FORMULAS)],
+        "families_toml": str(families),
+        "size": next(bucket for bucket in buckets if bucket[0] != bucket[1]),
+        "families": {name: [case.name for case in family.cases] for name, family in FAMILIES.items()},
+    }
+    (out / "order.json").write_text(json.dumps(order), "utf-8")
+    command = [str(ROOT / ".venv/bin/python"), "-m", "tests.checkpoints.draw"]
+    run([*command, str(out / "order.json"), str(out / "drawn.npz")])
+    return dict(np.load(out / "drawn.npz"))
+
+
+@pytest.mark.timeout(900)  # the first of them waits for all checkpoints to be added
+@pytest.mark.parametrize(("name", "case"), ASKED, ids=[f"{name}-{case.name}" for name, case in ASKED])
+def test_the_whole_stack_equals_diffusers(
+    name: str, case: Asked, checkpoints: Path, drawn: dict[str, Any], record_property: Callable[[str, object], None]
+) -> None:
+    key = f"{name}/{case.name}/"
+    arrays = {path.removeprefix(key): array for path, array in drawn.items() if path.startswith(key)}
+    expected = theirs.picture(FAMILIES[name].source(checkpoints), case, arrays)
+    ratio = psnr(arrays["painted"], expected)
+    record_property("psnr_db", ratio)
+    print(f"{name} {case.name}: {ratio:.1f} dB")  # noqa: T201 - the measure
+    assert ratio >= (MIN_PSNR_BF16 if FAMILIES[name].precision == "bf16" else MIN_PSNR)
+    if case.task in UNCOMPOSED:
+        assert np.array_equal(arrays["picture"], arrays["painted"])
+
+
+@pytest.mark.timeout(900)
+def test_every_condition_shows(drawn: dict[str, Any]) -> None:
+    """The bar means something: pictures of other conditions are far below it."""
+    for name, family in FAMILIES.items():
+        pictures = [drawn[f"{name}/{case.name}/painted"] for case in family.cases]
+        for index, one in enumerate(pictures):
+            for other in pictures[index + 1 :]:
+                assert psnr(one, other) < MIN_PSNR_BF16 - 5, name
