@@ -24,7 +24,7 @@ from orchestrator.jobs.deferring import defer_to
 from orchestrator.jobs.events import Artifact, Preview, Progress, Started
 from orchestrator.jobs.records import Submission
 from orchestrator.jobs.store import JobStore
-from orchestrator.models.contracts import ModelDigest
+from orchestrator.models.source import ModelDigest
 from orchestrator.params import ImageFormat, Priority, SamplerName
 
 T = TypeVar("T")

@@ -27,7 +27,7 @@ def measure_engine(work: Workload, family: Family) -> list[Row]:
         subprocess.CalledProcessError: it failed; what it said stands in the terminal.
     """
     table = family.networks
-    models = {"text_encoder": table.text_encoder, "unet": table.unet, "vae_decoder": table.vae_decoder}
+    models = {"text_encoder": table.text_encoder, "unet": table.roles["unet"], "vae_decoder": table.vae_decoder}
     configs = {name: read_config(work.repository / model) for name, model in models.items()}
     fullest = configs["unet"].max_batch_size // 2  # pictures: guidance gives each two rows
     shares = [min(number, fullest) for number in work.images]
@@ -120,7 +120,7 @@ class _Watch:
     def _look(self) -> tuple[float, Executions, Executions]:
         networks, url = self._family.networks, self._stack.triton_url
         cpu = cpu_seconds(self._stack.orchestrator_pid)
-        return cpu, executions(url, [networks.unet]), executions(url, networks.model_names)
+        return cpu, executions(url, [networks.roles["unet"]]), executions(url, networks.model_names)
 
     def row(self, system: str, work: Workload, run: Run, step_seconds: float | None = None) -> Row:
         cpu, unet, total = self._look()

@@ -17,8 +17,8 @@ from orchestrator.jobs.durable import DurableJobs
 from orchestrator.jobs.events import Artifact
 from orchestrator.jobs.job import new_job_id
 from orchestrator.jobs.queue import JobQueue
-from orchestrator.models.contracts import NetworkSource
 from orchestrator.models.families import Families
+from orchestrator.models.source import NetworkSource
 from orchestrator.params import Delivery, JobOptions, Limits
 
 Context = grpc.aio.ServicerContext[Any, Any]

@@ -11,7 +11,7 @@ from orchestrator.diffusion.inputs import Control
 from orchestrator.diffusion.samplers import Latents
 from orchestrator.diffusion.stages import Steps
 from orchestrator.diffusion.tiles import View
-from orchestrator.models.contracts import ControlRows, Floats, ImageRows, Networks
+from orchestrator.models.contracts import AddedRows, ControlRows, Floats, ImageRows, Networks
 from orchestrator.models.tables import NetworkTable
 
 
@@ -25,6 +25,7 @@ class Conditions:
         likeness_scale: of the image prompt.
         control: a picture that steers, for every guidance row (diffusers' guess_mode=False).
         masked: (1, 1 + C, h, w) mask and masked picture's latents, for the inpainting UNet; None for the others.
+        added: of SDXL, laid out as `hidden`.
     """
 
     hidden: Floats
@@ -32,6 +33,7 @@ class Conditions:
     likeness_scale: float = 0.0
     control: Control | None = None
     masked: Floats | None = None
+    added: AddedRows | None = None
 
 
 class Denoiser:
@@ -73,18 +75,19 @@ class Denoiser:
         given, count = self._conditions, len(views)
         sample = guidance.rows(x, self._rows)
         times = np.full((len(sample), 1), timestep, np.float32)
-        hidden = np.repeat(given.hidden, count, axis=0)
+        hidden, added = np.repeat(given.hidden, count, axis=0), self._added(count)
         await self._steps.call()
         if given.masked is not None and self._networks.inpaint_unet is not None:
             masked = guidance.rows(np.concatenate([view.cut(given.masked) for view in views]), self._rows)
             name = self._table.inpaint_unet
-            output = await self._networks.inpaint_unet(np.concatenate([sample, masked], axis=1), times, hidden)
+            output = await self._networks.inpaint_unet(np.concatenate([sample, masked], axis=1), times, hidden, added)
         elif self._networks.controlled_unet is not None and (given.control or given.likeness is not None):
             name, control, image = self._table.controlled_unet, self._control(views), self._likeness(count)
-            output = await self._networks.controlled_unet(sample, times, hidden, control, image)
+            output = await self._networks.controlled_unet(sample, times, hidden, control, image, added)
         else:
+            assert self._networks.unet is not None  # noqa: S101  # encoding._check_networks
             name = self._table.unet
-            output = await self._networks.unet(sample, times, hidden)
+            output = await self._networks.unet(sample, times, hidden, added)
         expect(str(name), output, sample.shape)
         return guidance.guide(output, self._guidance_scale, self._rows)
 
@@ -92,9 +95,20 @@ class Denoiser:
         control = self._conditions.control
         if control is None:
             return None
+        kinds = len(self._table.control_kinds)
         image = np.stack([view.cut(control.image, self._table.latent_factor) for view in views])
-        rows = self._rows * len(views)
-        return ControlRows(guidance.rows(image, self._rows), np.full((rows, 1), control.scale, np.float32))
+        every = np.zeros((len(views), kinds, *image.shape[1:]), np.float32)
+        every[:, control.kind] = image
+        scale = np.zeros((self._rows * len(views), kinds), np.float32)
+        scale[:, control.kind] = control.scale
+        pictures = every.reshape(len(views), -1, *image.shape[2:])
+        return ControlRows(guidance.rows(pictures, self._rows), scale)
+
+    def _added(self, count: int) -> AddedRows | None:
+        given = self._conditions.added
+        if given is None:
+            return None
+        return AddedRows(np.repeat(given.text_embeds, count, axis=0), np.repeat(given.time_ids, count, axis=0))
 
     def _likeness(self, count: int) -> ImageRows | None:
         given = self._conditions

@@ -4,10 +4,11 @@ import asyncio
 
 import numpy as np
 
-from orchestrator.diffusion import guidance, latents
+from orchestrator.diffusion import latents
 from orchestrator.diffusion.answers import expect
 from orchestrator.diffusion.denoiser import Conditions
 from orchestrator.diffusion.inputs import ImagePrompt, PipelineInputs
+from orchestrator.diffusion.prompts import Prompts
 from orchestrator.diffusion.samplers import Origin
 from orchestrator.diffusion.stages import Steps
 from orchestrator.diffusion.vae import Vae
@@ -18,42 +19,39 @@ from orchestrator.models.tables import NetworkTable
 
 
 async def encode(
-    networks: Networks, table: NetworkTable, inputs: PipelineInputs, vae: Vae, steps: Steps
+    networks: Networks, table: NetworkTable, prompts: Prompts, inputs: PipelineInputs, vae: Vae, steps: Steps
 ) -> tuple[Conditions, Origin | None]:
     """What steers each step, and the latents to start from; None to start from noise alone.
 
     Raises:
         UnsupportedTaskError: the family lacks a network that the inputs need; none was called.
+        ValueError: the family has no control kind of that index.
         EngineUnavailableError, EngineFaultError: from the networks.
     """
-    _check_networks(networks, inputs)
-    hidden = await _hidden(networks, table, inputs, steps)
+    _check_networks(networks, table, inputs)
+    hidden, added = await prompts.encode(networks, inputs, steps)
     prompt = inputs.image_prompt
     likeness = None if prompt is None else await _likeness(networks, prompt, len(hidden), steps)
     origin, masked = await _picture(networks, table, inputs, vae, steps)
     scale = 0.0 if prompt is None else prompt.scale
-    return Conditions(hidden, likeness, scale, inputs.control, masked), origin
+    return Conditions(hidden, likeness, scale, inputs.control, masked, added), origin
 
 
-def _check_networks(networks: Networks, inputs: PipelineInputs) -> None:
+def _check_networks(networks: Networks, table: NetworkTable, inputs: PipelineInputs) -> None:
     steered = inputs.control is not None or inputs.image_prompt is not None
+    filled = inputs.mask is not None and networks.inpaint_unet is not None
     needed = {
+        "text_encoder_2": table.text_encoder_2 is not None and networks.text_encoder_2 is None,
+        "unet": not steered and not filled and networks.unet is None,
         "vae_encoder": inputs.start is not None and networks.vae_encoder is None,
         "controlled_unet": steered and networks.controlled_unet is None,
+        "control_kinds": inputs.control is not None and not table.control_kinds,
         "image_encoder": inputs.image_prompt is not None and _image_encoder(networks, inputs.image_prompt) is None,
     }
     if missing := [role.replace("_", " ") for role, is_missing in needed.items() if is_missing]:
         raise UnsupportedTaskError(f"this family has no {' and no '.join(missing)}, which this task needs")
-
-
-async def _hidden(networks: Networks, table: NetworkTable, inputs: PipelineInputs, steps: Steps) -> Floats:
-    """Rows [negative, positive], or [positive] without guidance."""
-    rows = 2 if guidance.needs_unconditional(inputs.guidance_scale) else 1
-    ids = np.concatenate((inputs.negative_ids, inputs.prompt_ids)[-rows:])
-    await steps.call()
-    hidden = await networks.text_encoder(ids)
-    expect(table.text_encoder, hidden, (*ids.shape, hidden.shape[-1]))
-    return hidden
+    if inputs.control is not None and inputs.control.kind >= len(table.control_kinds):
+        raise ValueError(f"control kind {inputs.control.kind} is none of {len(table.control_kinds)}")
 
 
 def _image_encoder(networks: Networks, prompt: ImagePrompt) -> ImageEncoder | None:
@@ -61,7 +59,7 @@ def _image_encoder(networks: Networks, prompt: ImagePrompt) -> ImageEncoder | No
 
 
 async def _likeness(networks: Networks, prompt: ImagePrompt, rows: int, steps: Steps) -> Floats:
-    """Tokens in the rows of `_hidden`: the unconditional row has the encoder's own tokens for no picture."""
+    """Tokens in the rows of the prompt: the unconditional row has the encoder's own tokens for no picture."""
     encoder = _image_encoder(networks, prompt)
     assert encoder is not None  # noqa: S101  # _check_networks
     pixels = await asyncio.to_thread(geometry.cover, prompt.pixels, encoder.side, encoder.side)

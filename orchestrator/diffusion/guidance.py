@@ -9,8 +9,11 @@ Array = npt.NDArray[np.float32]
 
 
 def needs_unconditional(guidance_scale: float) -> bool:
-    """Whether a step needs both rows: at scale 1 the unconditional prediction cancels out of `guide`."""
-    return guidance_scale != 1.0
+    """Whether a step needs both rows: at scale 1 the unconditional prediction cancels out of `guide`.
+
+    Below 1, too, there is no guidance, as in diffusers: few-step models are distilled without it, and come with 0.
+    """
+    return guidance_scale > 1.0
 
 
 def rows(array: Array, count: int) -> Array:

@@ -29,12 +29,14 @@ class Control:
     """A picture that steers.
 
     Attributes:
-        image: float32 (3, height, width) in [0, 1], of inputs.size: white edges on black.
+        image: float32 (3, height, width) RGB in [0, 1], of inputs.size: white edges on black, or what its kind shows.
         scale: from 0 (as without it) to 1 and above.
+        kind: index in NetworkTable.control_kinds.
     """
 
     image: Floats
     scale: float
+    kind: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +59,14 @@ class PipelineInputs:
     """What the pipeline needs to know; every range is checked already.
 
     Attributes:
-        prompt_ids: (1, L), of the prompt in its template.
-        negative_ids: (1, L), of the negative prompt.
+        prompt_ids: (E, L), of the prompt in its template, a row for each text encoder.
+        negative_ids: (E, L), of the negative prompt.
         size: width and height at which the networks run, pixels: one of the family's buckets; or any multiples of
             NetworkTable.grain, which are denoised in overlapping tiles where they exceed NetworkTable.tile_size.
         seed: of all randomness.
         sampler: by name.
         steps: network evaluations, of which a start's strength leaves a share.
-        guidance_scale: 1 for none.
+        guidance_scale: up to 1 for none.
         start: a picture to start from.
         mask: float32 (height, width) in [0, 1], of inputs.size, at least 0.5 where the picture may change; the rest is
             kept as in `start`. With a mask, strength 1 starts from noise alone.

@@ -11,10 +11,11 @@ from orchestrator.diffusion.encoding import encode
 from orchestrator.diffusion.inputs import Control, ImagePrompt, PipelineInputs, Start
 from orchestrator.diffusion.latents import Pixels, Size
 from orchestrator.diffusion.noise import start_noise, step_noise
+from orchestrator.diffusion.prompts import Prompts
 from orchestrator.diffusion.samplers import SAMPLERS, Latents, Origin, sample
 from orchestrator.diffusion.schedules import NoiseSchedule, Prediction, Spacing, shorten
 from orchestrator.diffusion.stages import Calls, Listener, Stage, StageTime, StepDone, Steps, Timer
-from orchestrator.diffusion.tokenizer import Tokenizer, Tokens
+from orchestrator.diffusion.tokenizer import Tokens
 from orchestrator.diffusion.vae import Vae
 from orchestrator.errors import FamilyConfigError, InvalidRequestError, UnsupportedTaskError, Violation
 from orchestrator.models.contracts import Networks
@@ -37,13 +38,13 @@ __all__ = [
 
 
 class Pipeline:
-    """A family's pipeline: its tokenizer and noise schedule. Holds no state of any request."""
+    """A family's pipeline: its tokenizers and noise schedule. Holds no state of any request."""
 
     def __init__(self, family: Family, folder: Path) -> None:
-        """Load the tokenizer, whose path is relative to `folder`.
+        """Load the tokenizers, whose paths are relative to `folder`.
 
         Raises:
-            FamilyConfigError: the tokenizer does not load, or the default sampler cannot walk the default steps.
+            FamilyConfigError: a tokenizer does not load, or the default sampler cannot walk the default steps.
         """
         table, schedule = family.networks, family.networks.schedule
         self._family, self._table = family, table
@@ -57,7 +58,7 @@ class Pipeline:
             set_alpha_to_one=schedule.set_alpha_to_one,
         )
         try:
-            self._tokenizer = Tokenizer(folder / table.tokenizer, table.text_length, table.pad_id)
+            self._prompts = Prompts(table, folder)
         except ValueError as error:
             raise FamilyConfigError(f"[networks of {family.name}] tokenizer: {error}") from error
         try:
@@ -72,8 +73,11 @@ class Pipeline:
             raise InvalidRequestError(Violation("steps", f"sampler {sampler} takes at most {most} steps, not {steps}"))
 
     def tokenize(self, text: str) -> Tokens:
-        """Token ids of a text, cut to the text encoder's length. Takes tens of milliseconds for the longest texts."""
-        return self._tokenizer.encode(text)
+        """Token ids (E, L) of a text, a row for each text encoder, cut to their length.
+
+        Takes tens of milliseconds for the longest texts.
+        """
+        return self._prompts.tokenize(text)
 
     def preview(self, x0: Latents) -> Pixels | None:
         """A small picture of latents, one pixel for each; None if the family has no map for it."""
@@ -102,7 +106,7 @@ class Pipeline:
 
         Raises:
             UnsupportedTaskError: the family lacks a network that the inputs need; none was called.
-            ValueError: inputs.size is none at which the UNet runs.
+            ValueError: inputs.size is none at which the UNet runs, or the family has no control kind of that index.
             EngineUnavailableError, EngineFaultError: from the networks; a wrong shape and a picture that is not finite
                 are faults too.
             Whatever the listener raises.
@@ -112,7 +116,7 @@ class Pipeline:
         vae = Vae(self._table, networks.max_rows)
         async with timer.stage(Stage.ENCODE) as calls:
             steps = Steps(listener, Stage.ENCODE, calls)
-            conditions, origin = await encode(networks, self._table, inputs, vae, steps)
+            conditions, origin = await encode(networks, self._table, self._prompts, inputs, vae, steps)
         await steps.done()
         async with timer.stage(Stage.DENOISE) as calls:
             steps = Steps(listener, Stage.DENOISE, calls, inputs.steps_walked)

@@ -18,7 +18,7 @@ class Tokens:
     """A prompt as the text encoder takes it."""
 
     ids: npt.NDArray[np.int32]
-    """(1, length), padded."""
+    """(1, length), padded; of several encoders a row for each."""
     used: int
     """Ids before the padding, special tokens included."""
     dropped: int

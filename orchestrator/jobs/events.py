@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from orchestrator.diffusion.pipeline import Stage, StageTime
-from orchestrator.models.contracts import ModelDigest
+from orchestrator.models.source import ModelDigest
 from orchestrator.params import ImageFormat, SamplerName
 
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass, fields, replace
 from functools import partial
 from typing import Any, TypeVar
 
-from orchestrator.models.contracts import Networks, Tools
+from orchestrator.models.contracts import Networks
+from orchestrator.models.tools import Tools
 
 Kit = TypeVar("Kit", Networks, Tools)
 

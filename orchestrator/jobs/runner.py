@@ -11,8 +11,8 @@ from orchestrator.imaging.decode import DecodeLimits
 from orchestrator.jobs.events import Artifact, Preview, Progress, Started
 from orchestrator.jobs.job import Job
 from orchestrator.jobs.noted import noted
-from orchestrator.models.contracts import ModelDigest, NetworkSource
 from orchestrator.models.families import Families
+from orchestrator.models.source import ModelDigest, NetworkSource
 from orchestrator.params import Delivery, ImageFormat, OutputParams, RequestParams
 from orchestrator.results.sources import Sources
 from orchestrator.results.store import ResultStore

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from orchestrator.errors import EngineUnavailableError
-from orchestrator.models.contracts import ControlRows, Floats, Ids, ImageRows, ModelDigest, Networks, Tools
+from orchestrator.models.contracts import AddedRows, ControlRows, Floats, Ids, ImageRows, Networks
+from orchestrator.models.source import ModelDigest
 from orchestrator.models.specs import FAMILY_ROLES, TOOL_ROLES
+from orchestrator.models.tools import Tools
 
 TOKENS = 2
 """Tokens of the image encoder's answer."""
@@ -33,7 +35,7 @@ class FakeNetworks:
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     error: Exception | None = None
     ready: bool = True
-    without: frozenset[str] = frozenset({"inpaint_unet", "face_encoder"})
+    without: frozenset[str] = frozenset({"inpaint_unet", "face_encoder", "text_encoder_2"})
     waiting: frozenset[str] = frozenset()
     max_rows: int = 8
 
@@ -47,6 +49,7 @@ class FakeNetworks:
             raise EngineUnavailableError(f"the networks of family {family!r} are not ready")
         encoder = FakeImageEncoder(self.width)
         further = {
+            "text_encoder_2": self._text_encoder_2,
             "vae_encoder": self._vae_encoder,
             "controlled_unet": self._controlled_unet,
             "inpaint_unet": self._inpaint_unet,
@@ -54,7 +57,8 @@ class FakeNetworks:
             "face_encoder": encoder,
         }
         there = {role: network for role, network in further.items() if role not in self.without}
-        return Networks(self._text_encoder, self._unet, self._vae_decoder, **there, max_rows=self.max_rows)  # type: ignore[arg-type]  # by name
+        unet = None if "unet" in self.without else self._unet
+        return Networks(self._text_encoder, unet, self._vae_decoder, **there, max_rows=self.max_rows)  # type: ignore[arg-type]  # by name
 
     def tools(self) -> Tools:
         """See contracts.NetworkSource."""
@@ -80,13 +84,22 @@ class FakeNetworks:
         """Sines of the ids."""
         return np.asarray(np.sin(input_ids[..., None] * np.arange(1, self.width + 1)), np.float32)
 
-    async def _unet(self, sample: Floats, timestep: Floats, encoder_hidden_states: Floats) -> Floats:
-        """A damped sample, moved by the prompt and the time."""
+    async def _text_encoder_2(self, input_ids: Ids) -> tuple[Floats, Floats]:
+        """Cosines of the ids; half as wide, pooled over the tokens."""
+        hidden = np.asarray(np.cos(input_ids[..., None] * np.arange(1, self.width + 1)), np.float32)
+        return hidden, hidden[..., : self.width // 2].mean(axis=1)
+
+    async def _unet(
+        self, sample: Floats, timestep: Floats, encoder_hidden_states: Floats, added: AddedRows | None = None
+    ) -> Floats:
+        """A damped sample, moved by the prompt, the time, and what is added."""
         await self.gate.wait()
         self.calls += 1
         if self.error is not None:
             raise self.error
         shift = encoder_hidden_states.mean(axis=(1, 2)) + timestep[:, 0] / 1000
+        if added is not None:
+            shift = shift + added.text_embeds.mean(axis=1) + added.time_ids @ np.arange(1, 7) / 10_000
         return np.asarray(0.5 * sample + 0.1 * shift[:, None, None, None], np.float32)
 
     async def _controlled_unet(
@@ -96,20 +109,25 @@ class FakeNetworks:
         encoder_hidden_states: Floats,
         control: ControlRows | None,
         image: ImageRows | None,
+        added: AddedRows | None = None,
     ) -> Floats:
-        """The plain UNet's answer, and a share of the control picture's means of 8 x 8 and of the likeness's mean."""
-        output = await self._unet(sample, timestep, encoder_hidden_states)
+        """The plain UNet's answer, and a share of the control pictures' means of 8 x 8 and of the likeness's mean."""
+        output = await self._unet(sample, timestep, encoder_hidden_states, added)
         if control is not None:
-            means = blocks(control.image.mean(axis=1, keepdims=True))
-            output = output + control.scale[:, :, None, None] * means
+            rows, kinds = control.scale.shape
+            means = blocks(control.image.reshape(rows * kinds, 3, *control.image.shape[2:]).mean(axis=1, keepdims=True))
+            steered = means.reshape(rows, kinds, *means.shape[2:]) * np.arange(1, kinds + 1)[:, None, None]
+            output = output + (control.scale[:, :, None, None] * steered).sum(axis=1, keepdims=True)
         if image is not None:
             output = output + (image.scale[:, 0] * image.embeds.mean(axis=(1, 2)))[:, None, None, None]
         return np.asarray(output, np.float32)
 
-    async def _inpaint_unet(self, sample: Floats, timestep: Floats, encoder_hidden_states: Floats) -> Floats:
+    async def _inpaint_unet(
+        self, sample: Floats, timestep: Floats, encoder_hidden_states: Floats, added: AddedRows | None = None
+    ) -> Floats:
         """The plain UNet's answer to the latents, and where nothing may change a share of the kept latents."""
         latents, mask, kept = sample[:, :4], sample[:, 4:5], sample[:, 5:]
-        return await self._unet(latents, timestep, encoder_hidden_states) + 0.1 * (1 - mask) * kept
+        return await self._unet(latents, timestep, encoder_hidden_states, added) + 0.1 * (1 - mask) * kept
 
     async def _vae_decoder(self, latents: Floats) -> Floats:
         """The first three channels, each latent as a square of 8 x 8 pixels."""

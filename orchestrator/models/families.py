@@ -16,17 +16,17 @@ Kind = TypeVar("Kind", bound=Table)
 
 
 NEEDS: Mapping[str, frozenset[str]] = {
-    "text_to_image": frozenset(),
-    "image_to_image": frozenset({"vae_encoder"}),
-    "inpaint": frozenset({"vae_encoder"}),
-    "outpaint": frozenset({"vae_encoder"}),
-    "generate_background": frozenset({"vae_encoder", "matting"}),
-    "face": frozenset({"controlled_unet", "image_encoder", "face_detector", "face_landmarks"}),
-    "control": frozenset({"controlled_unet", "vae_encoder"}),
-    "upscale": frozenset({"vae_encoder"}),
+    "text_to_image": frozenset({"unet"}),
+    "image_to_image": frozenset({"unet", "vae_encoder"}),
+    "inpaint": frozenset({"fill", "vae_encoder"}),
+    "outpaint": frozenset({"fill", "vae_encoder"}),
+    "generate_background": frozenset({"fill", "vae_encoder", "matting"}),
+    "face": frozenset({"likeness", "face_detector", "face_landmarks"}),
+    "control": frozenset({"control", "vae_encoder"}),
+    "upscale": frozenset({"unet", "vae_encoder"}),
     "edit": frozenset(),
 }
-"""Tasks, and the roles of networks and tools that each needs beside those that every family has."""
+"""Tasks, and what each needs: abilities of the family's networks (NetworkTable.abilities) and roles of tools."""
 
 
 class Family(Table):
@@ -35,6 +35,7 @@ class Family(Table):
     Attributes:
         name: what requests call it.
         license: of the weights, SPDX where there is one.
+        commercial: whether that licence allows commercial use.
         tools: those of the file, the same for every family.
         prompt_template: put around the prompt; holds "{prompt}" once.
         default_*: taken where a request leaves the field out.
@@ -42,6 +43,7 @@ class Family(Table):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
     license: str = Field(min_length=1)
+    commercial: bool = True
     networks: NetworkTable
     tools: ToolTable = ToolTable()
     prompt_template: str = "{prompt}, high quality, highly detailed, 8K"
@@ -54,8 +56,12 @@ class Family(Table):
     @property
     def tasks(self) -> tuple[str, ...]:
         """Tasks that the family's networks, and the tools, can serve: those of NEEDS that have all they need."""
-        there = self.networks.roles.keys() | self.tools.roles.keys()
-        return tuple(task for task, needed in NEEDS.items() if there >= needed)
+        return tuple(task for task, needed in NEEDS.items() if self.abilities >= needed)
+
+    @property
+    def abilities(self) -> frozenset[str]:
+        """What NEEDS asks for: of the networks, and roles of the tools."""
+        return self.networks.abilities | self.tools.roles.keys()
 
     @pydantic.field_validator("prompt_template")
     @classmethod

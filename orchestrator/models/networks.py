@@ -1,20 +1,21 @@
 """The Protocols of contracts.py over Triton's models."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from orchestrator.errors import FamilyConfigError
-from orchestrator.models.contracts import ControlRows, Floats, Ids, ImageRows, ModelDigest, Networks
-from orchestrator.models.specs import CONTROL, FAMILY_ROLES, LIKENESS, TOOL_ROLES
+from orchestrator.models.contracts import AddedRows, ControlRows, Floats, Ids, ImageRows, Networks
+from orchestrator.models.source import ModelDigest
+from orchestrator.models.specs import CONTROL, LIKENESS, UNETS, spec_of
 from orchestrator.models.tables import NetworkTable
 from orchestrator.models.triton import ModelInfo, TritonServer
 
 STEERING = {tensor.name for tensor in (*CONTROL, *LIKENESS)}
 """Inputs of a controlled UNet beside a plain one's."""
-UPSCALER_SCALE = "2"
-"""Of an upscaler whose config.pbtxt has no parameter `scale`."""
+TIME_IDS = 6
+"""Of AddedRows.time_ids. SDXL's refiner takes 5, an aesthetic score in place of the target size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class TritonFamily:
 
 
 @dataclass(frozen=True, slots=True)
-class _Model:
+class Model:
     """A model of a server: one request is at most max_batch_size rows.
 
     With a `fixed_batch` every request is padded to so many rows, which is all that the model takes: Triton merges
@@ -53,7 +54,7 @@ class _Model:
         return tuple(array[:rows] for array in await self.server.infer(self.info, inputs, outputs))
 
 
-class TritonTextEncoder(_Model):
+class TritonTextEncoder(Model):
     """TextEncoder over Triton."""
 
     async def __call__(self, input_ids: Ids) -> Floats:
@@ -62,7 +63,16 @@ class TritonTextEncoder(_Model):
         return hidden_states
 
 
-class TritonControlledUnet(_Model):
+class TritonPooledTextEncoder(Model):
+    """PooledTextEncoder over Triton."""
+
+    async def __call__(self, input_ids: Ids) -> tuple[Floats, Floats]:
+        """See contracts.PooledTextEncoder."""
+        hidden_states, text_embeds = await self.infer({"input_ids": input_ids}, "hidden_states", "text_embeds")
+        return hidden_states, text_embeds
+
+
+class TritonControlledUnet(Model):
     """ControlledUnet over Triton.
 
     What is not given is sent as zeros, so that all requests bring the same inputs: Triton merges no others. Where the
@@ -76,9 +86,12 @@ class TritonControlledUnet(_Model):
         encoder_hidden_states: Floats,
         control: ControlRows | None,
         image: ImageRows | None,
+        added: AddedRows | None = None,
     ) -> Floats:
         """See contracts.ControlledUnet."""
         inputs = {"sample": sample, "timestep": timestep, "encoder_hidden_states": encoder_hidden_states}
+        if added is not None:
+            inputs |= {"text_embeds": added.text_embeds, "time_ids": added.time_ids}
         if control is not None:
             inputs |= {"control_image": control.image, "control_scale": control.scale}
         if image is not None:
@@ -100,13 +113,13 @@ class TritonUnet(TritonControlledUnet):
     """Unet over Triton. The model may be a controlled one, if what steers it is optional."""
 
     async def __call__(  # type: ignore[override]  # the same call without what steers
-        self, sample: Floats, timestep: Floats, encoder_hidden_states: Floats
+        self, sample: Floats, timestep: Floats, encoder_hidden_states: Floats, added: AddedRows | None = None
     ) -> Floats:
         """See contracts.Unet."""
-        return await super().__call__(sample, timestep, encoder_hidden_states, None, None)
+        return await super().__call__(sample, timestep, encoder_hidden_states, None, None, added)
 
 
-class TritonVaeDecoder(_Model):
+class TritonVaeDecoder(Model):
     """VaeDecoder over Triton."""
 
     async def __call__(self, latents: Floats) -> Floats:
@@ -115,7 +128,7 @@ class TritonVaeDecoder(_Model):
         return image
 
 
-class TritonVaeEncoder(_Model):
+class TritonVaeEncoder(Model):
     """VaeEncoder over Triton."""
 
     async def __call__(self, image: Floats) -> Floats:
@@ -124,7 +137,9 @@ class TritonVaeEncoder(_Model):
         return latents
 
 
-class _OneSize(_Model):
+class OneSizeModel(Model):
+    """A model whose picture is a square of one side."""
+
     @property
     def side(self) -> int:
         """S, pixels: what the model's configuration says of its picture."""
@@ -138,7 +153,7 @@ class _OneSize(_Model):
             raise FamilyConfigError(f"model {self.info.name}: image is {height} x {width}, not a square of fixed side")
 
 
-class TritonImageEncoder(_OneSize):
+class TritonImageEncoder(OneSizeModel):
     """ImageEncoder over Triton."""
 
     async def __call__(self, image: Floats) -> tuple[Floats, Floats]:
@@ -147,49 +162,9 @@ class TritonImageEncoder(_OneSize):
         return embeds, negative_embeds
 
 
-class TritonMatting(_OneSize):
-    """Matting over Triton."""
-
-    async def __call__(self, image: Floats) -> Floats:
-        """See contracts.Matting."""
-        (alpha,) = await self.infer({"image": image}, "alpha")
-        return alpha
-
-
-class TritonFaceDetector(_Model):
-    """FaceDetector over Triton."""
-
-    async def __call__(self, image: Floats) -> tuple[Floats, Floats]:
-        """See contracts.FaceDetector."""
-        boxes, scores = await self.infer({"image": image}, "boxes", "scores")
-        return boxes, scores
-
-
-class TritonFaceLandmarks(_Model):
-    """FaceLandmarks over Triton."""
-
-    async def __call__(self, image: Floats) -> tuple[Floats, Floats]:
-        """See contracts.FaceLandmarks."""
-        landmarks, score = await self.infer({"image": image}, "landmarks", "score")
-        return landmarks, score
-
-
-class TritonUpscaler(_Model):
-    """Upscaler over Triton; its factor is parameter `scale` of config.pbtxt."""
-
-    @property
-    def scale(self) -> int:
-        """Pixels of the answer for each pixel, along a side."""
-        return int(self.info.parameters.get("scale", UPSCALER_SCALE))
-
-    async def __call__(self, image: Floats) -> Floats:
-        """See contracts.Upscaler."""
-        (upscaled,) = await self.infer({"image": image}, "upscaled")
-        return upscaled
-
-
-FAMILY_NETWORKS: Mapping[str, type[_Model]] = {
+FAMILY_NETWORKS: Mapping[str, type[Model]] = {
     "text_encoder": TritonTextEncoder,
+    "text_encoder_2": TritonPooledTextEncoder,
     "unet": TritonUnet,
     "vae_decoder": TritonVaeDecoder,
     "vae_encoder": TritonVaeEncoder,
@@ -198,12 +173,6 @@ FAMILY_NETWORKS: Mapping[str, type[_Model]] = {
     "image_encoder": TritonImageEncoder,
     "face_encoder": TritonImageEncoder,
 }
-TOOLS: Mapping[str, Callable[[TritonServer, ModelInfo], _Model]] = {
-    "matting": TritonMatting,
-    "face_detector": TritonFaceDetector,
-    "face_landmarks": TritonFaceLandmarks,
-    "upscaler": TritonUpscaler,
-}
 
 
 async def connect(server: TritonServer, table: NetworkTable) -> TritonFamily:
@@ -211,16 +180,30 @@ async def connect(server: TritonServer, table: NetworkTable) -> TritonFamily:
 
     Raises:
         EngineUnavailableError, EngineFaultError: the server or a model does not answer.
-        FamilyConfigError: a model breaks its contract.
+        FamilyConfigError: a model breaks its contract, or takes other control pictures than the table names.
     """
-    infos = {role: await server.describe(name, FAMILY_ROLES[role]) for role, name in table.roles.items()}
+    there = table.abilities
+    given = {"pooled": "text_encoder_2" in there, "control": "control" in there, "likeness": "likeness" in there}
+    infos = {role: await server.describe(name, spec_of(role, **given)) for role, name in table.roles.items()}
+    _check_sizes(infos, table)
     models = {role: FAMILY_NETWORKS[role](server, info, table.fixed_batch) for role, info in infos.items()}
     max_rows = min(info.max_batch_size for info in infos.values())
     digests = {role: info.digest for role, info in infos.items()}
     return TritonFamily(Networks(**models, max_rows=max_rows), digests)  # type: ignore[arg-type]  # by name
 
 
-async def connect_tool(server: TritonServer, role: str, name: str) -> tuple[Callable[..., object], ModelDigest]:
-    """Describe a model of no family, and make it callable. Raises as `connect` does."""
-    info = await server.describe(name, TOOL_ROLES[role])
-    return TOOLS[role](server, info), info.digest  # type: ignore[return-value]  # each is called in its own way
+def _check_sizes(infos: Mapping[str, ModelInfo], table: NetworkTable) -> None:
+    """Hold to the table what a configuration says of sizes: a UNet of other sizes would refuse each request."""
+    for role, info in infos.items():
+        ids = info.dims.get("time_ids", (TIME_IDS,))
+        if role in UNETS and table.text_encoder_2 is not None and ids != (TIME_IDS,):
+            raise FamilyConfigError(f"model {info.name} takes {ids[0]} time_ids, not the {TIME_IDS} of SDXL's base")
+    kinds = table.control_kinds
+    if "control" in table.abilities:
+        info = infos["controlled_unet"]
+        takes = info.dims["control_image"][0], info.dims["control_scale"][0]
+        if takes != (3 * len(kinds), len(kinds)):
+            raise FamilyConfigError(
+                f"model {info.name} takes a control_image of {takes[0]} channels and {takes[1]} control_scale, "
+                f"but control_kinds are {len(kinds)}: {', '.join(kinds)}"
+            )

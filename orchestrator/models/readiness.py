@@ -7,10 +7,12 @@ import structlog
 
 from orchestrator import metrics
 from orchestrator.errors import EngineFaultError, EngineUnavailableError, FamilyConfigError
-from orchestrator.models import networks
-from orchestrator.models.contracts import RETRY_AFTER_SECONDS, ModelDigest, Networks, Tools
+from orchestrator.models import networks, tool_networks
+from orchestrator.models.contracts import RETRY_AFTER_SECONDS, Networks
 from orchestrator.models.families import Families, Family
 from orchestrator.models.networks import TritonFamily
+from orchestrator.models.source import ModelDigest
+from orchestrator.models.tools import Tools
 from orchestrator.models.triton import TritonServer
 
 log = structlog.get_logger()
@@ -87,7 +89,7 @@ class TritonNetworks:
         for role, name in self._named_tools.items():
             if name in ready and role not in tools:
                 try:
-                    tools[role] = await networks.connect_tool(self._server, role, name)
+                    tools[role] = await tool_networks.connect_tool(self._server, role, name)
                 except (EngineUnavailableError, EngineFaultError, FamilyConfigError) as error:
                     log.error("tool_not_usable", tool=role, error=str(error))  # noqa: TRY400  # expected, no trace
         waiting = frozenset(self._named_tools.keys() - tools.keys())

@@ -4,7 +4,7 @@ Names, ranks and types here; meaning, shapes and ranges in contracts.py. tests/c
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,19 +18,26 @@ class TensorSpec:
 
 @dataclass(frozen=True, slots=True)
 class NetworkSpec:
-    """Inputs and outputs of a kind of network, and the rows that one request may have (2 with guidance)."""
+    """Inputs and outputs of a kind of network, and the rows that one request may have (2 with guidance).
+
+    Attributes:
+        spare: inputs that it may have as well; they are given zeros.
+    """
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     rows: int = 1
+    spare: tuple[TensorSpec, ...] = ()
 
 
 IMAGE = TensorSpec("image", 3)
 DENOISED = (TensorSpec("sample", 3), TensorSpec("timestep", 1), TensorSpec("encoder_hidden_states", 2))
+ADDED = (TensorSpec("text_embeds", 1), TensorSpec("time_ids", 1))
 CONTROL = (TensorSpec("control_image", 3), TensorSpec("control_scale", 1))
 LIKENESS = (TensorSpec("image_embeds", 2), TensorSpec("image_scale", 1))
 
 TEXT_ENCODER = NetworkSpec((TensorSpec("input_ids", 1, integer=True),), (TensorSpec("hidden_states", 2),), rows=2)
+TEXT_ENCODER_2 = NetworkSpec(TEXT_ENCODER.inputs, (*TEXT_ENCODER.outputs, TensorSpec("text_embeds", 1)), rows=2)
 UNET = NetworkSpec(DENOISED, (TensorSpec("out_sample", 3),), rows=2)
 CONTROLLED_UNET = NetworkSpec((*DENOISED, *CONTROL, *LIKENESS), UNET.outputs, rows=2)
 VAE_DECODER = NetworkSpec((TensorSpec("latents", 3),), (IMAGE,))
@@ -39,6 +46,7 @@ IMAGE_ENCODER = NetworkSpec((IMAGE,), (TensorSpec("image_embeds", 2), TensorSpec
 
 FAMILY_ROLES: Mapping[str, NetworkSpec] = {
     "text_encoder": TEXT_ENCODER,
+    "text_encoder_2": TEXT_ENCODER_2,
     "unet": UNET,
     "vae_decoder": VAE_DECODER,
     "vae_encoder": VAE_ENCODER,
@@ -47,7 +55,28 @@ FAMILY_ROLES: Mapping[str, NetworkSpec] = {
     "image_encoder": IMAGE_ENCODER,
     "face_encoder": IMAGE_ENCODER,
 }
-"""What a family's networks are called in families.toml, the first three required."""
+"""What a family's networks are called in families.toml. `spec_of` tells what a UNet of a certain family has to have."""
+UNETS = frozenset({"unet", "inpaint_unet", "controlled_unet"})
+
+
+def spec_of(role: str, *, pooled: bool, control: bool, likeness: bool) -> NetworkSpec:
+    """The tensors of a family's network.
+
+    Args:
+        role: of FAMILY_ROLES.
+        pooled: whether the family has a second text encoder, as SDXL: then its UNets take ADDED, of others they don't.
+        control: whether pictures steer its controlled UNet, which then takes CONTROL.
+        likeness: whether a picture's likeness steers it, which then takes LIKENESS.
+    """
+    if role not in UNETS:
+        return FAMILY_ROLES[role]
+    inputs = (*DENOISED, *(ADDED if pooled else ()))
+    if role != "controlled_unet":
+        return replace(UNET, inputs=inputs)
+    wanted = (*(CONTROL if control else ()), *(LIKENESS if likeness else ()))
+    spare = tuple(tensor for tensor in (*CONTROL, *LIKENESS) if tensor not in wanted)
+    return replace(CONTROLLED_UNET, inputs=(*inputs, *wanted), spare=spare)
+
 
 TOOL_ROLES: Mapping[str, NetworkSpec] = {
     "matting": NetworkSpec((IMAGE,), (TensorSpec("alpha", 3),)),

@@ -11,6 +11,9 @@ from orchestrator.models.specs import FAMILY_ROLES, TOOL_ROLES
 from orchestrator.params import MAX_SIDE
 
 Side = Annotated[int, Field(ge=8, le=MAX_SIDE)]
+Kind = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+EDGE_KINDS = ("canny", "scribble")
+"""Control kinds whose pictures are made here, white lines on black. Those of other kinds are brought by the client."""
 Rgb = tuple[float, float, float]
 
 
@@ -47,22 +50,31 @@ class NetworkTable(Table):
     """A set of networks that belong together, shared by the families that name it.
 
     Attributes:
-        text_encoder, unet, vae_decoder: names of Triton models.
+        text_encoder, vae_decoder: names of Triton models.
+        unet: of the UNet that paints. It may be left out where `inpaint_unet` is named: such networks serve the tasks
+            that mask a picture, and no others.
+        text_encoder_2: of the second text encoder, with a pooled output: the networks are SDXL's.
         vae_encoder: of the model that turns a picture into latents; needed by every task that starts from a picture.
         controlled_unet: of the UNet that edges and a likeness steer. It may be the model `unet` is, if its further
             inputs are optional.
+        control_kinds: what its control pictures show, in the order in which it takes them: "canny" and "scribble" are
+            made here, any other name ("depth") is of pictures that clients bring. None of them if it takes no picture.
         inpaint_unet: of a UNet that was trained to inpaint, with 2 * latent_channels + 1 channels. Without one, the
             plain UNet inpaints, and what is kept is put back after each step.
-        image_encoder: of the likeness of a picture.
+        image_encoder: of the likeness of a picture; without one, the controlled UNet takes no likeness.
         face_encoder: of the likeness of a face; without one, image_encoder serves.
         tokenizer: path of tokenizer.json, relative to families.toml.
-        text_length: tokens that the text encoder takes.
+        tokenizer_2: of the second text encoder; `tokenizer` by default.
+        text_length: tokens that the text encoders take.
         pad_id: token id that fills up.
+        pad_id_2: of the second text encoder; `pad_id` by default. SDXL's is 0.
+        zero_empty_negative: whether an empty negative prompt is zeros instead of its encoding: diffusers'
+            force_zeros_for_empty_prompt, true of SDXL.
         latent_channels: channels of the latents.
         latent_factor: pixels for each latent, along a side.
         scaling_factor: the decoder takes latents divided by this, plus shift_factor.
         latent_multiple: what the sides of latents must be multiples of: 2 for each downsampling of the UNet.
-        buckets: width and height, in pixels, of the sizes at which the UNet runs.
+        buckets: width and height, in pixels, of the sizes at which the UNet runs, its native one first.
         tile: width and height, in pixels, of the tiles of larger pictures; the first bucket by default.
         vae_tile: side, in pixels, of the tiles of pictures that are larger than it for the VAE; the longest side of
             all buckets by default. The last tiles are cut off by the picture's edge, down to `grain`.
@@ -72,16 +84,21 @@ class NetworkTable(Table):
     """
 
     text_encoder: str
-    unet: str
+    text_encoder_2: str | None = None
+    unet: str | None = None
     vae_decoder: str
     vae_encoder: str | None = None
     controlled_unet: str | None = None
+    control_kinds: tuple[Kind, ...] = Field(("canny",), max_length=8)
     inpaint_unet: str | None = None
     image_encoder: str | None = None
     face_encoder: str | None = None
     tokenizer: Path
+    tokenizer_2: Path | None = None
     text_length: int = Field(ge=3, le=1024)
     pad_id: int = Field(ge=0)
+    pad_id_2: int | None = Field(None, ge=0)
+    zero_empty_negative: bool = False
     latent_channels: int = Field(4, ge=1, le=64)
     latent_factor: int = Field(8, ge=1, le=64)
     scaling_factor: float = Field(gt=0)
@@ -105,9 +122,42 @@ class NetworkTable(Table):
         return tuple(dict.fromkeys(self.roles.values()))
 
     @property
+    def abilities(self) -> frozenset[str]:
+        """Roles of the networks that are named, and what they can do together; families.NEEDS asks for both.
+
+        "fill": paint inside a mask; "control": be steered by a picture, "edges": by one that is made here; "likeness":
+        paint what is like a picture.
+        """
+        steered = self.controlled_unet is not None
+        can = {
+            "fill": self.unet is not None or self.inpaint_unet is not None,
+            "control": steered and bool(self.control_kinds),
+            "edges": steered and self.edge_kind is not None,
+            "likeness": steered and self.image_encoder is not None,
+        }
+        return frozenset(self.roles) | {name for name, is_able in can.items() if is_able}
+
+    @property
+    def edge_kind(self) -> int | None:
+        """Index of the control kind that edges are given as; None if there is none."""
+        return next((self.control_kinds.index(kind) for kind in EDGE_KINDS if kind in self.control_kinds), None)
+
+    @property
     def grain(self) -> int:
         """What the sides of a picture must be multiples of, in pixels, for the UNet to run at its size."""
         return self.latent_factor * self.latent_multiple
+
+    @pydantic.model_validator(mode="after")
+    def _roles_agree(self) -> "NetworkTable":
+        if self.unet is None and self.inpaint_unet is None:
+            raise ValueError("needs unet or inpaint_unet")
+        if self.text_encoder_2 is None and (self.tokenizer_2 is not None or self.pad_id_2 is not None):
+            raise ValueError("tokenizer_2 and pad_id_2 have no meaning without text_encoder_2")
+        if len(set(self.control_kinds)) < len(self.control_kinds):
+            raise ValueError("control_kinds names one twice")
+        if self.controlled_unet is not None and not self.control_kinds and self.image_encoder is None:
+            raise ValueError("controlled_unet has no meaning with neither control_kinds nor image_encoder")
+        return self
 
     @pydantic.model_validator(mode="after")
     def _sizes_agree(self) -> "NetworkTable":

@@ -15,7 +15,8 @@ from tritonclient.utils import InferenceServerException
 
 from orchestrator import metrics
 from orchestrator.errors import EngineFaultError, EngineUnavailableError, FamilyConfigError
-from orchestrator.models.contracts import RETRY_AFTER_SECONDS, Floats, Ids, ModelDigest
+from orchestrator.models.contracts import RETRY_AFTER_SECONDS, Floats, Ids
+from orchestrator.models.source import ModelDigest
 from orchestrator.models.specs import NetworkSpec, TensorSpec
 
 _UNAVAILABLE = {
@@ -99,7 +100,9 @@ class TritonServer:
         optional = frozenset(t.name for t in config.input if t.optional)
         for wanted in (*spec.inputs, *spec.outputs):
             _check_tensor(model, tensors.get(wanted.name), wanted)
-        if unknown := {t.name for t in config.input} - {t.name for t in spec.inputs} - optional:
+        for spare in (each for each in spec.spare if each.name in tensors):
+            _check_tensor(model, tensors[spare.name], spare)
+        if unknown := {t.name for t in config.input} - {t.name for t in (*spec.inputs, *spec.spare)} - optional:
             raise FamilyConfigError(f"model {model} needs inputs that are not given: {', '.join(sorted(unknown))}")
         if config.max_batch_size < spec.rows:
             raise FamilyConfigError(f"max_batch_size of {model} is {config.max_batch_size}, less than {spec.rows}")

@@ -11,7 +11,8 @@ from orchestrator.diffusion.stages import Steps
 from orchestrator.diffusion.tiles import batches
 from orchestrator.errors import EngineFaultError
 from orchestrator.imaging.layers import resized
-from orchestrator.models.contracts import Floats, Tools, Upscaler
+from orchestrator.models.contracts import Floats
+from orchestrator.models.tools import Tools, Upscaler
 from orchestrator.tasks.pictures import size_of
 
 TILE, MARGIN = 256, 16

@@ -41,7 +41,7 @@ DRAWN_SEED_BITS = 32
 TILE_OVERLAP = 1.8
 """Pixels that the UNet sees for each pixel of a picture that is painted in tiles: neighbours overlap."""
 NO_GUIDANCE = 1.0
-FACE_NEEDS = frozenset({"vae_encoder", "face_detector", "face_landmarks"})
+FACE_NEEDS = frozenset({"unet", "vae_encoder", "face_detector", "face_landmarks"})
 """Roles that better faces need."""
 
 
@@ -52,7 +52,7 @@ class Plan:
     Attributes:
         family: its name.
         task: what to do, with its own parameters.
-        prompt_ids, negative_ids: (1, L), the prompts as tokens.
+        prompt_ids, negative_ids: (E, L), the prompts as tokens, a row for each text encoder.
         seed: of all randomness.
         sampler, steps, guidance_scale: of the denoising loop, as if it were walked whole.
         size: as asked for; where it is open the picture decides, or, without one, the family.

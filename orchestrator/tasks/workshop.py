@@ -10,8 +10,9 @@ from orchestrator.diffusion.stages import Steps
 from orchestrator.errors import EngineUnavailableError
 from orchestrator.imaging.codec import Encoded
 from orchestrator.imaging.decode import DecodeLimits
-from orchestrator.models.contracts import Networks, Tools
+from orchestrator.models.contracts import Networks
 from orchestrator.models.families import Family
+from orchestrator.models.tools import Tools
 from orchestrator.params import SamplerName
 
 Fetch = Callable[[str, str], Awaitable[bytes]]

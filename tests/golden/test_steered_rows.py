@@ -11,7 +11,7 @@ import numpy as np
 from model_tools import golden_adapters
 from model_tools.golden_adapters import AdapterCase
 from orchestrator.diffusion.noise import step_noise
-from orchestrator.models.contracts import ControlRows, ImageRows
+from orchestrator.models.contracts import AddedRows, ControlRows, ImageRows
 from tests.golden.adapter_cases import named, render, stored
 from tests.golden.measure import MIN_PSNR, psnr
 
@@ -35,8 +35,9 @@ class OneBatch:
         encoder_hidden_states: Floats,
         control: ControlRows | None,
         image: ImageRows | None,
+        added: AddedRows | None = None,
     ) -> Floats:
-        assert control is None
+        assert (control, added) == (None, None)
         assert image is not None
         answer: asyncio.Future[Floats] = asyncio.get_running_loop().create_future()
         self._waiting.append(((sample, timestep, encoder_hidden_states, image), answer))
@@ -111,6 +112,7 @@ async def test_a_row_of_zero_scales_is_the_plain_unets(source: TritonNetworks) -
     """Bit for bit; and scales that are not zero change something."""
     networks, zero = source.networks("epsilon-leading"), rows(control_scale=0, image_scale=0)
     assert networks.controlled_unet is not None
+    assert networks.unet is not None
     plain = await networks.unet(zero.sample, zero.timestep, zero.hidden)
     np.testing.assert_array_equal(await networks.controlled_unet(*zero.some(slice(8))), plain)
     np.testing.assert_array_equal(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from orchestrator.diffusion.latents import Pixels
     from orchestrator.imaging.closed_form import Matte
-    from orchestrator.models.contracts import Matting
+    from orchestrator.models.tools import Matting
 
 COMPOSITES = 20
 MOST_ERROR = 0.05

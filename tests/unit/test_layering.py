@@ -66,10 +66,13 @@ NAMED = (
 PIPELINE = "orchestrator.diffusion.pipeline"
 OF_PIPELINE = (
     PIPELINE,
-    *(f"orchestrator.diffusion.{part}" for part in ("answers", "denoiser", "encoding", "inputs", "stages", "vae")),
+    *(
+        f"orchestrator.diffusion.{part}"
+        for part in ("answers", "denoiser", "encoding", "inputs", "prompts", "stages", "vae")
+    ),
 )
 """The pipeline and its parts: what of the diffusion room knows networks, families and metrics."""
-OVER_TRITON = ("orchestrator.models.triton", "orchestrator.models.networks", "orchestrator.models.readiness")
+OVER_TRITON = tuple(f"orchestrator.models.{part}" for part in ("triton", "networks", "tool_networks", "readiness"))
 MAY_USE_DIFFUSION = ("numpy", "orchestrator.diffusion")
 
 Sources = Mapping[str, str]

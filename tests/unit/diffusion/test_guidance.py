@@ -33,7 +33,7 @@ def test_a_float64_scale_leaves_float32() -> None:
 
 
 def test_only_scale_1_goes_without_the_unconditional_row() -> None:
-    assert [needs_unconditional(scale) for scale in (0.0, 0.99, 1.0, 7.5)] == [True, True, False, True]
+    assert [needs_unconditional(scale) for scale in (0.0, 1.0, 1.01, 7.5)] == [False, False, True, True]
 
 
 def test_rows_repeat_one_picture() -> None:

@@ -11,7 +11,7 @@ from orchestrator.api import converters
 from orchestrator.diffusion.pipeline import Stage, StageTime
 from orchestrator.jobs.events import Artifact, Event, Preview, Progress, Queued, Started
 from orchestrator.jobs.job import Job
-from orchestrator.models.contracts import ModelDigest
+from orchestrator.models.source import ModelDigest
 from orchestrator.params import ImageFormat, SamplerName
 from orchestrator.results.buckets import CHUNK_BYTES
 from tests.unit.orchestrator.world import build

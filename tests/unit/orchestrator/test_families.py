@@ -61,7 +61,7 @@ MISTAKES = [
     (changed('networks = "small"', 'networks = "large"'), "[families.small] networks: 'large' is not one of ['small']"),
     (changed('networks = "small"', "networks = [1]"), "[families.small] networks: [1] is not"),
     (changed('networks = "small"', ""), "[families.small] networks: None is not"),
-    (changed('unet = "small_unet"', ""), "[networks.small] unet: Field required"),
+    (changed('unet = "small_unet"', ""), "[networks.small] Value error, needs unet or inpaint_unet"),
     (changed("text_length = 8", "text_length = 2"), "[networks.small] text_length: "),
     (changed("text_length = 8", "text_lenght = 8"), "[networks.small] text_length: Field required; text_lenght: Extra"),
     (changed("pad_id = 0", "pad_id = -1"), "[networks.small] pad_id: "),

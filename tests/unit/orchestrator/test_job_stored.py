@@ -19,7 +19,7 @@ from orchestrator.jobs.stored import (
     load_error,
     load_event,
 )
-from orchestrator.models.contracts import ModelDigest
+from orchestrator.models.source import ModelDigest
 from orchestrator.params import ImageFormat, SamplerName
 
 ARTIFACT = Artifact(

@@ -9,11 +9,12 @@ import pytest
 from google.protobuf import text_format
 
 from orchestrator.errors import EngineUnavailableError, FamilyConfigError, UnsupportedTaskError
-from orchestrator.models import networks
-from orchestrator.models.contracts import ControlRows, ImageRows, Tools
+from orchestrator.models import networks, tool_networks
+from orchestrator.models.contracts import ControlRows, ImageRows
 from orchestrator.models.families import Families
 from orchestrator.models.readiness import TritonNetworks
 from orchestrator.models.specs import FAMILY_ROLES, TOOL_ROLES
+from orchestrator.models.tools import Tools
 from tests.unit.orchestrator.triton_fake import Client, config, server_of
 from tests.unit.orchestrator.world import FAMILIES, write_families
 
@@ -155,10 +156,10 @@ async def test_a_fixed_batch_pads_every_network(tmp_path: Path) -> None:
 
 async def test_a_tool_is_asked_by_its_contract() -> None:
     server = server_of(client())
-    matting, _ = await networks.connect_tool(server, "matting", "a_matting")
-    detector, _ = await networks.connect_tool(server, "face_detector", "a_face_detector")
-    landmarks, _ = await networks.connect_tool(server, "face_landmarks", "a_face_landmarks")
-    upscaler, digest = await networks.connect_tool(server, "upscaler", "an_upscaler")
+    matting, _ = await tool_networks.connect_tool(server, "matting", "a_matting")
+    detector, _ = await tool_networks.connect_tool(server, "face_detector", "a_face_detector")
+    landmarks, _ = await tool_networks.connect_tool(server, "face_landmarks", "a_face_landmarks")
+    upscaler, digest = await tool_networks.connect_tool(server, "upscaler", "an_upscaler")
     assert digest.model == "an_upscaler"
     tools = Tools(matting, detector, landmarks, upscaler)  # type: ignore[arg-type]  # each by its role
     assert tools.need("matting").side == 64
@@ -176,7 +177,7 @@ async def test_an_upscaler_says_its_factor(parameter: str | None, scale: int) ->
     made = client()
     if parameter is not None:
         made.configs["an_upscaler"].parameters["scale"].string_value = parameter
-    upscaler, _ = await networks.connect_tool(server_of(made), "upscaler", "an_upscaler")
+    upscaler, _ = await tool_networks.connect_tool(server_of(made), "upscaler", "an_upscaler")
     assert Tools(upscaler=upscaler).need("upscaler").scale == scale  # type: ignore[arg-type]  # it is one
 
 

@@ -9,7 +9,7 @@ from orchestrator.diffusion import noise
 from orchestrator.diffusion import pipeline as pipeline_module
 from orchestrator.diffusion.pipeline import Pipeline, PipelineInputs, Stage, StepDone, Timer
 from orchestrator.errors import EngineFaultError, InvalidRequestError
-from orchestrator.models.contracts import Floats, Ids, Networks
+from orchestrator.models.contracts import AddedRows, Floats, Ids, Networks
 from orchestrator.params import SamplerName
 from tests.unit.orchestrator.world import FAMILIES, World, build
 
@@ -34,11 +34,14 @@ class Recorder:
         self.ids.append(input_ids)
         return self.answers.get("text_encoder", await self._networks.text_encoder(input_ids))
 
-    async def unet(self, sample: Floats, timestep: Floats, encoder_hidden_states: Floats) -> Floats:
+    async def unet(
+        self, sample: Floats, timestep: Floats, encoder_hidden_states: Floats, added: AddedRows | None = None
+    ) -> Floats:
+        assert self._networks.unet is not None
         self.samples.append(sample)
         self.timesteps.append(timestep)
         self.hidden.append(encoder_hidden_states)
-        return self.answers.get("unet", await self._networks.unet(sample, timestep, encoder_hidden_states))
+        return self.answers.get("unet", await self._networks.unet(sample, timestep, encoder_hidden_states, added))
 
     async def vae_decoder(self, latents: Floats) -> Floats:
         self.latents.append(latents)
@@ -90,11 +93,18 @@ async def test_without_guidance_one_row_carries_the_prompt(world: World) -> None
     assert {len(a) for a in (*recorder.samples, *recorder.timesteps, *recorder.hidden)} == {1}
 
 
-@pytest.mark.parametrize("guidance_scale", [0.0, 0.5, 1.0000001, 7.5])
-async def test_any_other_guidance_needs_both_rows(world: World, guidance_scale: float) -> None:
+@pytest.mark.parametrize("guidance_scale", [1.0000001, 7.5])
+async def test_more_guidance_needs_both_rows(world: World, guidance_scale: float) -> None:
     recorder = Recorder(world)
     await run(world, recorder, guidance_scale=guidance_scale)
     assert {len(sample) for sample in recorder.samples} == {2}
+
+
+@pytest.mark.parametrize("guidance_scale", [0.0, 0.5])
+async def test_less_guidance_than_one_is_none(world: World, guidance_scale: float) -> None:
+    """As in diffusers: few-step models come with 0."""
+    less, none = [await run(world, Recorder(world), guidance_scale=scale) for scale in (guidance_scale, 1.0)]
+    np.testing.assert_array_equal(less, none)
 
 
 async def test_guidance_is_continuous_at_one(world: World) -> None:

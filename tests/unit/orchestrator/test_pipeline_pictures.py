@@ -97,7 +97,7 @@ async def test_a_start_picture_is_encoded_once_and_shortens_the_walk(world: Worl
     assert asked.roles == ["text_encoder", "vae_encoder", "unet", "unet", "vae_decoder"]
     ((image,),) = asked.of("vae_encoder")
     np.testing.assert_allclose(image[0].transpose(1, 2, 0), PICTURE / 127.5 - 1, atol=1e-6)
-    assert [float(timestep[0, 0]) for _, timestep, _ in asked.of("unet")] == [499, 249]
+    assert [float(timestep[0, 0]) for _, timestep, *_ in asked.of("unet")] == [499, 249]
 
 
 async def test_less_strength_keeps_more_of_the_picture(world: World) -> None:
@@ -136,7 +136,7 @@ async def test_an_inpainting_unet_is_given_mask_and_masked_picture(world: World)
     assert (kept[..., 32:] == 0).all()
     assert (kept[..., :32] != 0).any()
     kept_latents = next(answer for role, _, answer in asked.calls if role == "vae_encoder") * 0.5  # scaling_factor
-    for sample, _, _ in asked.of("inpaint_unet"):
+    for sample, *_ in asked.of("inpaint_unet"):
         assert sample.shape == (2, 9, 4, 8)
         np.testing.assert_array_equal(sample[:, 4, 0], [[0, 0, 0, 0, 1, 1, 1, 1]] * 2)
         np.testing.assert_array_equal(sample[:, 5:], np.repeat(kept_latents, 2, axis=0))
@@ -161,7 +161,7 @@ async def test_control_steers_both_guidance_rows(world: World) -> None:
     asked = Asked()
     await run(world, asked, control=Control(EDGES, 0.75))
     assert "unet" not in asked.roles
-    for *_, control, image in asked.of("controlled_unet"):
+    for *_, control, image, _ in asked.of("controlled_unet"):
         np.testing.assert_array_equal(control.image, np.stack([EDGES, EDGES]))
         np.testing.assert_array_equal(control.scale, np.full((2, 1), 0.75, np.float32))
         assert image is None
@@ -170,7 +170,7 @@ async def test_control_steers_both_guidance_rows(world: World) -> None:
 async def test_an_image_prompt_has_its_own_row_without_prompt(world: World) -> None:
     asked = Asked()
     await run(world, asked, image_prompt=ImagePrompt(PICTURE[:, :32], 0.5))
-    for *_, control, image in asked.of("controlled_unet"):
+    for *_, control, image, _ in asked.of("controlled_unet"):
         assert control is None
         assert image.embeds.shape == (2, 2, 8)
         assert (image.embeds[0] == 0).all()
@@ -181,7 +181,7 @@ async def test_an_image_prompt_has_its_own_row_without_prompt(world: World) -> N
 async def test_without_guidance_the_one_row_has_the_likeness(world: World) -> None:
     asked = Asked()
     await run(world, asked, image_prompt=ImagePrompt(PICTURE[:, :32], 0.5), guidance_scale=1.0)
-    for *_, image in asked.of("controlled_unet"):
+    for *_, image, _ in asked.of("controlled_unet"):
         assert image.embeds.shape == (1, 2, 8)
         assert (image.embeds != 0).all()
 

@@ -74,7 +74,9 @@ async def test_each_tile_sees_its_own_part_of_the_control_picture(world: World) 
     seen: list[tuple[Floats, ControlRows]] = []
     networks = world.networks.networks("small")
 
-    async def unet(sample: Floats, _time: Floats, _hidden: Floats, control: ControlRows, _image: None) -> Floats:
+    async def unet(
+        sample: Floats, _time: Floats, _hidden: Floats, control: ControlRows, _image: None, _added: None
+    ) -> Floats:
         seen.append((sample, control))
         return sample
 

@@ -24,6 +24,8 @@ DIMS = {
     "out_sample": [4, -1, -1],
     "timestep": [1],
     "encoder_hidden_states": [8, 6],
+    "text_embeds": [5],
+    "time_ids": [6],
     "control_image": [3, -1, -1],
     "control_scale": [1],
     "image_embeds": [2, 6],

@@ -22,7 +22,7 @@ from orchestrator.jobs.events import Artifact, Event
 from orchestrator.jobs.job import Job, new_job_id
 from orchestrator.jobs.queue import JobQueue
 from orchestrator.jobs.runner import Runner
-from orchestrator.models.contracts import Floats
+from orchestrator.models.contracts import AddedRows, Floats
 from orchestrator.models.fakes import FakeNetworks
 from orchestrator.models.families import Families, Family
 from orchestrator.params import ImageFormat, JobOptions, Limits, Priority, RequestParams, SizeParams, TextToImage
@@ -108,14 +108,16 @@ class SteppedNetworks(FakeNetworks):
     permits: asyncio.Semaphore | None = None
     on_sample: Callable[[Floats], object] | None = None
 
-    async def _unet(self, sample: Floats, timestep: Floats, encoder_hidden_states: Floats) -> Floats:
+    async def _unet(
+        self, sample: Floats, timestep: Floats, encoder_hidden_states: Floats, added: AddedRows | None = None
+    ) -> Floats:
         if self.permits is not None:
             await self.permits.acquire()
         self.rows.append(len(sample))
         if self.on_sample is not None:
             self.on_sample(sample)
         self.at_call.get(len(self.rows), lambda: None)()
-        return await super()._unet(sample, timestep, encoder_hidden_states)
+        return await super()._unet(sample, timestep, encoder_hidden_states, added)
 
 
 @dataclass

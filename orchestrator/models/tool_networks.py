@@ -1,0 +1,67 @@
+"""The Protocols of tools.py over Triton's models."""
+
+from collections.abc import Callable, Mapping
+
+from orchestrator.models.contracts import Floats
+from orchestrator.models.networks import Model, OneSizeModel
+from orchestrator.models.source import ModelDigest
+from orchestrator.models.specs import TOOL_ROLES
+from orchestrator.models.triton import ModelInfo, TritonServer
+
+UPSCALER_SCALE = "2"
+"""Of an upscaler whose config.pbtxt has no parameter `scale`."""
+
+
+class TritonMatting(OneSizeModel):
+    """Matting over Triton."""
+
+    async def __call__(self, image: Floats) -> Floats:
+        """See tools.Matting."""
+        (alpha,) = await self.infer({"image": image}, "alpha")
+        return alpha
+
+
+class TritonFaceDetector(Model):
+    """FaceDetector over Triton."""
+
+    async def __call__(self, image: Floats) -> tuple[Floats, Floats]:
+        """See tools.FaceDetector."""
+        boxes, scores = await self.infer({"image": image}, "boxes", "scores")
+        return boxes, scores
+
+
+class TritonFaceLandmarks(Model):
+    """FaceLandmarks over Triton."""
+
+    async def __call__(self, image: Floats) -> tuple[Floats, Floats]:
+        """See tools.FaceLandmarks."""
+        landmarks, score = await self.infer({"image": image}, "landmarks", "score")
+        return landmarks, score
+
+
+class TritonUpscaler(Model):
+    """Upscaler over Triton; its factor is parameter `scale` of config.pbtxt."""
+
+    @property
+    def scale(self) -> int:
+        """Pixels of the answer for each pixel, along a side."""
+        return int(self.info.parameters.get("scale", UPSCALER_SCALE))
+
+    async def __call__(self, image: Floats) -> Floats:
+        """See tools.Upscaler."""
+        (upscaled,) = await self.infer({"image": image}, "upscaled")
+        return upscaled
+
+
+TOOLS: Mapping[str, Callable[[TritonServer, ModelInfo], Model]] = {
+    "matting": TritonMatting,
+    "face_detector": TritonFaceDetector,
+    "face_landmarks": TritonFaceLandmarks,
+    "upscaler": TritonUpscaler,
+}
+
+
+async def connect_tool(server: TritonServer, role: str, name: str) -> tuple[Callable[..., object], ModelDigest]:
+    """Describe a model of no family, and make it callable. Raises as `connect` does."""
+    info = await server.describe(name, TOOL_ROLES[role])
+    return TOOLS[role](server, info), info.digest  # type: ignore[return-value]  # each is called in its own way
