@@ -1,0 +1,1 @@
+"""Reading checkpoints: their files, layouts, licences and adapters. model_tools/checkpoint.py puts them together."""

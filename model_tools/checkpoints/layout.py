@@ -1,0 +1,150 @@
+"""Checkpoints in diffusers' layout: a folder for each network, with its config.json."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+from model_tools.checkpoints.weights import CheckpointError, State, find_weights, read_state
+
+Config = dict[str, Any]
+STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
+"""Of the weights' files; transformers' networks have "model"."""
+CLASSES = {
+    "unet": ("UNet2DConditionModel",),
+    "vae": ("AutoencoderKL",),
+    "text_encoder": ("CLIPTextModel",),
+    "text_encoder_2": ("CLIPTextModelWithProjection",),
+}
+"""Kinds of networks that are known, by the part they are of a checkpoint."""
+OTHERS = {
+    "StableDiffusion3": "Stable Diffusion 3",
+    "Flux": "FLUX",
+    "PixArt": "PixArt",
+    "Sana": "Sana",
+    "AuraFlow": "AuraFlow",
+    "HunyuanDiT": "Hunyuan-DiT",
+    "Kandinsky": "Kandinsky",
+    "StableCascade": "Stable Cascade",
+    "Wuerstchen": "Würstchen",
+    "IFPipeline": "DeepFloyd IF",
+    "StableDiffusionUpscale": "Stable Diffusion's upscaler",
+    "StableDiffusionInstructPix2Pix": "InstructPix2Pix",
+    "StableDiffusionXLInstructPix2Pix": "InstructPix2Pix for SDXL",
+}
+
+
+class Source(Protocol):
+    """A checkpoint's files, whatever their layout."""
+
+    path: Path
+
+    def has(self, part: str) -> bool:
+        """Whether it has that part: unet, vae, text_encoder, text_encoder_2."""
+        ...
+
+    def config(self, part: str) -> Config:
+        """The part's configuration as diffusers or transformers write it; "scheduler" and "index" are parts too."""
+        ...
+
+    def state(self, part: str) -> State:
+        """The part's tensors as stored, by diffusers' names."""
+        ...
+
+    def files(self, part: str) -> list[Path]:
+        """Where those come from."""
+        ...
+
+    def tokenizer(self, part: str) -> Path:
+        """The folder of the tokenizer that belongs to a text encoder."""
+        ...
+
+
+class Folder:
+    """A checkpoint in diffusers' layout."""
+
+    def __init__(self, path: Path, *, allow_pickle: bool = False) -> None:
+        """Look at model_index.json.
+
+        Raises:
+            CheckpointError: it is not there, or says that this is another architecture.
+        """
+        self.path, self._allow_pickle = path, allow_pickle
+        self._index = read_json(path / "model_index.json")
+        refuse_others(path, str(self._index.get("_class_name", "")))
+
+    def has(self, part: str) -> bool:
+        """Whether model_index.json names it, with a class."""
+        named = self._index.get(part)
+        return isinstance(named, list) and named[-1] is not None
+
+    def config(self, part: str) -> Config:
+        """Its configuration; of "index", model_index.json.
+
+        Raises:
+            CheckpointError: it is missing, or of a class that is not known.
+        """
+        if part == "index":
+            return self._index
+        path = self.path / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
+        config = read_json(path)
+        require_class(path, config, part)
+        return config
+
+    def files(self, part: str) -> list[Path]:
+        """The part's files of weights."""
+        return find_weights(self.path / part, STEMS.get(part, "model"), allow_pickle=self._allow_pickle)
+
+    def state(self, part: str) -> State:
+        """The part's tensors."""
+        return read_state(self.files(part))
+
+    def tokenizer(self, part: str) -> Path:
+        """tokenizer/ or tokenizer_2/."""
+        return self.path / part.replace("text_encoder", "tokenizer")
+
+
+def read_json(path: Path) -> Config:
+    """A file of JSON that holds an object.
+
+    Raises:
+        CheckpointError: it is missing, or holds something else.
+    """
+    try:
+        config = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{path}: no such file") from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError(f"{path}: {error}") from error
+    if not isinstance(config, dict):
+        raise CheckpointError(f"{path}: is no JSON object")
+    return config
+
+
+def require_class(path: Path, config: Config, part: str) -> None:
+    """Refuse a network of a class that is not the part's.
+
+    Raises:
+        CheckpointError: as it says.
+    """
+    kinds = CLASSES.get(part)
+    named = [config["_class_name"]] if "_class_name" in config else config.get("architectures") or []
+    if kinds and named and not set(named) & set(kinds):
+        raise CheckpointError(
+            f"{path}: the {part} is a {named[0]}, not a {kinds[0]}: this architecture is not known here"
+        )
+
+
+def refuse_others(path: Path, pipeline: str) -> None:
+    """Refuse the pipelines of other architectures, by what they are.
+
+    Raises:
+        CheckpointError: it is none of Stable Diffusion 1.x, 2.x or SDXL.
+    """
+    known = "Stable Diffusion 1.x, 2.x and SDXL"
+    for prefix, name in OTHERS.items():
+        if pipeline.startswith(prefix):
+            raise CheckpointError(f"{path}: a checkpoint of {name} ({pipeline}); only {known} are known here")
+    if not pipeline.startswith(("StableDiffusion", "LatentConsistencyModel")):
+        raise CheckpointError(f"{path}: a checkpoint of {pipeline or 'no named pipeline'}; only {known} are known here")
