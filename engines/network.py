@@ -87,14 +87,20 @@ def find_graph(folder: Path) -> Path:
 
 
 def list_files(graph: Path) -> tuple[Path, ...]:
-    """Return the files that a graph is made of: itself, and for OpenVINO's own format its weights."""
-    return (graph, graph.with_suffix(".bin")) if graph.suffix == ".xml" else (graph,)
+    """Return the files that a graph is made of: itself, and its weights where they lie beside it.
+
+    Those of graph.xml always do, in graph.bin; those of an ONNX file may, in NAME.onnx.data.
+    """
+    if graph.suffix == ".xml":
+        return graph, graph.with_suffix(".bin")
+    weights = graph.with_name(f"{graph.name}.data")
+    return (graph, weights) if weights.is_file() else (graph,)
 
 
 def read_digest(graph: Path) -> str:
     """Return the SHA-256 of a graph, in lower-case hex.
 
-    Of graph.xml with graph.bin it is that of both files, one after the other: `cat graph.xml graph.bin | sha256sum`.
+    With weights beside it, it is that of both files, one after the other: `cat graph.xml graph.bin | sha256sum`.
     """
     digest = hashlib.sha256()
     for path in list_files(graph):

@@ -4,9 +4,9 @@ diffusers keeps the scales of both as Python numbers of the pipeline, one for al
 each row, so that requests of every task share batches: a row whose scales are 0 is the plain UNet's, bit for bit.
 
     unet._load_ip_adapter_weights(state)  # diffusers' own loading of an IP-Adapter; without it there is no image prompt
-    export_controlled_unet(ControlledUnet(unet, controlnet, tokens=4), path, text_length=77, text_width=768, ...)
+    export_controlled_unet(ControlledUnet(unet, controlnet), path, text_length=77, text_width=768, tokens=4, ...)
 
-Written for Stable Diffusion 1.x, and for what has its attention: queries of (B, T, C), no norm inside.
+Written for Stable Diffusion 1.x and 2.x, SDXL, and for what has their attention: queries of (B, T, C), no norm inside.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_tools.export import Graph, export_graph
+from model_tools.contracts import baked_guidance
+from model_tools.export import MAX_ROWS, Graph, export_graph
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
 
     from diffusers import ControlNetModel, UNet2DConditionModel
     from diffusers.models.attention_processor import Attention
@@ -63,7 +65,8 @@ class ImagePromptAttention(nn.Module):
 
         diffusers hands on what it finds in this signature.
         """
-        if attention_mask is not None or attn.group_norm is not None or attn.residual_connection:
+        norms = (attn.group_norm, attn.spatial_norm, attn.norm_cross, attn.norm_q, attn.norm_k)
+        if attention_mask is not None or attn.residual_connection or any(norm is not None for norm in norms):
             raise NotImplementedError("attention with a mask, a norm or a residual of its own")
         context = hidden_states if encoder_hidden_states is None else encoder_hidden_states
         query = attn.to_q(hidden_states)
@@ -83,15 +86,20 @@ def attend(query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
 
 
 class ControlledUnet(nn.Module):
-    """A UNet2DConditionModel, a ControlNetModel and the UNet's IP-Adapter layers, if it has any, as one network."""
+    """A UNet2DConditionModel, ControlNets, and the UNet's IP-Adapter layers, if it has any, as one network."""
 
-    def __init__(self, unet: UNet2DConditionModel, controlnet: ControlNetModel) -> None:
-        """`unet` is copied, not changed; its IP-Adapter's projection belongs to the image encoder (ImageTokens)."""
+    def __init__(self, unet: UNet2DConditionModel, *controlnets: ControlNetModel) -> None:
+        """`unet` is not changed, though its weights are shared.
+
+        Its IP-Adapter's projection belongs to the image encoder (ImageTokens).
+        """
         super().__init__()
-        self.unet, self.controlnet = copy.deepcopy(unet), controlnet
-        self.unet.set_attn_processor(
-            {name: steered(processor) for name, processor in self.unet.attn_processors.items()}
-        )
+        weights = (*unet.parameters(), *unet.buffers())
+        self.unet = copy.deepcopy(unet, {id(tensor): tensor for tensor in weights})
+        self.controlnets = nn.ModuleList(controlnets)
+        self.register_buffer("guidance", baked_guidance(unet))
+        processors = {name: steered(processor) for name, processor in self.unet.attn_processors.items()}
+        self.unet.set_attn_processor(processors)
         # The UNet would look for the tokens beside the timestep's conditions and project them: ours are projected.
         self.unet.encoder_hid_proj = None
         self.unet.register_to_config(encoder_hid_dim_type=None)
@@ -101,31 +109,47 @@ class ControlledUnet(nn.Module):
         sample: Tensor,
         timestep: Tensor,
         encoder_hidden_states: Tensor,
-        control_image: Tensor,
-        control_scale: Tensor,
-        image_embeds: Tensor,
-        image_scale: Tensor,
+        control_image: Tensor | None = None,
+        control_scale: Tensor | None = None,
+        image_embeds: Tensor | None = None,
+        image_scale: Tensor | None = None,
+        text_embeds: Tensor | None = None,
+        time_ids: Tensor | None = None,
     ) -> Tensor:
-        """See orchestrator/models/contracts.py, ControlledUnet; scales are (B, 1)."""
-        time = timestep.squeeze(1)
-        down, middle = self.controlnet(
-            sample,
-            time,
-            encoder_hidden_states,
-            controlnet_cond=control_image,
-            conditioning_scale=control_scale[:, :, None, None],
-            return_dict=False,
-        )
-        output: Tensor = self.unet(
-            sample,
-            time,
-            encoder_hidden_states,
-            cross_attention_kwargs={"image_prompt": (image_embeds, image_scale)},
-            down_block_additional_residuals=tuple(down),
-            mid_block_additional_residual=middle,
-            return_dict=False,
-        )[0]
+        """See orchestrator/models/contracts.py, ControlledUnet.
+
+        Control pictures are (B, 3·K, H, W) for K ControlNets, their scales (B, K); image scales (B, 1).
+        """
+        shared: dict[str, Any] = {"encoder_hidden_states": encoder_hidden_states, "return_dict": False}
+        if text_embeds is not None:
+            shared["added_cond_kwargs"] = {"text_embeds": text_embeds, "time_ids": time_ids}
+        steering: dict[str, Any] = {}
+        if self.guidance is not None:
+            steering["timestep_cond"] = self.guidance.expand(sample.shape[0], -1)
+        if control_image is not None and control_scale is not None:
+            down, middle = self._control(sample, timestep.squeeze(1), control_image, control_scale, shared)
+            steering |= {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}
+        if image_embeds is not None:
+            steering["cross_attention_kwargs"] = {"image_prompt": (image_embeds, image_scale)}
+        output: Tensor = self.unet(sample, timestep.squeeze(1), **shared, **steering)[0]
         return output
+
+    def _control(
+        self, sample: Tensor, time: Tensor, pictures: Tensor, scales: Tensor, shared: dict[str, Any]
+    ) -> tuple[tuple[Tensor, ...], Tensor]:
+        """What all ControlNets add to the UNet's skips and to its middle, summed as diffusers' MultiControlNetModel."""
+        totals: list[Tensor] = []
+        for number, network in enumerate(self.controlnets):
+            down, middle = network(
+                sample,
+                time,
+                controlnet_cond=pictures[:, 3 * number : 3 * number + 3],
+                conditioning_scale=scales[:, number, None, None, None],
+                **shared,
+            )
+            added = [*down, middle]
+            totals = [total + each for total, each in zip(totals, added, strict=True)] if totals else added
+        return tuple(totals[:-1]), totals[-1]
 
 
 def steered(processor: object) -> ImagePromptAttention:
@@ -143,22 +167,40 @@ def steered(processor: object) -> ImagePromptAttention:
 
 
 class ImageTokens(nn.Module):
-    """An IP-Adapter's image encoder: CLIP's picture embedding, projected to tokens for the UNet.
+    """An IP-Adapter's image encoder: CLIP's picture tower, and the projection to tokens for the UNet.
 
-    The unconditional row gets the projection of an embedding of zeros, as diffusers' encode_image has it.
+    The tokens are of the picture's embedding, or, with IP-Adapter Plus, of all hidden states before the last layer. For
+    the unconditional row they are those of an embedding of zeros, and with Plus those of a picture of zeros (the mean
+    colour), as diffusers' encode_image has it.
     """
 
     def __init__(self, encoder: nn.Module, projection: nn.Module) -> None:
-        """`encoder`: a CLIPVisionModelWithProjection; `projection`: diffusers' ImageProjection of the IP-Adapter."""
+        """`encoder`: a CLIPVisionModelWithProjection; `projection`: diffusers' of the IP-Adapter."""
         super().__init__()
         self.encoder, self.projection = encoder, projection
         self.register_buffer("mean", torch.tensor(CLIP_MEAN)[:, None, None])
         self.register_buffer("std", torch.tensor(CLIP_STD)[:, None, None])
+        self.of_layers = type(projection).__name__ != "ImageProjection"
+        blank = None
+        if self.of_layers:
+            side = encoder.config.image_size
+            with torch.no_grad():
+                blank = projection(self._features(torch.zeros(1, 3, side, side)))
+        self.register_buffer("blank", blank)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """RGB in [-1, 1] to tokens of the picture, and of none; both (B, N, D)."""
-        embeds = self.encoder((image * 0.5 + 0.5 - self.mean) / self.std).image_embeds
-        return self.projection(embeds), self.projection(torch.zeros_like(embeds))
+        features = self._features((image * 0.5 + 0.5 - self.mean) / self.std)
+        if self.blank is None:
+            return self.projection(features), self.projection(torch.zeros_like(features))
+        return self.projection(features), self.blank.expand(image.shape[0], -1, -1)
+
+    def _features(self, picture: Tensor) -> Tensor:
+        if self.of_layers:
+            layers: Tensor = self.encoder(picture, output_hidden_states=True).hidden_states[-2]
+            return layers
+        embeds: Tensor = self.encoder(picture).image_embeds
+        return embeds
 
 
 def export_controlled_unet(
@@ -172,7 +214,7 @@ def export_controlled_unet(
     multiple: int = 8,
 ) -> None:
     """Write the fused network as ONNX. `tokens`: N of the image prompt; the rest as export.export_unet has it."""
-    batch = torch.export.Dim("batch", min=1, max=64)
+    batch = torch.export.Dim("batch", min=1, max=MAX_ROWS)
     rows = multiple * torch.export.Dim("rows", min=1, max=64)
     columns = multiple * torch.export.Dim("columns", min=1, max=64)
     height, width = 2 * multiple, 3 * multiple
@@ -194,7 +236,7 @@ def export_controlled_unet(
 
 def export_image_encoder(network: ImageTokens, path: Path, *, side: int, fp16_weights: bool) -> None:
     """Write the image encoder as ONNX, for pictures of side x side pixels."""
-    batch = torch.export.Dim("batch", min=1, max=64)
+    batch = torch.export.Dim("batch", min=1, max=MAX_ROWS)
     outputs = ("image_embeds", "negative_image_embeds")
     graph = Graph({"image": torch.randn(2, 3, side, side)}, outputs, {"image": {0: batch}})
     export_graph(network, graph, path, fp16_weights=fp16_weights)

@@ -2,21 +2,33 @@
 
 Contract (the batch dimension first, float32 on the wire whatever the weights are stored in):
 - text encoder: `input_ids` int32 [B, L] to `hidden_states` [B, L, D]
-- unet: `sample` [B, 4, h, w], `timestep` [B, 1], `encoder_hidden_states` [B, L, D] to `out_sample` [B, 4, h, w]
+- unet: `sample` [B, C, h, w], `timestep` [B, 1], `encoder_hidden_states` [B, L, D] to `out_sample` [B, 4, h, w]
 - VAE decoder: `latents` [B, 4, h, w], already divided by the scaling factor, to `image` [B, 3, H, W] in [-1, 1]
 - VAE encoder: `image` [B, 3, H, W] in [-1, 1] to `latents` [B, 4, h, w], not yet multiplied by the factor
 """
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from model_tools.onnx_weights import halve_weights
+from model_tools.contracts import Named, baked_guidance
+from model_tools.onnx_weights import fold_transposes, halve_weights, save_graph
+
+if TYPE_CHECKING:
+    import onnx_ir
 
 OPSET = 20
+MAX_ROWS = 32
+"""What a graph's batch dimension is traced for; Triton's batches have at most 8 rows. Above 63 torch traces twice: its
+convolutions' kernels differ there, and torch.onnx starts anew with the tighter bound."""
+
+
+class ExportError(ValueError):
+    """A network that cannot become a graph, or became a wrong one; the message is for who asked for it."""
 
 
 class TextContract(nn.Module):
@@ -33,14 +45,25 @@ class TextContract(nn.Module):
 
 
 class UNetContract(nn.Module):
-    """A diffusers UNet2DConditionModel with one timestep for each sample."""
+    """A diffusers UNet2DConditionModel with a timestep for each sample, and for SDXL what is added to the timestep."""
 
     def __init__(self, unet: nn.Module) -> None:
         super().__init__()
         self.unet = unet
+        self.register_buffer("guidance", baked_guidance(unet))
 
-    def forward(self, sample: Tensor, timestep: Tensor, encoder_hidden_states: Tensor) -> Tensor:
-        output: Tensor = self.unet(sample, timestep.squeeze(1), encoder_hidden_states, return_dict=False)[0]
+    def forward(
+        self,
+        sample: Tensor,
+        timestep: Tensor,
+        encoder_hidden_states: Tensor,
+        text_embeds: Tensor | None = None,
+        time_ids: Tensor | None = None,
+    ) -> Tensor:
+        more = {} if text_embeds is None else {"added_cond_kwargs": {"text_embeds": text_embeds, "time_ids": time_ids}}
+        if self.guidance is not None:
+            more["timestep_cond"] = self.guidance.expand(sample.shape[0], -1)
+        output: Tensor = self.unet(sample, timestep.squeeze(1), encoder_hidden_states, **more, return_dict=False)[0]
         return output
 
 
@@ -81,34 +104,49 @@ class Graph:
 
 
 def export_graph(module: nn.Module, graph: Graph, path: Path, *, fp16_weights: bool) -> None:
-    """Writes the module as an ONNX file, its weights inside, as float16 if asked (computation stays float32).
-
-    The graph is traced at batch 2, since torch.export takes a dimension of 1 as fixed.
-    """
+    """Writes the module as an ONNX file, its weights inside, as float16 if asked (computation stays float32)."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    program = torch.onnx.export(
-        module.eval(),
-        tuple(graph.inputs.values()),
-        input_names=list(graph.inputs),
-        output_names=list(graph.outputs),
-        dynamic_shapes=tuple(graph.dynamic[name] for name in graph.inputs),
-        opset_version=OPSET,
-        dynamo=True,
-        optimize=True,
-        verbose=False,
-    )
-    if program is None:
-        raise RuntimeError("torch.onnx.export returned no program")
-    model = program.model_proto
+    model = trace(module, graph)
     if fp16_weights:
         halve_weights(model)
-    path.write_bytes(model.SerializeToString())
+    save_graph(model, path)
+
+
+def trace(module: nn.Module, graph: Graph) -> "onnx_ir.Model":
+    """The module as an ONNX graph, whose weights are the module's own tensors: no copies.
+
+    The graph is traced at batch 2, since torch.export takes a dimension of 1 as fixed.
+
+    Raises:
+        ExportError: torch finds something in it that no graph can hold.
+    """
+    shapes = tuple(graph.dynamic[name] for name in graph.inputs)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch and of its exporter, about themselves
+        try:
+            program = torch.onnx.export(
+                module.eval(),
+                tuple(graph.inputs.values()),
+                input_names=list(graph.inputs),
+                output_names=list(graph.outputs),
+                dynamic_shapes=(shapes,) if isinstance(module, Named) else shapes,
+                opset_version=OPSET,
+                dynamo=True,
+                optimize=True,
+                verbose=False,
+            )
+        except torch.onnx.OnnxExporterError as error:
+            raise ExportError(f"torch cannot trace {type(module).__name__}: {error}") from error
+    if program is None:
+        raise ExportError("torch.onnx.export returned no program")
+    fold_transposes(program.model)
+    return program.model
 
 
 def export_text_encoder(encoder: nn.Module, path: Path, *, length: int, fp16_weights: bool) -> None:
     """A CLIPTextModel, or any module from int64 ids to hidden states. The length in tokens is fixed."""
     ids = torch.randint(1, 100, (2, length), dtype=torch.int32)
-    batch = torch.export.Dim("batch", min=1, max=64)
+    batch = torch.export.Dim("batch", min=1, max=MAX_ROWS)
     graph = Graph({"input_ids": ids}, ("hidden_states",), {"input_ids": {0: batch}})
     export_graph(TextContract(encoder), graph, path, fp16_weights=fp16_weights)
 
@@ -127,7 +165,7 @@ def export_unet(
 
     `channels`: of its sample; 9 for one that inpaints.
     """
-    batch = torch.export.Dim("batch", min=1, max=64)
+    batch = torch.export.Dim("batch", min=1, max=MAX_ROWS)
     rows = multiple * torch.export.Dim("rows", min=1, max=64)
     columns = multiple * torch.export.Dim("columns", min=1, max=64)
     graph = Graph(
@@ -148,7 +186,7 @@ def export_unet(
 
 def export_vae_decoder(decoder: nn.Module, path: Path, *, fp16_weights: bool) -> None:
     """A module from latents of 4 channels to pictures of 8 times their size (for an AutoencoderKL: KLDecoder)."""
-    batch = torch.export.Dim("batch", min=1, max=64)
+    batch = torch.export.Dim("batch", min=1, max=MAX_ROWS)
     rows, columns = torch.export.Dim("rows", min=2, max=512), torch.export.Dim("columns", min=2, max=512)
     graph = Graph({"latents": torch.randn(2, 4, 16, 24)}, ("image",), {"latents": {0: batch, 2: rows, 3: columns}})
     export_graph(decoder, graph, path, fp16_weights=fp16_weights)
@@ -156,7 +194,7 @@ def export_vae_decoder(decoder: nn.Module, path: Path, *, fp16_weights: bool) ->
 
 def export_vae_encoder(encoder: nn.Module, path: Path, *, fp16_weights: bool) -> None:
     """A module from pictures to latents of 4 channels and an eighth of their size (for an AutoencoderKL: KLEncoder)."""
-    batch = torch.export.Dim("batch", min=1, max=64)
+    batch = torch.export.Dim("batch", min=1, max=MAX_ROWS)
     rows, columns = 8 * torch.export.Dim("rows", min=2, max=512), 8 * torch.export.Dim("columns", min=2, max=512)
     graph = Graph({"image": torch.randn(2, 3, 128, 192)}, ("latents",), {"image": {0: batch, 2: rows, 3: columns}})
     export_graph(encoder, graph, path, fp16_weights=fp16_weights)

@@ -80,17 +80,23 @@ def write_folder(
     precision: str,
     sides: tuple[int, int] = (0, 0),
     optional: Mapping[str, str] = NOTHING_OPTIONAL,
+    graph: Path | None = None,
 ) -> None:
-    """Write model.py and config.pbtxt around a graph that lies in its version folder. Arguments as of finish_folder."""
+    """Write config.pbtxt and, for OpenVINO, model.py around a graph that lies in its version folder.
+
+    Arguments as of finish_folder, and `graph` where another engine reads it: Triton then finds it by its name, and
+    `precision` only tells a reader of it.
+    """
     version = repository / name / "1"
-    (version / "model.py").write_text(MODEL_PY)
+    if graph is None:
+        (version / "model.py").write_text(MODEL_PY)
     parts = [
         f'name: "{name}"\nmax_batch_size: {MAX_BATCH_SIZE}',
         tensors_text("input", inputs, optional),
         tensors_text("output", outputs),
         "dynamic_batching { }",
         parameter_text("precision", precision),
-        parameter_text("graph_sha256", read_digest(find_graph(version))),
+        parameter_text("graph_sha256", read_digest(graph or find_graph(version))),
         *(parameter_text(f"absent_{name}", shape) for name, shape in optional.items() if shape),
         warmup_text(inputs, sides),
     ]

@@ -75,6 +75,10 @@ def test_the_digest_covers_the_weights_beside_the_graph(network: ModuleType, tmp
     (tmp_path / "graph.xml").write_bytes(b"structure")
     (tmp_path / "graph.bin").write_bytes(b"weights")
     assert network.read_digest(tmp_path / "graph.xml") == hashlib.sha256(b"structureweights").hexdigest()
+    (tmp_path / "graph.onnx").write_bytes(b"graph")
+    assert network.read_digest(tmp_path / "graph.onnx") == hashlib.sha256(b"graph").hexdigest()
+    (tmp_path / "graph.onnx.data").write_bytes(b"weights")
+    assert network.read_digest(tmp_path / "graph.onnx") == hashlib.sha256(b"graphweights").hexdigest()
 
 
 def test_a_broken_graph_is_named(network: ModuleType, tmp_path: Path) -> None:

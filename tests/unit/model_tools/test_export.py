@@ -1,6 +1,7 @@
 """Exported graphs do what their torch modules do, at any batch and shape."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,9 +9,11 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the tools' environment: make test-tools")
 
 import onnx  # noqa: E402
+import onnx_ir as ir  # noqa: E402
+from onnx_ir import tensor_adapters  # noqa: E402
 
 from model_tools.export import UNetContract, export_unet, export_vae_decoder, export_vae_encoder  # noqa: E402
-from model_tools.onnx_weights import halve_weights  # noqa: E402
+from model_tools.onnx_weights import fold_transposes, halve_weights, join_weights, save_graph  # noqa: E402
 from model_tools.starter.autoencoder import Decoder, Encoder  # noqa: E402
 from model_tools.starter.controlled import build_adapters  # noqa: E402
 from model_tools.starter.denoiser import build_unet  # noqa: E402
@@ -22,7 +25,7 @@ from model_tools.starter.served import (  # noqa: E402
     export_steered_unet,
     steered_cases,
 )
-from model_tools.verify import Check, check_graph, halved, latent_cases, open_graph, run_graph, unet_cases  # noqa: E402
+from model_tools.verify import Check, check_graph, compare, halved, latent_cases, open_graph, run_graph, unet_cases  # noqa: E402
 
 pytestmark = [
     pytest.mark.tools,
@@ -78,20 +81,98 @@ def test_the_decoder_and_the_encoder_agree_with_torch(tmp_path: Path) -> None:
     check_graph(tmp_path / "encoder.onnx", encoder, [{"image": torch.rand(2, 3, 64, 96)}]).demand(1e-4)
 
 
-def test_halving_keeps_values_and_leaves_small_tensors() -> None:
-    large = onnx.numpy_helper.from_array(np.linspace(-1, 1, 2048, dtype=np.float32), "large")
-    small = onnx.numpy_helper.from_array(np.ones(4, np.float32), "small")
-    value = onnx.helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, [2048])
-    node = onnx.helper.make_node("Identity", ["large"], ["out"])
-    model = onnx.helper.make_model(onnx.helper.make_graph([node], "g", [], [value], [large, small]))
+def made_model(nodes: list[Any], *initializers: Any, sizes: tuple[str, ...] = ("size",)) -> ir.Model:
+    """A graph without inputs, of one output."""
+    value = onnx.helper.make_tensor_value_info("out", onnx.TensorProto.FLOAT, sizes)
+    model = ir.from_proto(onnx.helper.make_model(onnx.helper.make_graph(nodes, "g", [], [value], [])))
+    for name, tensor in initializers:
+        made = ir.Value(name=name, shape=ir.Shape(tensor.shape), type=ir.TensorType(ir.DataType.FLOAT))
+        made.const_value = tensor_adapters.TorchTensor(tensor, name)
+        model.graph.register_initializer(made)
+        for node in model.graph:
+            for place, given in enumerate(node.inputs):
+                if given is not None and given.name == name:
+                    node.replace_input_with(place, made)
+    return model
+
+
+def test_halving_keeps_values_and_leaves_small_tensors(tmp_path: Path) -> None:
+    large, small = torch.linspace(-1, 1, 2048), torch.ones(1)
+    model = made_model([onnx.helper.make_node("Add", ["large", "small"], ["out"])], ("large", large), ("small", small))
     halve_weights(model)
-    onnx.checker.check_model(model)
-    kinds = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
+    save_graph(model, tmp_path / "graph.onnx")
+    saved = onnx.load(tmp_path / "graph.onnx")
+    onnx.checker.check_model(saved)
+    kinds = {tensor.name: tensor.data_type for tensor in saved.graph.initializer}
     assert kinds == {"large.fp16": onnx.TensorProto.FLOAT16, "small": onnx.TensorProto.FLOAT}
-    assert [made.op_type for made in model.graph.node] == ["Cast", "Identity"]
+    assert [made.op_type for made in saved.graph.node] == ["Cast", "Add"]
+    assert np.array_equal(run_graph(open_graph(tmp_path / "graph.onnx"), {}), large.half().float().numpy() + 1)
 
 
-@pytest.mark.parametrize("check", [Check(0.1, 0.0), Check(0.0, 0.1), Check(float("nan"), 0.0)])
-def test_a_graph_that_differs_is_refused(check: Check) -> None:
-    with pytest.raises(ValueError, match="differs"):
+def test_transposed_weights_are_stored_so(tmp_path: Path) -> None:
+    weight = torch.arange(6.0).reshape(2, 3)
+    nodes = [
+        onnx.helper.make_node("Transpose", ["weight"], ["turned"], perm=[1, 0]),
+        onnx.helper.make_node("MatMul", ["turned", "weight"], ["square"]),
+        onnx.helper.make_node("MatMul", ["square", "turned"], ["out"]),
+    ]
+    model = made_model(nodes, ("weight", weight), sizes=("rows", "columns"))
+    fold_transposes(model)
+    save_graph(model, tmp_path / "graph.onnx", external=True)
+    assert [node.op_type for node in onnx.load(tmp_path / "graph.onnx").graph.node] == ["MatMul", "MatMul"]
+    expected = (weight.T @ weight @ weight.T).numpy()
+    assert np.array_equal(run_graph(open_graph(tmp_path / "graph.onnx"), {}), expected)
+
+
+def test_weights_beside_a_graph_are_taken_into_it(tmp_path: Path) -> None:
+    path = tmp_path / "graph.onnx"
+    large = torch.linspace(-1, 1, 2048)
+    save_graph(made_model([onnx.helper.make_node("Neg", ["large"], ["out"])], ("large", large)), path, external=True)
+    assert path.stat().st_size < 1000
+    assert join_weights(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["graph.onnx"]
+    assert np.array_equal(run_graph(open_graph(path), {}), -large.numpy())
+    assert not join_weights(path)
+
+
+@pytest.mark.parametrize(
+    ("check", "said"),
+    [
+        (Check(0.1, 0.0), "differs from torch"),
+        (Check(0.0, 0.1), "row differs"),
+        (Check(float("nan"), 0.0), "not finite"),
+        (Check(0.0, float("inf")), "not finite"),
+    ],
+)
+def test_a_graph_that_differs_is_refused(check: Check, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
         check.demand(0.01)
+
+
+def test_rows_may_have_a_bound_of_their_own() -> None:
+    Check(0.1, 1e-6).demand(0.2, rows=1e-5)
+    with pytest.raises(ValueError, match="row differs"):
+        Check(0.1, 1e-4).demand(0.2, rows=1e-5)
+
+
+def test_all_outputs_are_compared() -> None:
+    case = {"given": torch.ones(2, 3)}
+    right = [np.ones((2, 1), np.float32), np.zeros((2, 1), np.float32)]
+
+    def run(given: dict[str, Any]) -> list[Any]:
+        return [np.ones((len(given["given"]), 1), np.float32), np.full((len(given["given"]), 1), wrong, np.float32)]
+
+    wrong = 0.0
+    assert compare(run, [case], [right]) == Check(0.0, 0.0)
+    wrong = 0.25
+    assert compare(run, [case], [right]) == Check(0.25, 0.0)
+    wrong = float("inf")
+    assert np.isnan(compare(run, [case], [right]).against_torch)
+
+
+def test_a_row_that_depends_on_its_batch_is_found() -> None:
+    def run(given: dict[str, Any]) -> list[Any]:
+        return [np.full((len(given["given"]), 1), float(len(given["given"])), np.float32)]
+
+    check = compare(run, [{"given": torch.ones(2, 3)}], [[np.full((2, 1), 2.0, np.float32)]])
+    assert check == Check(0.0, 0.5)
