@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 import torch
@@ -19,7 +20,7 @@ from model_tools.checkpoints.single_file import SingleFile
 from model_tools.checkpoints.weights import CheckpointError, State, build
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from diffusers import AutoencoderKL
@@ -96,6 +97,20 @@ class Checkpoint:
         """Side, in pixels, of the pictures that it was trained with."""
         size = self.unet_config.get("sample_size") or (128 if self.architecture == "sdxl" else 64)
         return int(max(size) if isinstance(size, (list, tuple)) else size) * self.factor
+
+    def tokenizer_folder(self, part: str) -> Path | None:
+        """The folder of a text encoder's tokenizer; None where there is no such encoder.
+
+        Raises:
+            CheckpointError: it is a single file's, and none is named.
+        """
+        return self._source.tokenizer(part) if self.has(part) else None
+
+    def pad_id(self, encoder: int) -> int | None:
+        """Token id that fills up prompts for the first or second text encoder; None for the tokenizer's own."""
+        if isinstance(self._source, SingleFile) and self.inputs.config is None:
+            return self._source.published.pad_ids[encoder]
+        return None
 
     def text_encoder(self) -> CLIPTextModel:
         """The first text encoder."""
@@ -246,30 +261,22 @@ class Checkpoint:
             raise CheckpointError(f"{lora.path}: is for a {strange[0]}, which this checkpoint does not have")
         return layers
 
-    def check(self) -> Iterator[str]:
-        """Load every network once, and let it go; before each, its name.
+    def loads(self) -> dict[str, Callable[[], object]]:
+        """What loads each network, by name: to call each once shows that all can be built.
 
-        Raises:
-            CheckpointError: a tensor is missing, of another shape, or no number; a LoRA does not fit.
+        They raise CheckpointError: a tensor is missing, of another shape, or no number; a LoRA does not fit.
         """
-        yield "text_encoder"
-        self.text_encoder()
+        loads: dict[str, Callable[[], object]] = {"text_encoder": self.text_encoder}
         if self.has("text_encoder_2"):
-            yield "text_encoder_2"
-            self.text_encoder_2()
-        yield "vae"
-        self.vae()
-        yield "unet"
-        self._own_unet()
+            loads["text_encoder_2"] = self.text_encoder_2
+        loads |= {"vae": self.vae, "unet": self._own_unet}
         if self.inputs.inpaint:
-            yield "inpaint_unet"
-            self.inpaint_unet()
+            loads["inpaint_unet"] = self.inpaint_unet
         for kind, source in self._controls.items():
-            yield f"controlnet {kind}"
-            self._controlnet(source)
+            loads[f"controlnet {kind}"] = partial(self._controlnet, source)
         if self.inputs.ip_adapter:
-            yield "image_encoder"
-            self.image_encoder()
+            loads["image_encoder"] = self.image_encoder
+        return loads
 
     def files(self) -> list[Path]:
         """Every file of weights that is read."""
