@@ -42,6 +42,32 @@ class StateAnswer(BaseModel):
     state: str
 
 
+class SizeAnswer(BaseModel):
+    """A size.
+
+    Attributes:
+        width: pixels.
+        height: pixels.
+    """
+
+    width: int
+    height: int
+
+
+class ModelAnswer(BaseModel):
+    """A network, exactly.
+
+    Attributes:
+        model: its name on the inference server.
+        sha256: of its graph, hex; empty where that is not stated.
+        engine: what runs it, and in which precision.
+    """
+
+    model: str
+    sha256: str
+    engine: str
+
+
 class FamilyAnswer(BaseModel):
     """A family of models.
 
@@ -49,19 +75,31 @@ class FamilyAnswer(BaseModel):
         name: what model_type takes.
         ready: whether its networks are ready now.
         license: of its weights, SPDX where there is one.
+        commercial: whether that allows commercial use.
         tasks: that it serves, by the names of the gRPC schema.
+        control_kinds: of control pictures that it can be steered by.
         width: of a picture where the request names none, pixels.
         height: the same.
-        steps: where the request names none.
+        sampler: where the request names none.
+        steps: the same.
+        guidance_scale: the same.
+        sizes: at which its networks work, the native one first.
+        models: its networks; empty while they are not ready.
     """
 
     name: str
     ready: bool
     license: str
+    commercial: bool
     tasks: list[str]
+    control_kinds: list[str]
     width: int
     height: int
+    sampler: str
     steps: int
+    guidance_scale: float
+    sizes: list[SizeAnswer]
+    models: list[ModelAnswer]
 
 
 class FamiliesAnswer(BaseModel):
@@ -122,8 +160,20 @@ def _family(family: pb.Family) -> FamilyAnswer:
         name=family.name,
         ready=family.ready,
         license=family.license,
+        commercial=family.commercial,
         tasks=list(family.tasks),
+        control_kinds=list(family.control_kinds),
         width=family.default_size.width,
         height=family.default_size.height,
+        sampler=_sampler(family.default_sampler),
         steps=family.default_steps,
+        guidance_scale=family.default_guidance_scale,
+        sizes=[SizeAnswer(width=size.width, height=size.height) for size in family.network_sizes],
+        models=[ModelAnswer(model=m.model, sha256=m.model_sha256, engine=m.engine) for m in family.models],
     )
+
+
+def _sampler(number: int) -> str:
+    """Its name; empty of one that came into the schema after this gateway was built."""
+    known = pb.Sampler.DESCRIPTOR.values_by_number.get(number)
+    return "" if known is None else known.name.removeprefix("SAMPLER_").lower()

@@ -17,7 +17,7 @@ from orchestrator.jobs.durable import DurableJobs
 from orchestrator.jobs.events import Artifact
 from orchestrator.jobs.job import new_job_id
 from orchestrator.jobs.queue import JobQueue
-from orchestrator.models.families import Families
+from orchestrator.models.families import Families, Family
 from orchestrator.models.source import NetworkSource
 from orchestrator.params import Delivery, JobOptions, Limits
 
@@ -52,9 +52,12 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
 
     async def ListFamilies(self, _request: pb.ListFamiliesRequest, _context: Context) -> pb.ListFamiliesResponse:
         """Every family of families.toml."""
-        return pb.ListFamiliesResponse(
-            families=[converters.to_family(f, ready=self._networks.is_ready(f.name)) for f in self._families]
-        )
+        return pb.ListFamiliesResponse(families=[self._family(family) for family in self._families])
+
+    def _family(self, family: Family) -> pb.Family:
+        digests, roles = self._networks.digests(family.name), family.networks.roles
+        models = dict.fromkeys(digest for role, digest in digests.items() if role in roles)  # a model may have two roles
+        return converters.to_family(family, models, ready=self._networks.is_ready(family.name))
 
     async def _stream(self, request: pb.GenerateRequest, options: JobOptions) -> Messages:
         params = converters.to_params(request, self._limits)

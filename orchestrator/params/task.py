@@ -1,5 +1,6 @@
 """The tasks and their own parameters. The schema says what each does."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
@@ -10,6 +11,8 @@ from orchestrator.params.violations import Violations
 MAX_CANNY = 4000.0
 CONTROL_STRENGTH_SLOPE = 0.6
 MIN_FIDELITY, MAX_FIDELITY = 1, 9
+
+_KIND = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 
 class TaskName(StrEnum):
@@ -172,6 +175,8 @@ class Control(_FromPicture):
     Attributes:
         edges: how much.
         edges_only: the picture is a drawing, whose colours are not used.
+        control_kind: 1 to 32 of a-z 0-9 _, one of the family's; None takes "scribble" for a drawing and "canny" for
+            another picture, or the family's first kind.
         strength: above 0 to 1, how much of the colours is changed; None takes it from the scale of the edges.
     """
 
@@ -179,11 +184,14 @@ class Control(_FromPicture):
     edges: EdgesParams = EdgesParams()
     edges_only: bool = False
     strength: float | None = None
+    control_kind: str | None = None
 
     def validate(self, violations: Violations) -> None:
         """Note what is wrong beside the pictures."""
         _FromPicture.validate(self, violations)
         self._share(violations, "strength", self.strength, above_zero=True)
+        named = self.control_kind is None or _KIND.fullmatch(self.control_kind) is not None
+        violations.check("control.control_kind", named, "must be 1 to 32 characters of a-z 0-9 _, a letter first")
         both = self.edges_only and self.strength is not None
         violations.check("control.strength", not both, "has no meaning with edges_only")
 

@@ -1,42 +1,51 @@
-"""A picture that keeps another's edges; or a picture from a drawing, of which the edges are all that counts."""
+"""A picture that keeps another's edges; or a picture from a drawing, or from a control picture as it is."""
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
 
 from orchestrator.diffusion.latents import Pixels
+from orchestrator.diffusion.pipeline import Control as PipelineControl
 from orchestrator.diffusion.pipeline import Stage
 from orchestrator.imaging.edges import Edges, canny, drawing_edges
-from orchestrator.imaging.layers import resized
+from orchestrator.imaging.layers import opaque, resized
 from orchestrator.params import Control, EdgesParams
 from orchestrator.tasks.canvas import Canvas
 from orchestrator.tasks.finish import finish, in_thread
 from orchestrator.tasks.frame import Frame
 from orchestrator.tasks.image_to_image import repaint
+from orchestrator.tasks.kinds import is_brought
 from orchestrator.tasks.painting import Scene, Steering, paint
 from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
 from orchestrator.tasks.workshop import Made, Workshop
 
+Steer = Callable[[Pixels, Canvas], Steering]
+"""The client's picture, and where it lies at the network, to what steers."""
+
 
 async def control(plan: Plan, workshop: Workshop) -> Made:
-    """Start from the picture and its edges, or from the drawing's edges alone. Raises as tasks.run does."""
+    """Start from the picture and its edges; or from noise, steered by a drawing's edges or a picture as it is.
+
+    Raises as tasks.run does.
+    """
     task = task_of(plan, Control)
+    if is_brought(workshop.family.networks.control_kinds[plan.control_kind]):
+        return await _from_noise(plan, workshop, partial(_as_it_is, scale=task.edges.scale))
     if task.edges_only:
-        return await _from_drawing(plan, workshop, task.edges)
+        return await _from_noise(plan, workshop, partial(_by_drawing, wanted=task.edges))
     return await repaint(plan, workshop, task.walked_strength, task.edges)
 
 
-async def _from_drawing(plan: Plan, workshop: Workshop, wanted: EdgesParams) -> Made:
+async def _from_noise(plan: Plan, workshop: Workshop, steer: Steer) -> Made:
     async with workshop.stage(Stage.PREPARE):
         pictures = await load(plan, workshop)
         frame = Frame.of(size_of(pictures.main), plan.size, plan.layout, workshop.max_pixels)
         canvas = Canvas.choose(workshop.family.networks.buckets, *frame.own)
-
-        def scene() -> Scene:
-            edges = _edges(pictures.main, (canvas.box.width, canvas.box.height), wanted)
-            whole = Edges(canvas.put_edges(edges.image), edges.low, edges.high)
-            return Scene(size=canvas.size, steering=Steering.by(whole, wanted.scale))
-
-        prepared = await asyncio.to_thread(scene)
+        steering = await asyncio.to_thread(steer, pictures.main, canvas)
+        prepared = Scene(size=canvas.size, steering=steering)
         workshop.begin(prepared.begun)
     painted = await paint(plan, workshop, prepared)
     return await finish(
@@ -47,6 +56,18 @@ async def _from_drawing(plan: Plan, workshop: Workshop, wanted: EdgesParams) -> 
         pictures=pictures,
         steps=painted.steps,
     )
+
+
+def _as_it_is(picture: Pixels, canvas: Canvas, scale: float) -> Steering:
+    """The picture's own colours in [0, 1]: what it shows (depth, a pose) is the client's business."""
+    shown = canvas.put(opaque(picture))
+    image = np.ascontiguousarray(shown.transpose(2, 0, 1), np.float32) / np.float32(255)
+    return Steering(PipelineControl(image, scale))
+
+
+def _by_drawing(drawing: Pixels, canvas: Canvas, wanted: EdgesParams) -> Steering:
+    edges = _edges(drawing, (canvas.box.width, canvas.box.height), wanted)
+    return Steering.by(Edges(canvas.put_edges(edges.image), edges.low, edges.high), wanted.scale)
 
 
 def _edges(drawing: Pixels, size: tuple[int, int], wanted: EdgesParams) -> Edges:

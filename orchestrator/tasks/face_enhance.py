@@ -36,8 +36,8 @@ async def enhance_faces(
         UnsupportedTaskError, EngineUnavailableError, EngineFaultError: from the networks.
         Whatever the listener raises.
     """
-    quiet = replace(plan, preview_interval=0)
-    can_steer = workshop.family.networks.controlled_unet is not None
+    can_steer = "edges" in workshop.family.abilities
+    quiet = replace(plan, preview_interval=0, control_kind=workshop.family.networks.edge_kind or 0)
     for person in people[:MOST_FACES]:
         box = _around(person.face, picture)
         crop = np.ascontiguousarray(picture[box.rows, box.columns, :3])

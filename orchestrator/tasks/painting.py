@@ -1,6 +1,6 @@
 """What tasks hand to the pipeline, and what they keep of it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.diffusion.latents import Pixels, Size
 from orchestrator.diffusion.pipeline import Control, ImagePrompt, PipelineInputs, Start
@@ -13,7 +13,7 @@ from orchestrator.tasks.workshop import Begun, Workshop
 
 @dataclass(frozen=True, slots=True)
 class Steering:
-    """Edges that steer, and the thresholds that made them."""
+    """A picture that steers, and the thresholds that made it if it is one of edges. Its kind is the plan's."""
 
     control: Control | None = None
     thresholds: tuple[float, float] | None = None
@@ -39,7 +39,7 @@ class Scene:
     Attributes:
         size: of the network, pixels.
         start, mask, image_prompt: see PipelineInputs.
-        steering: by edges.
+        steering: by a picture.
     """
 
     size: Size
@@ -64,6 +64,7 @@ class Painted:
 
 async def paint(plan: Plan, workshop: Workshop, scene: Scene) -> Painted:
     """Run the pipeline. Raises what Pipeline.run raises."""
+    control = scene.steering.control
     inputs = PipelineInputs(
         prompt_ids=plan.prompt_ids,
         negative_ids=plan.negative_ids,
@@ -74,7 +75,7 @@ async def paint(plan: Plan, workshop: Workshop, scene: Scene) -> Painted:
         guidance_scale=plan.guidance_scale,
         start=scene.start,
         mask=scene.mask,
-        control=scene.steering.control,
+        control=None if control is None else replace(control, kind=plan.control_kind),
         image_prompt=scene.image_prompt,
     )
     pixels = await workshop.pipeline.run(workshop.painting, inputs, workshop.listener, workshop.timer)

@@ -16,7 +16,6 @@ from orchestrator.params import (
     BackgroundParams,
     Caption,
     Control,
-    EdgesParams,
     Edit,
     Enhancement,
     ImageSource,
@@ -32,6 +31,7 @@ from orchestrator.params import (
     Upscale,
     faces_wanted,
 )
+from orchestrator.tasks.kinds import control_kind, starts_from_noise
 from orchestrator.tasks.limits import GENERATION_SIDE, upscale_strength
 
 Kind = TypeVar("Kind", bound=Task)
@@ -59,6 +59,7 @@ class Plan:
         layout, background, output, enhancements, caption: as asked for.
         preview_interval: a preview after each n-th step; 0 for none.
         prompt_tokens_cut: tokens that the text encoder does not take.
+        control_kind: index, in the family's control_kinds, of what steers, if a picture does.
         cost: work: pixels that the UNet sees, over all steps and guidance rows.
     """
 
@@ -78,6 +79,7 @@ class Plan:
     caption: Caption | None = None
     preview_interval: int
     prompt_tokens_cut: int
+    control_kind: int = 0
     cost: float
 
     @property
@@ -110,16 +112,14 @@ async def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Pla
     """Fill in what the request left to the family, and draw a seed if it has none. Nothing is fetched.
 
     Raises:
-        InvalidRequestError: the sampler cannot walk the steps.
+        InvalidRequestError: the sampler cannot walk the steps, or the family has no control kind of that name.
         UnsupportedTaskError: the family has not the networks of the task.
     """
     if params.task.name not in family.tasks:
         raise UnsupportedTaskError(f"family {family.name} has no networks for the task {params.task.name}")
-    there = family.networks.roles.keys() | family.tools.roles.keys()
-    if faces_wanted(params.enhancements) is not None and not there >= FACE_NEEDS:
+    if faces_wanted(params.enhancements) is not None and not family.abilities >= FACE_NEEDS:
         raise UnsupportedTaskError(f"family {family.name} has no networks for face_enhance")
-    if _edges(params.task) is not None and family.networks.controlled_unet is None:
-        raise UnsupportedTaskError(f"family {family.name} has no network that edges can steer")
+    kind = control_kind(params.task, family)
     sampler = params.sampler or family.default_sampler
     steps = params.steps or family.default_steps
     pipeline.check_steps(sampler, steps)
@@ -146,7 +146,8 @@ async def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Pla
         caption=params.caption,
         preview_interval=params.preview_interval,
         prompt_tokens_cut=prompt.dropped,
-        cost=_cost(params, family, steps, guidance_scale),
+        control_kind=kind,
+        cost=_cost(params, family, kind, steps, guidance_scale),
     )
 
 
@@ -162,10 +163,6 @@ def text_size(size: SizeParams, family: Family) -> Size:
     return size.width or size.height or family.default_width, size.height or size.width or family.default_height
 
 
-def _edges(task: Task) -> EdgesParams | None:
-    return None if isinstance(task, (TextToImage, Upscale, Edit)) else task.edges
-
-
 def _sources(task: Task, background: BackgroundParams, caption: Caption | None) -> Iterator[ImageSource]:
     if not isinstance(task, TextToImage):
         yield task.image
@@ -177,7 +174,7 @@ def _sources(task: Task, background: BackgroundParams, caption: Caption | None) 
         yield caption.image
 
 
-def _cost(params: RequestParams, family: Family, steps: int, guidance_scale: float) -> float:
+def _cost(params: RequestParams, family: Family, kind: int, steps: int, guidance_scale: float) -> float:
     """The size of a picture that is still to be fetched is not known: it is taken as the family's own."""
     task, buckets = params.task, family.networks.buckets
     width, height = choose_bucket(buckets, *text_size(params.size, family))
@@ -192,7 +189,7 @@ def _cost(params: RequestParams, family: Family, steps: int, guidance_scale: flo
             min(side or GENERATION_SIDE, GENERATION_SIDE) for side in (params.size.width, params.size.height)
         )
         pixels, strength = TILE_OVERLAP * width * height, upscale_strength(task.fidelity)
-    elif isinstance(task, Control) and not task.edges_only:
+    elif isinstance(task, Control) and not starts_from_noise(task, family, kind):
         strength = task.walked_strength
     elif isinstance(task, (ImageToImage, Inpaint)):
         strength = task.strength

@@ -185,7 +185,21 @@ async def test_a_job_that_has_ended_stays_as_it_is(stack: Stack) -> None:
 async def test_families_are_listed(stack: Stack) -> None:
     size = pb.Size(width=512, height=384)
     stack.script.families = [
-        pb.Family(name="realistic", ready=True, license="MIT", tasks=["face"], default_size=size, default_steps=25)
+        pb.Family(
+            name="realistic",
+            ready=True,
+            license="MIT",
+            commercial=True,
+            tasks=["face"],
+            control_kinds=["canny", "depth"],
+            default_size=size,
+            default_sampler=pb.SAMPLER_DPMPP_2M,
+            default_steps=25,
+            default_guidance_scale=1.5,
+            network_sizes=[pb.Size(width=128, height=96), size],
+            models=[pb.ModelDigest(model="starter_unet", model_sha256="ab", engine="python bf16")],
+        ),
+        pb.Family(name="newer", default_sampler=99),  # type: ignore[arg-type]  # of a newer schema
     ]
     answer = await stack.client.get("/v1/families")
     assert answer.json() == {
@@ -194,11 +208,32 @@ async def test_families_are_listed(stack: Stack) -> None:
                 "name": "realistic",
                 "ready": True,
                 "license": "MIT",
+                "commercial": True,
                 "tasks": ["face"],
+                "control_kinds": ["canny", "depth"],
                 "width": 512,
                 "height": 384,
+                "sampler": "dpmpp_2m",
                 "steps": 25,
-            }
+                "guidance_scale": 1.5,
+                "sizes": [{"width": 128, "height": 96}, {"width": 512, "height": 384}],
+                "models": [{"model": "starter_unet", "sha256": "ab", "engine": "python bf16"}],
+            },
+            {
+                "name": "newer",
+                "ready": False,
+                "license": "",
+                "commercial": False,
+                "tasks": [],
+                "control_kinds": [],
+                "width": 0,
+                "height": 0,
+                "sampler": "",
+                "steps": 0,
+                "guidance_scale": 0.0,
+                "sizes": [],
+                "models": [],
+            },
         ]
     }
     assert (await stack.anonymous.get("/v1/families")).status_code == 403

@@ -180,6 +180,9 @@ async def test_families_are_listed(client: Client) -> None:
     assert family.name == "tiny"
     assert family.ready
     assert list(family.tasks) == ["text_to_image", "edit"]
+    assert [model.model for model in family.models] == ["tiny_text_encoder", "tiny_unet", "tiny_vae_decoder"]
+    assert all(len(model.model_sha256) == 64 for model in family.models)
+    assert family.native_size == family.network_sizes[0]
     assert family.default_steps >= 1
 
 

@@ -1,11 +1,12 @@
 """Events and families to messages."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from imagegen.v1 import generation_pb2 as pb
 from orchestrator.api.converters.tables import FORMATS, SAMPLERS, STAGES
 from orchestrator.jobs.events import Artifact, Event, Preview, Progress, Queued, Started
 from orchestrator.models.families import Family
+from orchestrator.models.source import ModelDigest
 from orchestrator.results.buckets import CHUNK_BYTES
 
 
@@ -57,7 +58,7 @@ def to_artifact(request_id: str, artifact: Artifact) -> pb.Artifact:
         seed=artifact.seed,
         request_id=request_id,
         family=artifact.family,
-        models=[pb.ModelDigest(model=m.model, model_sha256=m.sha256, engine=m.engine) for m in artifact.models],
+        models=_to_digests(artifact.models),
         timings=[pb.StageTiming(stage=STAGES[t.stage], seconds=t.seconds, calls=t.calls) for t in artifact.timings],
         sampler=None if artifact.sampler is None else SAMPLERS[artifact.sampler],
         steps=artifact.steps,
@@ -68,8 +69,14 @@ def to_artifact(request_id: str, artifact: Artifact) -> pb.Artifact:
     return message
 
 
-def to_family(family: Family, *, ready: bool) -> pb.Family:
-    """A family, for a client that chooses."""
+def _to_digests(models: Iterable[ModelDigest]) -> list[pb.ModelDigest]:
+    return [pb.ModelDigest(model=m.model, model_sha256=m.sha256, engine=m.engine) for m in models]
+
+
+def to_family(family: Family, models: Iterable[ModelDigest], *, ready: bool) -> pb.Family:
+    """A family, for a client that chooses; `models` are its networks that are ready."""
+    width, height = family.networks.buckets[0]
+    can_control = "control" in family.abilities
     return pb.Family(
         name=family.name,
         ready=ready,
@@ -80,4 +87,8 @@ def to_family(family: Family, *, ready: bool) -> pb.Family:
         default_sampler=SAMPLERS[family.default_sampler],
         default_steps=family.default_steps,
         default_guidance_scale=family.default_guidance_scale,
+        commercial=family.commercial,
+        native_size=pb.Size(width=width, height=height),
+        control_kinds=family.networks.control_kinds if can_control else (),
+        models=_to_digests(models),
     )

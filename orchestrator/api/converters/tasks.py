@@ -39,7 +39,7 @@ def _control(task: pb.Control) -> params.Control:
     return params.Control(
         image=to_source(task.image),
         edges=to_edges(task) or params.EdgesParams(),
-        **given(task, "edges_only", "strength"),
+        **given(task, "edges_only", "strength", "control_kind"),
     )
 
 

@@ -83,7 +83,7 @@ def test_no_path_that_rest_sets_is_told_as_it_is() -> None:
         *tasks,
         *("sampler", "steps", "guidance_scale", "priority", "detach_on_disconnect"),
         *("output", "output.delivery", "layout", "background"),
-        *("face.likeness",),
+        *("face.likeness", "control.control_kind"),
         *(f"{task}.edges{threshold}" for task in tasks for threshold in ("", ".low_threshold", ".high_threshold")),
     }
     same = {path for path in paths(pb.GenerateRequest.DESCRIPTOR) if Names().field(path) == path}

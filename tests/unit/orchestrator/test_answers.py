@@ -14,7 +14,7 @@ from orchestrator.jobs.job import Job
 from orchestrator.models.source import ModelDigest
 from orchestrator.params import ImageFormat, SamplerName
 from orchestrator.results.buckets import CHUNK_BYTES
-from tests.unit.orchestrator.world import build
+from tests.unit.orchestrator.world import FAMILIES, build
 
 ARTIFACT = Artifact(
     data=b"x",
@@ -146,7 +146,8 @@ def test_a_stored_picture_is_one_message_with_its_uri(job: Job) -> None:
 
 @pytest.mark.parametrize("ready", [False, True])
 def test_a_family(tmp_path: Path, ready: bool) -> None:
-    assert converters.to_family(build(tmp_path).family, ready=ready) == pb.Family(
+    models = [ModelDigest("small_unet", "00ff", "python f32")] if ready else []
+    assert converters.to_family(build(tmp_path).family, models, ready=ready) == pb.Family(
         name="small",
         ready=ready,
         license="MIT",
@@ -156,4 +157,19 @@ def test_a_family(tmp_path: Path, ready: bool) -> None:
         default_sampler=pb.SAMPLER_DDIM,
         default_steps=4,
         default_guidance_scale=2.0,
+        commercial=True,
+        native_size=pb.Size(width=32, height=32),
+        models=[pb.ModelDigest(model="small_unet", model_sha256="00ff", engine="python f32")] if ready else [],
     )
+
+
+@pytest.mark.parametrize(
+    ("kinds", "told"), [("", ["canny"]), ('control_kinds = ["depth", "scribble"]', ["depth", "scribble"])]
+)
+def test_a_family_tells_what_may_steer_it(kinds: str, told: list[str], tmp_path: Path) -> None:
+    lines = f'pad_id = 0\nvae_encoder = "v"\ncontrolled_unet = "c"\n{kinds}\n'
+    text = FAMILIES.replace("pad_id = 0\n", lines).replace('"MIT"', '"CC-BY-NC-4.0"\ncommercial = false')
+    message = converters.to_family(build(tmp_path, families=text).family, [], ready=True)
+    assert list(message.control_kinds) == told
+    assert "control" in message.tasks
+    assert (message.license, message.commercial) == ("CC-BY-NC-4.0", False)

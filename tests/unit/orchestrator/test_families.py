@@ -78,6 +78,21 @@ MISTAKES = [
     (changed("pad_id = 0", "pad_id = 0\ntile = [32, 36]"), "[networks.small] Value error, tile 32 x 36 is not"),
     (changed("pad_id = 0", "pad_id = 0\nvae_tile = 48"), "[networks.small] Value error, vae_tile 48 is not"),
     (changed("pad_id = 0", "pad_id = 0\nvae_encoder = 3"), "[networks.small] vae_encoder: "),
+    (
+        changed("pad_id = 0", "pad_id = 0\npad_id_2 = 0"),
+        "[networks.small] Value error, tokenizer_2 and pad_id_2 have no",
+    ),
+    (changed("pad_id = 0", 'pad_id = 0\ntokenizer_2 = "t"'), "[networks.small] Value error, tokenizer_2 and pad_id_2"),
+    (changed("pad_id = 0", 'pad_id = 0\ncontrol_kinds = ["Canny"]'), "[networks.small] control_kinds.0: "),
+    (
+        changed("pad_id = 0", 'pad_id = 0\ncontrol_kinds = ["a", "a"]'),
+        "[networks.small] Value error, control_kinds names",
+    ),
+    (
+        changed("pad_id = 0", 'pad_id = 0\ncontrolled_unet = "c"\ncontrol_kinds = []'),
+        "[networks.small] Value error, controlled_unet has no meaning with neither control_kinds nor image_encoder",
+    ),
+    (changed('license = "MIT"', 'license = "MIT"\ncommercial = "maybe"'), "[families.small] commercial: "),
     ("tools = 3\n" + FAMILIES, "tools is not a table"),
     (FAMILIES + "[tools]\nmating = 'x'", "[tools] mating: Extra"),
     (FAMILIES + "[families.small.tools]\nmatting = 'x'", "[families.small] tools: is a table of its own"),
@@ -108,15 +123,22 @@ def test_a_mistake_is_named_by_file_table_and_field(text: str, message: str, tmp
 
 VAE = 'vae_encoder = "small_vae_encoder"'
 CONTROL = 'controlled_unet = "small_unet"\nimage_encoder = "small_image_encoder"'
+FACES = 'face_detector = "d"\nface_landmarks = "l"'
+FROM_PICTURE = {"image_to_image", "inpaint", "outpaint", "upscale"}
 
 
 @pytest.mark.parametrize(
     ("networks", "tools", "tasks"),
     [
-        (VAE, "", {"image_to_image", "inpaint", "outpaint", "upscale"}),
-        (VAE, 'matting = "m"', {"image_to_image", "inpaint", "outpaint", "upscale", "generate_background"}),
-        (f"{VAE}\n{CONTROL}", "", {"image_to_image", "inpaint", "outpaint", "upscale", "control"}),
-        (CONTROL, 'face_detector = "d"\nface_landmarks = "l"', {"face"}),
+        (VAE, "", FROM_PICTURE),
+        (VAE, 'matting = "m"', FROM_PICTURE | {"generate_background"}),
+        (f'{VAE}\ninpaint_unet = "i"', "", FROM_PICTURE),
+        (f"{VAE}\n{CONTROL}", "", FROM_PICTURE | {"control"}),
+        (f"{VAE}\n{CONTROL}\ncontrol_kinds = []", FACES, FROM_PICTURE | {"face"}),
+        (f"{VAE}\n{CONTROL}\ncontrol_kinds = ['depth']", FACES, FROM_PICTURE | {"control", "face"}),
+        (f"{VAE}\ncontrolled_unet = 'c'", FACES, FROM_PICTURE | {"control"}),
+        (f"{VAE}\ncontrol_kinds = ['depth']", "", FROM_PICTURE),
+        (CONTROL, FACES, {"face"}),
         (CONTROL, 'face_detector = "d"', set()),
         ("", 'upscaler = "u"\nmatting = "m"', set()),
     ],
@@ -125,6 +147,32 @@ def test_tasks_are_those_that_have_their_networks(networks: str, tools: str, tas
     text = f"{changed('pad_id = 0', 'pad_id = 0' + chr(10) + networks)}\n[tools]\n{tools}"
     family = Families.load(write_families(tmp_path, text)).get(None)
     assert set(family.tasks) == tasks | {"text_to_image", "edit"}
+
+
+def test_an_inpainting_unet_alone_serves_the_tasks_that_mask(tmp_path: Path) -> None:
+    text = changed('unet = "small_unet"', f'inpaint_unet = "small_inpaint_unet"\n{VAE}') + '[tools]\nmatting = "m"'
+    family = Families.load(write_families(tmp_path, text)).get(None)
+    assert family.tasks == ("inpaint", "outpaint", "generate_background", "edit")
+    assert "small_unet" not in family.networks.model_names
+
+
+@pytest.mark.parametrize(
+    ("kinds", "edge_kind"),
+    [("", 0), ("control_kinds = ['depth', 'scribble', 'canny']", 2), ("control_kinds = ['depth', 'scribble']", 1)],
+)
+def test_edges_are_given_to_the_kind_that_takes_them(kinds: str, edge_kind: int, tmp_path: Path) -> None:
+    text = changed("pad_id = 0", f"pad_id = 0\n{CONTROL}\n{kinds}")
+    table = Families.load(write_families(tmp_path, text)).get(None).networks
+    assert table.edge_kind == edge_kind
+    assert "edges" in table.abilities
+
+
+@pytest.mark.parametrize("kinds", ["[]", "['depth']"])
+def test_no_kind_may_take_edges(kinds: str, tmp_path: Path) -> None:
+    text = changed("pad_id = 0", f"pad_id = 0\n{CONTROL}\ncontrol_kinds = {kinds}")
+    table = Families.load(write_families(tmp_path, text)).get(None).networks
+    assert table.edge_kind is None
+    assert "edges" not in table.abilities
 
 
 def test_a_model_of_two_roles_is_waited_for_once(tmp_path: Path) -> None:

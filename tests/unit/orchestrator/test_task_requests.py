@@ -66,6 +66,7 @@ FULL: list[tuple[Message, Task]] = [
     ),
     (pb.Control(image=BYTES, edges=EDGES, strength=0.25), Control(image=FILE, edges=STEER, strength=0.25)),
     (pb.Control(image=BYTES, edges_only=True), Control(image=FILE, edges_only=True)),
+    (pb.Control(image=BYTES, control_kind="depth"), Control(image=FILE, control_kind="depth")),
     (pb.Upscale(image=BYTES, fidelity=9), Upscale(image=FILE, fidelity=9)),
     (pb.Outpaint(image=BYTES, edges=EDGES), Outpaint(image=FILE, edges=STEER)),
 ]
@@ -143,6 +144,9 @@ BAD: list[tuple[Message, str]] = [
     (pb.Face(image=URL, likeness=float("nan")), "face.likeness"),
     (pb.Control(image=URL, edges=pb.Edges(scale=-0.1)), "control.edges.scale"),
     (pb.Control(image=URL, edges_only=True, strength=0.5), "control.strength"),
+    (pb.Control(image=URL, control_kind=""), "control.control_kind"),
+    (pb.Control(image=URL, control_kind="Depth"), "control.control_kind"),
+    (pb.Control(image=URL, control_kind="d" * 33), "control.control_kind"),
     (pb.Upscale(image=URL, fidelity=0), "upscale.fidelity"),
     (pb.Upscale(image=URL, fidelity=10), "upscale.fidelity"),
 ]
