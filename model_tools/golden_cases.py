@@ -26,7 +26,7 @@ MANIFEST = GOLDEN / "manifest.json"
 
 SEED = 20_261_124
 TRAJECTORY_SHAPE = (1, 4, 2, 3)
-"""Small: every element goes its own way, and 62 trajectories are committed."""
+"""Small: every element goes its own way, and 90 trajectories are committed."""
 
 PICTURE_SIZE = (96, 64)
 """(width, height): not square, so that swapped axes show."""
@@ -84,11 +84,14 @@ class Case:
     steps: int
     reference: str = ""
     """Which of diffusers' schedulers to compare with, where it is not the sampler's own."""
+    strength: float | None = None
+    """Of a walk that starts from latents of a picture, `start_latents`; None where it starts from noise."""
 
     @property
     def name(self) -> str:
         """Key of this case in the stored files."""
-        return f"{self.sampler}-{self.prediction}-{self.spacing}-{self.steps}"
+        strength = "" if self.strength is None else f"-{self.strength}"
+        return f"{self.sampler}-{self.prediction}-{self.spacing}-{self.steps}{strength}"
 
     @property
     def schedule(self) -> ScheduleSettings:
@@ -103,8 +106,16 @@ def cases(*steps: int) -> list[Case]:
     return [case for case in every if case.sampler not in ONE_SPACING or case.spacing == "trailing"]
 
 
+FEW_STEPS = ((2, None), (4, None), (2, 1.0), (2, 0.5), (4, 0.3), (4, 0.8), (8, 0.45))
+"""Steps of distilled models (LCM, Turbo, Lightning), and strengths of walks that start from a picture."""
+FEW_STEP_SAMPLERS = ("ddim", "euler", "euler_ancestral", "lcm")
 TRAJECTORY_CASES = [
     *cases(1, 8, 25),
+    *(
+        Case(sampler, "epsilon", "trailing", steps, strength=strength)
+        for sampler in FEW_STEP_SAMPLERS
+        for steps, strength in FEW_STEPS
+    ),
     # Where steps does not divide 1000, DDIMScheduler drifts from its own trailing timesteps; DDIM is DPM-Solver++ of
     # first order (Lu et al. 2022, section 3), and that scheduler of diffusers' keeps to the timesteps.
     *(Case("ddim", prediction, "trailing", 30, "dpm_first_order") for prediction in PREDICTIONS),
@@ -116,6 +127,13 @@ def graph_digests() -> dict[str, str]:
     """SHA-256 of each of the tiny model's graphs, by the name of its Triton model."""
     graphs = sorted((GOLDEN / "model_repository").glob("*/1/graph.onnx"))
     return {path.parts[-3]: hashlib.sha256(path.read_bytes()).hexdigest() for path in graphs}
+
+
+def start_latents() -> npt.NDArray[np.float32]:
+    """Latents of a picture, float32 of TRAJECTORY_SHAPE, for walks that start from one."""
+    places = np.arange(np.prod(TRAJECTORY_SHAPE), dtype=np.float32).reshape(TRAJECTORY_SHAPE)
+    latents: npt.NDArray[np.float32] = np.sin(places)
+    return latents
 
 
 def closed_form(x: npt.NDArray[np.float32], timestep: float) -> npt.NDArray[np.float32]:

@@ -81,10 +81,18 @@ def trajectory(case: Case) -> npt.NDArray[np.float32]:
     """Latents before each step and after the last, (steps + 1, ...), as diffusers' scheduler moves them."""
     reference = scheduler(case)
     reference.set_timesteps(case.steps)
-    x = torch.from_numpy(start_noise(SEED, TRAJECTORY_SHAPE)) * reference.init_noise_sigma
+    noise, timesteps = torch.from_numpy(start_noise(SEED, TRAJECTORY_SHAPE)), reference.timesteps
+    if case.strength is None:
+        x = noise * reference.init_noise_sigma
+    else:  # as get_timesteps and prepare_latents of StableDiffusionImg2ImgPipeline
+        first = case.steps - min(int(case.steps * case.strength), case.steps)
+        timesteps = timesteps[first:]
+        if hasattr(reference, "set_begin_index"):
+            reference.set_begin_index(first)
+        x = reference.add_noise(torch.from_numpy(golden_cases.start_latents()), noise, timesteps[:1])
     path = [x.numpy()]
     with our_step_noise():
-        for t in reference.timesteps:
+        for t in timesteps:
             output = golden_cases.closed_form(reference.scale_model_input(x, t).numpy(), float(t))
             x = reference.step(torch.from_numpy(output), t, x).prev_sample
             path.append(x.numpy())

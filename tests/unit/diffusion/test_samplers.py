@@ -68,12 +68,15 @@ async def test_trajectory_equals_diffusers(case: Case, record_property: Callable
     )
     trained = NoiseSchedule.scaled_linear(Prediction(case.prediction), spacing=Spacing(case.spacing), **case.schedule)
     plan = sampler.plan(trained, case.steps)
+    origin = None
+    if case.strength is not None:
+        plan, origin = shorten(plan, case.strength), Origin(golden_cases.start_latents())
 
     async def network(x: Latents, timestep: float) -> Latents:
         return golden_cases.closed_form(x, timestep)
 
     start = noise.start_noise(SEED, TRAJECTORY_SHAPE)
-    result = await sample(sampler, network, start, plan, noise=step_noise, on_step=ignore)
+    result = await sample(sampler, network, start, plan, noise=step_noise, on_step=ignore, origin=origin)
 
     error = np.abs(np.stack(states) - expected).max()
     record_property("max_abs_error", float(error))
