@@ -128,16 +128,17 @@ def pick_layers(graph: GraphProto) -> list[NodeProto]:
     if not pictures:
         return layers
     outputs = {layer.output[0] for layer in layers}
-    after_first = _reach(nodes, outputs)
-    before_last: set[str] = set()
-    for node in reversed(nodes):
-        if any(name in before_last or name in outputs for name in node.output):
-            before_last.update(node.input)
-    return [layer for layer in layers if layer.input[0] in after_first and layer.output[0] in before_last]
+    between = [node for node in nodes if node.output[0] not in outputs]
+    first = _reach(between, pictures)
+    last = {each.name for each in graph.output}
+    for node in reversed(between):
+        if any(name in last for name in node.output):
+            last.update(node.input)
+    return [layer for layer in layers if layer.input[0] not in first and layer.output[0] not in last]
 
 
 def _reach(nodes: Iterable[NodeProto], names: Iterable[str]) -> set[str]:
-    """The tensors named, and those whose values depend on them."""
+    """The tensors named, and those whose values depend on them by these nodes."""
     reached = set(names)
     for node in nodes:
         if any(name in reached for name in node.input):
