@@ -26,7 +26,7 @@ MANIFEST = GOLDEN / "manifest.json"
 
 SEED = 20_261_124
 TRAJECTORY_SHAPE = (1, 4, 2, 3)
-"""Small: every element goes its own way, and 90 trajectories are committed."""
+"""Small: every element goes its own way, and 114 trajectories are committed."""
 
 PICTURE_SIZE = (96, 64)
 """(width, height): not square, so that swapped axes show."""
@@ -63,6 +63,8 @@ TEXTS = [
 SAMPLERS = ("ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras", "lcm")
 PREDICTIONS = ("epsilon", "v_prediction")
 SPACINGS = ("leading", "trailing")
+LINSPACE_SAMPLERS = ("euler", "euler_ancestral", "dpmpp_2m")
+"""Held to diffusers with the spacing "linspace" too. DDIM's scheduler takes strides there that miss its own timesteps."""
 ONE_SPACING = ("dpmpp_2m_karras", "lcm")
 """Samplers whose timesteps do not depend on the spacing."""
 
@@ -111,6 +113,7 @@ FEW_STEPS = ((2, None), (4, None), (2, 1.0), (2, 0.5), (4, 0.3), (4, 0.8), (8, 0
 FEW_STEP_SAMPLERS = ("ddim", "euler", "euler_ancestral", "lcm")
 TRAJECTORY_CASES = [
     *cases(1, 8, 25),
+    *(Case(*setting) for setting in product(LINSPACE_SAMPLERS, PREDICTIONS, ("linspace",), (1, 2, 8, 25))),
     *(
         Case(sampler, "epsilon", "trailing", steps, strength=strength)
         for sampler in FEW_STEP_SAMPLERS
@@ -120,6 +123,8 @@ TRAJECTORY_CASES = [
     # first order (Lu et al. 2022, section 3), and that scheduler of diffusers' keeps to the timesteps.
     *(Case("ddim", prediction, "trailing", 30, "dpm_first_order") for prediction in PREDICTIONS),
 ]
+TIMESTEP_CASES = [*cases(1), *(Case(sampler, "epsilon", "linspace", 1) for sampler in ("ddim", "dpmpp_2m"))]
+"""Whose timesteps are compared at every number of steps; Euler's are no whole numbers with linspace."""
 PICTURE_CASES = cases(PICTURE_STEPS)
 
 

@@ -102,7 +102,7 @@ def trajectory(case: Case) -> npt.NDArray[np.float32]:
 def timesteps() -> dict[str, Any]:
     """Timesteps of every number of steps from 1 up, one after another, for each sampler and spacing."""
     tables: dict[str, Any] = {}
-    for case in golden_cases.cases(LARGEST_STEPS):
+    for case in golden_cases.TIMESTEP_CASES:
         reference, table = scheduler(case), []
         for steps in range(1, (50 if case.sampler == "lcm" else LARGEST_STEPS) + 1):
             reference.set_timesteps(steps)

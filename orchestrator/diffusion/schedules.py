@@ -42,6 +42,8 @@ class Spacing(StrEnum):
     """Multiples of a whole stride from 0 up, plus steps_offset: never visits the last training timestep."""
     TRAILING = "trailing"
     """Strides from the last training timestep down: starts at the highest noise level."""
+    LINSPACE = "linspace"
+    """Evenly from the last training timestep to the first, both visited; Euler's methods do not round them."""
 
 
 @dataclass(frozen=True)
@@ -151,18 +153,27 @@ def euler_plan(schedule: NoiseSchedule, steps: int) -> Plan:
 
     With leading spacing the start has the deviation of signal and noise together, sqrt(σ_max² + 1), as in diffusers.
     """
-    timesteps = even_timesteps(schedule, steps)
-    sigmas = schedule.sigmas[timesteps]
+    if schedule.spacing is Spacing.LINSPACE:
+        _check(steps, schedule.max_steps)
+        timesteps = _whole_range(schedule, steps)
+    else:
+        timesteps = even_timesteps(schedule, steps).astype(np.float64)
+    sigmas = np.interp(timesteps, np.arange(schedule.train_steps), schedule.sigmas)
     top = float(sigmas[0])
-    init_sigma = top if schedule.spacing is Spacing.TRAILING else math.hypot(top, 1)
+    init_sigma = math.hypot(top, 1) if schedule.spacing is Spacing.LEADING else top
     return _plan(schedule, timesteps, sigmas, init_sigma=init_sigma)
 
 
 def dpm_plan(schedule: NoiseSchedule, steps: int) -> Plan:
-    """Even timesteps as diffusers' DPMSolverMultistepScheduler picks them: leading strides are T // (steps + 1)."""
+    """Even timesteps as diffusers' DPMSolverMultistepScheduler picks them: those of one step more, without the last.
+
+    But for trailing spacing.
+    """
     _check(steps, schedule.max_steps)
     if schedule.spacing is Spacing.TRAILING:
         timesteps = even_timesteps(schedule, steps)
+    elif schedule.spacing is Spacing.LINSPACE:
+        timesteps = _whole_range(schedule, steps + 1)[:-1].round().astype(np.int64)
     else:
         timesteps = np.arange(steps, 0, -1) * (schedule.train_steps // (steps + 1)) + schedule.steps_offset
     return _plan(schedule, timesteps, schedule.sigmas[timesteps])
@@ -199,9 +210,16 @@ def even_timesteps(schedule: NoiseSchedule, steps: int) -> npt.NDArray[np.int64]
     _check(steps, schedule.max_steps)
     if schedule.spacing is Spacing.LEADING:
         return np.arange(steps - 1, -1, -1) * (schedule.train_steps // steps) + schedule.steps_offset
+    if schedule.spacing is Spacing.LINSPACE:
+        return _whole_range(schedule, steps).round().astype(np.int64)
     # As diffusers writes it, for the same rounding of halves; of 61 steps, among others, arange makes one too many.
     down = np.arange(schedule.train_steps, 0, -schedule.train_steps / steps)[:steps]
     return np.round(down).astype(np.int64) - 1
+
+
+def _whole_range(schedule: NoiseSchedule, steps: int) -> npt.NDArray[np.float64]:
+    """Decreasing (steps,) from the last training timestep to the first; of one step the first."""
+    return np.linspace(0, schedule.train_steps - 1, steps)[::-1]
 
 
 def _plan(

@@ -28,7 +28,7 @@ class ScheduleTable(Table):
     beta_start: float = Field(0.00085, gt=0, lt=1)
     beta_end: float = Field(0.012, gt=0, lt=1)
     train_steps: int = Field(1000, ge=100, le=10_000)
-    timestep_spacing: Literal["trailing", "leading"] = "trailing"
+    timestep_spacing: Literal["trailing", "leading", "linspace"] = "trailing"
     steps_offset: int = Field(0, ge=0, le=1)
     set_alpha_to_one: bool = True
 

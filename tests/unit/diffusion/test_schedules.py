@@ -16,11 +16,12 @@ from orchestrator.diffusion.schedules import KARRAS_RHO, NoiseSchedule, Plan, Pr
 
 SD15 = NoiseSchedule.scaled_linear(Prediction.EPSILON, spacing=Spacing.LEADING, steps_offset=1, set_alpha_to_one=False)
 TRAILING = NoiseSchedule.scaled_linear(Prediction.V_PREDICTION)
+LINSPACE = NoiseSchedule.scaled_linear(Prediction.EPSILON, spacing=Spacing.LINSPACE)
 
 plans = st.sampled_from(sorted(SAMPLERS)).flatmap(
     lambda name: st.builds(
         lambda schedule, steps: (name, SAMPLERS[name].plan(schedule, steps)),
-        st.sampled_from([SD15, TRAILING]),
+        st.sampled_from([SD15, TRAILING, LINSPACE]),
         st.integers(1, SAMPLERS[name].max_steps),
     )
 )
@@ -34,10 +35,10 @@ def test_scaled_linear_is_stable_diffusions_table() -> None:
     assert np.all(np.diff(TRAILING.alphas_cumprod) < 0)
 
 
-@pytest.mark.parametrize("case", golden_cases.cases(1), ids=lambda case: f"{case.sampler}-{case.spacing}")
+@pytest.mark.parametrize("case", golden_cases.TIMESTEP_CASES, ids=lambda case: f"{case.sampler}-{case.spacing}")
 def test_timesteps_equal_diffusers_at_every_number_of_steps(case: golden_cases.Case) -> None:
     stored = np.load(golden_cases.TIMESTEPS)[f"{case.sampler}-{case.spacing}"]
-    schedule = SD15 if case.spacing == "leading" else TRAILING
+    schedule = {"leading": SD15, "trailing": TRAILING, "linspace": LINSPACE}[case.spacing]
     ours: list[float] = []
     for steps in range(1, min(100, SAMPLERS[case.sampler].max_steps) + 1):
         ours.extend(SAMPLERS[case.sampler].plan(schedule, steps).timesteps)
