@@ -64,7 +64,7 @@ SAMPLERS = ("ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras", "
 PREDICTIONS = ("epsilon", "v_prediction")
 SPACINGS = ("leading", "trailing")
 LINSPACE_SAMPLERS = ("euler", "euler_ancestral", "dpmpp_2m")
-"""Held to diffusers with the spacing "linspace" too. DDIM's scheduler takes strides there that miss its own timesteps."""
+"""Held to diffusers with the spacing "linspace", too. DDIM's scheduler takes strides there that miss its timesteps."""
 ONE_SPACING = ("dpmpp_2m_karras", "lcm")
 """Samplers whose timesteps do not depend on the spacing."""
 

@@ -56,7 +56,8 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
 
     def _family(self, family: Family) -> pb.Family:
         digests, roles = self._networks.digests(family.name), family.networks.roles
-        models = dict.fromkeys(digest for role, digest in digests.items() if role in roles)  # a model may have two roles
+        own = [digest for role, digest in digests.items() if role in roles]
+        models = dict.fromkeys(own)  # once, also where a model has two roles
         return converters.to_family(family, models, ready=self._networks.is_ready(family.name))
 
     async def _stream(self, request: pb.GenerateRequest, options: JobOptions) -> Messages:
