@@ -16,7 +16,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from diffusers.loaders import StableDiffusionLoraLoaderMixin, StableDiffusionXLLoraLoaderMixin
 from diffusers.loaders.lora_base import LORA_ADAPTER_METADATA_KEY
-from diffusers.utils.state_dict_utils import convert_state_dict_to_peft, convert_unet_state_dict_to_peft
+from diffusers.utils.state_dict_utils import (
+    StateDictType,
+    convert_state_dict_to_peft,
+    convert_unet_state_dict_to_peft,
+)
 
 from model_tools.checkpoints.weights import (
     CheckpointError,
@@ -135,7 +139,7 @@ def _scaled(state: State, noted: Mapping[str, float]) -> State:
             continue
         down = name.replace("lora_B", "lora_A") if "lora_B" in name else up.replace("UP", "down")
         part = next((part for part in PARTS if name.startswith(f"{part}.")), "")
-        layer = re.sub(r"\.?_?lora(_|\.).*$", "", name)
+        layer = re.split(r"\.lora[_.]", name)[0]
         alpha = state.get(f"{layer}.alpha")
         value = float(alpha) if alpha is not None else noted.get(part)
         if value is not None and down in scaled:
@@ -180,6 +184,4 @@ def _split(state: State, path: Path) -> dict[str, dict[str, Halves]]:
 def _in_peft(state: State, part: str) -> State:
     if part == "unet":
         return convert_unet_state_dict_to_peft(state)
-    if any("to_out_lora" in name or "lora_linear_layer" in name for name in state):
-        return convert_state_dict_to_peft(state)
-    return state
+    return convert_state_dict_to_peft(state, StateDictType.DIFFUSERS_OLD)  # knows the newer names, too

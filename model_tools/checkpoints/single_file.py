@@ -61,7 +61,7 @@ class SingleFile:
         self.path, self._tokenizer = path, tokenizer
         self._folder = Folder(config) if config else None
         self._names = tensor_names(path)
-        kind = ldm.infer_diffusers_model_type({name: SimpleNamespace(shape=s) for name, s in self._names.items()})
+        kind = _kind(self._names)
         if kind not in KINDS or f"{UNET}input_blocks.0.0.weight" not in self._names:
             what = f"diffusers takes it for {kind!r}" if kind not in KINDS else "it has no UNet of that layout"
             raise CheckpointError(
@@ -116,6 +116,14 @@ class SingleFile:
             f"{self.path}: a single file holds no tokenizer; name a folder with CLIP's (tokenizer.json, or vocab.json"
             " and merges.txt) by --tokenizer, or one in diffusers' layout by --config"
         )
+
+
+def _kind(names: Mapping[str, tuple[int, ...]]) -> str:
+    """What diffusers calls a file of tensors of those names and shapes."""
+    try:
+        return ldm.infer_diffusers_model_type({name: SimpleNamespace(shape=shape) for name, shape in names.items()})
+    except (KeyError, IndexError) as error:
+        return f"something with {error}"
 
 
 def convert(part: str, state: State, config: Config) -> State:
