@@ -96,6 +96,8 @@ def quantize(graph: Path, out: Path, calibration: Iterable[Inputs], kind: Kind) 
     if not layers:
         raise QuantizeError(f"{graph}: there is no layer to quantise")
     largest = measure(graph, sorted({layer.input[0] for layer in layers}), calibration, clipped=form.clipped)
+    # What was zero throughout would be cut to zero for ever.
+    layers = [layer for layer in layers if largest[layer.input[0]] > 0]
     insert_pairs(model.graph, layers, largest, form)
     out.parent.mkdir(parents=True, exist_ok=True)
     large = model.ByteSize() > SINGLE_FILE
@@ -160,13 +162,19 @@ def measure(graph: Path, names: Sequence[str], calibration: Iterable[Inputs], *,
         magnitudes.append(ops.result(ops.reduce_max(ops.abs(ports[name]), axes)))
     probe = ov.Model(magnitudes, model.get_parameters(), "magnitudes")
     compiled = ov.Core().compile_model(probe, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    seen = np.array([[float(value) for value in compiled(inputs).values()] for inputs in calibration])
+    seen = np.array([[float(value) for value in compiled(_finite(inputs)).values()] for inputs in calibration])
     if not len(seen):
         raise QuantizeError("there are no inputs to calibrate with")
     if not np.isfinite(seen).all():
         raise QuantizeError(f"{graph}: {names[int(np.argmin(np.isfinite(seen).all(axis=0)))]} is not finite")
     largest = seen.mean(axis=0) if clipped else seen.max(axis=0)
     return dict(zip(names, largest.tolist(), strict=True))
+
+
+def _finite(inputs: Inputs) -> Inputs:
+    if wrong := [name for name, array in inputs.items() if not np.isfinite(array).all()]:  # the largest of NaN is none
+        raise QuantizeError(f"an input is not finite: {wrong[0]}")
+    return inputs
 
 
 def insert_pairs(graph: GraphProto, layers: list[NodeProto], largest: dict[str, float], form: Format) -> None:
