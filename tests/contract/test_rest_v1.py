@@ -127,9 +127,9 @@ async def test_a_silent_stream_is_kept_open(stack: Stack, monkeypatch: pytest.Mo
         text = ""
         async for part in answer.aiter_text():
             text += part
-            if text.count(": \n\n") > 2:
+            if text.count(": \n\n") > 2 and "id: 1\n" in text:
                 break
-    assert text.startswith("id: 1\n")
+    assert text.replace(": \n\n", "").startswith("id: 1\n")  # a slow first event comes after the first sign of life
 
 
 async def test_a_gateway_that_stops_ends_its_streams(stack: Stack) -> None:

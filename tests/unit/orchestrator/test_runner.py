@@ -131,6 +131,21 @@ async def test_no_previews_unless_asked_for(world: World) -> None:
     assert not any(isinstance(event, Preview) for event in await events(await world.submit()))
 
 
+async def test_a_picture_of_sdxl_names_both_encoders_and_what_the_longer_tokens_lost(tmp_path: Path) -> None:
+    lines = 'pad_id = 0\ntext_encoder_2 = "small_text_encoder_2"\n'
+    world = build(tmp_path, families=FAMILIES.replace("pad_id = 0\n", lines))
+    world.networks.without -= {"text_encoder_2"}
+    seen = await events(await world.submit(prompt="red house and a tree by the sea"))
+    started, artifact = seen[1], seen[-1]
+    assert isinstance(started, Started)
+    assert started.prompt_tokens_cut == 3
+    assert isinstance(artifact, Artifact)
+    assert [model.model for model in artifact.models] == [
+        f"small_{role}" for role in ("text_encoder", "text_encoder_2", "unet", "vae_decoder")
+    ]
+    assert (artifact.timings[0].stage, artifact.timings[0].calls) == (Stage.ENCODE, 2)
+
+
 def test_previews_follow_the_family_table(world: World, tmp_path: Path) -> None:
     """Red, green and blue are the first three channels; without a table there is no preview."""
     x0 = np.zeros((1, 4, 2, 3), np.float32)
