@@ -63,7 +63,7 @@ class Recorder:
         networks = self._networks(unet)
         for seed in range(len(PROMPTS)):
             inputs = self._inputs(pipeline, unet, seed)
-            asyncio.run(pipeline.run(networks, inputs, _hear_nothing, Timer(self.family.name)))
+            asyncio.run(pipeline.run(networks, inputs, hear_nothing, Timer(self.family.name)))
         return record
 
     def _networks(self, unet: InProcess) -> Networks:
@@ -160,5 +160,5 @@ def _fills(unet: InProcess, table: NetworkTable) -> bool:
     return unet.sizes["sample"][0] == 2 * table.latent_channels + 1
 
 
-async def _hear_nothing(_: StepDone) -> None:
+async def hear_nothing(_: StepDone) -> None:
     """Listen to the pipeline."""
