@@ -119,7 +119,6 @@ class Addition:
         for part in planned:
             progress.step(f"export {part.role}")
             self._export(part, staging, progress)
-            write.free_memory()
         progress.step("preview")
         tables = self._tables(networks, fit_preview(self.checkpoint.vae(), self.checkpoint.factor))
         progress.step("move in")

@@ -13,8 +13,7 @@ if TYPE_CHECKING:
 
 ONLY: Mapping[str, object] = {"trained_betas": None, "rescale_betas_zero_snr": False, "beta_schedule": "scaled_linear"}
 """What other values are not known here."""
-SPACINGS = {"leading": "leading", "trailing": "trailing", "linspace": "trailing"}
-"""Ours; "linspace" ends where "trailing" begins, at the noisiest timestep."""
+SPACINGS = ("leading", "trailing", "linspace")
 PREDICTIONS = ("epsilon", "v_prediction")
 
 
@@ -32,6 +31,9 @@ def schedule_table(config: Mapping[str, Any], spacing: str | None = None) -> dic
     for name, value in ONLY.items():
         if full.get(name, value) != value:
             raise CheckpointError(f"scheduler_config.json: {name} is {full[name]!r:.60}, only {value} is known")
+    spaced = spacing or full.get("timestep_spacing", "leading")
+    if spaced not in SPACINGS:
+        raise CheckpointError(f"scheduler_config.json: spaces timesteps {spaced}, known are {', '.join(SPACINGS)}")
     if (prediction := full.get("prediction_type", "epsilon")) not in PREDICTIONS:
         raise CheckpointError(f"scheduler_config.json: predicts {prediction}, known are {', '.join(PREDICTIONS)}")
     return {
@@ -39,7 +41,7 @@ def schedule_table(config: Mapping[str, Any], spacing: str | None = None) -> dic
         "beta_start": float(full["beta_start"]),
         "beta_end": float(full["beta_end"]),
         "train_steps": int(full.get("num_train_timesteps", 1000)),
-        "timestep_spacing": spacing or SPACINGS[str(full.get("timestep_spacing", "leading"))],
+        "timestep_spacing": spaced,
         "steps_offset": min(1, int(full.get("steps_offset", 0))),
         "set_alpha_to_one": bool(full.get("set_alpha_to_one", True)),
     }

@@ -5,10 +5,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from model_tools import random_checkpoints
 
 Copy = Callable[[str], Path]
+
+
+@pytest.fixture(autouse=True)
+def one_thread(two_threads: None) -> None:  # noqa: ARG001  # after it
+    """Networks are tiny: a second thread mostly waits."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")

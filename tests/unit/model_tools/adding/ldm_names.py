@@ -112,3 +112,23 @@ def open_clip(network: nn.Module) -> State:
             for ours, theirs in OPEN_CLIP.items():
                 named[f"{target}{theirs}.{kind}"] = state[f"{start}{ours}.{kind}"]
     return {f"conditioner.embedders.1.model.{name}": tensor for name, tensor in named.items()}
+
+
+def controlnet(network: nn.Module) -> State:
+    """A ControlNet as its authors lay it out: a UNet's first half, what the picture passes, and zero convolutions."""
+    hints = len(network.controlnet_cond_embedding.blocks)
+    ends = {
+        "controlnet_cond_embedding.conv_in": "input_hint_block.0",
+        "controlnet_cond_embedding.conv_out": f"input_hint_block.{2 * hints + 2}",
+        "controlnet_mid_block": "middle_block_out.0",
+    }
+    named: State = {}
+    for name, tensor in network.state_dict().items():
+        key = replaced(name, ends)
+        key = re.sub(
+            r"^controlnet_cond_embedding\.blocks\.(\d+)", lambda m: f"input_hint_block.{2 * int(m[1]) + 2}", key
+        )
+        key = re.sub(r"^controlnet_down_blocks\.(\d+)", r"zero_convs.\1.0", key)
+        is_own = key.startswith(("input_hint_block", "zero_convs", "middle_block_out"))
+        named[f"control_model.{key if is_own else unet_name(key, network.config.layers_per_block, network)}"] = tensor
+    return named

@@ -12,6 +12,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from model_tools.adding.schedule import schedule_table
 from model_tools.checkpoint import Checkpoint
 from model_tools.checkpoints import published
+from model_tools.checkpoints.adapters import ControlSource
 from model_tools.checkpoints.inputs import Inputs
 from model_tools.checkpoints.single_file import SingleFile
 from model_tools.checkpoints.weights import CheckpointError
@@ -96,6 +97,27 @@ def test_a_pickle_is_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "model.ckpt")
     with pytest.raises(CheckpointError, match=r"model\.ckpt is a pickle"):
         Checkpoint(Inputs(tmp_path / "model.ckpt", license="mit"))
+
+
+def test_a_vae_may_be_a_file_of_either_layout(made: Path, tmp_path: Path) -> None:
+    theirs = diffusers.AutoencoderKL.from_pretrained(made / "sdxl", subfolder="vae")
+    bare = {name.removeprefix("first_stage_model."): tensor for name, tensor in ldm_names.vae(theirs).items()}
+    for name, state in (("old", bare), ("prefixed", ldm_names.vae(theirs)), ("new", theirs.state_dict())):
+        save_file(state, tmp_path / f"{name}.safetensors")
+        checkpoint = Checkpoint(Inputs(made / "sd", vae=tmp_path / f"{name}.safetensors"))
+        assert same(checkpoint.vae(), theirs), name
+        assert checkpoint.vae_config["scaling_factor"] == 0.18215  # a file says none: the checkpoint's
+
+
+def test_a_controlnet_may_be_a_file_of_either_layout(made: Path, tmp_path: Path) -> None:
+    unet = diffusers.UNet2DConditionModel.from_pretrained(made / "sd", subfolder="unet")
+    theirs = diffusers.ControlNetModel.from_unet(unet)
+    torch.nn.init.normal_(theirs.controlnet_mid_block.weight)
+    for name, state in (("old", ldm_names.controlnet(theirs)), ("new", theirs.state_dict())):
+        save_file(state, tmp_path / f"{name}.safetensors")
+        source = ControlSource.parse(f"depth={tmp_path}/{name}.safetensors")
+        loaded = Checkpoint(Inputs(made / "sd", controlnets=(source,))).controlnets()
+        assert same(loaded["depth"], theirs), name
 
 
 PARAMETERS = {
