@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -66,7 +67,7 @@ def controlnet_config(source: ControlSource, unet: Config) -> Config:
         if (kind := config.get("_class_name", "ControlNetModel")) != "ControlNetModel":
             raise CheckpointError(f"{source.path}: is a {kind}, not a ControlNetModel")
     else:
-        known = ControlNetModel.__init__.__code__.co_varnames
+        known = inspect.signature(ControlNetModel.__init__).parameters
         config = {name: value for name, value in unet.items() if name in known and name != "mid_block_type"}
     for name in SHARED:
         mine, wanted = config.get(name), unet.get(name)
