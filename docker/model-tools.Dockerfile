@@ -1,5 +1,5 @@
 # model_tools: training, export, evaluation; with torch, and so large: `python -m local.images model-tools` builds it.
-#   podman run --rm -v ./models:/models localhost/imagegen/model-tools:0.1.0 model_tools.tensorrt /models/sd15_unet
+#   podman run --rm -v ./models:/models localhost/imagegen/model-tools:0.1.0 model_tools engines /models/sd15_unet
 ARG PYTHON=python:3.11-slim
 
 FROM ${PYTHON} AS packages
@@ -27,4 +27,4 @@ COPY orchestrator /srv/orchestrator
 COPY model_tools /srv/model_tools
 USER 10001:10001
 ENTRYPOINT ["python", "-m"]
-CMD ["model_tools.tensorrt", "--help"]
+CMD ["model_tools", "engines", "--help"]

@@ -1,20 +1,20 @@
-"""`python -m model_tools.tensorrt FOLDER...`: what TensorRT is to build of model folders.
+"""What TensorRT is to build of model folders; the command is engines_command.py's.
 
-Beside each config.pbtxt it writes engine.json (an optimisation profile: the smallest, usual and largest shape of each
-input) and config.tensorrt.pbtxt (how Triton serves the engine). helm/imagegen/files/engines.py builds by them, on a GPU
-of the kind that will serve; no machine of this project has one. TensorRT has no optional inputs: a family on it names
-two models, or sends full tensors (docs/adr/0009).
+Beside each config.pbtxt lie then engine.json (an optimisation profile: the smallest, usual and largest shape of each
+input, in which all sizes of the family lie) and config.tensorrt.pbtxt (how Triton serves the engine).
+helm/imagegen/files/engines.py builds by them, on a GPU of the kind that will serve; no machine of this project has one.
+TensorRT has no optional inputs: a family on it names two models, or sends full tensors (docs/adr/0009).
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+from onnx import TensorProto
 
 from engines.network import find_graph, read_digest
 from model_tools.folders import (
@@ -32,6 +32,12 @@ PIXELS_OF_LATENTS = 8
 LATENTS = frozenset({"sample", "latents"})
 """Inputs whose sides are those of the picture divided by PIXELS_OF_LATENTS."""
 PRECISIONS = ("strong", "fp16", "bf16", "fp8")
+"""How TensorRT is to choose types: as the graph has them (strong; fp8, too, for which the graph must have pairs of
+QuantizeLinear and DequantizeLinear); or, of a float32 graph, as it likes, among them fp16 or bf16."""
+LEAST_CAPABILITY = {TensorProto.FLOAT8E4M3FN: "8.9", TensorProto.BFLOAT16: "8.0"}
+"""Compute capability from which on a GPU multiplies numbers of a type; of the others, all that TensorRT 10 knows do."""
+GIVEN_TYPES = frozenset({*LEAST_CAPABILITY, TensorProto.INT8})
+"""A graph that has them says of every tensor what it is."""
 
 
 class TensorrtError(Exception):
@@ -44,6 +50,7 @@ class Profile:
 
     Attributes:
         sides: smallest, usual and largest side of a picture, in pixels, multiples of 8.
+            Height and width vary alike, so that upright and wide pictures lie within.
         rows: smallest, usual and largest batch; a picture with guidance has two rows.
     """
 
@@ -77,13 +84,18 @@ def describe(folder: Path, profile: Profile, precision: str = "strong") -> dict[
         Of each input, the smallest, usual and largest shape.
 
     Raises:
-        TensorrtError: there is no ONNX graph, or config.pbtxt says something else than it; nothing is written.
+        TensorrtError: there is no ONNX graph; config.pbtxt says something else than it; it takes no such sides, or
+            cannot be built in this precision. Nothing is written.
     """
     path = graph_path(folder.parent, folder.name)
     if not path.is_file():
         raise TensorrtError(f"{folder}: no 1/graph.onnx")
-    inputs, outputs = describe_graph(onnx.load(path, load_external_data=False))
+    model = onnx.load(path, load_external_data=False)
+    inputs, outputs = describe_graph(model)
     _compare(folder, inputs, outputs)
+    types = {tensor.data_type for tensor in model.graph.initializer}
+    _check_precision(folder, precision, types)
+    _check_sides(folder, model.graph, profile)
     shapes = {each.name: _shapes(each, profile) for each in inputs}
     bounds = {name: dict(zip(("min", "opt", "max"), three, strict=True)) for name, three in shapes.items()}
     usual = profile.sides[1] // (PIXELS_OF_LATENTS if shapes.keys() & LATENTS else 1)
@@ -96,9 +108,10 @@ def describe(folder: Path, profile: Profile, precision: str = "strong") -> dict[
         parameter_text("graph_sha256", read_digest(find_graph(folder / "1"))),
         warmup_text(inputs, (usual, usual)),
     ]
-    (folder / "engine.json").write_text(
-        json.dumps({"inputs": bounds, "precision": precision}, indent=1) + "\n", "utf-8"
-    )
+    described: dict[str, object] = {"inputs": bounds, "precision": precision}
+    if needed := [least for data_type, least in LEAST_CAPABILITY.items() if data_type in types]:
+        described["compute_capability"] = max(needed)
+    (folder / "engine.json").write_text(json.dumps(described, indent=1) + "\n", "utf-8")
     (folder / "config.tensorrt.pbtxt").write_text("\n".join(parts) + "\n", "utf-8")
     return shapes
 
@@ -120,29 +133,19 @@ def _compare(folder: Path, inputs: list[Tensor], outputs: list[Tensor]) -> None:
             raise TensorrtError(f"{folder}: config.pbtxt does not say {each.data_type} [ {sizes} ] of {each.name}")
 
 
-def _three(text: str) -> tuple[int, int, int]:
-    low, usual, high = (int(word) for word in text.split(":"))
-    return low, usual, high
+def _check_precision(folder: Path, precision: str, types: set[int]) -> None:
+    if precision == "fp8" and TensorProto.FLOAT8E4M3FN not in types:
+        raise TensorrtError(f"{folder}: the graph has no fp8; make it by model_tools add --precision fp8")
+    if precision in ("fp16", "bf16") and types & GIVEN_TYPES:
+        raise TensorrtError(f"{folder}: the graph says what type each tensor has: its precision is strong")
 
 
-def main(words: list[str]) -> int:
-    """Describe the folders; exit code 1, and a line, where one cannot be described."""
-    parser = argparse.ArgumentParser(prog="python -m model_tools.tensorrt", description=__doc__.split("\n")[0])
-    parser.add_argument("folders", metavar="FOLDER", nargs="+", type=Path)
-    parser.add_argument("--sides", type=_three, default=Profile.sides, help="of pictures: 512:512:1024")
-    parser.add_argument("--rows", type=_three, default=Profile.rows, help=f"of a batch: 1:2:{MAX_BATCH_SIZE}")
-    parser.add_argument("--precision", choices=PRECISIONS, default="strong")
-    arguments = parser.parse_args(words)
-    try:
-        profile = Profile(arguments.sides, arguments.rows)
-        for folder in arguments.folders:
-            shapes = describe(folder, profile, arguments.precision)
-            print(f"{folder.name}: {shapes}")
-    except TensorrtError as error:
-        print(f"tensorrt: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+def _check_sides(folder: Path, graph: onnx.GraphProto, profile: Profile) -> None:
+    """See that the sides are multiples of what the graph says of a free axis ("8*rows")."""
+    for value in graph.input:
+        pixels = PIXELS_OF_LATENTS if value.name in LATENTS else 1
+        for axis in list(value.type.tensor_type.shape.dim)[1:]:
+            factor = re.match(r"(\d+)\*", axis.dim_param)
+            multiple = pixels * int(factor[1]) if factor else 1
+            if wrong := [side for side in profile.sides if side % multiple]:
+                raise TensorrtError(f"{folder}: {value.name} takes sides that are multiples of {multiple}, not {wrong}")

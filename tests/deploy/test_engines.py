@@ -17,21 +17,45 @@ SCRIPT = CHART / "files" / "engines.py"
 ENGINE = {
     "inputs": {
         "x": {"min": [1, 4, 16, 16], "opt": [2, 4, 64, 64], "max": [8, 4, 128, 128]},
-        "t": {"min": [1], "opt": [2], "max": [8]},
+        "t": {"min": [1, 1], "opt": [2, 1], "max": [8, 1]},
     }
 }
+CONFIG = """\
+backend: "tensorrt"
+max_batch_size: 8
+input [
+  { name: "x" data_type: TYPE_FP32 dims: [ 4, -1, -1 ] },
+  { name: "t" data_type: TYPE_FP32 dims: [ 1 ] }
+]
+output [
+  { name: "y" data_type: TYPE_FP32 dims: [ 4, -1, -1 ] }
+]
+model_warmup {
+  name: "guided"
+  inputs { key: "x" value { data_type: TYPE_FP32 dims: [ 4, 64, 64 ] zero_data: true } }
+}
+"""
 PROGRAMS = {
     "nvidia-smi": 'echo "$CAPABILITIES" | tr , "\\n"',
     "trtexec": """
 echo "trtexec $*" >> "$LOG"
 for word in "$@"; do
-  case $word in --saveEngine=*) plan=${word#--saveEngine=};; --onnx=*) graph=${word#--onnx=};; esac
+  case $word in
+    --saveEngine=*) plan=${word#--saveEngine=};;
+    --onnx=*) graph=${word#--onnx=};;
+    --exportLayerInfo=*) layers=${word#--exportLayerInfo=};;
+  esac
 done
 grep -q broken "$graph" && { echo "Could not parse" >&2; exit 1; }
 echo engine > "$plan"
+echo "$LAYERS" > "$layers"
 """,
     "tritonserver": 'echo "tritonserver $*" >> "$LOG"',
 }
+
+
+def profile(**inputs: object) -> dict[str, object]:
+    return {"inputs": {**ENGINE["inputs"], **inputs}}
 
 
 class World:
@@ -40,6 +64,7 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.folder, self.models, self.engines = folder, folder / "models", folder / "engines"
         self.variables = {"CAPABILITIES": "9.0", "TRT_VERSION": "10.13.3.9", "LOG": str(folder / "log")}
+        self.variables["LAYERS"] = '{"Layers": ["a"], "Bindings": ["x", "t", "y"]}'
         for name, text in PROGRAMS.items():
             path = folder / "bin" / name
             path.parent.mkdir(exist_ok=True)
@@ -48,14 +73,14 @@ class World:
         self.model("unet", engine=ENGINE)
         self.model("matting")
 
-    def model(self, name: str, engine: object = None, graph: str = "graph") -> None:
+    def model(self, name: str, engine: object = None, graph: str = "graph", config: str = CONFIG) -> None:
         folder = self.models / name
         (folder / "1").mkdir(parents=True, exist_ok=True)
         (folder / "config.pbtxt").write_text('backend: "python"', "utf-8")
         (folder / "1" / ("model.onnx" if engine is None else "graph.onnx")).write_text(graph, "utf-8")
         if engine is not None:
             (folder / "engine.json").write_text(json.dumps(engine), "utf-8")
-            (folder / "config.tensorrt.pbtxt").write_text('backend: "tensorrt"', "utf-8")
+            (folder / "config.tensorrt.pbtxt").write_text(config, "utf-8")
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {**self.variables, "PATH": f"{self.folder / 'bin'}:/usr/bin:/bin"}
@@ -82,14 +107,15 @@ def test_engines_lie_by_gpu_and_version_and_are_a_repository(world: World) -> No
     place = world.engines / "sm90-trt10.13.3"
     assert sorted(path.name for path in place.iterdir()) == ["matting", "unet"]
     assert (place / "unet/1/model.plan").read_text() == "engine\n"
-    assert (place / "unet/config.pbtxt").read_text() == 'backend: "tensorrt"'
+    assert (place / "unet/config.pbtxt").read_text() == CONFIG
+    assert sorted(path.name for path in (place / "unet/1").iterdir()) == ["model.plan"]
     assert not (place / "unet/1/graph.onnx").exists()
     assert (place / "matting/config.pbtxt").read_text() == 'backend: "python"'
     (line,) = world.log
     assert line == (
         f"trtexec --onnx={world.models}/unet/1/graph.onnx --saveEngine={place}/.unet.part/1/model.plan --stronglyTyped "
-        "--minShapes=t:1,x:1x4x16x16 --optShapes=t:2,x:2x4x64x64 --maxShapes=t:8,x:8x4x128x128 "
-        f"--timingCacheFile={place}/timing.cache --skipInference"
+        "--minShapes=t:1x1,x:1x4x16x16 --optShapes=t:2x1,x:2x4x64x64 --maxShapes=t:8x1,x:8x4x128x128 "
+        f"--timingCacheFile={place}/timing.cache --skipInference --exportLayerInfo={place}/.unet.part/1/layers.json"
     )
 
 
@@ -108,6 +134,12 @@ def test_what_is_there_is_left_alone_and_what_has_changed_is_built_anew(world: W
     world.model("unet", engine={**ENGINE, "precision": "fp16"})
     assert "1 built or copied" in world.build().stdout
     assert "--fp16" in world.log[1]
+    (world.models / "unet/1/graph.onnx.data").write_text("weights")
+    assert "1 built or copied" in world.build().stdout
+    larger = {"x": {**ENGINE["inputs"]["x"], "max": [8, 4, 192, 192]}, "t": ENGINE["inputs"]["t"]}
+    world.model("unet", engine={"inputs": larger})
+    assert "1 built or copied" in world.build().stdout
+    assert "x:8x4x192x192" in world.log[3]
     world.variables["CAPABILITIES"] = "8.9,8.9"  # another node: two GPUs of one kind
     assert "2 built or copied" in world.build().stdout
     world.variables["TRT_VERSION"] = "10.14.0.1"
@@ -124,11 +156,14 @@ def test_what_is_there_is_left_alone_and_what_has_changed_is_built_anew(world: W
         ([], "unet/engine.json: TypeError"),
         ({**ENGINE, "precision": "int3"}, "unet/engine.json: KeyError 'int3'"),
         ({"inputs": {"x": {"min": [1], "opt": [2]}}}, "unet/engine.json: KeyError 'max'"),
-        (
-            {"inputs": {"x": {"min": [4], "opt": [2], "max": [8]}}},
-            "unet/engine.json: x: min, opt and max do",
-        ),
         ({"inputs": {"x": {"min": ["a"], "opt": [2], "max": [8]}}}, "unet/engine.json: ValueError invalid literal"),
+        ({**ENGINE, "compute_capability": "new"}, "unet/engine.json: ValueError invalid literal"),
+        (profile(t={"min": [4, 1], "opt": [2, 1], "max": [8, 1]}), "unet/engine.json: t: min, opt and max do not rise"),
+        ({"inputs": {"x": ENGINE["inputs"]["x"]}}, "unet/engine.json has ['x'], config.tensorrt.pbtxt ['t', 'x']"),
+        (profile(z={"min": [1], "opt": [1], "max": [8]}), "unet/engine.json has ['t', 'x', 'z'], config.tensorrt"),
+        (profile(t={"min": [1, 2], "opt": [2, 2], "max": [8, 2]}), "unet/engine.json: t is [[1, 2], [2, 2], [8, 2]]"),
+        (profile(t={"min": [1], "opt": [2], "max": [8]}), "unet/engine.json: t is [[1], [2], [8]], in config"),
+        (profile(t={"min": [1, 1], "opt": [2, 1], "max": [4, 1]}), "unet/engine.json: t is [[1, 1], [2, 1], [4, 1]]"),
     ],
 )
 def test_a_wrong_description_is_named(world: World, engine: object, said: str) -> None:
@@ -136,6 +171,42 @@ def test_a_wrong_description_is_named(world: World, engine: object, said: str) -
     done = world.build()
     assert (done.returncode, world.log) == (1, [])
     assert done.stderr.startswith(f"engines: {said}")
+
+
+def test_a_configuration_without_tensors_is_named(world: World) -> None:
+    world.model("unet", engine=ENGINE, config='backend: "tensorrt"')
+    assert "unet/config.tensorrt.pbtxt has no max_batch_size, no inputs or no outputs" in world.build().stderr
+
+
+@pytest.mark.parametrize(("capability", "is_built"), [("8.0", False), ("8.9", True), ("9.0", True), ("10.0", True)])
+def test_fp8_wants_a_gpu_that_has_it(world: World, capability: str, is_built: bool) -> None:
+    world.model("unet", engine={**ENGINE, "precision": "fp8", "compute_capability": "8.9"})
+    world.variables["CAPABILITIES"] = capability
+    done = world.build()
+    assert (done.returncode == 0) == is_built
+    assert len(world.log) == is_built
+    if is_built:
+        assert "--stronglyTyped" in world.log[0]
+        assert "--fp8" not in world.log[0]
+    else:
+        assert "unet needs a GPU of compute capability 8.9 or more; this one has 8.0" in done.stderr
+
+
+def test_an_engine_with_other_names_is_refused(world: World) -> None:
+    world.variables["LAYERS"] = '{"Layers": [], "Bindings": ["x", "t", "latents"]}'
+    done = world.build()
+    assert done.returncode == 1
+    assert "unet: engine has ['latents', 't', 'x'], config.tensorrt.pbtxt ['t', 'x', 'y']" in done.stderr
+    assert not (world.engines / "sm90-trt10.13.3/unet").exists()
+
+
+def test_an_engine_whose_names_are_not_told_is_left_to_triton(world: World) -> None:
+    """Another version of TensorRT may note down something else; Triton checks as it loads."""
+    world.variables["LAYERS"] = "[]"
+    done = world.build()
+    assert done.returncode == 0
+    assert "unet: trtexec did not tell the names" in done.stderr
+    assert (world.engines / "sm90-trt10.13.3/unet/1/model.plan").is_file()
 
 
 def test_a_build_that_fails_leaves_what_was_there(world: World) -> None:
