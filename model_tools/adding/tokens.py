@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from typing import TYPE_CHECKING
 
 from transformers import CLIPTokenizer
@@ -58,8 +57,7 @@ def _read(source: Path, target: Path) -> CLIPTokenizer:
         tokens = CLIPTokenizer.from_pretrained(source, local_files_only=True)
     except Exception as error:  # tokenizers' Rust side raises bare Exception
         raise CheckpointError(f"{source}: no tokenizer of CLIP: {error}") from error
-    if (source / "tokenizer.json").is_file():
-        shutil.copyfile(source / "tokenizer.json", target)
-    else:
-        tokens.backend_tokenizer.save(str(target))
+    # Not the file as it lies there: what tokenizer_config.json adds counts, too (SDXL's second fills up with "!", which
+    # is a token of its own then, wherever it stands in a prompt).
+    tokens.backend_tokenizer.save(str(target))
     return tokens
