@@ -7,20 +7,25 @@ from pathlib import Path
 
 import torch
 
-from model_tools.starter.draft import train_draft
 from model_tools.starter.evaluate import evaluate
 from model_tools.starter.evaluate_adapters import evaluate_adapters
 from model_tools.starter.latents import prepare_latents
 from model_tools.starter.paths import Workspace
 from model_tools.starter.pictures import prepare
-from model_tools.starter.publish import publish, publish_adapters
+from model_tools.starter.publish import REPOSITORY, publish, publish_adapters
+from model_tools.starter.recover import recover_all
 from model_tools.starter.text import prepare_text
 from model_tools.starter.train_adapters import train_adapters
+from model_tools.starter.train_detail import train_detail
+from model_tools.starter.train_draft import train_draft
 from model_tools.starter.train_unet import train_unet
 from model_tools.starter.train_vae import train_vae
 
-STAGES = ("prepare", "text", "vae", "latents", "draft", "unet", "adapters", "export", "evaluate", "adapters-evaluate")
-MINUTES = {"vae": 33.0, "draft": 2.0, "unet": 60.0, "adapters": 50.0, "evaluate": 4.0}
+STAGES = (
+    *("prepare", "text", "vae", "detail", "latents", "draft", "unet", "adapters"),
+    *("export", "evaluate", "adapters-evaluate"),
+)
+MINUTES = {"vae": 33.0, "detail": 4.0, "draft": 10.0, "unet": 60.0, "adapters": 50.0, "evaluate": 4.0}
 
 
 def minutes_until(clock: str, now: datetime) -> float:
@@ -35,7 +40,7 @@ def minutes_until(clock: str, now: datetime) -> float:
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m model_tools.starter", description=__doc__)
-    parser.add_argument("stage", choices=(*STAGES, "adapters-export", "all"))
+    parser.add_argument("stage", choices=(*STAGES, "adapters-export", "recover", "all"))
     parser.add_argument("--workspace", type=Path, default=Workspace().root, help="folder of data, states and logs")
     defaults = ", ".join(f"{stage}: {minutes:.0f}" for stage, minutes in MINUTES.items())
     parser.add_argument("--minutes", type=float, help=f"time of a training ({defaults})")
@@ -60,12 +65,14 @@ def main() -> None:
         "prepare": lambda: prepare(workspace),
         "text": lambda: prepare_text(workspace),
         "vae": lambda: train_vae(workspace, minutes("vae"), seed=options.seed),
+        "detail": lambda: train_detail(workspace, minutes("detail"), seed=options.seed),
         "latents": lambda: prepare_latents(workspace),
         "draft": lambda: train_draft(workspace, minutes("draft")),
         "unet": lambda: train_unet(workspace, minutes("unet"), seed=options.seed),
         "adapters": lambda: train_adapters(workspace, minutes("adapters"), seed=options.seed),
         "export": lambda: publish(workspace),
         "adapters-export": lambda: publish_adapters(workspace),
+        "recover": lambda: recover_all(workspace, REPOSITORY),
         "evaluate": lambda: evaluate(workspace, minutes("evaluate")),
         "adapters-evaluate": lambda: evaluate_adapters(workspace),
     }

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from model_tools.starter import augment
 from model_tools.starter.augment import Bytes, Floats
-from model_tools.starter.canvas import BUCKETS, FILL
-from model_tools.starter.image_prompt import SIDE as PROMPT_SIDE
-from model_tools.starter.latents import FORM_WEIGHTS, WRAPPED_SHARE, CaptionData
+from model_tools.starter.canvas import BUCKETS, FILL, PROMPT_SIDE
+from model_tools.starter.compose import Composer
+from model_tools.starter.latents import CaptionData, recipes
 from model_tools.starter.paths import Workspace
 from model_tools.starter.persons import Identity, identity, load_persons, neutral, read_kinds, without_tone
 from model_tools.starter.pictures import STYLES, load_concepts
@@ -29,6 +29,8 @@ MOVED_SHARE, PAIR_SHARE = 0.5, 0.3
 RECOLOURED_SHARE, STRANGER_SHARE, NEUTRAL_SHARE = 0.4, 0.5, 0.5
 OTHER_STYLE_SHARE = 0.4
 HEAD_SHARE = 0.7
+# Of the rows with edges alone: how many show a composed picture, with its caption.
+COMPOSED_SHARE = 0.35
 # Of all steered rows: how many at a scale below 1, so that strength grades.
 PARTIAL_SHARE = 0.2
 # How often pictures are drawn for edges and for image prompts. Faces and persons are what image prompts are for.
@@ -94,6 +96,16 @@ class Library:
             self.by_person.setdefault(subject.who, []).append(len(self.subjects))
         self.subjects.append(subject)
 
+    def composer(self, labels: dict[str, str]) -> Composer:
+        """A composer of the same pictures. `labels`: code to label."""
+        pictures: dict[str, dict[int, Bytes]] = {style: {} for style in STYLES}
+        named: dict[str, dict[str, int]] = {style: {} for style in STYLES}
+        for subject in self.subjects:
+            if subject.code in labels:
+                pictures[subject.style][subject.concept] = subject.picture
+                named[subject.style][labels[subject.code]] = subject.concept
+        return Composer({style: [rows[row] for row in sorted(rows)] for style, rows in pictures.items()}, named)
+
     def weights(self, by_kind: dict[str, float]) -> Tensor:
         """How often each picture is drawn."""
         return torch.tensor([by_kind[subject.kind] for subject in self.subjects])
@@ -128,6 +140,8 @@ class AdapterData(CaptionData):
             True: self.library.weights(PROMPT_WEIGHTS).double().numpy(),
         }
         self.weights = {key: (value / value.sum()).cumsum() for key, value in self.weights.items()}
+        self.composer = self.library.composer({c.code: c.label for c in self.concepts})
+        self.recipes = recipes(self.entries, [c.rows for c in self.concepts], np.random.default_rng(0))
 
     def draw(self, size: int, generator: torch.Generator) -> AdapterBatch:
         """A batch of one bucket, of both styles."""
@@ -154,6 +168,8 @@ class AdapterData(CaptionData):
 
     def draw_row(self, canvas: tuple[int, int], random: np.random.Generator, *, edged: bool, prompted: bool) -> Row:
         """One picture, and what steers towards it."""
+        if edged and not prompted and random.random() < COMPOSED_SHARE:
+            return self.draw_composed(canvas, random)
         subject = self.pick(random, prompted=prompted)
         matrix = augment.recolouring(random) if prompted and random.random() < RECOLOURED_SHARE else None
         front = self.lay_out(
@@ -165,6 +181,17 @@ class AdapterData(CaptionData):
         strength = random.uniform(0.1, 1.0, 2) if random.random() < PARTIAL_SHARE else np.ones(2)
         caption = self.draw_caption(subject, random, prompted=prompted)
         return Row(target, edges, prompt, caption, edged * strength[0], prompted * strength[1])
+
+    def draw_composed(self, canvas: tuple[int, int], random: np.random.Generator) -> Row:
+        """A scene, several things or recoloured ones, with their edges and their caption."""
+        caption, recipe = self.recipes[random.integers(len(self.recipes))]
+        target = self.composer.draw(recipe, canvas, random)
+        edges = augment.draw_edges(target, np.ascontiguousarray(target[..., 1]), random)
+        nothing = augment.white((PROMPT_SIDE, PROMPT_SIDE))
+        row = self.empty if random.random() < EMPTY_SHARE else caption
+        return Row(
+            target, edges, nothing, row, random.uniform(0.1, 1.0) if random.random() < PARTIAL_SHARE else 1.0, 0.0
+        )
 
     def lay_out(self, picture: Bytes, canvas: tuple[int, int], random: np.random.Generator, *, moved: bool) -> Bytes:
         """The picture on its canvas, premultiplied RGBA: in the middle, or anywhere, and then sometimes not alone."""
@@ -193,12 +220,11 @@ class AdapterData(CaptionData):
         """Row of a caption of the picture; of none; or, where a prompt tells who it is, of the role alone."""
         if random.random() < EMPTY_SHARE:
             return self.empty
-        concept, table = subject.concept, self.tables[subject.style]
+        concept = subject.concept
         if prompted and subject.who is not None and random.random() < NEUTRAL_SHARE:
             place = self.library.by_code.get((subject.style, neutral(without_tone(subject.code))))
             concept = concept if place is None else self.library.subjects[place].concept
-        forms = table.wrapped if random.random() < WRAPPED_SHARE else table.bare
-        return int(forms[concept, random.choice(len(FORM_WEIGHTS), p=FORM_WEIGHTS)])
+        return int(random.choice(self.plain[subject.style][concept]))
 
 
 def anywhere(random: np.random.Generator) -> dict[str, Any]:

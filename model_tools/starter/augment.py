@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from model_tools.starter.image_prompt import SIDE as PROMPT_SIDE
+from model_tools.starter.canvas import PROMPT_SIDE
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]

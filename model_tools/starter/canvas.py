@@ -18,6 +18,8 @@ BUCKETS: tuple[tuple[int, int], ...] = (
 )
 # The part of the canvas's shorter side that the source picture takes.
 FILL = 0.92
+# Width and height of an image prompt.
+PROMPT_SIDE = 128
 
 
 def place(rgba: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:

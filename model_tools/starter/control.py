@@ -29,7 +29,7 @@ SKIPS = ((0, 0), (0, 0), (1, 0), (1, 1), (2, 1), (2, 2))
 class Residuals(NamedTuple):
     """What the control adds, before the row's scale.
 
-    `draft` [B, 4, h, w] to the draft; `skips` and `middle` to the UNet's skip connections and its middle block.
+    `draft` [B, 8, h, w] to the draft; `skips` and `middle` to the UNet's skip connections and its middle block.
     """
 
     draft: Tensor
@@ -92,7 +92,7 @@ class ControlEncoder(nn.Module):
 
         Args:
             control: [B, 3, 8h, 8w] in [0, 1], white edges on black; its mean over the channels counts.
-            given: [B, 4 + 18, h, w], the draft and the place map (denoiser.place_map).
+            given: [B, 8 + 18, h, w], the draft and the place map (denoiser.place_map).
             pooled: [B, 768], the caption, pooled and normalised (draft.pool).
             prompt: [B, 384], the mean token of the image prompt times the row's image scale.
         """

@@ -8,7 +8,7 @@ from diffusers.models.attention_processor import Attention
 from torch import Tensor, nn
 
 from model_tools.starter.control import ControlEncoder, Residuals, scale_residuals
-from model_tools.starter.denoiser import Denoiser, place_map, spread
+from model_tools.starter.denoiser import Denoiser, coordinates, place_map, spread
 from model_tools.starter.draft import pool
 from model_tools.starter.image_prompt import ImageEncoder, PromptDraft, PromptedAttention, Recolour, presence
 from model_tools.starter.text import WIDTH
@@ -27,7 +27,7 @@ class Steering(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """The draft [B, 4, h, w] of caption and image prompt; the caption, pooled [B, 768]; the prompt's mean [B, 384]."""
+    """The draft [B, 8, h, w] of caption and image prompt; the caption, pooled [B, 768]; the prompt's mean [B, 384]."""
 
     draft: Tensor
     pooled: Tensor
@@ -35,7 +35,7 @@ class Shown(NamedTuple):
 
 
 class Noisy(NamedTuple):
-    """Noisy latents [B, 4, h, w], their steps [B], and captions [B, 48, 384]."""
+    """Noisy latents [B, 8, h, w], their steps [B], and captions [B, 48, 384]."""
 
     sample: Tensor
     timestep: Tensor
@@ -70,8 +70,8 @@ class ControlledDenoiser(nn.Module):
         raw = pool(text)
         pooled = self.base.draft.norm(raw)
         scale = steering.image_scale[:, :, None, None]
-        square = self.base.draft.from_pooled(raw).float() + self.prompt(steering.image_embeds, pooled) * scale
-        draft = spread(square, places)
+        draft = self.base.draft.render(self.base.draft.read(pooled), *coordinates(places)).float()
+        draft = draft + spread(self.prompt(steering.image_embeds, pooled), places) * scale
         draft = draft + self.recolour(torch.cat([draft, places], 1), steering.image_embeds) * scale
         present = steering.image_scale * presence(steering.image_embeds)
         return Shown(draft, pooled, steering.image_embeds.mean(1) * present)
@@ -81,7 +81,7 @@ class ControlledDenoiser(nn.Module):
         return self.control(control_image, torch.cat([shown.draft, places], 1), shown.pooled, shown.prompt)
 
     def denoise(self, noisy: Noisy, places: Tensor, draft: Tensor, added: Residuals, steering: Steering) -> Tensor:
-        """V [B, 4, h, w] of noisy latents for a draft. `added` is what the control adds, scaled."""
+        """V [B, 8, h, w] of noisy latents for a draft. `added` is what the control adds, scaled."""
         draft = draft + added.draft
         correction = self.base.unet(
             torch.cat([noisy.sample, draft, places], 1),
@@ -95,7 +95,7 @@ class ControlledDenoiser(nn.Module):
         return self.base.estimate(noisy.sample, draft, noisy.timestep) + correction.float()
 
     def forward(self, sample: Tensor, timestep: Tensor, text: Tensor, steering: Steering) -> Tensor:
-        """V [B, 4, h, w] of noisy latents at their steps [B], for captions [B, 48, 384]."""
+        """V [B, 8, h, w] of noisy latents at their steps [B], for captions [B, 48, 384]."""
         places = place_map(sample)
         shown = self.show(places, text, steering)
         added = scale_residuals(self.steer(places, shown, steering.control_image), steering.control_scale)

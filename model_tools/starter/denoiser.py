@@ -9,7 +9,7 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_tools.starter.autoencoder import LATENT_CHANNELS
+from model_tools.starter.autoencoder import BASE_CHANNELS, DETAIL_CHANNELS, LATENT_CHANNELS
 from model_tools.starter.draft import Draft
 from model_tools.starter.text import WIDTH
 
@@ -19,8 +19,8 @@ PLACE_CHANNELS = 2 + 4 * len(FREQUENCIES)
 # How far beyond the object's square places still differ; further out all is canvas.
 FARTHEST = 1.25
 # Variance of the picture around its draft, in scaled latents: as seen on captions that the draft was trained on, with
-# room for those it was not.
-DRAFT_VARIANCE = 0.15
+# room for those it was not. Less for the detail channels, of which the denoiser knows less.
+DRAFT_VARIANCE = (0.15,) * BASE_CHANNELS + (0.05,) * DETAIL_CHANNELS
 
 # The caption reaches the network twice: token by token through cross-attention, and pooled, added to the time
 # embedding, which scales and shifts every norm. The second path tells a concept's shape and colours in far fewer
@@ -56,14 +56,24 @@ def place_map(sample: Tensor) -> Tensor:
     The object's square (the canvas's shorter side, centred) is [-1, 1] on both axes, whatever the canvas. Only tensor
     operations, so that the exported graph takes any size.
     """
+    places = middle_coordinates(sample).clamp(-FARTHEST, FARTHEST)
+    waves = [wave(math.pi * frequency * places) for frequency in FREQUENCIES for wave in (torch.sin, torch.cos)]
+    return torch.cat([places, *waves], 1)
+
+
+def middle_coordinates(sample: Tensor) -> Tensor:
+    """Down and across from the canvas's middle in halves of its shorter side, [B, 2, h, w], not bounded."""
     ones = torch.ones_like(sample[:, :1])
     height, width = ones[:, :, :, :1].sum(2, keepdim=True), ones[:, :, :1].sum(3, keepdim=True)
     half = torch.minimum(height, width) / 2
     down = (ones.cumsum(2) - 0.5 - height / 2) / half
     across = (ones.cumsum(3) - 0.5 - width / 2) / half
-    places = torch.cat([down, across], 1).clamp(-FARTHEST, FARTHEST)
-    waves = [wave(math.pi * frequency * places) for frequency in FREQUENCIES for wave in (torch.sin, torch.cos)]
-    return torch.cat([places, *waves], 1)
+    return torch.cat([down, across], 1)
+
+
+def coordinates(sample: Tensor) -> tuple[Tensor, Tensor]:
+    """The same at the sample's resolution and at twice it: what a Draft takes."""
+    return middle_coordinates(sample), middle_coordinates(functional.interpolate(sample[:, :1], scale_factor=2.0))
 
 
 def spread(draft: Tensor, places: Tensor) -> Tensor:
@@ -73,14 +83,14 @@ def spread(draft: Tensor, places: Tensor) -> Tensor:
 
 
 def prior_weights(a: Tensor) -> Tensor:
-    """What v takes of the latents and of the draft at each train step, [steps, 2], for signal shares a [steps].
+    """What v takes of the latents and of the draft at each train step, [steps, 2, 8], for signal shares a [steps].
 
     From v = (sqrt(a) x_t - x_0) / sqrt(1 - a) with x_0 the posterior mean (V / s) (x_t sqrt(a)) + ((1 - a) / s) draft,
     s = a V + 1 - a, V = DRAFT_VARIANCE. Worked out beforehand: 1 - a and its root come to nothing in bfloat16.
     """
-    a = a.double()
-    spread_sum = a * DRAFT_VARIANCE + 1 - a
-    latents = (a * (1 - a)).sqrt() * (1 - DRAFT_VARIANCE) / spread_sum
+    a, variance = a.double()[:, None], torch.tensor(DRAFT_VARIANCE, dtype=torch.float64)
+    spread_sum = a * variance + 1 - a
+    latents = (a * (1 - a)).sqrt() * (1 - variance) / spread_sum
     return torch.stack([latents, (1 - a).sqrt() / spread_sum], 1).float()
 
 
@@ -103,15 +113,15 @@ class Denoiser(nn.Module):
     def estimate(self, sample: Tensor, draft: Tensor, timestep: Tensor) -> Tensor:
         """The prior's v at each sample's step."""
         place = timestep.float().round().clamp(0, TRAIN_STEPS - 1).long()
-        weights = self.weights[place].view(-1, 2, 1, 1)
-        return weights[:, :1] * sample - weights[:, 1:] * draft
+        weights = self.weights[place][..., None, None]
+        return weights[:, 0] * sample - weights[:, 1] * draft
 
     def forward(
         self, sample: Tensor, timestep: Tensor, encoder_hidden_states: Tensor, *, return_dict: bool = False
     ) -> tuple[Tensor]:
-        """As UNet2DConditionModel, on latents [B, 4, h, w]; always a tuple."""
+        """As UNet2DConditionModel, on latents [B, 8, h, w]; always a tuple."""
         places = place_map(sample)
-        draft = spread(self.draft(encoder_hidden_states).float(), places)
+        draft = self.draft(encoder_hidden_states, *coordinates(sample)).float()
         timestep = timestep.expand(sample.shape[0])
         given = torch.cat([sample, draft, places], 1)
         correction = self.unet(given, timestep, encoder_hidden_states, return_dict=return_dict)[0]

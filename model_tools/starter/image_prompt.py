@@ -17,7 +17,6 @@ from model_tools.starter.denoiser import PLACE_CHANNELS
 from model_tools.starter.draft import SIDE as DRAFT_SIDE
 from model_tools.starter.text import WIDTH
 
-SIDE = 128
 TOKENS = 16
 NARROW = 32
 HIDDEN = 512
@@ -66,7 +65,7 @@ def presence(tokens: Tensor) -> Tensor:
 
 
 class PromptDraft(nn.Module):
-    """Tokens and the pooled caption to a correction of the draft, [B, 4, 16, 16]; zero for tokens of zeros."""
+    """Tokens and the pooled caption to a correction of the draft, [B, 8, 16, 16]; zero for tokens of zeros."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +82,7 @@ class PromptDraft(nn.Module):
 
 
 class Recolour(nn.Module):
-    """A draft on its canvas and tokens to a further correction [B, 4, h, w]; zero for tokens of zeros.
+    """A draft on its canvas and tokens to a further correction [B, 8, h, w]; zero for tokens of zeros.
 
     The caption's draft in the prompt's colours is a product of the two, which a perceptron of both learns slowly;
     convolutions over the draft whose channels the tokens scale and shift (FiLM, Perez et al. 2018, arXiv:1709.07871)

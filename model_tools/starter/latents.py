@@ -1,7 +1,8 @@
-"""Latents of all pictures at all sizes, made once, and the batches that the denoiser trains on."""
+"""Latents of all pictures and of composed ones, made once, and the batches that the denoiser trains on."""
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,21 +10,24 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model_tools.starter.autoencoder import Autoencoder
-from model_tools.starter.canvas import BUCKETS, place_all
-from model_tools.starter.captions import EMPTY, captions_of
+from model_tools.starter.canvas import BUCKETS
+from model_tools.starter.captions import ANYTHING, EMPTY, NO_OBJECT, Entry
+from model_tools.starter.compose import ALONE, Composer, Recipe
+from model_tools.starter.library import load_composer
 from model_tools.starter.paths import Workspace
-from model_tools.starter.pictures import STYLES, Concept, load_concepts
+from model_tools.starter.pictures import STYLES, load_concepts
 from model_tools.starter.runlog import load_state
+from model_tools.starter.text import load_entries
 from model_tools.starter.train_vae import to_float
 
-# Share of each style, of batches on the native canvas, of captions in their family's template, and of captions
-# left empty (the unconditional half of classifier-free guidance).
-STYLE_SHARE = {"3d": 0.6, "flat": 0.4}
-NATIVE_SHARE = 0.85
-WRAPPED_SHARE = 0.6
+# Shares of a batch: rows of composed pictures, captions left empty (the unconditional half of classifier-free
+# guidance), captions of another picture at little noise (as in img2img), batches on the native canvas.
+COMPOSED_SHARE = 0.4
 EMPTY_SHARE = 0.1
-# How often each of the caption forms is drawn, in the order of captions.plain_forms.
-FORM_WEIGHTS = (0.35, 0.2, 0.1, 0.2, 0.15)
+NATIVE_SHARE = 0.85
+STYLE_SHARE = {"3d": 0.6, "flat": 0.4}
+# How many composed pictures are drawn on the native canvas (most captions once), and on each of the others.
+COMPOSED, COMPOSED_ELSEWHERE = 3500, 60
 
 
 def load_autoencoder(workspace: Workspace) -> Autoencoder:
@@ -37,7 +41,7 @@ def load_autoencoder(workspace: Workspace) -> Autoencoder:
 
 
 def encode(model: Autoencoder, pictures: NDArray[np.uint8], *, batch: int = 64) -> Tensor:
-    """Latents float32 [N, 4, H / 8, W / 8] of uint8 pictures [N, H, W, 3]."""
+    """Latents float32 [N, 8, H / 8, W / 8] of uint8 pictures [N, H, W, 3]."""
     parts: list[Tensor] = []
     for start in range(0, len(pictures), batch):
         image = to_float(pictures[start : start + batch]).contiguous(memory_format=torch.channels_last)
@@ -46,24 +50,54 @@ def encode(model: Autoencoder, pictures: NDArray[np.uint8], *, batch: int = 64) 
     return torch.cat(parts)
 
 
-def prepare_latents(workspace: Workspace) -> None:
-    """Writes float16 [N, 4, h, w] for each style and bucket, in the order of the style's pictures.
+def alone(composer: Composer, style: str, side: int) -> NDArray[np.uint8]:
+    """All pictures of a style alone on a white square: uint8 [N, side, side, 3]."""
+    random = np.random.default_rng(0)
+    rows = range(len(composer.pictures[style]))
+    return np.stack([composer.draw(Recipe(style, row, None, ALONE, None), (side, side), random) for row in rows])
+
+
+def recipes(entries: list[Entry], rows: list[dict[str, int]], random: np.random.Generator) -> list[tuple[int, Recipe]]:
+    """Captions of composed pictures, each with its recipe, shuffled."""
+    found = []
+    for place, entry in enumerate(entries):
+        if entry.concept == ANYTHING or (entry.concept != NO_OBJECT and not composed(entry)):
+            continue
+        row = None if entry.concept == NO_OBJECT else rows[entry.concept][entry.style]
+        found.append((place, Recipe(entry.style, row, entry.colour, entry.layout, entry.scene)))
+    return [found[int(place)] for place in random.permutation(len(found))]
+
+
+def composed(entry: Entry) -> bool:
+    """Whether a caption asks for more than one thing alone on white."""
+    return entry.scene is not None or entry.colour is not None or entry.layout != ALONE
+
+
+def prepare_latents(workspace: Workspace, *, seed: int = 0) -> None:
+    """Writes float16 latents: of each style's pictures on white squares of 128, 96 and 64, and of composed pictures.
 
     Nothing is mirrored: the draft is to learn one layout for each caption. The scaling factor is one over the native
     latents' deviation; the stored latents are not scaled.
     """
-    model = load_autoencoder(workspace)
+    model, composer, random = load_autoencoder(workspace), load_composer(workspace), np.random.default_rng(seed)
     workspace.latents.mkdir(parents=True, exist_ok=True)
-    native: list[Tensor] = []
+    native = []
     for style in STYLES:
-        source = np.load(workspace.pictures(style), mmap_mode="r")
-        for width, height in BUCKETS:
-            latents = encode(model, place_all(source, width, height))
-            if (width, height) == BUCKETS[0]:
+        for side in sorted({min(bucket) for bucket in BUCKETS}, reverse=True):
+            latents = encode(model, alone(composer, style, side))
+            if side == min(BUCKETS[0]):
                 native.append(latents.flatten())
-            np.save(workspace.latents / f"{style}_{width}x{height}.npy", latents.half().numpy())
+            np.save(workspace.latents / f"{style}_{side}.npy", latents.half().numpy())
+            print(style, side, flush=True)
     deviation = torch.cat(native).std().item()
     (workspace.latents / "scaling.json").write_text(json.dumps({"scaling_factor": 1.0 / deviation}), "utf-8")
+    asked = recipes(load_entries(workspace), [concept.rows for concept in load_concepts(workspace)], random)
+    for number, bucket in enumerate(BUCKETS):
+        chosen = asked[:COMPOSED] if number == 0 else [asked[i] for i in random.choice(len(asked), COMPOSED_ELSEWHERE)]
+        pictures = np.stack([composer.draw(recipe, bucket, random) for _, recipe in chosen])
+        name = f"composed_{bucket[0]}x{bucket[1]}"
+        np.save(workspace.latents / f"{name}.npy", encode(model, pictures).half().numpy())
+        np.save(workspace.latents / f"{name}_captions.npy", np.array([place for place, _ in chosen]))
     print(f"latent deviation {deviation:.4f}")
 
 
@@ -74,68 +108,85 @@ def scaling_factor(workspace: Workspace) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Latents [B, 4, h, w] (scaled) and their captions' embeddings [B, 48, 384]."""
+    """Latents [B, 8, h, w] (scaled) and their captions' embeddings [B, 48, 384]."""
 
     latents: Tensor
     text: Tensor
     native: bool
 
 
-class StyleTable:
-    """What a style's batches are drawn from: concepts by weight, and the rows of each one's captions."""
-
-    def __init__(self, concepts: list[Concept], style: str, caption_rows: dict[str, int]) -> None:
-        own = sorted((concept for concept in concepts if style in concept.rows), key=lambda c: c.rows[style])
-        self.weights = torch.tensor([concept.weight for concept in own])
-        forms = [captions_of(concept, style) for concept in own]
-        self.wrapped = torch.tensor([[caption_rows[text] for text in form.wrapped] for form in forms])
-        self.bare = torch.tensor([[caption_rows[text] for text in form.bare] for form in forms])
-
-    def draw(self, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Picture rows and caption rows, each [count]."""
-        rows = torch.multinomial(self.weights, count, replacement=True, generator=generator)
-        form = torch.multinomial(torch.tensor(FORM_WEIGHTS), count, replacement=True, generator=generator)
-        wrapped = torch.rand(count, generator=generator) < WRAPPED_SHARE
-        return rows, torch.where(wrapped, self.wrapped[rows, form], self.bare[rows, form])
-
-
 class CaptionData:
-    """All captions: their embeddings, which stay on disk, mapped; the empty one's row; and each style's table."""
+    """All captions, their embeddings (which stay on disk, mapped), and which of them show each picture alone."""
 
     def __init__(self, workspace: Workspace) -> None:
-        texts: list[str] = json.loads(workspace.captions.read_text("utf-8"))
-        caption_rows = {text: row for row, text in enumerate(texts)}
-        concepts = load_concepts(workspace)
-        self.empty = caption_rows[EMPTY]
+        self.entries = load_entries(workspace)
+        self.concepts = load_concepts(workspace)
         self.embeddings = np.load(workspace.embeddings, mmap_mode="r")
-        self.tables = {style: StyleTable(concepts, style, caption_rows) for style in STYLES}
+        self.empty = next(row for row, entry in enumerate(self.entries) if entry.text == EMPTY)
+        self.plain: dict[str, dict[int, list[int]]] = {style: {} for style in STYLES}
+        for row, entry in enumerate(self.entries):
+            if entry.concept >= 0 and not composed(entry):
+                self.plain[entry.style].setdefault(self.concepts[entry.concept].rows[entry.style], []).append(row)
+
+    def text(self, rows: NDArray[np.int64] | list[int]) -> Tensor:
+        """Embeddings float32 [B, 48, 384] of captions."""
+        return torch.from_numpy(self.embeddings[np.asarray(rows)]).float()
 
 
 class LatentData(CaptionData):
-    """Draws training batches. All latents are in memory (about 100 MB)."""
+    """Draws training batches. All latents are in memory (about 200 MB)."""
 
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(workspace)
         self.scale = scaling_factor(workspace)
-        self.latents = {
-            (style, bucket): torch.from_numpy(np.load(workspace.latents / f"{style}_{bucket[0]}x{bucket[1]}.npy"))
-            for style in STYLES
-            for bucket in BUCKETS
-        }
+        folder = workspace.latents
+        sides = sorted({min(bucket) for bucket in BUCKETS})
+        self.alone = {(style, side): read(folder / f"{style}_{side}.npy") for style in STYLES for side in sides}
+        names = {bucket: f"composed_{bucket[0]}x{bucket[1]}" for bucket in BUCKETS}
+        self.composed = {bucket: read(folder / f"{name}.npy") for bucket, name in names.items()}
+        self.asked = {bucket: np.load(folder / f"{name}_captions.npy") for bucket, name in names.items()}
+        # The corner of a picture on white shows nothing.
+        self.white = self.alone["3d", 128][:, :, 0, 0].float().median(0).values[:, None, None].half()
+        self.weights = {}
+        for style in STYLES:
+            own = sorted((c for c in self.concepts if style in c.rows), key=lambda concept: concept.rows[style])
+            self.weights[style] = torch.tensor([concept.weight for concept in own])
+
+    def on_canvas(self, latents: Tensor, bucket: tuple[int, int]) -> Tensor:
+        """Square latents [B, 8, s, s] in the middle of a wide or tall white canvas."""
+        height, width, side = bucket[1] // 8, bucket[0] // 8, latents.shape[2]
+        canvas = self.white.expand(len(latents), -1, height, width).clone()
+        top, left = (height - side) // 2, (width - side) // 2
+        canvas[:, :, top : top + side, left : left + side] = latents
+        return canvas
+
+    def draw_alone(self, count: int, bucket: tuple[int, int], generator: torch.Generator) -> tuple[Tensor, list[int]]:
+        """Single pictures by weight, and a caption of each."""
+        parts, captions = [], []
+        first = round(count * STYLE_SHARE["3d"])
+        for style, size in (("3d", first), ("flat", count - first)):
+            rows = torch.multinomial(self.weights[style], size, replacement=True, generator=generator)
+            parts.append(self.on_canvas(self.alone[style, min(bucket)][rows], bucket))
+            for row in rows.tolist():
+                known = self.plain[style][row]
+                captions.append(known[int(torch.randint(len(known), (), generator=generator))])
+        return torch.cat(parts), captions
 
     def draw(self, size: int, generator: torch.Generator) -> Batch:
         """A batch of one bucket, of both styles."""
         bucket = BUCKETS[0]
         if torch.rand((), generator=generator).item() >= NATIVE_SHARE:
             bucket = BUCKETS[1 + int(torch.randint(len(BUCKETS) - 1, (), generator=generator).item())]
-        latents: list[Tensor] = []
-        captions: list[Tensor] = []
-        first = round(size * STYLE_SHARE["3d"])
-        for style, count in (("3d", first), ("flat", size - first)):
-            rows, texts = self.tables[style].draw(count, generator)
-            latents.append(self.latents[style, bucket][rows])
-            captions.append(texts)
-        rows = torch.cat(captions)
-        rows[torch.rand(size, generator=generator) < EMPTY_SHARE] = self.empty
-        text = torch.from_numpy(self.embeddings[rows.numpy()]).float()
-        return Batch(torch.cat(latents).float() * self.scale, text, bucket == BUCKETS[0])
+        count = round(size * COMPOSED_SHARE)
+        latents, captions = self.draw_alone(size - count, bucket, generator)
+        picked = torch.randint(len(self.composed[bucket]), (count,), generator=generator)
+        captions += [int(row) for row in self.asked[bucket][picked.numpy()]]
+        latents = torch.cat([latents, self.composed[bucket][picked]]).float() * self.scale
+        rows = np.array(captions)
+        rows[(torch.rand(size, generator=generator) < EMPTY_SHARE).numpy()] = self.empty
+        return Batch(latents, self.text(rows), bucket == BUCKETS[0])
+
+
+def read(path: Path) -> Tensor:
+    """A stored array as a tensor."""
+    return torch.from_numpy(np.load(path))

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from model_tools.export import TextContract, export_text_encoder, export_vae_decoder, export_vae_encoder
+from model_tools.export import TextContract, export_text_encoder, export_vae_encoder
 from model_tools.folders import finish_folder, graph_path
-from model_tools.starter.canvas import BUCKETS, place_all
+from model_tools.starter.autoencoder import LATENT_CHANNELS
+from model_tools.starter.canvas import BUCKETS, PROMPT_SIDE, place_all
 from model_tools.starter.denoiser import SCHEDULE
-from model_tools.starter.image_prompt import SIDE as PROMPT_SIDE
 from model_tools.starter.latents import encode, load_autoencoder, scaling_factor
 from model_tools.starter.paths import REPO, Workspace
 from model_tools.starter.pictures import STYLES
@@ -21,13 +21,15 @@ from model_tools.starter.served import (
     ABSENT,
     ImageContract,
     SteeredContract,
+    decoder_cases,
+    export_decoder,
     export_image_encoder,
     export_steered_unet,
     steered_cases,
 )
 from model_tools.starter.text import LENGTH, PAD, WIDTH, load_encoder, load_tokenizer
 from model_tools.starter.train_adapters import load_adapters
-from model_tools.verify import check_graph, halved, latent_cases, token_cases
+from model_tools.verify import check_graph, halved, token_cases
 
 REPOSITORY = REPO / "model_repository"
 FAMILY = REPO / "families" / "starter"
@@ -52,8 +54,8 @@ def export_networks(workspace: Workspace, repository: Path) -> None:
     export_text_encoder(text, path, length=LENGTH, fp16_weights=True)
     report(path, TextContract(text), token_cases([1, 2, 8], LENGTH, 30000))
     path = graph_path(repository, "starter_vae_decoder")
-    export_vae_decoder(decoder, path, fp16_weights=True)
-    report(path, decoder, latent_cases(SHAPES))
+    export_decoder(decoder, path)
+    report(path, decoder, decoder_cases(SHAPES))
     path = graph_path(repository, "starter_vae_encoder")
     export_vae_encoder(encoder, path, fp16_weights=True)
     report(path, encoder, [{"image": torch.rand(2, 3, 96, 160, generator=torch.Generator().manual_seed(0)) * 2 - 1}])
@@ -91,12 +93,12 @@ def preview_map(workspace: Workspace) -> dict[str, list[list[float]] | list[floa
     inputs, targets = [], []
     for style in STYLES:
         pictures = place_all(np.load(workspace.pictures(style), mmap_mode="r")[::4], width, height)
-        latents = (encode(model, pictures) * factor).permute(0, 2, 3, 1).reshape(-1, 4).numpy()
+        latents = (encode(model, pictures) * factor).permute(0, 2, 3, 1).reshape(-1, LATENT_CHANNELS).numpy()
         small = pictures.reshape(len(pictures), height // 8, 8, width // 8, 8, 3).mean(axis=(2, 4)) / 255.0
         inputs.append(np.concatenate([latents, np.ones((len(latents), 1))], axis=1))
         targets.append(small.reshape(-1, 3))
     solution = np.linalg.lstsq(np.concatenate(inputs), np.concatenate(targets), rcond=None)[0].T
-    return {"matrix": solution[:, :4].round(5).tolist(), "bias": solution[:, 4].round(5).tolist()}
+    return {"matrix": solution[:, :-1].round(5).tolist(), "bias": solution[:, -1].round(5).tolist()}
 
 
 def sha256(path: Path) -> str:

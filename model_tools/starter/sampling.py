@@ -8,6 +8,7 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteS
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from model_tools.starter.autoencoder import LATENT_CHANNELS
 from model_tools.starter.denoiser import SCHEDULE, Denoiser
 from model_tools.starter.latents import load_autoencoder, scaling_factor
 from model_tools.starter.paths import Workspace
@@ -46,8 +47,8 @@ def load_networks(workspace: Workspace) -> Networks:
 
 
 def start_noise(seeds: list[int], settings: Settings) -> Tensor:
-    """One latent [4, h, w] of noise for each seed."""
-    shape = (4, settings.height // 8, settings.width // 8)
+    """One latent [8, h, w] of noise for each seed."""
+    shape = (LATENT_CHANNELS, settings.height // 8, settings.width // 8)
     return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 

@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from model_tools.export import Graph, export_graph
+from model_tools.starter.autoencoder import LATENT_CHANNELS
+from model_tools.starter.canvas import PROMPT_SIDE
 from model_tools.starter.controlled import Steering
-from model_tools.starter.image_prompt import SIDE, TOKENS
+from model_tools.starter.image_prompt import TOKENS
 from model_tools.starter.text import LENGTH, WIDTH
-from model_tools.verify import unet_cases
 
 # What a request may leave out, and the shape of the zeros that stand for it (engines/absent.py).
 ABSENT = {
@@ -61,7 +62,12 @@ def steered_cases(shapes: list[tuple[int, int, int]]) -> list[dict[str, Tensor]]
     """
     random = torch.Generator().manual_seed(1)
     cases = []
-    for (batch, height, width), case in zip(shapes, unet_cases(shapes, LENGTH, WIDTH), strict=True):
+    for batch, height, width in shapes:
+        case = {
+            "sample": torch.randn(batch, LATENT_CHANNELS, height, width, generator=random),
+            "timestep": torch.randint(0, 1000, (batch, 1), generator=random).float(),
+            "encoder_hidden_states": torch.randn(batch, LENGTH, WIDTH, generator=random),
+        }
         scales = torch.rand(batch, 2, generator=random) * (torch.arange(batch) % 3 > 0)[:, None]
         edges = (torch.rand(batch, 1, 8 * height, 8 * width, generator=random) > 0.9).float().expand(-1, 3, -1, -1)
         case["control_image"] = edges.contiguous()
@@ -88,5 +94,20 @@ def export_image_encoder(encoder: nn.Module, path: Path) -> None:
     """Writes the image encoder."""
     batch = torch.export.Dim("batch", min=1, max=64)
     outputs = ("image_embeds", "negative_image_embeds")
-    graph = Graph({"image": torch.rand(2, 3, SIDE, SIDE) * 2 - 1}, outputs, {"image": {0: batch}})
+    graph = Graph({"image": torch.rand(2, 3, PROMPT_SIDE, PROMPT_SIDE) * 2 - 1}, outputs, {"image": {0: batch}})
     export_graph(ImageContract(encoder), graph, path, fp16_weights=True)
+
+
+def decoder_cases(shapes: list[tuple[int, int, int]]) -> list[dict[str, Tensor]]:
+    """Random latents for the VAE decoder, one case for each (batch, height, width)."""
+    random = torch.Generator().manual_seed(2)
+    return [{"latents": torch.randn(n, LATENT_CHANNELS, high, wide, generator=random)} for n, high, wide in shapes]
+
+
+def export_decoder(decoder: nn.Module, path: Path) -> None:
+    """Writes the VAE decoder for latents of any size."""
+    batch = torch.export.Dim("batch", min=1, max=64)
+    rows, columns = torch.export.Dim("rows", min=2, max=512), torch.export.Dim("columns", min=2, max=512)
+    example = {"latents": torch.randn(2, LATENT_CHANNELS, 16, 24)}
+    graph = Graph(example, ("image",), {"latents": {0: batch, 2: rows, 3: columns}})
+    export_graph(decoder, graph, path, fp16_weights=True)

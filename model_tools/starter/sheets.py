@@ -13,13 +13,13 @@ from model_tools.starter.paths import Workspace
 mpl.use("Agg")
 from matplotlib import pyplot as plt
 
-COLUMNS = 6
+COLUMNS = 8
 TEXT_HEIGHT = 18
 GAP = 6
 
 
 def draw_sheet(labels: list[str], left: NDArray[np.uint8], right: NDArray[np.uint8]) -> Image.Image:
-    """Pairs of pictures (realistic, fantasy) under their prompts, six pairs a row."""
+    """Pairs of pictures (realistic, fantasy) under their prompts, eight pairs a row."""
     side = left.shape[1]
     width, height = 2 * side + GAP, side + TEXT_HEIGHT + GAP
     rows = -(-len(labels) // COLUMNS)

@@ -1,6 +1,7 @@
 """The frozen text encoder (MiniLM-L6) and the embeddings of all captions."""
 
 import json
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import BertModel
 
-from model_tools.starter.captions import EMPTY, captions_of
+from model_tools.starter.captions import Entry, make_entries
 from model_tools.starter.paths import Workspace
 from model_tools.starter.pictures import load_concepts
 
@@ -78,14 +79,14 @@ def embed(encoder: TextEncoder, tokenizer: Tokenizer, texts: list[str], *, batch
 
 
 def prepare_text(workspace: Workspace) -> None:
-    """Writes the list of all captions and their embeddings."""
-    concepts = load_concepts(workspace)
-    captions = {EMPTY: None}
-    for concept in concepts:
-        for style in concept.rows:
-            forms = captions_of(concept, style)
-            captions |= dict.fromkeys((*forms.wrapped, *forms.bare))
-    texts = list(captions)
-    np.save(workspace.embeddings, embed(load_encoder(), load_tokenizer(), texts))
-    workspace.captions.write_text(json.dumps(texts, ensure_ascii=False, indent=0), "utf-8")
-    print(f"{len(texts)} captions")
+    """Writes the list of all captions, what each shows, and their embeddings."""
+    entries = make_entries(load_concepts(workspace))
+    np.save(workspace.embeddings, embed(load_encoder(), load_tokenizer(), [entry.text for entry in entries]))
+    raw = [asdict(entry) for entry in entries]
+    workspace.captions.write_text(json.dumps(raw, ensure_ascii=False, indent=0), "utf-8")
+    print(f"{len(entries)} captions")
+
+
+def load_entries(workspace: Workspace) -> list[Entry]:
+    """What `prepare_text` wrote, in the order of the embeddings' rows."""
+    return [Entry(**raw) for raw in json.loads(workspace.captions.read_text("utf-8"))]

@@ -9,13 +9,13 @@ from torch import Tensor, nn
 
 from model_tools.starter.clock import Budget, learning_rate
 from model_tools.starter.denoiser import TRAIN_STEPS, Denoiser, build_schedule, build_unet
-from model_tools.starter.draft import load_draft
 from model_tools.starter.latents import Batch, LatentData
 from model_tools.starter.paths import Workspace
 from model_tools.starter.runlog import RunLog, load_state, save_state, write_pid
+from model_tools.starter.train_draft import blank_draft, load_draft
 
 BATCH = 32
-PEAK = 6e-4
+PEAK = 4e-4
 EMA_DECAY = 0.998
 SAVE_SECONDS = 180.0
 
@@ -25,6 +25,9 @@ SAVE_SECONDS = 180.0
 # fades out between these steps, and a part of all samples is drawn from there.
 FADE_FROM, FADE_TO = 900, 980
 TAIL_SHARE = 0.25
+# Rows with the caption of another picture, at no more than this part of the noise: where a request starts from a
+# picture, the draft shows something else, and the network has to tell which of the two to believe.
+WRONG_SHARE, WRONG_NOISE = 0.1, 0.6
 
 
 def fade(steps: Tensor) -> Tensor:
@@ -77,13 +80,14 @@ class UNetTrainer:
         latents = batch.latents
         noise = torch.randn(latents.shape, generator=self.generator)
         steps = draw_steps(len(latents), self.generator)
+        wrong = torch.rand(len(latents), generator=self.generator) < WRONG_SHARE
+        steps = torch.where(wrong, (WRONG_NOISE * steps).long(), steps)
+        text = torch.where(wrong[:, None, None], batch.text.roll(1, 0), batch.text)
         noisy = self.schedule.add_noise(latents * fade(steps), noise, steps)
         target = self.schedule.get_velocity(latents, noise, steps)
         forward = self.fast if batch.native else self.unet
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            output = forward(noisy.contiguous(memory_format=torch.channels_last), steps, batch.text, return_dict=False)[
-                0
-            ]
+            output = forward(noisy.contiguous(memory_format=torch.channels_last), steps, text, return_dict=False)[0]
         return (output.float() - target).square().mean()
 
     def train_step(self, batch: Batch, rate: float) -> float:
@@ -146,7 +150,7 @@ def load_unet(workspace: Workspace) -> Denoiser:
     state = load_state(workspace.unet)
     if state is None:
         raise FileNotFoundError(f"{workspace.unet}: train the denoiser first")
-    unet = build_unet()
+    unet = build_unet(blank_draft(workspace))
     unet.load_state_dict(state["average"])
     unet.eval().requires_grad_(False)
     return unet

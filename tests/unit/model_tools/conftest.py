@@ -2,6 +2,7 @@
 
 import json
 import logging
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the tools' environment: make test-tools")
 
+from model_tools.starter.autoencoder import LATENT_CHANNELS  # noqa: E402
 from model_tools.starter.canvas import BUCKETS  # noqa: E402 -- only with torch
-from model_tools.starter.captions import EMPTY, captions_of  # noqa: E402
+from model_tools.starter.captions import ANYTHING, EMPTY, NO_OBJECT, Entry, wrap  # noqa: E402
+from model_tools.starter.compose import IN_SCENE  # noqa: E402
 from model_tools.starter.paths import Workspace  # noqa: E402
-from model_tools.starter.pictures import Concept, load_concepts  # noqa: E402
+from model_tools.starter.pictures import Concept  # noqa: E402
 
 LABELS = ("red apple", "left arrow", "cat face")
 
@@ -36,14 +39,24 @@ def workspace(tmp_path: Path) -> Workspace:
     made.concepts.write_text(json.dumps(concepts), "utf-8")
     for style in ("3d", "flat"):
         np.save(made.pictures(style), random.integers(0, 256, (3, 256, 256, 4), dtype=np.uint8))
-    texts = {EMPTY: None}
-    for concept in load_concepts(made):
-        for style in concept.rows:
-            forms = captions_of(concept, style)
-            texts |= dict.fromkeys((*forms.wrapped, *forms.bare))
-    made.captions.write_text(json.dumps(list(texts)), "utf-8")
-    np.save(made.embeddings, random.standard_normal((len(texts), 48, 384)).astype(np.float16))
+    made.captions.write_text(json.dumps([asdict(entry) for entry in captions()]), "utf-8")
+    np.save(made.embeddings, random.standard_normal((len(captions()), 48, 384)).astype(np.float16))
     return made
+
+
+def captions() -> list[Entry]:
+    """Of nothing, of each concept alone in four forms, and of composed pictures, in both styles."""
+    entries = [Entry(EMPTY, "3d", ANYTHING)]
+    for style in ("3d", "flat"):
+        for place, label in enumerate(LABELS):
+            texts = [wrap(form, style, wrapped=wrapped) for form in (label, f"a {label}") for wrapped in (True, False)]
+            entries += [Entry(text, style, place) for text in texts]
+        entries += [
+            Entry(f"{style} beach", style, NO_OBJECT, scene="beach"),
+            Entry(f"{style} apple on the beach", style, 0, layout=IN_SCENE, scene="beach"),
+            Entry(f"{style} two blue cats", style, 2, colour="blue", layout=2),
+        ]
+    return entries
 
 
 @pytest.fixture
@@ -52,9 +65,14 @@ def with_latents(workspace: Workspace) -> Workspace:
     workspace.latents.mkdir()
     random = np.random.default_rng(1)
     for style in ("3d", "flat"):
-        for width, height in BUCKETS:
-            latents = random.standard_normal((3, 4, height // 8, width // 8)).astype(np.float16)
-            np.save(workspace.latents / f"{style}_{width}x{height}.npy", latents)
+        for side in {min(bucket) for bucket in BUCKETS}:
+            latents = random.standard_normal((3, LATENT_CHANNELS, side // 8, side // 8)).astype(np.float16)
+            np.save(workspace.latents / f"{style}_{side}.npy", latents)
+    composed = [row for row, entry in enumerate(captions()) if entry.layout or entry.scene]
+    for width, height in BUCKETS:
+        latents = random.standard_normal((len(composed), LATENT_CHANNELS, height // 8, width // 8)).astype(np.float16)
+        np.save(workspace.latents / f"composed_{width}x{height}.npy", latents)
+        np.save(workspace.latents / f"composed_{width}x{height}_captions.npy", np.array(composed))
     (workspace.latents / "scaling.json").write_text('{"scaling_factor": 0.5}', "utf-8")
     return workspace
 

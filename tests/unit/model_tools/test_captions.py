@@ -1,17 +1,37 @@
-"""Captions: the templates are the families', and only what stays true when mirrored is mirrored."""
+"""Captions: the templates are the families', what they mean is what they say, and the kept paraphrases stay out."""
 
+import json
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="needs the tools' environment: make test-tools")
 
-from model_tools.starter.captions import TEMPLATES, article, captions_of, plain_forms
+from model_tools.starter.captions import (
+    ANYTHING,
+    NO_OBJECT,
+    TEMPLATES,
+    article,
+    bare_of_colour,
+    make_entries,
+    names_of,
+    paraphrases,
+    phrase,
+)
+from model_tools.starter.compose import COLOURS, IN_SCENE
 from model_tools.starter.pictures import Concept
+from model_tools.starter.scenes import SCENES
+from model_tools.starter.words import plural
 
 pytestmark = pytest.mark.tools
 FAMILIES = Path(__file__).parents[3] / "families" / "families.toml"
+CONCEPTS = [
+    Concept("1", "red apple", ("fruit", "health", "tasty"), 1.0, {"3d": 0, "flat": 0}),
+    Concept("2", "cat", ("pet", "tail"), 1.0, {"3d": 1}),
+    Concept("3", "cat with wry smile", ("pet", "fruit"), 0.06, {"flat": 1}),
+]
 
 
 @pytest.mark.parametrize(("style", "family"), [("3d", "realistic"), ("flat", "fantasy")])
@@ -20,20 +40,67 @@ def test_templates_are_the_families(style: str, family: str) -> None:
     assert family in str(tomllib.loads(FAMILIES.read_text("utf-8")))
 
 
-def test_forms_say_the_label_or_its_tags(concept: Concept) -> None:
-    forms = plain_forms(concept)
-    assert forms[0] == "red apple"
-    assert forms[1] == "a red apple"
-    assert set(forms[4].split(", ")) == {"fruit", "health", "tasty"}
-    assert plain_forms(concept) == forms
+def test_a_name_means_the_concept_that_says_it_best() -> None:
+    names = names_of(CONCEPTS)
+    assert names["cat"] == 1
+    assert names["apple"] == 0  # a synonym
+    assert names["fruit"] == 0  # a tag of two: of the common one
+    assert names["pet"] == 1
 
 
-def test_bare_captions_still_name_the_flat_style(concept: Concept) -> None:
-    assert captions_of(concept, "flat").bare[0] == "fantasy illustration, red apple"
-    assert captions_of(concept, "3d").bare[0] == "red apple"
-    assert captions_of(concept, "3d").wrapped[0] == "red apple, high quality, highly detailed, 8K"
+def test_every_caption_says_what_it_shows() -> None:
+    entries = make_entries(CONCEPTS)
+    assert len({entry.text for entry in entries}) == len(entries)
+    assert {entry.concept for entry in entries} == {ANYTHING, NO_OBJECT, 0, 1, 2}
+    known = {"0": ("apple", "fruit", "health", "tasty"), "1": ("cat", "pet", "tail")}
+    for entry in entries:
+        text = entry.text.lower()
+        assert entry.style == "flat" if text.startswith("fantasy illustration,") else True
+        if entry.concept in (0, 1):
+            assert any(word[:4] in text for word in known[str(entry.concept)])
+        if entry.colour:
+            assert entry.colour in text
+        if entry.scene and entry.layout == IN_SCENE:
+            assert any(word in text for word in (*SCENES[entry.scene].names, *SCENES[entry.scene].places))
+        if entry.concept >= 0:
+            assert entry.style in CONCEPTS[entry.concept].rows
+
+
+def test_no_paraphrase_of_the_measure_is_ever_a_caption() -> None:
+    kept = paraphrases()
+    assert len(kept) == 100
+    told = Concept("9", next(iter(kept)), (), 1.0, {"3d": 0, "flat": 0})
+    texts = {entry.text.lower() for entry in make_entries([told])}
+    for prompt in kept:
+        for style in TEMPLATES:
+            assert TEMPLATES[style].format(prompt=prompt).lower() not in texts
+        assert prompt.lower() not in texts
+
+
+def test_phrases_count_colour_and_place() -> None:
+    random = np.random.default_rng(0)
+    assert phrase("cat", "blue", None, "beach", random).count("blue cat") == 1
+    for seed in range(10):
+        text = phrase("cat", "blue", "three", None, np.random.default_rng(seed))
+        assert "blue cats" in text
+        assert "three" in text or "3" in text
+    assert bare_of_colour("red apple") == "apple"
+    assert bare_of_colour("cat") == "cat"
+    assert all(bare_of_colour(colour) == colour for colour in COLOURS)
+
+
+def test_plurals() -> None:
+    words = ("cat", "bus", "cherry", "toy", "box", "mouse", "maple leaf", "tropical fish")
+    assert [plural(word) for word in words] == [
+        "cats", "buses", "cherries", "toys", "boxes", "mice", "maple leaves", "tropical fish"
+    ]  # fmt: skip
 
 
 def test_article() -> None:
     assert article("apple") == "an apple"
     assert article("dog") == "a dog"
+
+
+def test_answers_of_the_paraphrases_are_lists_of_labels() -> None:
+    raw = json.loads((Path(__file__).parents[3] / "model_tools" / "starter" / "paraphrases.json").read_text("utf-8"))
+    assert all(isinstance(labels, list) and labels for labels in raw.values())

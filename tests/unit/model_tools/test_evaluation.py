@@ -9,8 +9,9 @@ torch = pytest.importorskip("torch", reason="needs the tools' environment: make 
 import numpy as np  # noqa: E402
 
 from model_tools.starter.__main__ import minutes_until, parse  # noqa: E402
-from model_tools.starter.evaluate import score, shrink  # noqa: E402
+from model_tools.starter.evaluate import score  # noqa: E402
 from model_tools.starter.features import augment, features_of, ranks, train_features  # noqa: E402
+from model_tools.starter.gallery import shrink  # noqa: E402
 from model_tools.starter.sheets import draw_sheet  # noqa: E402
 
 pytestmark = pytest.mark.tools
@@ -50,9 +51,9 @@ def test_shrinking_halves_the_side() -> None:
 
 
 def test_the_sheet_has_a_pair_for_each_prompt() -> None:
-    pictures = np.zeros((7, 128, 128, 3), np.uint8)
-    width, height = draw_sheet(["a"] * 7, pictures, pictures).size
-    assert width > 6 * 256
+    pictures = np.zeros((9, 128, 128, 3), np.uint8)
+    width, height = draw_sheet(["a"] * 9, pictures, pictures).size
+    assert width > 8 * 256
     assert height > 2 * 128
 
 

@@ -6,11 +6,15 @@ torch = pytest.importorskip("torch", reason="needs the tools' environment: make 
 
 from model_tools.starter.canvas import BUCKETS  # noqa: E402 -- only with torch
 from model_tools.starter.clock import Budget, learning_rate  # noqa: E402
-from model_tools.starter.denoiser import build_schedule, build_unet, place_map, spread  # noqa: E402
-from model_tools.starter.draft import pool, train_draft  # noqa: E402
+from model_tools.starter.compose import ALONE, COLOURS, LAYOUTS  # noqa: E402
+from model_tools.starter.denoiser import build_schedule, build_unet, coordinates, place_map, spread  # noqa: E402
+from model_tools.starter.draft import Draft, Reading, places_of, pool  # noqa: E402
 from model_tools.starter.latents import LatentData, load_autoencoder, prepare_latents  # noqa: E402
 from model_tools.starter.paths import Workspace  # noqa: E402
 from model_tools.starter.runlog import load_state, save_state  # noqa: E402
+from model_tools.starter.scenes import SCENES  # noqa: E402
+from model_tools.starter.train_detail import train_detail  # noqa: E402
+from model_tools.starter.train_draft import train_draft  # noqa: E402
 from model_tools.starter.train_unet import UNetTrainer, fade, stratified_steps, train_unet  # noqa: E402
 from model_tools.starter.train_vae import draw_batch, loss_terms, train_vae  # noqa: E402
 
@@ -28,19 +32,27 @@ def test_batches_hold_both_styles_and_sometimes_other_canvases(with_latents: Wor
     generator = torch.Generator().manual_seed(0)
     batches = [data.draw(8, generator) for _ in range(40)]
     shapes = {tuple(batch.latents.shape) for batch in batches}
-    assert (8, 4, 16, 16) in shapes
+    assert (8, 8, 16, 16) in shapes
     assert len(shapes) > 1
-    assert shapes <= {(8, 4, height // 8, width // 8) for width, height in BUCKETS}
+    assert shapes <= {(8, 8, height // 8, width // 8) for width, height in BUCKETS}
     assert all(batch.native == (batch.latents.shape[2:] == (16, 16)) for batch in batches)
     assert all(batch.text.shape == (8, 48, 384) for batch in batches)
 
 
 def test_captions_are_those_of_the_pictures_drawn(with_latents: Workspace) -> None:
     data = LatentData(with_latents)
-    table = data.tables["flat"]
-    rows, captions = table.draw(50, torch.Generator().manual_seed(0))
-    forms = torch.cat([table.wrapped, table.bare], 1)
-    assert (forms[rows] == captions.unsqueeze(1)).any(1).all()
+    latents, captions = data.draw_alone(50, BUCKETS[0], torch.Generator().manual_seed(0))
+    for picture, caption in zip(latents, captions, strict=True):
+        entry = data.entries[caption]
+        assert torch.equal(picture, data.alone[entry.style, 128][data.concepts[entry.concept].rows[entry.style]])
+
+
+def test_small_latents_lie_in_the_middle_of_a_white_canvas(with_latents: Workspace) -> None:
+    data = LatentData(with_latents)
+    canvas = data.on_canvas(torch.ones(2, 8, 8, 8, dtype=torch.float16), (256, 64))
+    assert canvas.shape == (2, 8, 8, 32)
+    assert (canvas[..., 12:20] == 1).all()
+    assert torch.equal(canvas[..., :12], data.white.expand(2, -1, 8, 12))
 
 
 def test_every_part_of_the_schedule_gets_one_sample() -> None:
@@ -75,6 +87,7 @@ def test_a_resumed_denoiser_goes_on_as_if_never_stopped(with_latents: Workspace)
 def test_stages_follow_each_other(workspace: Workspace) -> None:
     train_vae(workspace, 0.01, compiled=False)
     assert workspace.log("vae").exists()
+    train_detail(workspace, 0.01, composed=2)
     prepare_latents(workspace)
     assert load_autoencoder(workspace).encoder.norm.running_var.min() > 0
     train_draft(workspace, 0.01)
@@ -114,11 +127,11 @@ def test_the_rate_follows_the_clock() -> None:
 def test_a_new_denoiser_gives_the_draft_at_the_start_and_the_latents_at_the_end() -> None:
     torch.manual_seed(0)
     unet = build_unet(**SMALL).eval()
-    text, picture, noise = torch.randn(2, 48, 384), torch.randn(2, 4, 16, 16), torch.randn(2, 4, 16, 16)
+    text, picture, noise = torch.randn(2, 48, 384), torch.randn(2, 8, 16, 16), torch.randn(2, 8, 16, 16)
     schedule = build_schedule()
     last, first = torch.full((2,), 999), torch.full((2,), 0)
     with torch.inference_mode():
-        draft = unet.draft(text)
+        draft = unet.draft(text, *coordinates(picture))
         for steps, expected, bound in ((last, draft, 0.2), (first, picture, 0.15)):
             noisy = schedule.add_noise(picture, noise, steps)
             a = schedule.alphas_cumprod[steps].view(-1, 1, 1, 1)
@@ -139,6 +152,50 @@ def test_a_draft_fills_the_square_of_a_wide_canvas() -> None:
     assert torch.allclose(wide[..., 8:24], draft, atol=1e-4)
     assert torch.allclose(wide[..., :6], torch.zeros(()), atol=1e-4)
     assert torch.allclose(wide[..., 26:], torch.full((), 15.0), atol=1e-4)
+
+
+def asked(row: int, layout: int = ALONE, scene: int = 2 * len(SCENES)) -> Reading:
+    """One row of the table, no colour."""
+    hot = torch.nn.functional.one_hot
+    parts = ((row, 5), (len(COLOURS), len(COLOURS) + 1), (layout, len(LAYOUTS)), (scene, 2 * len(SCENES) + 1))
+    return Reading(*(hot(torch.tensor([place]), size).float() for place, size in parts))
+
+
+def filled_draft() -> Draft:
+    """Three pictures of random latents, their covers 1, and random scenes."""
+    torch.manual_seed(0)
+    draft = Draft(concepts=2, rows=3)
+    with torch.no_grad():
+        for table in (draft.objects, draft.scenes, draft.white):
+            table.normal_()
+        draft.objects.view(5, 9, 256)[:, 8] = 1
+    return draft.requires_grad_(False)
+
+
+def test_one_thing_on_white_is_recalled_as_it_is() -> None:
+    draft = filled_draft()
+    drawn = draft.render(asked(1), *coordinates(torch.zeros(1, 8, 16, 16)))
+    assert torch.allclose(drawn[0], draft.objects[1].view(9, 16, 16)[:8], atol=1e-5)
+
+
+def test_a_scene_goes_on_mirrored_on_a_wide_canvas() -> None:
+    draft = filled_draft()
+    with torch.no_grad():
+        draft.objects.view(5, 9, 256)[:, 8] = 0
+        draft.objects.view(5, 9, 256)[:, :8] = draft.white.view(1, 8, 1)
+    drawn = draft.render(asked(0, scene=3), *coordinates(torch.zeros(1, 8, 16, 32)))[0]
+    scene = draft.scenes[3].view(8, 16, 16)
+    assert torch.allclose(drawn[..., 8:24], scene, atol=1e-4)
+    assert torch.allclose(drawn[..., :8], scene[..., :8].flip(2), atol=1e-4)
+
+
+def test_two_things_lie_side_by_side() -> None:
+    layouts = torch.tensor(LAYOUTS[2])[None]
+    padded = torch.cat([layouts, torch.zeros(1, 2, 3)], 1)
+    places = places_of(coordinates(torch.zeros(1, 8, 16, 16))[0], padded)[0]
+    across = torch.arange(8) / 4 - 0.875
+    assert torch.allclose(places[1, 8], torch.cat([across, across]), atol=1e-5)
+    assert (places[:, :4].abs() > 1).any(0).all()
 
 
 def test_pooling_ignores_padding() -> None:
