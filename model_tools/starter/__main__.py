@@ -16,16 +16,16 @@ from model_tools.starter.publish import REPOSITORY, publish, publish_adapters
 from model_tools.starter.recover import recover_all
 from model_tools.starter.text import prepare_text
 from model_tools.starter.train_adapters import train_adapters
-from model_tools.starter.train_detail import train_detail
+from model_tools.starter.train_decoder import train_decoder
 from model_tools.starter.train_draft import train_draft
 from model_tools.starter.train_unet import train_unet
 from model_tools.starter.train_vae import train_vae
 
 STAGES = (
-    *("prepare", "text", "vae", "detail", "latents", "draft", "unet", "adapters"),
+    *("prepare", "text", "vae", "decoder", "latents", "draft", "unet", "adapters"),
     *("export", "evaluate", "adapters-evaluate"),
 )
-MINUTES = {"vae": 33.0, "detail": 4.0, "draft": 10.0, "unet": 60.0, "adapters": 50.0, "evaluate": 4.0}
+MINUTES = {"vae": 33.0, "decoder": 42.0, "draft": 10.0, "unet": 60.0, "adapters": 50.0, "evaluate": 4.0}
 
 
 def minutes_until(clock: str, now: datetime) -> float:
@@ -65,7 +65,7 @@ def main() -> None:
         "prepare": lambda: prepare(workspace),
         "text": lambda: prepare_text(workspace),
         "vae": lambda: train_vae(workspace, minutes("vae"), seed=options.seed),
-        "detail": lambda: train_detail(workspace, minutes("detail"), seed=options.seed),
+        "decoder": lambda: train_decoder(workspace, minutes("decoder"), seed=options.seed),
         "latents": lambda: prepare_latents(workspace),
         "draft": lambda: train_draft(workspace, minutes("draft")),
         "unet": lambda: train_unet(workspace, minutes("unet"), seed=options.seed),

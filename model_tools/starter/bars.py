@@ -23,7 +23,7 @@ from model_tools.starter.persons import load_persons
 from model_tools.starter.pictures import STYLES
 from model_tools.starter.sampling import Networks, Settings, draw
 from model_tools.starter.scenes import SCENES
-from model_tools.starter.train_detail import psnr
+from model_tools.starter.train_decoder import psnr
 from model_tools.starter.train_vae import held_out, to_float
 from model_tools.starter.words import plural
 from model_tools.tools.composites import compose, load_pictures

@@ -65,7 +65,7 @@ def draw_rows(model: str, size: tuple[int, int]) -> Tensors:
     hidden = (77, 32) if model.startswith("tiny") else (48, 384)
     rng = np.random.default_rng(0)
     rows: Tensors = {
-        "sample": rng.standard_normal((ROWS, 4, *size), np.float32),
+        "sample": rng.standard_normal((ROWS, 4 if model.startswith("tiny") else 8, *size), np.float32),
         "timestep": rng.uniform(0, 999, (ROWS, 1)).astype(np.float32),
         "encoder_hidden_states": rng.standard_normal((ROWS, *hidden), np.float32),
     }

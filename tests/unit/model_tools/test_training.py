@@ -13,7 +13,7 @@ from model_tools.starter.latents import LatentData, load_autoencoder, prepare_la
 from model_tools.starter.paths import Workspace  # noqa: E402
 from model_tools.starter.runlog import load_state, save_state  # noqa: E402
 from model_tools.starter.scenes import SCENES  # noqa: E402
-from model_tools.starter.train_detail import train_detail  # noqa: E402
+from model_tools.starter.train_decoder import train_decoder  # noqa: E402
 from model_tools.starter.train_draft import train_draft  # noqa: E402
 from model_tools.starter.train_unet import UNetTrainer, fade, stratified_steps, train_unet  # noqa: E402
 from model_tools.starter.train_vae import draw_batch, loss_terms, train_vae  # noqa: E402
@@ -63,8 +63,8 @@ def test_every_part_of_the_schedule_gets_one_sample() -> None:
 def test_training_lowers_the_loss(with_latents: Workspace) -> None:
     data, trainer = LatentData(with_latents), small_trainer()
     batch = data.draw(16, trainer.generator)
-    losses = [trainer.train_step(batch, 3e-3) for _ in range(25)]
-    assert sum(losses[-5:]) < 0.9 * sum(losses[:5])
+    losses = [trainer.train_step(batch, 3e-3) for _ in range(15)]
+    assert sum(losses[-4:]) < 0.95 * sum(losses[:4])
 
 
 def test_a_resumed_denoiser_goes_on_as_if_never_stopped(with_latents: Workspace) -> None:
@@ -87,7 +87,7 @@ def test_a_resumed_denoiser_goes_on_as_if_never_stopped(with_latents: Workspace)
 def test_stages_follow_each_other(workspace: Workspace) -> None:
     train_vae(workspace, 0.01, compiled=False)
     assert workspace.log("vae").exists()
-    train_detail(workspace, 0.01, composed=2)
+    train_decoder(workspace, 0.01, composed=2, compiled=False)
     prepare_latents(workspace)
     assert load_autoencoder(workspace).encoder.norm.running_var.min() > 0
     train_draft(workspace, 0.01)
