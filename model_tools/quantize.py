@@ -90,18 +90,23 @@ def quantize(graph: Path, out: Path, calibration: Iterable[Inputs], kind: Kind) 
         QuantizeError: there is no layer to quantise, no input, or a value that is not finite.
     """
     form = FORMATS[kind]
-    model = onnx.load(graph)
-    widen_weights(model.graph)
-    layers = pick_layers(model.graph)
-    if not layers:
+    names = sorted({layer.input[0] for layer in pick_layers(_load(graph).graph)})
+    if not names:
         raise QuantizeError(f"{graph}: there is no layer to quantise")
-    largest = measure(graph, sorted({layer.input[0] for layer in layers}), calibration, clipped=form.clipped)
+    largest = measure(graph, names, calibration, clipped=form.clipped)
+    model = _load(graph)  # anew: gigabytes that OpenVINO's copy need not lie beside
     # What was zero throughout would be cut to zero for ever.
-    layers = [layer for layer in layers if largest[layer.input[0]] > 0]
+    layers = [layer for layer in pick_layers(model.graph) if largest[layer.input[0]] > 0]
     insert_pairs(model.graph, layers, largest, form)
     out.parent.mkdir(parents=True, exist_ok=True)
     large = model.ByteSize() > SINGLE_FILE
     onnx.save(model, out, save_as_external_data=large, location=f"{out.name}.data" if large else None)
+
+
+def _load(graph: Path) -> onnx.ModelProto:
+    model = onnx.load(graph)
+    widen_weights(model.graph)
+    return model
 
 
 def widen_weights(graph: GraphProto) -> None:
