@@ -60,17 +60,26 @@ def read_log(path: Path) -> dict[str, list[float]]:
     return {key: [float(row[key] or "nan") for row in rows] for key in (rows[0] if rows else {})}
 
 
+CURVES = (
+    ("decoder", ("psnr",)),
+    ("draft", ("right",)),
+    ("renderer", ("renderer",)),
+    ("unet", ("loss",)),
+    ("adapters", ("control", "image", "v")),
+)
+
+
 def draw_curves(workspace: Workspace, path: Path) -> None:
-    """Losses of both trainings over the pictures they saw."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 3.5))
-    for axis, stage, keys in ((axes[0], "vae", ("l1", "edge", "hue")), (axes[1], "unet", ("loss",))):
+    """Running means of losses, PSNR and shares of right readings over the minutes of each training."""
+    figure, axes = plt.subplots(1, len(CURVES), figsize=(16, 3.2))
+    for axis, (stage, keys) in zip(axes, CURVES, strict=True):
         columns = read_log(workspace.log(stage))
         for key in keys:
             if key in columns:
-                axis.plot([images / 1000 for images in columns["images"]], columns[key], label=key)
-        axis.set(title=f"{stage}: running mean of the loss", xlabel="thousand pictures seen", yscale="log")
-        axis.legend()
+                axis.plot([seconds / 60 for seconds in columns["seconds"]], columns[key], ".-", label=key)
+                axis.legend()
+        axis.set(title=stage, xlabel="minutes")
         axis.grid(visible=True, alpha=0.3)
     figure.tight_layout()
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=90)
     plt.close(figure)
