@@ -199,6 +199,8 @@ def _make_sd15(whole: Path, halved: Path, quantised: Path) -> None:
     torch.manual_seed(0)
     unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=TEXT[2], attention_head_dim=8).eval()
     for path, is_half in ((whole, False), (halved, True)):
+        if path.is_file():  # of a run that was ended
+            continue
         export.export_unet(unet, path, text_length=TEXT[1], text_width=TEXT[2], fp16_weights=is_half)
     del unet
     quantize(whole, quantised, [_inputs(seed) for seed in range(2)], "int8")  # ranges do not matter to time
