@@ -21,8 +21,14 @@ PLAIN = "float[b, 4, h, w] sample, float[b, 1] timestep, float[b, 48, 384] encod
 
 
 @pytest.fixture
-def family() -> Family:
+def starter() -> Family:
     return Families.load(FAMILIES / "families.toml").get("realistic")
+
+
+@pytest.fixture
+def family(starter: Family) -> Family:
+    """The starter's texts, and latents of four channels."""
+    return starter.model_copy(update={"networks": starter.networks.model_copy(update={"latent_channels": 4})})
 
 
 def record(family: Family, unet: Path) -> list[Tensors]:
@@ -45,13 +51,14 @@ def unet(path: Path, inputs: str, channels: int = 4) -> Path:
     return path
 
 
-def test_real_runs_of_the_starter(family: Family, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_runs_of_the_starter(starter: Family, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration, "MOST_STEPS", 2)
-    seen = record(family, MODELS / "starter_unet/1/graph.onnx")
+    seen = record(starter, MODELS / "starter_unet/1/graph.onnx")
     assert len(seen) == 2 * len(PROMPTS)
     assert [float(each["timestep"][0, 0]) for each in seen[:2]] == [999, 499]
     assert all(len(array) == 2 for each in seen for array in each.values())  # both guidance rows
-    assert {each["sample"].shape for each in seen} == {(2, 4, 16, 16), (2, 4, 16, 20)}
+    channels = starter.networks.latent_channels
+    assert {each["sample"].shape for each in seen} == {(2, channels, 16, 16), (2, channels, 16, 20)}
     first, second = seen[0], seen[1]
     assert not np.array_equal(first["encoder_hidden_states"][0], first["encoder_hidden_states"][1])
     assert not np.array_equal(first["sample"], second["sample"])

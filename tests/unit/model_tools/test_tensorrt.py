@@ -47,7 +47,7 @@ def test_a_unet_takes_latents_and_pixels(tmp_path: Path, builder: ModuleType) ->
     ]
     shapes = dict(part.split(":") for part in words[5].removeprefix("--optShapes=").split(","))
     assert shapes == {
-        "sample": "2x4x32x32",
+        "sample": "2x8x32x32",
         "timestep": "2x1",
         "encoder_hidden_states": "2x48x384",
         "control_image": "2x3x256x256",
@@ -55,8 +55,8 @@ def test_a_unet_takes_latents_and_pixels(tmp_path: Path, builder: ModuleType) ->
         "image_embeds": "2x16x384",
         "image_scale": "2x1",
     }
-    assert "sample:1x4x16x16" in words[4]
-    assert "sample:4x4x64x64" in words[6]
+    assert "sample:1x8x16x16" in words[4]
+    assert "sample:4x8x64x64" in words[6]
     config = (folder / "config.tensorrt.pbtxt").read_text("utf-8")
     assert 'backend: "tensorrt"' in config
     assert "max_batch_size: 4" in config
@@ -70,7 +70,7 @@ def test_a_unet_takes_latents_and_pixels(tmp_path: Path, builder: ModuleType) ->
     ("name", "shape"),
     [
         ("starter_vae_encoder", {"image": [2, 3, 512, 512]}),
-        ("starter_vae_decoder", {"latents": [2, 4, 64, 64]}),
+        ("starter_vae_decoder", {"latents": [2, 8, 64, 64]}),
         ("starter_text_encoder", {"input_ids": [2, 48]}),
         ("matting", {"image": [2, 3, 256, 256]}),
     ],
@@ -88,8 +88,8 @@ def test_every_kind_of_network(tmp_path: Path, name: str, shape: dict[str, list[
 def test_a_configuration_of_another_graph_is_refused(tmp_path: Path) -> None:
     folder = copy("starter_vae_decoder", tmp_path)
     config = folder / "config.pbtxt"
-    config.write_text(config.read_text("utf-8").replace("dims: [ 4, -1, -1 ]", "dims: [ 16, -1, -1 ]"), "utf-8")
-    with pytest.raises(TensorrtError, match=r"config.pbtxt does not say TYPE_FP32 \[ 4, -1, -1 \] of latents"):
+    config.write_text(config.read_text("utf-8").replace("dims: [ 8, -1, -1 ]", "dims: [ 16, -1, -1 ]"), "utf-8")
+    with pytest.raises(TensorrtError, match=r"config.pbtxt does not say TYPE_FP32 \[ 8, -1, -1 \] of latents"):
         describe(folder, Profile())
     assert not (folder / "engine.json").exists()
 
