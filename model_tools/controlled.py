@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model_tools.contracts import baked_guidance
-from model_tools.export import MAX_ROWS, Graph, export_graph
+from model_tools.export import BATCH, PICTURE, Graph, export_graph
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,6 +37,7 @@ INPUTS = (
     "image_embeds",
     "image_scale",
 )
+CONTROL = {0: "batch", 2: "pixel rows", 3: "pixel columns"}
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 
@@ -214,9 +215,6 @@ def export_controlled_unet(
     multiple: int = 8,
 ) -> None:
     """Write the fused network as ONNX. `tokens`: N of the image prompt; the rest as export.export_unet has it."""
-    batch = torch.export.Dim("batch", min=1, max=MAX_ROWS)
-    rows = multiple * torch.export.Dim("rows", min=1, max=64)
-    columns = multiple * torch.export.Dim("columns", min=1, max=64)
     height, width = 2 * multiple, 3 * multiple
     examples = (
         torch.randn(2, 4, height, width),
@@ -227,16 +225,13 @@ def export_controlled_unet(
         torch.randn(2, tokens, text_width),
         torch.tensor([[1.0], [0.5]]),
     )
-    dynamic = {name: {0: batch} for name in INPUTS}
-    dynamic["sample"] |= {2: rows, 3: columns}
-    dynamic["control_image"] |= {2: 8 * rows, 3: 8 * columns}
-    graph = Graph(dict(zip(INPUTS, examples, strict=True)), ("out_sample",), dynamic)
+    free = dict.fromkeys(INPUTS, BATCH) | {"sample": PICTURE, "control_image": CONTROL}
+    graph = Graph(dict(zip(INPUTS, examples, strict=True)), ("out_sample",), free)
     export_graph(network, graph, path, fp16_weights=fp16_weights)
 
 
 def export_image_encoder(network: ImageTokens, path: Path, *, side: int, fp16_weights: bool) -> None:
     """Write the image encoder as ONNX, for pictures of side x side pixels."""
-    batch = torch.export.Dim("batch", min=1, max=MAX_ROWS)
     outputs = ("image_embeds", "negative_image_embeds")
-    graph = Graph({"image": torch.randn(2, 3, side, side)}, outputs, {"image": {0: batch}})
+    graph = Graph({"image": torch.randn(2, 3, side, side)}, outputs, {"image": BATCH})
     export_graph(network, graph, path, fp16_weights=fp16_weights)

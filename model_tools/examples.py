@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from model_tools.export import MAX_ROWS, Graph
+from model_tools.controlled import CONTROL
+from model_tools.export import BATCH, PICTURE, Graph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,8 +22,6 @@ PIXELS = 8
 """Of a latent position, along a side."""
 TIME_IDS = 6
 """Original height and width, top and left of the crop, target height and width."""
-MAX_SIDE = 512
-"""Of latents: what a graph's free sides are traced for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +65,10 @@ class Denoiser:
         return inputs
 
     def graph(self) -> Graph:
-        """For tracing. At batch 2, since torch.export takes a dimension of 1 as fixed."""
-        rows, columns = (
-            self.multiple * torch.export.Dim(name, min=1, max=MAX_SIDE // self.multiple) for name in ("rows", "columns")
-        )
+        """For tracing."""
         inputs = self.inputs((2, 2 * self.multiple, 3 * self.multiple), torch.Generator().manual_seed(0))
-        dynamic = _free_batch(inputs)
-        dynamic["sample"] |= {2: rows, 3: columns}
-        if self.controls:
-            dynamic["control_image"] |= {2: PIXELS * rows, 3: PIXELS * columns}
-        return Graph(inputs, ("out_sample",), dynamic)
+        sided = {"sample": PICTURE, "control_image": CONTROL}
+        return Graph(inputs, ("out_sample",), {name: sided.get(name, BATCH) for name in inputs})
 
     def cases(self) -> list[Case]:
         """For verifying: three batches, three shapes."""
@@ -88,7 +81,7 @@ class Denoiser:
 def text_graph(length: int, outputs: Sequence[str]) -> Graph:
     """Of a text encoder for prompts of `length` tokens."""
     inputs = {"input_ids": torch.randint(1, 100, (2, length), dtype=torch.int32)}
-    return Graph(inputs, tuple(outputs), _free_batch(inputs))
+    return Graph(inputs, tuple(outputs), {"input_ids": BATCH})
 
 
 def text_cases(length: int, words: int, end: int) -> list[Case]:
@@ -109,9 +102,8 @@ def text_cases(length: int, words: int, end: int) -> list[Case]:
 
 def latent_graph(channels: int) -> Graph:
     """Of a VAE's decoder."""
-    rows, columns = (torch.export.Dim(name, min=2, max=MAX_SIDE) for name in ("rows", "columns"))
     inputs = {"latents": torch.randn(2, channels, 8, 12)}
-    return Graph(inputs, ("image",), {"latents": {0: _batch(), 2: rows, 3: columns}})
+    return Graph(inputs, ("image",), {"latents": PICTURE})
 
 
 def latent_cases(channels: int) -> list[Case]:
@@ -122,9 +114,8 @@ def latent_cases(channels: int) -> list[Case]:
 
 def picture_graph() -> Graph:
     """Of a VAE's encoder."""
-    rows, columns = (PIXELS * torch.export.Dim(name, min=2, max=MAX_SIDE) for name in ("rows", "columns"))
     inputs = {"image": torch.randn(2, 3, 8 * PIXELS, 12 * PIXELS)}
-    return Graph(inputs, ("latents",), {"image": {0: _batch(), 2: rows, 3: columns}})
+    return Graph(inputs, ("latents",), {"image": PICTURE})
 
 
 def picture_cases() -> list[Case]:
@@ -135,7 +126,7 @@ def picture_cases() -> list[Case]:
 def likeness_graph(side: int) -> Graph:
     """Of an image encoder for pictures of that side."""
     inputs = {"image": torch.randn(2, 3, side, side)}
-    return Graph(inputs, ("image_embeds", "negative_image_embeds"), _free_batch(inputs))
+    return Graph(inputs, ("image_embeds", "negative_image_embeds"), {"image": BATCH})
 
 
 def likeness_cases(side: int) -> list[Case]:
@@ -156,12 +147,3 @@ def _scales(batch: int, count: int, random: torch.Generator) -> Tensor:
     if batch > 1:
         scales[0] = 0
     return scales
-
-
-def _batch() -> Any:  # noqa: ANN401  # torch's Dim, which has no types here
-    return torch.export.Dim("batch", min=1, max=MAX_ROWS)
-
-
-def _free_batch(inputs: Case) -> dict[str, dict[int, Any]]:
-    batch = _batch()
-    return {name: {0: batch} for name in inputs}

@@ -12,8 +12,10 @@ import onnx_ir as ir
 import torch
 from onnx_ir import passes, tensor_adapters
 from onnx_ir.passes import common
+from onnxscript import optimizer
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
 # Smaller tensors (biases, norms' scales, constants of the graph) are left as they are: nothing to save.
@@ -21,6 +23,29 @@ LEAST_ELEMENTS = 1024
 SINGLE_FILE = 2**31 - 2**22
 """Bytes of weights from which on a graph keeps them in a file beside it: a protobuf message has to stay below 2 GiB."""
 DATA_SUFFIX = ".data"
+
+
+def give_weights(model: ir.Model, tensors: Mapping[str, torch.Tensor], kept: Collection[str]) -> None:
+    """Make initialisers of a graph's inputs that are not `kept`: torch's tensors of the same names."""
+    graph = model.graph
+    for value in [value for value in graph.inputs if value.name not in kept]:
+        graph.inputs.remove(value)
+        value.const_value = tensor_adapters.TorchTensor(tensors[value.name].detach(), value.name)
+        graph.register_initializer(value)
+
+
+def simplify(model: ir.Model) -> None:
+    """Compute what is constant, and drop what is there twice or for nothing; weights are transposed, not computed."""
+    shorten = passes.Sequential(
+        common.RemoveUnusedNodesPass(),
+        common.IdentityEliminationPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.RemoveUnusedNodesPass(),
+    )
+    shorten(model)
+    optimizer.fold_constants(model, onnx_shape_inference=True)
+    shorten(model)
+    fold_transposes(model)
 
 
 def halve_weights(model: ir.Model) -> None:
@@ -73,14 +98,12 @@ def save_graph(model: ir.Model, path: Path, *, external: bool = False) -> None:
 
 
 def join_weights(path: Path) -> bool:
-    """Take the weights beside a graph into it, if they are not too large; returns whether they were."""
+    """Take the weights beside a graph into it, if they are not too large; returns whether it is one file now."""
     data = path.with_name(path.name + DATA_SUFFIX)
-    if not data.exists() or data.stat().st_size > SINGLE_FILE:
-        return False
-    model = onnx.load(path)
-    onnx.save(model, path)
-    data.unlink()
-    return True
+    if data.exists() and data.stat().st_size <= SINGLE_FILE:
+        onnx.save(onnx.load(path), path)
+        data.unlink()
+    return not data.exists()
 
 
 def _half(tensor: ir.TensorProtocol) -> ir.TensorProtocol:

@@ -18,7 +18,11 @@ Engine = Literal["onnx", "openvino", "tensorrt"]
 Precision = Literal["fp32", "fp16", "bf16", "fp8", "int8"]
 QUANTISED = frozenset({"unet", "inpaint_unet", "controlled_unet"})
 """Networks that int8 and fp8 quantise; the others are small beside them, or run once for a picture."""
-TYPES = {"fp16": torch.float16, "bf16": torch.bfloat16}
+KNOWN: dict[Engine, tuple[Precision, ...]] = {
+    "openvino": ("fp32", "fp16", "bf16", "int8"),
+    "onnx": ("fp32", "fp16", "int8"),  # ONNX Runtime 1.32 has no convolution in bfloat16
+    "tensorrt": ("fp32", "fp16", "bf16", "fp8", "int8"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +63,8 @@ def choose(part: Part, engine: Engine, precision: Precision) -> Recipe:
     Raises:
         ExportError: the engine does not know the precision.
     """
-    if precision == "fp8" and engine != "tensorrt":
-        raise ExportError(f"engine {engine} has no fp8; TensorRT has")
+    if precision not in KNOWN[engine]:
+        raise ExportError(f"engine {engine} has no {precision}; it has {', '.join(KNOWN[engine])}")
     if precision == "fp32":
         return EXACT
     if part.exact:

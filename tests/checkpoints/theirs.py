@@ -49,7 +49,7 @@ class Source:
 
     Attributes:
         base: folder in diffusers' layout.
-        inpaint: of the checkpoint whose UNet inpaints, if it is another.
+        inpaint: of the checkpoint whose UNet inpaints in place of the base's.
         control: of the control network.
         ip_adapter: the adapter's file.
         image_encoder: folder of the adapter's image encoder.
@@ -78,14 +78,14 @@ def picture(source: Source, case: Asked, arrays: Arrays) -> NDArray[np.uint8]:
 
 def pipeline(source: Source, case: Asked, arrays: Arrays) -> Any:  # one of ten classes
     """The pipeline that a user of diffusers would take."""
-    inpaints = "mask" in arrays and source.inpaint is not None
-    folder = source.inpaint if inpaints and source.inpaint is not None else source.base
-    base = diffusers.DiffusionPipeline.from_pretrained(folder)
+    base = diffusers.DiffusionPipeline.from_pretrained(source.base)
     prefix = "StableDiffusionXL" if hasattr(base, "text_encoder_2") else "StableDiffusion"
     kind = getattr(diffusers, prefix + KINDS["start" in arrays, "mask" in arrays, "control" in arrays])
     further: dict[str, Any] = {}
     if "control" in arrays:
         further["controlnet"] = diffusers.ControlNetModel.from_pretrained(source.control)
+    if "mask" in arrays and source.inpaint is not None:
+        further["unet"] = diffusers.UNet2DConditionModel.from_pretrained(source.inpaint, subfolder="unet")
     made = kind.from_pipe(base, **further)
     settings, wanted = goldens.SCHEDULERS[case.sampler][::-1]
     made.scheduler = wanted.from_config(base.scheduler.config, **settings)

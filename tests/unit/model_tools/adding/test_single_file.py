@@ -6,7 +6,7 @@ from pathlib import Path
 import diffusers
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from model_tools.adding.schedule import schedule_table
@@ -97,6 +97,31 @@ def test_a_pickle_is_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "model.ckpt")
     with pytest.raises(CheckpointError, match=r"model\.ckpt is a pickle"):
         Checkpoint(Inputs(tmp_path / "model.ckpt", license="mit"))
+
+
+SD2 = {
+    "model.diffusion_model.input_blocks.0.0.weight": (320, 4, 3, 3),
+    "model.diffusion_model.input_blocks.2.1.transformer_blocks.0.attn2.to_k.weight": (320, 1024),
+    "cond_stage_model.model.ln_final.weight": (1024,),
+    "first_stage_model.quant_conv.bias": (8,),
+}
+
+
+def test_stable_diffusion_2_does_not_say_what_it_predicts(tmp_path: Path) -> None:
+    file = tmp_path / "sd2.safetensors"
+    save_file({name: torch.zeros(shape) for name, shape in SD2.items()}, file)
+    with pytest.raises(CheckpointError, match="does not say what it predicts; name it by --prediction-type"):
+        Checkpoint(Inputs(file, license="mit"))
+    checkpoint = Checkpoint(Inputs(file, license="mit", prediction="v_prediction"))
+    assert checkpoint.scheduler_config["prediction_type"] == "v_prediction"
+    assert checkpoint.unet_config["cross_attention_dim"] == checkpoint.text_config["hidden_size"] == 1024
+    assert checkpoint.pad_id(0) == 0
+
+
+def test_a_tensor_marks_what_predicts_velocity(sdxl: Path, tmp_path: Path) -> None:
+    assert SingleFile(sdxl).config("scheduler")["prediction_type"] == "epsilon"
+    save_file(load_file(sdxl) | {"v_pred": torch.zeros(1)}, tmp_path / "marked.safetensors")
+    assert SingleFile(tmp_path / "marked.safetensors").config("scheduler")["prediction_type"] == "v_prediction"
 
 
 def test_a_vae_may_be_a_file_of_either_layout(made: Path, tmp_path: Path) -> None:
