@@ -38,10 +38,11 @@ async def test_a_family_makes_pictures_of_zeros(triton: TritonServer) -> None:
     await networks.refresh()
     family = networks.networks("realistic")
     hidden_states = await family.text_encoder(np.ones((2, 48), np.int32))
-    sample = np.ones((2, 4, 32, 8), np.float32)
+    assert family.unet is not None
+    sample = np.ones((2, 8, 32, 8), np.float32)
     latents = await family.unet(sample, np.ones((2, 1), np.float32), hidden_states)
     image = await family.vae_decoder(latents)
-    assert (hidden_states.shape, latents.shape, image.shape) == ((2, 48, 384), (2, 4, 32, 8), (2, 3, 256, 64))
+    assert (hidden_states.shape, latents.shape, image.shape) == ((2, 48, 384), (2, 8, 32, 8), (2, 3, 256, 64))
     assert not hidden_states.any()
     assert not latents.any()
     assert not image.any()

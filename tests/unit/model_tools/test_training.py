@@ -169,7 +169,8 @@ def filled_draft() -> Draft:
         for table in (draft.objects, draft.scenes, draft.white):
             table.normal_()
         draft.objects.view(5, 9, 256)[:, 8] = 1
-    return draft.requires_grad_(False)
+    draft.requires_grad_(requires_grad=False)
+    return draft
 
 
 def test_one_thing_on_white_is_recalled_as_it_is() -> None:
