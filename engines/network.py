@@ -20,6 +20,7 @@ import openvino as ov
 
 from engines.rows import Array, Tensors
 from engines.silu import keep_apart
+from engines.waves import split_off
 
 Precision = Literal["f32", "bf16"]
 GRAPH_NAMES = ("graph.onnx", "graph.xml")  # ONNX, or OpenVINO's own format (IR)
@@ -140,9 +141,13 @@ class Network:
             # Before compiling: that folds casts away, and a port then has their names beside its own.
             self.inputs = {port.any_name: _describe(port) for port in model.inputs}
             self.outputs = {port.any_name: _describe(port) for port in model.outputs}
+            waves = None
             if precision == "f32":
                 keep_apart(model)
+            else:
+                waves = split_off(model)
             compiled = core.compile_model(model, "CPU", hints)
+            self._waves = waves and _Waves(core, waves, hints, len(self.inputs))
         except RuntimeError as error:
             raise NetworkError(f"OpenVINO cannot open {graph}: {error}") from error
         self._request = compiled.create_infer_request()
@@ -158,8 +163,26 @@ class Network:
             Each output by its name: views of the engine's own memory, valid until the next run.
         """
         shared = {name: ov.Tensor(array, shared_memory=True) for name, array in tensors.items()}
+        if self._waves:
+            self._waves.run(shared, self._request)
         self._request.infer(shared)
         return {name: self._request.get_tensor(name).data for name in self.outputs}
+
+
+class _Waves:
+    """What engines/waves.py takes out of a graph, in float32: gives the graph's further inputs."""
+
+    def __init__(self, core: ov.Core, model: ov.Model, hints: Mapping[str, str | int | bool], first: int) -> None:
+        """`first`: place of the first of those inputs among the graph's."""
+        self._names = [port.any_name for port in model.inputs]
+        compiled = core.compile_model(model, "CPU", {**hints, "INFERENCE_PRECISION_HINT": "f32"})
+        self._request, self._count, self._first = compiled.create_infer_request(), len(model.outputs), first
+
+    def run(self, tensors: Mapping[str, ov.Tensor], request: ov.InferRequest) -> None:
+        """Set the further inputs of `request`."""
+        self._request.infer({name: tensors[name] for name in self._names})
+        for index in range(self._count):
+            request.set_input_tensor(self._first + index, self._request.get_output_tensor(index))
 
 
 def _describe(port: ov.Output) -> TensorSpec:

@@ -142,7 +142,7 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", backend)
     monkeypatch.setitem(sys.modules, "openvino", openvino)
     yield SimpleNamespace(backend=backend, core=FakeCore)
-    for name in ("engines.openvino_engine", "engines.absent", "engines.network", "engines.silu"):
+    for name in ("engines.openvino_engine", "engines.absent", "engines.network", "engines.silu", "engines.waves"):
         sys.modules.pop(name, None)
 
 
