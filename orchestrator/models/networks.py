@@ -189,7 +189,7 @@ async def connect(server: TritonServer, table: NetworkTable) -> TritonFamily:
     models = {role: FAMILY_NETWORKS[role](server, info, table.fixed_batch) for role, info in infos.items()}
     max_rows = min(info.max_batch_size for info in infos.values())
     digests = {role: info.digest for role, info in infos.items()}
-    return TritonFamily(Networks(**models, max_rows=max_rows), digests)  # type: ignore[arg-type]  # by name
+    return TritonFamily(Networks(**{"unet": None, **models}, max_rows=max_rows), digests)  # type: ignore[arg-type]  # by name
 
 
 def _check_sizes(infos: Mapping[str, ModelInfo], table: NetworkTable) -> None:
