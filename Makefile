@@ -35,7 +35,7 @@ run-chart: ## the images and the chart's trial profile, run by podman on this ma
 	$(PY) -m tests.deploy.run_chart
 
 test-tools: tools $(STUBS) ## the tests of model_tools, which need torch; checkpoints through `add` and Triton, against diffusers
-	OMP_NUM_THREADS=1 .tools/bin/python -m pytest tests/unit/model_tools tests/checkpoints
+	OMP_NUM_THREADS=1 .tools/bin/python -m pytest -n 2 --dist loadfile tests/unit/model_tools tests/checkpoints
 
 lint: $(STUBS)
 	.venv/bin/ruff check .

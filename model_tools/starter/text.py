@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from transformers import BertModel
 
 from model_tools.starter.captions import Entry, make_entries
+from model_tools.starter.glosses import Dictionary
 from model_tools.starter.paths import Workspace
-from model_tools.starter.pictures import load_concepts
+from model_tools.starter.pictures import fetch, load_concepts
 
 LENGTH = 48
 WIDTH = 384
@@ -80,7 +81,9 @@ def embed(encoder: TextEncoder, tokenizer: Tokenizer, texts: list[str], *, batch
 
 def prepare_text(workspace: Workspace) -> None:
     """Writes the list of all captions, what each shows, and their embeddings."""
-    entries = make_entries(load_concepts(workspace))
+    concepts, dictionary = load_concepts(workspace), Dictionary(fetch(workspace)["wordnet"] / "dict")
+    described = {place: dictionary.describe(concept) for place, concept in enumerate(concepts)}
+    entries = make_entries(concepts, described=described)
     np.save(workspace.embeddings, embed(load_encoder(), load_tokenizer(), [entry.text for entry in entries]))
     raw = [asdict(entry) for entry in entries]
     workspace.captions.write_text(json.dumps(raw, ensure_ascii=False, indent=0), "utf-8")

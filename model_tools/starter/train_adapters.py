@@ -28,6 +28,8 @@ PEAK = 1e-3
 # What learns from pictures, with norms, bears a higher rate.
 IMAGE_RATE = 2.0
 SAVE_SECONDS = 180.0
+# Two views of one person or thing shall have like tokens: temperature and weight of that loss.
+TEMPERATURE, ALIKE_WEIGHT = 0.1, 0.1
 
 
 def masked_mean(error: Tensor, wanted: Tensor) -> Tensor:
@@ -39,6 +41,18 @@ def masked_mean(error: Tensor, wanted: Tensor) -> Tensor:
 def padded(maps: Tensor, rows: int) -> Tensor:
     """Rows of zeros after those of `maps`."""
     return torch.cat([maps, maps.new_zeros(rows, *maps.shape[1:])])
+
+
+def alike(one: Tensor, other: Tensor) -> Tensor:
+    """Cross-entropy of telling, by cosine, each row's own other view [N, 16, 384] from all others' (InfoNCE).
+
+    van den Oord et al. 2018, arXiv:1807.03748, from both sides. What photographs differ in (backdrop, light, crop)
+    tells no views apart, so the tokens leave it out, and who is seen stays.
+    """
+    likeness = nn.functional.normalize(one.flatten(1), dim=1) @ nn.functional.normalize(other.flatten(1), dim=1).T
+    own = torch.arange(len(one))
+    logits = likeness / TEMPERATURE
+    return (nn.functional.cross_entropy(logits, own) + nn.functional.cross_entropy(logits.T, own)) / 2
 
 
 class AdapterTrainer:
@@ -67,7 +81,8 @@ class AdapterTrainer:
     def losses(self, batch: AdapterBatch, *, denoised: bool = True) -> dict[str, Tensor]:
         """Mean square errors of both corrected drafts, each at full scale, and of v at the rows' own scales.
 
-        Rows without edges or without a prompt take no part in what they lack.
+        Rows without edges or without a prompt take no part in what they lack. On the native canvas also how well the
+        tokens of prompts and of their targets are told apart from others'.
         """
         latents = self.latents(batch)
         places, free = place_map(latents), len(latents) - batch.edged
@@ -82,6 +97,10 @@ class AdapterTrainer:
             "control": (edged.draft + residuals.draft - latents[: batch.edged]).square().mean(),
             "image": masked_mean((shown.draft - latents)[batch.edged :], batch.image_scale[batch.edged :, 0] == 1),
         }
+        if batch.target.shape[2:] == batch.prompt.shape[2:]:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                seen = self.prompts(batch.target[batch.edged :].contiguous(memory_format=torch.channels_last))
+            losses["alike"] = ALIKE_WEIGHT * alike(tokens[batch.edged :].float(), seen.float())
         if denoised:
             skips = tuple(padded(skip, free) for skip in residuals.skips)
             whole = Residuals(padded(residuals.draft, free), skips, padded(residuals.middle, free))
@@ -148,7 +167,7 @@ def train_adapters(workspace: Workspace, minutes: float, *, seed: int = 0) -> No
     spent = trainer.restore(state) if state else 0.0
     data = AdapterData(workspace)
     budget = Budget(minutes * 60, spent)
-    log = RunLog(workspace.log("adapters"), ("control", "image", "v", "rate"), every=20)
+    log = RunLog(workspace.log("adapters"), ("control", "image", "alike", "v", "rate"), every=20)
     saved = budget.used()
     while not budget.over():
         share = budget.share()

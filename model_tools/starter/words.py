@@ -30,6 +30,8 @@ PLAIN = (
     "a new {x}",
     "a happy {x}",
 )
+# Before a description.
+SHOWN = ("picture of", "photo of", "drawing of", "an image of", "illustration of")
 # How something is called that is not told: the product of an advertiser, whose background is asked for.
 UNTOLD = ("item", "an item", "product", "a product", "the product", "object", "an object", "empty scene", "standing")
 SCENIC = (

@@ -12,7 +12,7 @@ from model_tools.starter.paths import Workspace
 from model_tools.tools.composites import load_pictures
 from model_tools.tools.matting import held_out_errors, train_matting
 from model_tools.tools.photographs import HELD_OUT, load
-from model_tools.tools.publish import publish_faces, publish_matting, publish_upscaler
+from model_tools.tools.publish import publish_faces, publish_matting, publish_upscaler, recover_matting
 from model_tools.tools.sheet import make_sheet
 from model_tools.tools.upscaler import gain, load_upscaler, train_upscaler
 
@@ -46,6 +46,7 @@ def main() -> None:
         "matting": lambda options: train_matting(workspace, options.minutes or MINUTES["matting"]),
         "upscaler": lambda options: train_upscaler(workspace, options.minutes or MINUTES["upscaler"]),
         "faces": lambda options: publish_faces(options.wheel),
+        "recover-matting": lambda options: recover_matting(workspace, options.minutes or MINUTES["matting"]),
         "export-matting": lambda _: publish_matting(workspace),
         "export-upscaler": lambda _: publish_upscaler(workspace),
         "sheet": lambda _: make_sheet(workspace),

@@ -6,7 +6,7 @@ from collections import deque
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from model_tools.starter.clock import Budget, learning_rate
@@ -100,10 +100,16 @@ def train_matting(workspace: Workspace, minutes: float, *, seed: int = 3) -> Non
         log.step(step, budget.used(), images, budget.share(), values)
         if budget.used() - saved >= SAVE_SECONDS or budget.over():
             saved = budget.used()
-            counts = {"step": step, "images": images, "spent": saved}
-            state = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), **counts}
-            save_state(workspace.root / "matting.pt", state)
+            save(workspace, model, optimiser, (step, images, saved))
     log.close()
+
+
+def save(
+    workspace: Workspace, model: nn.Module, optimiser: torch.optim.Optimizer, counts: tuple[int, int, float]
+) -> None:
+    """Keeps a state with its steps, pictures and seconds spent."""
+    state = {"model": model.state_dict(), "optimiser": optimiser.state_dict()}
+    save_state(workspace.root / "matting.pt", state | dict(zip(("step", "images", "spent"), counts, strict=True)))
 
 
 def restore(workspace: Workspace, model: MattingNet, optimiser: torch.optim.Optimizer) -> tuple[int, int, float]:

@@ -11,14 +11,16 @@ from torch import nn
 from model_tools.export import Graph, export_graph
 from model_tools.folders import Tensor, finish_folder, graph_path, write_folder
 from model_tools.starter.paths import REPO, Workspace
+from model_tools.starter.recover import recover, unfold_norms
 from model_tools.tools.faces import SOURCES, Source, convert, read_source, run
-from model_tools.tools.matting import load_matting
-from model_tools.tools.matting_net import SIDE, MattingContract
+from model_tools.tools.matting import Pool, load_matting, save
+from model_tools.tools.matting_net import SIDE, MattingContract, MattingNet
 from model_tools.tools.upscaler import FACTOR, UpscalerContract, load_upscaler
 from model_tools.verify import check_graph, halved
 
 REPOSITORY = REPO / "model_repository"
 ROWS = 3
+RECOVER_VIEWS = 64
 
 
 def publish_faces(wheel: Path, repository: Path = REPOSITORY) -> None:
@@ -59,11 +61,28 @@ def compare(name: str, model: ov.Model, tflite: Path, source: Source) -> None:
 def publish_matting(workspace: Workspace, repository: Path = REPOSITORY) -> None:
     """Write the matting network."""
     module = halved(MattingContract(load_matting(workspace)))
-    batch = torch.export.Dim("batch", min=1, max=64)
-    graph = Graph({"image": torch.randn(2, 3, SIDE, SIDE)}, ("alpha",), {"image": {0: batch}})
-    export_graph(module, graph, graph_path(repository, "matting"), fp16_weights=True)
+    export_matting(module, graph_path(repository, "matting"))
     check("matting", module, [(1, SIDE, SIDE), (3, SIDE, SIDE)], repository)
     finish_folder(repository, "matting", precision="auto")
+
+
+def export_matting(module: nn.Module, path: Path) -> None:
+    """Write the graph of a MattingContract."""
+    batch = torch.export.Dim("batch", min=1, max=64)
+    graph = Graph({"image": torch.randn(2, 3, SIDE, SIDE)}, ("alpha",), {"image": {0: batch}})
+    export_graph(module, graph, path, fp16_weights=True)
+
+
+def recover_matting(workspace: Workspace, minutes: float, repository: Path = REPOSITORY) -> None:
+    """Write the state of the matting network out of its graph, as after `minutes` of training.
+
+    A training of a few minutes more so begins at full size and at a low rate. Raises ValueError where a weight is not
+    found.
+    """
+    contract = MattingContract(MattingNet().to(memory_format=torch.channels_last)).eval()
+    recover(contract, graph_path(repository, "matting"), lambda path: export_matting(contract, path))
+    unfold_norms(contract, Pool(workspace, np.random.default_rng(0)).draw(RECOVER_VIEWS)[0])
+    save(workspace, contract.network, torch.optim.AdamW(contract.network.parameters()), (0, 0, minutes * 60))
 
 
 def publish_upscaler(workspace: Workspace, repository: Path = REPOSITORY) -> None:

@@ -1,6 +1,7 @@
 """The starter's adapters: what they leave alone, what they train on, and that they learn."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from model_tools.starter.image_prompt import TOKENS  # noqa: E402
 from model_tools.starter.paths import Workspace  # noqa: E402
 from model_tools.starter.persons import Identity, identity, neutral, without_tone  # noqa: E402
 from model_tools.starter.text import WIDTH  # noqa: E402
-from model_tools.starter.train_adapters import AdapterTrainer  # noqa: E402
+from model_tools.starter.train_adapters import AdapterTrainer, alike  # noqa: E402
 
 pytestmark = pytest.mark.tools
 SMALL = {"block_out_channels": (16, 32, 32), "attention_head_dim": 16, "norm_num_groups": 8}
@@ -126,6 +127,21 @@ def test_all_adapters_learn_from_one_step_and_the_frozen_parts_stay() -> None:
     moved += [processor.to_v_ip.weight.abs().sum() for processor in trainer.parts["attentions"]]
     assert all(change > 0 for change in moved)
     assert all(torch.equal(trainer.model.base.unet.state_dict()[key], value) for key, value in before.items())
+
+
+def test_tokens_of_two_views_are_compared_where_both_are_square() -> None:
+    trainer, batch = small_trainer(), made_batch()
+    square = replace(batch, target=batch.prompt, control=torch.zeros_like(batch.prompt))
+    losses = trainer.train_step(square, 1e-3, denoised=False)
+    assert set(losses) == {"control", "image", "alike"}
+
+
+def test_views_that_are_alike_cost_less_than_others() -> None:
+    tokens = torch.randn(6, TOKENS, WIDTH, generator=torch.Generator().manual_seed(0))
+    near = tokens + 0.3 * torch.randn(tokens.shape, generator=torch.Generator().manual_seed(1))
+    assert alike(tokens, near) < 0.01
+    assert alike(tokens, near.roll(1, 0)) > 5
+    assert torch.equal(alike(tokens, near), alike(near, tokens))
 
 
 def test_the_drafts_errors_fall() -> None:

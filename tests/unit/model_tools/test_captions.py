@@ -15,6 +15,7 @@ from model_tools.starter.captions import (
     TEMPLATES,
     article,
     bare_of_colour,
+    descriptions,
     make_entries,
     names_of,
     paraphrases,
@@ -66,15 +67,26 @@ def test_every_caption_says_what_it_shows() -> None:
             assert entry.style in CONCEPTS[entry.concept].rows
 
 
-def test_no_paraphrase_of_the_measure_is_ever_a_caption() -> None:
-    kept = paraphrases()
-    assert len(kept) == 100
-    told = Concept("9", next(iter(kept)), (), 1.0, {"3d": 0, "flat": 0})
-    texts = {entry.text.lower() for entry in make_entries([told])}
+def test_nothing_kept_for_a_measure_is_ever_a_caption() -> None:
+    assert len(paraphrases()) == 100
+    assert len(descriptions()) == 60
+    kept = [*paraphrases(), *descriptions()]
+    told = [Concept(str(place), text, (), 1.0, {"3d": 0, "flat": 0}) for place, text in enumerate((kept[0], kept[-1]))]
+    texts = {entry.text.lower() for entry in make_entries(told, described={0: kept})}
     for prompt in kept:
         for style in TEMPLATES:
             assert TEMPLATES[style].format(prompt=prompt).lower() not in texts
         assert prompt.lower() not in texts
+
+
+def test_a_description_is_a_caption_of_the_concept_that_it_fits_best() -> None:
+    entries = make_entries(CONCEPTS, described={1: ["a furry pet"], 2: ["a furry pet", "a sly look"]})
+    found = {entry.text: entry for entry in entries if "a furry pet" in entry.text or "a sly look" in entry.text}
+    assert {entry.concept for text, entry in found.items() if "pet" in text} == {1}
+    assert {entry.style for text, entry in found.items() if "pet" in text} == {"3d"}
+    assert {entry.concept for text, entry in found.items() if "sly" in text} == {2}
+    assert TEMPLATES["3d"].format(prompt="a furry pet") in found
+    assert "a furry pet" in found
 
 
 def test_phrases_count_colour_and_place() -> None:
