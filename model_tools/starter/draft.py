@@ -207,9 +207,20 @@ class Draft(nn.Module):
         scene = sample(known + none * self.white, coordinates, padding="reflection")
         layouts = (reading.layout @ self.layouts.flatten(1)).unflatten(1, (OBJECTS, 3))
         composed = 1 - none * reading.layout[:, ALONE, None, None, None]
+        layer = self.cut_out(layer, coordinates, composed)
         size = layouts[:, 0, 2, None, None, None]
         placing = Placing(places_of(coordinates, layouts), places_of(finer, layouts), size, composed)
         return self.renderer(layer, scene, self.white, placing)
+
+    def cut_out(self, layer: Tensor, coordinates: Tensor, composed: Tensor) -> Tensor:
+        """The layer, and white where nothing of the object is near, if it lies alone on a canvas beyond its square.
+
+        The encoder sees the end of a picture and encodes it as such: in the middle of a wider canvas it shows as lines.
+        """
+        beyond = (coordinates.abs().amax((1, 2, 3)) > 1)[:, None, None, None].to(layer.dtype) * (1 - composed)
+        near = (4 * functional.max_pool2d(layer[:, -1:], 3, stride=1, padding=1)).clamp(0, 1)
+        shown = layer[:, :-1] - self.white
+        return torch.cat([self.white + shown * (1 - beyond * (1 - near)), layer[:, -1:]], 1)
 
     def forward(self, text: Tensor, coordinates: Tensor, finer: Tensor) -> Tensor:
         return self.render(self.read(self.norm(pool(text))), coordinates, finer)

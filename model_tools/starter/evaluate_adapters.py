@@ -35,8 +35,8 @@ CHOICE_SEED = 2026
 # Fewer steps than the families' default: the samplers agree from 8 on.
 SETTINGS = Settings(steps=12)
 BAR = 0.6
-# Avatars nearer to their own reference than to the others', of AVATARS.
-AVATARS, AVATAR_BAR = 10, 0.7
+# Avatars nearer to their own reference than to the others', of AVATARS; in GROUPS, since ten alone tell little.
+AVATARS, GROUPS, AVATAR_BAR = 10, 5, 0.7
 SHOWN = 8  # rows of the sheet
 
 
@@ -159,21 +159,18 @@ def measure_avatars(
 ) -> dict[str, float]:
     """Share of avatars nearer to their own reference than to the nine others, in the image encoder's space.
 
-    Ten persons in skin tones; once each by its own role's caption, as people ask, and once all by the same words, so
-    that only the reference tells them apart.
+    Ten persons in skin tones at a time, several times; once each by its own role's caption, as people ask, and once all
+    by the same words, so that only the reference tells them apart.
     """
-    subjects = choose(library, {"tone"}, AVATARS, random)
-    references = portrait_prompts([subject.picture for subject in subjects], random)
-    tokens = studio.tokens(references)
-    captions = {
-        "by their roles": [labels[without_tone(subject.code)] for subject in subjects],
-        "by the same words": ["portrait of a person"] * AVATARS,
-    }
-    found = {}
-    for name, texts in captions.items():
-        drawn = studio.draw([TEMPLATES["3d"].format(prompt=text) for text in texts], with_prompts(tokens, 1.0))
-        found[name] = round(own_nearest(studio.tokens(drawn), tokens), 2)
-    return found
+    found: dict[str, list[float]] = {"by their roles": [], "by the same words": []}
+    for _ in range(GROUPS):
+        subjects = choose(library, {"tone"}, AVATARS, random)
+        tokens = studio.tokens(portrait_prompts([subject.picture for subject in subjects], random))
+        captions = ([labels[without_tone(subject.code)] for subject in subjects], ["portrait of a person"] * AVATARS)
+        for shares, texts in zip(found.values(), captions, strict=True):
+            drawn = studio.draw([TEMPLATES["3d"].format(prompt=text) for text in texts], with_prompts(tokens, 1.0))
+            shares.append(own_nearest(studio.tokens(drawn), tokens))
+    return {name: round(float(np.mean(shares)), 2) for name, shares in found.items()}
 
 
 def demand(followed: dict[str, float]) -> None:

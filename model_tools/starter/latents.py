@@ -26,8 +26,9 @@ COMPOSED_SHARE = 0.4
 EMPTY_SHARE = 0.1
 NATIVE_SHARE = 0.85
 STYLE_SHARE = {"3d": 0.6, "flat": 0.4}
-# How many composed pictures are drawn on the native canvas (most captions once), and on each of the others.
-COMPOSED, COMPOSED_ELSEWHERE = 3500, 60
+# How many composed pictures are drawn on the native canvas (most captions once); and on each of the others, of those
+# and as many of lone things.
+COMPOSED, COMPOSED_ELSEWHERE = 3500, 300
 
 
 def load_autoencoder(workspace: Workspace) -> Autoencoder:
@@ -50,18 +51,20 @@ def encode(model: Autoencoder, pictures: NDArray[np.uint8], *, batch: int = 64) 
     return torch.cat(parts)
 
 
-def alone(composer: Composer, style: str, side: int) -> NDArray[np.uint8]:
-    """All pictures of a style alone on a white square: uint8 [N, side, side, 3]."""
+def alone(composer: Composer, style: str) -> NDArray[np.uint8]:
+    """All pictures of a style alone on the native canvas: uint8 [N, 128, 128, 3]."""
     random = np.random.default_rng(0)
     rows = range(len(composer.pictures[style]))
-    return np.stack([composer.draw(Recipe(style, row, None, ALONE, None), (side, side), random) for row in rows])
+    return np.stack([composer.draw(Recipe(style, row, None, ALONE, None), BUCKETS[0], random) for row in rows])
 
 
-def recipes(entries: list[Entry], rows: list[dict[str, int]], random: np.random.Generator) -> list[tuple[int, Recipe]]:
-    """Captions of composed pictures, each with its recipe, shuffled."""
+def recipes(
+    entries: list[Entry], rows: list[dict[str, int]], random: np.random.Generator, *, lone: bool = False
+) -> list[tuple[int, Recipe]]:
+    """Captions of composed pictures, or of lone things on white, each with its recipe, shuffled."""
     found = []
     for place, entry in enumerate(entries):
-        if entry.concept == ANYTHING or (entry.concept != NO_OBJECT and not composed(entry)):
+        if entry.concept == ANYTHING or (entry.concept != NO_OBJECT and not composed(entry)) != lone:
             continue
         row = None if entry.concept == NO_OBJECT else rows[entry.concept][entry.style]
         found.append((place, Recipe(entry.style, row, entry.colour, entry.layout, entry.scene)))
@@ -74,26 +77,29 @@ def composed(entry: Entry) -> bool:
 
 
 def prepare_latents(workspace: Workspace, *, seed: int = 0) -> None:
-    """Writes float16 latents: of each style's pictures on white squares of 128, 96 and 64, and of composed pictures.
+    """Writes float16 latents: of each style's pictures on the native canvas, and of composed pictures on all canvases.
 
-    Nothing is mirrored: the draft is to learn one layout for each caption. The scaling factor is one over the native
-    latents' deviation; the stored latents are not scaled.
+    On the other canvases lone things are drawn and encoded too: a native picture's latents cannot be put into the
+    middle of a wider canvas, since the encoder sees where a picture ends. Nothing is mirrored: the draft is to learn
+    one layout for each caption. The scaling factor is one over the native latents' deviation; the stored latents are
+    not scaled.
     """
     model, composer, random = load_autoencoder(workspace), load_composer(workspace), np.random.default_rng(seed)
     workspace.latents.mkdir(parents=True, exist_ok=True)
     native = []
     for style in STYLES:
-        for side in sorted({min(bucket) for bucket in BUCKETS}, reverse=True):
-            latents = encode(model, alone(composer, style, side))
-            if side == min(BUCKETS[0]):
-                native.append(latents.flatten())
-            np.save(workspace.latents / f"{style}_{side}.npy", latents.half().numpy())
-            print(style, side, flush=True)
+        latents = encode(model, alone(composer, style))
+        native.append(latents.flatten())
+        np.save(workspace.latents / f"{style}.npy", latents.half().numpy())
+        print(style, flush=True)
     deviation = torch.cat(native).std().item()
     (workspace.latents / "scaling.json").write_text(json.dumps({"scaling_factor": 1.0 / deviation}), "utf-8")
-    asked = recipes(load_entries(workspace), [concept.rows for concept in load_concepts(workspace)], random)
+    entries, rows = load_entries(workspace), [concept.rows for concept in load_concepts(workspace)]
+    asked, lone = recipes(entries, rows, random), recipes(entries, rows, random, lone=True)
     for number, bucket in enumerate(BUCKETS):
-        chosen = asked[:COMPOSED] if number == 0 else [asked[i] for i in random.choice(len(asked), COMPOSED_ELSEWHERE)]
+        chosen = asked[:COMPOSED]
+        if number > 0:
+            chosen = [part[i] for part in (asked, lone) for i in random.choice(len(part), COMPOSED_ELSEWHERE)]
         pictures = np.stack([composer.draw(recipe, bucket, random) for _, recipe in chosen])
         name = f"composed_{bucket[0]}x{bucket[1]}"
         np.save(workspace.latents / f"{name}.npy", encode(model, pictures).half().numpy())
@@ -140,33 +146,22 @@ class LatentData(CaptionData):
         super().__init__(workspace)
         self.scale = scaling_factor(workspace)
         folder = workspace.latents
-        sides = sorted({min(bucket) for bucket in BUCKETS})
-        self.alone = {(style, side): read(folder / f"{style}_{side}.npy") for style in STYLES for side in sides}
+        self.alone = {style: read(folder / f"{style}.npy") for style in STYLES}
         names = {bucket: f"composed_{bucket[0]}x{bucket[1]}" for bucket in BUCKETS}
         self.composed = {bucket: read(folder / f"{name}.npy") for bucket, name in names.items()}
         self.asked = {bucket: np.load(folder / f"{name}_captions.npy") for bucket, name in names.items()}
-        # The corner of a picture on white shows nothing.
-        self.white = self.alone["3d", 128][:, :, 0, 0].float().median(0).values[:, None, None].half()
         self.weights = {}
         for style in STYLES:
             own = sorted((c for c in self.concepts if style in c.rows), key=lambda concept: concept.rows[style])
             self.weights[style] = torch.tensor([concept.weight for concept in own])
 
-    def on_canvas(self, latents: Tensor, bucket: tuple[int, int]) -> Tensor:
-        """Square latents [B, 8, s, s] in the middle of a wide or tall white canvas."""
-        height, width, side = bucket[1] // 8, bucket[0] // 8, latents.shape[2]
-        canvas = self.white.expand(len(latents), -1, height, width).clone()
-        top, left = (height - side) // 2, (width - side) // 2
-        canvas[:, :, top : top + side, left : left + side] = latents
-        return canvas
-
-    def draw_alone(self, count: int, bucket: tuple[int, int], generator: torch.Generator) -> tuple[Tensor, list[int]]:
-        """Single pictures by weight, and a caption of each."""
+    def draw_alone(self, count: int, generator: torch.Generator) -> tuple[Tensor, list[int]]:
+        """Single pictures on the native canvas by weight, and a caption of each."""
         parts, captions = [], []
         first = round(count * STYLE_SHARE["3d"])
         for style, size in (("3d", first), ("flat", count - first)):
             rows = torch.multinomial(self.weights[style], size, replacement=True, generator=generator)
-            parts.append(self.on_canvas(self.alone[style, min(bucket)][rows], bucket))
+            parts.append(self.alone[style][rows])
             for row in rows.tolist():
                 known = self.plain[style][row]
                 captions.append(known[int(torch.randint(len(known), (), generator=generator))])
@@ -177,14 +172,17 @@ class LatentData(CaptionData):
         bucket = BUCKETS[0]
         if torch.rand((), generator=generator).item() >= NATIVE_SHARE:
             bucket = BUCKETS[1 + int(torch.randint(len(BUCKETS) - 1, (), generator=generator).item())]
-        count = round(size * COMPOSED_SHARE)
-        latents, captions = self.draw_alone(size - count, bucket, generator)
+        native = bucket == BUCKETS[0]
+        count = round(size * COMPOSED_SHARE) if native else size
         picked = torch.randint(len(self.composed[bucket]), (count,), generator=generator)
-        captions += [int(row) for row in self.asked[bucket][picked.numpy()]]
-        latents = torch.cat([latents, self.composed[bucket][picked]]).float() * self.scale
+        latents, captions = self.composed[bucket][picked], [int(row) for row in self.asked[bucket][picked.numpy()]]
+        if native:
+            single, more = self.draw_alone(size - count, generator)
+            latents, captions = torch.cat([single, latents]), more + captions
+        latents = latents.float() * self.scale
         rows = np.array(captions)
         rows[(torch.rand(size, generator=generator) < EMPTY_SHARE).numpy()] = self.empty
-        return Batch(latents, self.text(rows), bucket == BUCKETS[0])
+        return Batch(latents, self.text(rows), native)
 
 
 def read(path: Path) -> Tensor:

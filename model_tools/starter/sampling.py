@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from model_tools.starter.autoencoder import LATENT_CHANNELS
-from model_tools.starter.denoiser import SCHEDULE, Denoiser
+from model_tools.starter.denoiser import SCHEDULE, Denoiser, ready_to_draw
 from model_tools.starter.latents import load_autoencoder, scaling_factor
 from model_tools.starter.paths import Workspace
 from model_tools.starter.text import TextEncoder, embed, load_encoder, load_tokenizer
@@ -42,7 +42,7 @@ class Networks:
 
 def load_networks(workspace: Workspace) -> Networks:
     """The trained networks of a workspace."""
-    unet = load_unet(workspace)
+    unet = ready_to_draw(load_unet(workspace))
     return Networks(load_encoder(), unet, load_autoencoder(workspace).decoder, scaling_factor(workspace))
 
 

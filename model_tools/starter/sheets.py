@@ -65,20 +65,20 @@ CURVES = (
     ("draft", ("right",)),
     ("renderer", ("renderer",)),
     ("unet", ("loss",)),
-    ("adapters", ("control", "image", "v")),
+    ("adapters", ("control", "image", "alike", "v")),
 )
 
 
 def draw_curves(workspace: Workspace, path: Path) -> None:
-    """Running means of losses, PSNR and shares of right readings over the minutes of each training."""
-    figure, axes = plt.subplots(1, len(CURVES), figsize=(16, 3.2))
-    for axis, (stage, keys) in zip(axes, CURVES, strict=True):
-        columns = read_log(workspace.log(stage))
-        for key in keys:
+    """Running means of losses, PSNR and shares of right readings over the minutes of each training that has a log."""
+    logs = {stage: columns for stage, _ in CURVES if (columns := read_log(workspace.log(stage)))}
+    figure, axes = plt.subplots(1, max(1, len(logs)), figsize=(3.2 * max(2, len(logs)), 3.2), squeeze=False)
+    for axis, (stage, columns) in zip(axes[0], logs.items(), strict=False):
+        for key in dict(CURVES)[stage]:
             if key in columns:
                 axis.plot([seconds / 60 for seconds in columns["seconds"]], columns[key], ".-", label=key)
                 axis.legend()
-        axis.set(title=stage, xlabel="minutes")
+        axis.set(title=stage, xlabel="minutes", yscale="log" if stage == "adapters" else "linear")
         axis.grid(visible=True, alpha=0.3)
     figure.tight_layout()
     figure.savefig(path, dpi=90)

@@ -11,7 +11,7 @@ from model_tools.starter.autoencoder import Encoder
 from model_tools.starter.clock import Budget, learning_rate
 from model_tools.starter.control import Residuals, scale_residuals
 from model_tools.starter.controlled import ControlledDenoiser, Noisy, Shown, Steering, build_adapters
-from model_tools.starter.denoiser import Denoiser, build_schedule, place_map
+from model_tools.starter.denoiser import Denoiser, build_schedule, place_map, ready_to_draw
 from model_tools.starter.image_prompt import TOKENS, ImageEncoder
 from model_tools.starter.latents import load_autoencoder, scaling_factor
 from model_tools.starter.paths import Workspace
@@ -183,8 +183,8 @@ def train_adapters(workspace: Workspace, minutes: float, *, seed: int = 0) -> No
 
 
 def load_adapters(workspace: Workspace) -> tuple[ControlledDenoiser, ImageEncoder]:
-    """The denoiser with its adapters and the image encoder, for inference; new adapters before their training."""
-    model, prompts = build_adapters(load_unet(workspace))
+    """The denoiser with its adapters and the image encoder, to draw with; new adapters before their training."""
+    model, prompts = build_adapters(ready_to_draw(load_unet(workspace)))
     state = load_state(workspace.adapters)
     if state is not None:
         nn.ModuleDict({**model.adapters(), "images": prompts}).load_state_dict(state["model"])

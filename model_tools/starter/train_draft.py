@@ -51,7 +51,7 @@ def fill_tables(draft: Draft, data: LatentData, workspace: Workspace) -> None:
     draft.white.data.copy_(white[:, None, None])
     offset = 0
     for number, style in enumerate(STYLES):
-        latents = data.alone[style, 128].float() * data.scale
+        latents = data.alone[style].float() * data.scale
         cover = torch.from_numpy(np.stack([mask_of(picture, SIDE) for picture in composer.pictures[style]]))
         objects[offset : offset + len(latents)] = torch.cat([latents, cover[:, None]], 1).flatten(1)
         offset += len(latents)
@@ -188,7 +188,10 @@ def train_reader_again(workspace: Workspace, minutes: float, *, seed: int = 5) -
 
 
 def described_rightly(draft: Draft, concepts: list[Concept]) -> float:
-    """Share of the descriptions kept out of training that are read, in both styles, as their thing alone on white."""
+    """Share of the descriptions kept out of training that are read, in both styles, as their thing alone on white.
+
+    0 where none of the concepts is described.
+    """
     places = {concept.label: place for place, concept in enumerate(concepts)}
     asked = [
         (wrap(text, style, wrapped=True), places[label]) for text, label in descriptions().items() for style in STYLES

@@ -65,9 +65,8 @@ def with_latents(workspace: Workspace) -> Workspace:
     workspace.latents.mkdir()
     random = np.random.default_rng(1)
     for style in ("3d", "flat"):
-        for side in {min(bucket) for bucket in BUCKETS}:
-            latents = random.standard_normal((3, LATENT_CHANNELS, side // 8, side // 8)).astype(np.float16)
-            np.save(workspace.latents / f"{style}_{side}.npy", latents)
+        latents = random.standard_normal((3, LATENT_CHANNELS, 16, 16)).astype(np.float16)
+        np.save(workspace.latents / f"{style}.npy", latents)
     composed = [row for row, entry in enumerate(captions()) if entry.layout or entry.scene]
     for width, height in BUCKETS:
         latents = random.standard_normal((len(composed), LATENT_CHANNELS, height // 8, width // 8)).astype(np.float16)

@@ -22,7 +22,7 @@ def one_thread(two_threads: None) -> None:
 def trained() -> ImageEncoder:
     """An image encoder whose norms have statistics and weights of their own."""
     torch.manual_seed(4)
-    encoder = ImageEncoder().eval().requires_grad_(False)
+    encoder: ImageEncoder = ImageEncoder().eval().requires_grad_(False)
     for part in encoder.modules():
         if isinstance(part, torch.nn.BatchNorm2d):
             for values, low in ((part.weight, 0.5), (part.bias, -0.5), (part.running_mean, -0.5)):

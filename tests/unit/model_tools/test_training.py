@@ -7,7 +7,14 @@ torch = pytest.importorskip("torch", reason="needs the tools' environment: make 
 from model_tools.starter.canvas import BUCKETS  # noqa: E402 -- only with torch
 from model_tools.starter.clock import Budget, learning_rate  # noqa: E402
 from model_tools.starter.compose import ALONE, COLOURS, LAYOUTS  # noqa: E402
-from model_tools.starter.denoiser import build_schedule, build_unet, coordinates, place_map, spread  # noqa: E402
+from model_tools.starter.denoiser import (  # noqa: E402
+    build_schedule,
+    build_unet,
+    coordinates,
+    place_map,
+    ready_to_draw,
+    spread,
+)
 from model_tools.starter.draft import Draft, Reading, places_of, pool  # noqa: E402
 from model_tools.starter.latents import LatentData, load_autoencoder, prepare_latents  # noqa: E402
 from model_tools.starter.paths import Workspace  # noqa: E402
@@ -41,18 +48,10 @@ def test_batches_hold_both_styles_and_sometimes_other_canvases(with_latents: Wor
 
 def test_captions_are_those_of_the_pictures_drawn(with_latents: Workspace) -> None:
     data = LatentData(with_latents)
-    latents, captions = data.draw_alone(50, BUCKETS[0], torch.Generator().manual_seed(0))
+    latents, captions = data.draw_alone(50, torch.Generator().manual_seed(0))
     for picture, caption in zip(latents, captions, strict=True):
         entry = data.entries[caption]
-        assert torch.equal(picture, data.alone[entry.style, 128][data.concepts[entry.concept].rows[entry.style]])
-
-
-def test_small_latents_lie_in_the_middle_of_a_white_canvas(with_latents: Workspace) -> None:
-    data = LatentData(with_latents)
-    canvas = data.on_canvas(torch.ones(2, 8, 8, 8, dtype=torch.float16), (256, 64))
-    assert canvas.shape == (2, 8, 8, 32)
-    assert (canvas[..., 12:20] == 1).all()
-    assert torch.equal(canvas[..., :12], data.white.expand(2, -1, 8, 12))
+        assert torch.equal(picture, data.alone[entry.style][data.concepts[entry.concept].rows[entry.style]])
 
 
 def test_every_part_of_the_schedule_gets_one_sample() -> None:
@@ -177,6 +176,34 @@ def test_one_thing_on_white_is_recalled_as_it_is() -> None:
     draft = filled_draft()
     drawn = draft.render(asked(1), *coordinates(torch.zeros(1, 8, 16, 16)))
     assert torch.allclose(drawn[0], draft.objects[1].view(9, 16, 16)[:8], atol=1e-5)
+
+
+def test_the_end_of_a_picture_is_not_shown_in_the_middle_of_a_wider_canvas() -> None:
+    draft = filled_draft()
+    with torch.no_grad():
+        draft.objects.view(5, 9, 16, 16)[:, 8] = 0
+        draft.objects.view(5, 9, 16, 16)[:, 8, 4:12, 4:12] = 1  # covers the middle; the table has something everywhere
+    square = draft.render(asked(1), *coordinates(torch.zeros(1, 8, 16, 16)))[0]
+    wide = draft.render(asked(1), *coordinates(torch.zeros(1, 8, 16, 32)))[0]
+    assert torch.allclose(square, draft.objects[1].view(9, 16, 16)[:8], atol=1e-5)
+    assert torch.allclose(wide[:, 3:13, 11:21], square[:, 3:13, 3:13], atol=1e-4)
+    assert torch.allclose(wide[:, :, :11], draft.white.expand(-1, 16, 11), atol=1e-4)
+    assert torch.allclose(wide[:, :3], draft.white.expand(-1, 3, 32), atol=1e-4)
+
+
+def test_pictures_are_drawn_with_a_narrower_prior_than_the_network_is_taught() -> None:
+    unet = build_unet(**SMALL).eval()
+    taught = unet.weights.clone()
+    assert ready_to_draw(unet) is unet
+    # Less of the latents, more of the draft, but for the last steps, where next to nothing is left to decide.
+    assert (unet.weights[100:, 1] > taught[100:, 1]).all()
+    text, sample, steps = torch.randn(1, 48, 384), torch.randn(1, 8, 16, 16), torch.tensor([500])
+    a = build_schedule().alphas_cumprod[500]
+    with torch.inference_mode():
+        draft = unet.draft(text, *coordinates(sample))
+        drawn = a.sqrt() * sample - (1 - a).sqrt() * unet.estimate(sample, draft, steps)
+    share = a * 0.0375 / (a * 0.0375 + 1 - a)  # of the latents, in the four channels that are not detail
+    assert torch.allclose(drawn[:, :4], (share * sample / a.sqrt() + (1 - share) * draft)[:, :4], atol=1e-4)
 
 
 def test_a_scene_goes_on_mirrored_on_a_wide_canvas() -> None:
