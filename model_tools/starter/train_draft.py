@@ -193,13 +193,14 @@ def described_rightly(draft: Draft, concepts: list[Concept]) -> float:
     0 where none of the concepts is described.
     """
     places = {concept.label: place for place, concept in enumerate(concepts)}
-    asked = [
-        (wrap(text, style, wrapped=True), places[label]) for text, label in descriptions().items() for style in STYLES
-    ]
-    text = torch.from_numpy(embed(load_encoder(), load_tokenizer(), [text for text, _ in asked])).float()
+    known = [(text, places[label]) for text, label in descriptions().items() if label in places]
+    if not known:
+        return 0.0
+    texts = [wrap(text, style, wrapped=True) for style in STYLES for text, _ in known]
+    text = torch.from_numpy(embed(load_encoder(), load_tokenizer(), texts)).float()
     with torch.inference_mode():
         reading = draft.read(draft.norm(pool(text)))
-    things = draft.row_concepts[reading.rows.argmax(1)] == torch.tensor([place for *_, place in asked])
+    things = draft.row_concepts[reading.rows.argmax(1)] == torch.tensor([place for _, place in known * len(STYLES)])
     plain = (reading.colour[:, -1] * reading.layout[:, ALONE] * reading.scene[:, -1]).bool()
     return (things & plain).float().mean().item()
 

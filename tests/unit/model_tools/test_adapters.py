@@ -21,6 +21,7 @@ from model_tools.starter.evaluate_adapters import demand  # noqa: E402
 from model_tools.starter.image_prompt import TOKENS  # noqa: E402
 from model_tools.starter.paths import Workspace  # noqa: E402
 from model_tools.starter.persons import Identity, identity, neutral, without_tone  # noqa: E402
+from model_tools.starter.pictures import PACKAGES  # noqa: E402
 from model_tools.starter.text import WIDTH  # noqa: E402
 from model_tools.starter.train_adapters import AdapterTrainer, alike  # noqa: E402
 
@@ -45,7 +46,7 @@ def one_thread(two_threads: None) -> None:  # noqa: ARG001 -- after it
 @pytest.fixture
 def with_persons(workspace: Workspace) -> Workspace:
     """The made-up workspace, its third concept a person that is also there in one skin tone."""
-    for package in ("3d", "flat", "labels"):
+    for package in PACKAGES:
         (workspace.data / package / "package" / "en").mkdir(parents=True)
     entries = [{"hexcode": str(row), "group": 1, "subgroup": group} for row, group in enumerate((99, 0, 25))]
     (workspace.data / "labels" / "package" / "en" / "data.json").write_text(json.dumps(entries), "utf-8")

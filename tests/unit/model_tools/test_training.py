@@ -4,7 +4,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the tools' environment: make test-tools")
 
-from model_tools.starter.canvas import BUCKETS  # noqa: E402 -- only with torch
+from model_tools.starter import latents  # noqa: E402 -- only with torch
+from model_tools.starter.canvas import BUCKETS  # noqa: E402
 from model_tools.starter.clock import Budget, learning_rate  # noqa: E402
 from model_tools.starter.compose import ALONE, COLOURS, LAYOUTS  # noqa: E402
 from model_tools.starter.denoiser import (  # noqa: E402
@@ -18,10 +19,11 @@ from model_tools.starter.denoiser import (  # noqa: E402
 from model_tools.starter.draft import Draft, Reading, places_of, pool  # noqa: E402
 from model_tools.starter.latents import LatentData, load_autoencoder, prepare_latents  # noqa: E402
 from model_tools.starter.paths import Workspace  # noqa: E402
+from model_tools.starter.pictures import Concept  # noqa: E402
 from model_tools.starter.runlog import load_state, save_state  # noqa: E402
 from model_tools.starter.scenes import SCENES  # noqa: E402
 from model_tools.starter.train_decoder import train_decoder  # noqa: E402
-from model_tools.starter.train_draft import train_draft  # noqa: E402
+from model_tools.starter.train_draft import described_rightly, train_draft, train_reader_again  # noqa: E402
 from model_tools.starter.train_unet import UNetTrainer, fade, stratified_steps, train_unet  # noqa: E402
 from model_tools.starter.train_vae import draw_batch, loss_terms, train_vae  # noqa: E402
 
@@ -83,17 +85,36 @@ def test_a_resumed_denoiser_goes_on_as_if_never_stopped(with_latents: Workspace)
         assert torch.equal(one, two)
 
 
-def test_stages_follow_each_other(workspace: Workspace) -> None:
+def test_stages_follow_each_other(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latents, "COMPOSED_ELSEWHERE", 3)
     train_vae(workspace, 0.01, compiled=False)
     assert workspace.log("vae").exists()
     train_decoder(workspace, 0.01, composed=2, compiled=False)
     prepare_latents(workspace)
     assert load_autoencoder(workspace).encoder.norm.running_var.min() > 0
     train_draft(workspace, 0.01)
+    train_reader_again(workspace, 0.01)
     train_unet(workspace, 0.01, compiled=False)
     state = load_state(workspace.unet)
     assert state is not None
     assert state["step"] >= 1
+
+
+def test_a_description_is_read_rightly_if_its_thing_comes_alone_on_white() -> None:
+    draft = Draft(concepts=2, rows=2)
+    draft.row_concepts.copy_(torch.tensor([0, 1, 2, 3]))
+    draft.row_styles.fill_(1)
+    zebra, other = (Concept(label, label, (), 1.0, {"3d": 0, "flat": 0}) for label in ("zebra", "nothing described"))
+    assert described_rightly(draft, [other, other]) == 0
+    with torch.no_grad():
+        draft.reader.heads.weight.zero_()
+        draft.reader.heads.bias.zero_()
+        draft.reader.heads.bias[0] = 9  # the first concept, whatever is asked for; of equal colours the first
+    assert described_rightly(draft, [zebra, other]) == 0
+    with torch.no_grad():
+        draft.reader.heads.bias[sum(draft.reader.sizes[:2]) + len(COLOURS)] = 9  # its own colour
+    assert described_rightly(draft, [zebra, other]) == 1
+    assert described_rightly(draft, [other, zebra]) == 0
 
 
 def test_vae_batches_are_pictures_in_range() -> None:
