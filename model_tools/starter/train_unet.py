@@ -128,12 +128,11 @@ def train_unet(workspace: Workspace, minutes: float, *, seed: int = 0, compiled:
     """Trains for `minutes`, going on from the saved state if there is one."""
     write_pid(workspace.root / "train.pid")
     torch.manual_seed(seed)
-    draft = load_draft(workspace)
-    trainer = UNetTrainer(build_unet(draft), seed=seed, compiled=compiled)
+    trainer = UNetTrainer(build_unet(load_draft(workspace)), seed=seed, compiled=compiled)
     state = load_state(workspace.unet)
     budget = Budget(minutes * 60, trainer.restore(state) if state else 0.0)
-    for net in (trainer.unet, trainer.average):  # the draft may have learnt since that state
-        net.draft.load_state_dict(draft.state_dict())
+    for net in (trainer.unet, trainer.average):
+        renew_draft(net, workspace)
     data = LatentData(workspace)
     log = RunLog(workspace.log("unet"), ("loss", "rate"))
     saved = budget.used()
@@ -148,6 +147,11 @@ def train_unet(workspace: Workspace, minutes: float, *, seed: int = 0, compiled:
     save_state(workspace.unet, trainer.state(budget.used()))
 
 
+def renew_draft(unet: Denoiser, workspace: Workspace) -> None:
+    """Gives a denoiser the draft as it is now: it may have learnt since the denoiser's state was saved."""
+    unet.draft.load_state_dict(load_draft(workspace).state_dict())
+
+
 def load_unet(workspace: Workspace) -> Denoiser:
     """The averaged denoiser with the draft as it is now, for inference. Raises FileNotFoundError before training."""
     state = load_state(workspace.unet)
@@ -155,6 +159,6 @@ def load_unet(workspace: Workspace) -> Denoiser:
         raise FileNotFoundError(f"{workspace.unet}: train the denoiser first")
     unet = build_unet(blank_draft(workspace))
     unet.load_state_dict(state["average"])
-    unet.draft.load_state_dict(load_draft(workspace).state_dict())
+    renew_draft(unet, workspace)
     unet.eval().requires_grad_(False)
     return unet

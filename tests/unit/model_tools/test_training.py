@@ -24,7 +24,7 @@ from model_tools.starter.runlog import load_state, save_state  # noqa: E402
 from model_tools.starter.scenes import SCENES  # noqa: E402
 from model_tools.starter.train_decoder import train_decoder  # noqa: E402
 from model_tools.starter.train_draft import described_rightly, train_draft, train_reader_again  # noqa: E402
-from model_tools.starter.train_unet import UNetTrainer, fade, stratified_steps, train_unet  # noqa: E402
+from model_tools.starter.train_unet import UNetTrainer, fade, load_unet, stratified_steps, train_unet  # noqa: E402
 from model_tools.starter.train_vae import draw_batch, loss_terms, train_vae  # noqa: E402
 
 pytestmark = pytest.mark.tools
@@ -98,6 +98,16 @@ def test_stages_follow_each_other(workspace: Workspace, monkeypatch: pytest.Monk
     state = load_state(workspace.unet)
     assert state is not None
     assert state["step"] >= 1
+    draft = load_state(workspace.draft)
+    assert draft is not None
+    draft["white"] += 1  # it has learnt something since
+    save_state(workspace.draft, draft)
+    train_unet(workspace, 0.001, compiled=False)
+    renewed = load_state(workspace.unet)
+    assert renewed is not None
+    for net in ("model", "average"):
+        assert torch.equal(renewed[net]["draft.white"], draft["white"])
+    assert torch.equal(load_unet(workspace).draft.white, draft["white"])
 
 
 def test_a_description_is_read_rightly_if_its_thing_comes_alone_on_white() -> None:
