@@ -163,8 +163,13 @@ def test_the_whole_stack_equals_diffusers(
 
 @pytest.mark.timeout(900)
 def test_every_condition_shows(drawn: dict[str, Any]) -> None:
-    """The bar means something: pictures of other conditions are below it."""
+    """The bar means something: pictures of other conditions are far below it.
+
+    Two samplers on their way to the same text's picture come nearer: bf16's bar does not tell them apart, fp32's does.
+    """
     for name, family in FAMILIES.items():
         pictures = {case.name: drawn[f"{name}/{case.name}/painted"] for case in family.cases}
-        for one, other in combinations(pictures, 2):
-            assert psnr(pictures[one], pictures[other]) < MIN_PSNR - 5, (name, one, other)
+        for pair in combinations(pictures, 2):
+            of_text = all(case.startswith("text_to_image") for case in pair)
+            bound = (MIN_PSNR if of_text else MIN_PSNR_BF16) - 5
+            assert psnr(*(pictures[case] for case in pair)) < bound, (name, *pair)
