@@ -1,9 +1,7 @@
 """Captions of concepts and of composed pictures, in the forms that people and the families' templates write them."""
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 
 import numpy as np
 
@@ -20,6 +18,7 @@ from model_tools.starter.words import (
     SHOWN,
     SYNONYMS,
     UNTOLD,
+    packaged,
     plural,
     with_article,
 )
@@ -54,19 +53,28 @@ class Entry:
 
 def paraphrases() -> dict[str, list[str]]:
     """The 100 prompts that no training may see, and the labels that answer each."""
-    found: dict[str, list[str]] = json.loads(files(__package__).joinpath("paraphrases.json").read_text("utf-8"))
+    found: dict[str, list[str]] = packaged("paraphrases.json")
     return found
 
 
 def descriptions() -> dict[str, str]:
     """The 60 descriptions by which the draft's constants were chosen, and the label that each means. Not trained on."""
-    found: dict[str, str] = json.loads(files(__package__).joinpath("descriptions.json").read_text("utf-8"))
+    found: dict[str, str] = packaged("descriptions.json")
     return found
 
 
 def article(label: str) -> str:
     """The label with 'a' or 'an' in front."""
     return with_article(f"a {label}")
+
+
+def holders(said: Iterable[tuple[int, Iterable[str]]]) -> dict[str, list[int]]:
+    """Each text that is said of concepts, and the places of those it is said of."""
+    found: dict[str, list[int]] = {}
+    for place, texts in said:
+        for text in texts:
+            found.setdefault(text, []).append(place)
+    return found
 
 
 def owner(tag: str, holders: list[int], concepts: list[Concept]) -> int:
@@ -86,11 +94,7 @@ def names_of(concepts: list[Concept]) -> dict[str, int]:
     for name, label in SYNONYMS.items():
         if label in places:
             names.setdefault(name, places[label])
-    holders: dict[str, list[int]] = {}
-    for place, concept in enumerate(concepts):
-        for tag in concept.tags:
-            holders.setdefault(tag.lower(), []).append(place)
-    for tag, found in holders.items():
+    for tag, found in holders((place, map(str.lower, concept.tags)) for place, concept in enumerate(concepts)).items():
         if 2 < len(tag) < LONGEST_TAG and len(found) <= 5:
             names.setdefault(tag, owner(tag, found, concepts))
     return names
@@ -123,11 +127,7 @@ def described_entries(
     concepts: list[Concept], described: dict[int, list[str]], random: np.random.Generator
 ) -> Iterator[Entry]:
     """One thing alone on white, described and not named. What describes several concepts is said of one of them."""
-    holders: dict[str, list[int]] = {}
-    for place, texts in described.items():
-        for text in texts:
-            holders.setdefault(text, []).append(place)
-    for text, found in holders.items():
+    for text, found in holders(described.items()).items():
         place = owner(text, found, concepts)
         for style in concepts[place].rows:
             yield Entry(wrap(text, style, wrapped=True), style, place)

@@ -5,15 +5,14 @@ by their labels. Everything lies in parts of the canvas, so that the same captio
 regression can learn; seeds move the props a little and change the light.
 """
 
-import json
 from dataclasses import dataclass
-from importlib.resources import files
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from model_tools.starter.augment import Bytes, move, over
+from model_tools.starter.words import packaged
 
 SIDE = 128
 Colour = tuple[int, int, int]
@@ -38,7 +37,7 @@ class Scene:
 
 def load_scenes() -> dict[str, Scene]:
     """The scenes of scenes.json, in its order."""
-    raw = json.loads(files(__package__).joinpath("scenes.json").read_text("utf-8"))
+    raw = packaged("scenes.json")
     return {
         key: Scene(
             tuple(scene["names"]),

@@ -60,21 +60,21 @@ def read_log(path: Path) -> dict[str, list[float]]:
     return {key: [float(row[key] or "nan") for row in rows] for key in (rows[0] if rows else {})}
 
 
-CURVES = (
-    ("decoder", ("psnr",)),
-    ("draft", ("right",)),
-    ("renderer", ("renderer",)),
-    ("unet", ("loss",)),
-    ("adapters", ("control", "image", "alike", "v")),
-)
+CURVES = {
+    "decoder": ("psnr",),
+    "draft": ("right",),
+    "renderer": ("renderer",),
+    "unet": ("loss",),
+    "adapters": ("control", "image", "alike", "v"),
+}
 
 
 def draw_curves(workspace: Workspace, path: Path) -> None:
     """Running means of losses, PSNR and shares of right readings over the minutes of each training that has a log."""
-    logs = {stage: columns for stage, _ in CURVES if (columns := read_log(workspace.log(stage)))}
+    logs = {stage: columns for stage in CURVES if (columns := read_log(workspace.log(stage)))}
     figure, axes = plt.subplots(1, max(1, len(logs)), figsize=(3.2 * max(2, len(logs)), 3.2), squeeze=False)
     for axis, (stage, columns) in zip(axes[0], logs.items(), strict=False):
-        for key in dict(CURVES)[stage]:
+        for key in CURVES[stage]:
             if key in columns:
                 axis.plot([seconds / 60 for seconds in columns["seconds"]], columns[key], ".-", label=key)
                 axis.legend()

@@ -111,6 +111,7 @@ def train_reader(draft: Draft, data: CaptionData, minutes: float, log: RunLog, g
         step += 1
         right = (logits.concept.argmax(1) == labels[drawn, 0]).float().mean().item()
         log.step(step, budget.used(), step * BATCH, budget.share(), {"reader": loss.item(), "right": right})
+    print(f"{described_rightly(draft, data.concepts):.0%} of the described things are read rightly", flush=True)
 
 
 def asked(entries: list[Entry], rows: list[int], data: CaptionData, offsets: dict[str, int]) -> Reading:
@@ -168,7 +169,6 @@ def train_draft(workspace: Workspace, minutes: float, *, seed: int = 2) -> None:
     log = RunLog(workspace.log("draft"), FIELDS)
     train_reader(draft, data, READING * minutes, log, generator)
     save_state(workspace.draft, draft.state_dict())
-    print(f"{described_rightly(draft, data.concepts):.0%} of the described things are read rightly", flush=True)
     train_renderer(draft, data, (1 - READING) * minutes, log, generator)
     log.close()
     save_state(workspace.draft, draft.state_dict())
@@ -180,11 +180,9 @@ def train_reader_again(workspace: Workspace, minutes: float, *, seed: int = 5) -
     draft, log = load_draft(workspace), RunLog(workspace.log("draft"), FIELDS)
     draft.norm.requires_grad_(True)
     draft.reader.requires_grad_(True)
-    data = CaptionData(workspace)
-    train_reader(draft, data, minutes, log, torch.Generator().manual_seed(seed))
+    train_reader(draft, CaptionData(workspace), minutes, log, torch.Generator().manual_seed(seed))
     log.close()
     save_state(workspace.draft, draft.state_dict())
-    print(f"{described_rightly(draft, data.concepts):.0%} of the described things are read rightly", flush=True)
 
 
 def described_rightly(draft: Draft, concepts: list[Concept]) -> float:

@@ -2,9 +2,16 @@
 
 import json
 from importlib.resources import files
+from typing import Any
+
+
+def packaged(name: str) -> Any:  # noqa: ANN401 -- whatever the file holds
+    """What a JSON file of this package holds."""
+    return json.loads(files(__package__).joinpath(name).read_text("utf-8"))
+
 
 # Everyday words to labels of the set.
-SYNONYMS: dict[str, str] = json.loads(files(__package__).joinpath("synonyms.json").read_text("utf-8"))
+SYNONYMS: dict[str, str] = packaged("synonyms.json")
 
 # {x} is a thing without an article.
 PLAIN = (
