@@ -20,8 +20,8 @@ import procrastinate
 
 from orchestrator.database.pool import Database
 from orchestrator.diffusion.pipeline import Stage, StageTime
+from orchestrator.generation.events import Artifact, Preview, Progress, Started
 from orchestrator.jobs.deferring import defer_to
-from orchestrator.jobs.events import Artifact, Preview, Progress, Started
 from orchestrator.jobs.records import Submission
 from orchestrator.jobs.store import JobStore
 from orchestrator.models.source import ModelDigest

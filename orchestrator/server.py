@@ -14,7 +14,6 @@ from grpc_reflection.v1alpha import reflection
 
 from imagegen.v1 import accounts_pb2, accounts_pb2_grpc, generation_pb2, generation_pb2_grpc, jobs_pb2, jobs_pb2_grpc
 from orchestrator.accounts.authentication import Accounts
-from orchestrator.accounts.leases import Leases
 from orchestrator.api import status, tls, transport
 from orchestrator.api.accounts import AccountServicer
 from orchestrator.api.auth import EdgeInterceptor
@@ -26,13 +25,11 @@ from orchestrator.database.listen import ACCOUNTS, Listener
 from orchestrator.database.pool import Database
 from orchestrator.diffusion.pipeline import Pipeline
 from orchestrator.errors import SettingsError
+from orchestrator.generation.job import Job
+from orchestrator.generation.runner import Runner
 from orchestrator.imaging.decode import DecodeLimits
-from orchestrator.imaging.sources import Fetcher, FetchSettings
-from orchestrator.jobs.admission import Admission
-from orchestrator.jobs.job import Job
-from orchestrator.jobs.queue import JobQueue
-from orchestrator.jobs.runner import Runner
-from orchestrator.jobs.system import Edge, JobSystem
+from orchestrator.jobs.service import link
+from orchestrator.jobs.system import JobSystem
 from orchestrator.models.families import NEEDS, Families
 from orchestrator.models.readiness import TritonNetworks
 from orchestrator.models.triton import TritonServer
@@ -40,7 +37,13 @@ from orchestrator.params import Limits, TaskName
 from orchestrator.results.sources import Sources
 from orchestrator.results.storages import Storages
 from orchestrator.results.store import ResultStore
+from orchestrator.streams.admission import Admission
+from orchestrator.streams.leases import Leases
+from orchestrator.streams.queue import StreamQueue
 from orchestrator.tasks.budget import PixelBudget
+from orchestrator.web.fetching import Fetcher, FetchSettings
+from orchestrator.web.posting import Poster
+from orchestrator.webhooks.delivery import AT_ONCE, POST_SECONDS, Deliverer
 
 GENERATION = generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
 ACCOUNT = accounts_pb2.DESCRIPTOR.services_by_name["AccountService"].full_name
@@ -105,6 +108,7 @@ class Orchestrator:
         await self._look()
         await self._leases.start()
         await self._system.start()
+        await self._deliverer.start()
         await self._server.start()
         self._watch = asyncio.create_task(self._watch_triton(), name="watch Triton")
         log.info("started", grpc=settings.grpc_address, metrics=settings.metrics_address, triton=settings.triton_url)
@@ -118,6 +122,7 @@ class Orchestrator:
         grace = self._settings.grace_seconds
         drained = all(await asyncio.gather(self._queue.drain(grace), self._system.drain(grace)))
         await self._system.close()
+        await self._deliverer.close()
         await self._server.stop(grace=5.0 if drained else 0.0)  # streams still send what their jobs made
         await self._leases.close()
         await self._fetcher.close()
@@ -162,9 +167,13 @@ class Orchestrator:
             max_pixels=settings.max_pixels,
         )
         admission = Admission[Job](settings.max_in_flight, settings.max_queued, settings.max_held_bytes)
-        self._queue = JobQueue(runner, admission)
-        edge = Edge(partial(from_stored, limits=self._limits), status.message)
-        self._system = JobSystem(settings, self._database, self._listener, runner, self._results, edge, self._can_make)
+        self._queue = StreamQueue(runner, admission)
+        parse = partial(from_stored, limits=self._limits)
+        self._system = JobSystem(settings, self._database, self._listener, runner, self._results, parse, self._can_make)
+        poster = Poster(seconds=POST_SECONDS, max_connections=AT_ONCE, allow_private=settings.webhook_private)
+        self._deliverer = Deliverer(
+            self._database, self._listener, poster, partial(link, self._results), status.message
+        )
 
     def _listen(self) -> None:
         """Take the ports of gRPC and of the metrics."""

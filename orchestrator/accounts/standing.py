@@ -16,7 +16,7 @@ FROM imagegen.accounts a WHERE a.id = %(account_id)s AND NOT a.disabled
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class AccountStatus:
     """What changes about an account, and its secret.
 
     Attributes:
@@ -32,7 +32,7 @@ class Standing:
     webhook_secret: bytes
 
 
-async def read(database: Database, account: Account) -> Standing:
+async def read(database: Database, account: Account) -> AccountStatus:
     """Read how an account stands.
 
     Raises:
@@ -43,7 +43,7 @@ async def read(database: Database, account: Account) -> Standing:
     if not rows:
         raise ApiKeyUnknownError("the API key is not known")
     row = rows[0]
-    return Standing(
+    return AccountStatus(
         account=to_account(row),
         credits=row["credits"],
         active=row["active"],

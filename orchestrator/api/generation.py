@@ -10,16 +10,16 @@ import grpc
 
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import generation_pb2_grpc, jobs_pb2
-from orchestrator.accounts.leases import Leases
 from orchestrator.api import converters
 from orchestrator.api.auth import account, rename, request_id
-from orchestrator.jobs.durable import DurableJobs
-from orchestrator.jobs.events import Artifact
-from orchestrator.jobs.job import new_job_id
-from orchestrator.jobs.queue import JobQueue
+from orchestrator.generation.events import Artifact
+from orchestrator.generation.job import new_job_id
+from orchestrator.jobs.service import DurableJobs
 from orchestrator.models.families import Families, Family
 from orchestrator.models.source import NetworkSource
 from orchestrator.params import Delivery, JobOptions, Limits
+from orchestrator.streams.leases import Leases
+from orchestrator.streams.queue import StreamQueue
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Messages = AsyncGenerator[pb.GenerateEvent, None]
@@ -30,7 +30,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
 
     def __init__(
         self,
-        queue: JobQueue,
+        queue: StreamQueue,
         jobs: DurableJobs,
         leases: Leases,
         families: Families,

@@ -12,7 +12,7 @@ from imagegen.v1 import jobs_pb2, jobs_pb2_grpc
 from orchestrator.api import converters
 from orchestrator.api.auth import account, is_named, rename, request_id
 from orchestrator.errors import InvalidRequestError, Violation
-from orchestrator.jobs.durable import DurableJobs
+from orchestrator.jobs.service import DurableJobs
 from orchestrator.params import Limits
 from orchestrator.results.store import ResultStore
 

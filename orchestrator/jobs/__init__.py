@@ -1,1 +1,1 @@
-"""Requests as jobs: who may start, what waits, what is kept."""
+"""Durable jobs: their store, the worker that runs them, those who watch them, and maintenance."""

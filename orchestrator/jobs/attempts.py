@@ -4,12 +4,12 @@ from collections.abc import Iterable
 
 from orchestrator.database.pool import Database
 from orchestrator.errors import CancelledByClientError, ImagegenError, PoisonJobError
+from orchestrator.generation.events import Artifact, Event
+from orchestrator.generation.job import JobState
 from orchestrator.jobs.ending import END, OF_ATTEMPT, OF_POISON, end_without_picture
-from orchestrator.jobs.events import Artifact, Event
-from orchestrator.jobs.job import JobState
 from orchestrator.jobs.records import Attempt
 from orchestrator.jobs.rows import SAVE, save_parameters, to_attempt
-from orchestrator.jobs.stored import dump_artifact
+from orchestrator.jobs.serialization import dump_artifact
 
 # A job that runs already has lost its worker, or is taken from one that was thought dead: the fence tells them apart.
 _START = """

@@ -3,10 +3,10 @@
 from orchestrator.accounts import limits
 from orchestrator.database.pool import Database
 from orchestrator.errors import ImagegenError
-from orchestrator.jobs.job import JobState
+from orchestrator.generation.job import JobState
 from orchestrator.jobs.records import END_NUMBER, EVENTS_PER_FENCE, JobRecord
 from orchestrator.jobs.rows import COLUMNS, DELIVER, DELIVERY, to_record
-from orchestrator.jobs.stored import dump_error
+from orchestrator.jobs.serialization import dump_error
 
 OF_ATTEMPT = "id = %(job_id)s AND fence = %(fence)s AND state = 'running'"
 OF_ACCOUNT = "id = %(job_id)s AND account_id = %(account_id)s AND state IN ('queued', 'running')"

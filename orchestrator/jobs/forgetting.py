@@ -1,7 +1,7 @@
 """What time does to jobs: pictures expire, ended jobs are forgotten, what fell out of the queue is put back."""
 
 from orchestrator.database.pool import Database
-from orchestrator.jobs.records import Swept
+from orchestrator.jobs.records import SweepResult
 from orchestrator.jobs.submitting import Defer
 
 BATCH = 500
@@ -53,9 +53,9 @@ class Forgetting:
     def __init__(self, database: Database, defer: Defer) -> None:
         self._database, self._defer = database, defer
 
-    async def sweep(self, job_seconds: float) -> Swept:
+    async def sweep(self, job_seconds: float) -> SweepResult:
         """Mark jobs whose picture's time is over as deleted; forget those that ended so long ago; drop their events."""
-        return Swept(
+        return SweepResult(
             expired=await self._all(_EXPIRE, {}),
             forgotten=await self._all(_FORGET, {"seconds": job_seconds}),
             events=await self._all(_DROP_EVENTS, {"seconds": EVENT_SECONDS}),

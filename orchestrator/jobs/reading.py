@@ -6,12 +6,12 @@ from datetime import datetime
 
 from orchestrator.database.pool import Database, Row
 from orchestrator.errors import NotFoundError
-from orchestrator.jobs.events import Event, Queued
-from orchestrator.jobs.job import JobState
-from orchestrator.jobs.load import Load
-from orchestrator.jobs.records import EVENTS_PER_FENCE, JobRecord, Seen
+from orchestrator.generation.events import Event, Queued
+from orchestrator.generation.job import JobState
+from orchestrator.jobs.queue_stats import QueueStatsCache
+from orchestrator.jobs.records import EVENTS_PER_FENCE, EventBatch, JobRecord
 from orchestrator.jobs.rows import COLUMNS, DELIVERY, to_record
-from orchestrator.jobs.stored import StoredEvent, load_event
+from orchestrator.jobs.serialization import StoredEvent, load_event
 
 MAX_POSITION = 10_000
 """Places are counted up to here: what waits behind is told this one."""
@@ -50,7 +50,7 @@ ORDER BY j.id, e.sequence
 class Reading:
     """Looks at jobs. All methods raise DatabaseUnavailableError while the database does not answer."""
 
-    def __init__(self, database: Database, load: Load) -> None:
+    def __init__(self, database: Database, load: QueueStatsCache) -> None:
         self._database, self._load = database, load
 
     async def get(self, job_id: str, account_id: int) -> JobRecord:
@@ -94,7 +94,7 @@ class Reading:
         rows = await self._database.run(_POSITIONS, {"job_ids": asked, "most": MAX_POSITION})
         return {row["id"]: Queued(row["position"], look.wait(row["position"])) for row in rows}
 
-    async def events(self, after: Mapping[str, int]) -> dict[str, Seen]:
+    async def events(self, after: Mapping[str, int]) -> dict[str, EventBatch]:
         """What has happened to jobs after those numbers, by job id; a job that is not there is left out."""
         rows = await self._database.run(_EVENTS, {"job_ids": list(after), "after": list(after.values())})
         by_job: dict[str, list[Row]] = {}
@@ -103,7 +103,7 @@ class Reading:
         return {job_id: _to_seen(group) for job_id, group in by_job.items()}
 
 
-def _to_seen(rows: Sequence[Row]) -> Seen:
+def _to_seen(rows: Sequence[Row]) -> EventBatch:
     """What the rows of a job say: as many as it has events, at least one."""
     events: list[tuple[int, Event]] = []
     for row in rows:
@@ -111,4 +111,6 @@ def _to_seen(rows: Sequence[Row]) -> Seen:
             event = load_event(StoredEvent(row["kind"], row["payload"], row["data"]))
             events += [(row["number"], event)] if event is not None else []
     state, is_ended = JobState(rows[0]["state"]), rows[0]["ended_at"] is not None
-    return Seen(state=state, fence=rows[0]["fence"], events=tuple(events), end=to_record(rows[0]) if is_ended else None)
+    return EventBatch(
+        state=state, fence=rows[0]["fence"], events=tuple(events), end=to_record(rows[0]) if is_ended else None
+    )

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from orchestrator.errors import ImagegenError
-from orchestrator.jobs.events import Artifact, Event, Queued
-from orchestrator.jobs.job import JobState
+from orchestrator.generation.events import Artifact, Event, Queued
+from orchestrator.generation.job import JobState
 from orchestrator.params import Priority
 
 EVENTS_PER_FENCE = 2**16
@@ -129,7 +129,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seen:
+class EventBatch:
     """What a watcher has not seen yet.
 
     Attributes:
@@ -146,7 +146,7 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Swept:
+class SweepResult:
     """What a sweep has done: jobs whose picture's time was over, jobs forgotten, events dropped."""
 
     expired: int

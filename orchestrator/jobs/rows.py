@@ -3,10 +3,10 @@
 from collections.abc import Iterable
 
 from orchestrator.database.pool import Row
-from orchestrator.jobs.events import Event
-from orchestrator.jobs.job import JobState
+from orchestrator.generation.events import Event
+from orchestrator.generation.job import JobState
 from orchestrator.jobs.records import Attempt, JobRecord, WebhookState, sequence
-from orchestrator.jobs.stored import dump_event, load_artifact, load_error
+from orchestrator.jobs.serialization import dump_event, load_artifact, load_error
 from orchestrator.params import Priority
 
 COLUMNS = """

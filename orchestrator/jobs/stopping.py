@@ -2,8 +2,8 @@
 
 from orchestrator.database.pool import Database
 from orchestrator.errors import CancelledByClientError
+from orchestrator.generation.job import JobState
 from orchestrator.jobs.ending import OF_ACCOUNT, end_without_picture
-from orchestrator.jobs.job import JobState
 from orchestrator.jobs.reading import Reading
 from orchestrator.jobs.records import JobRecord
 from orchestrator.jobs.rows import COLUMNS, DELIVERY, to_record

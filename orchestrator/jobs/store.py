@@ -6,13 +6,13 @@ from decimal import Decimal
 
 from orchestrator.database.pool import Database
 from orchestrator.errors import ImagegenError
+from orchestrator.generation.events import Artifact, Event, Queued
+from orchestrator.generation.job import JobState
 from orchestrator.jobs.attempts import Attempts
-from orchestrator.jobs.events import Artifact, Event, Queued
 from orchestrator.jobs.forgetting import LOST_SECONDS, Forgetting
-from orchestrator.jobs.job import JobState
-from orchestrator.jobs.load import Load, Look
+from orchestrator.jobs.queue_stats import QueueStats, QueueStatsCache
 from orchestrator.jobs.reading import Reading
-from orchestrator.jobs.records import Attempt, JobRecord, Seen, Submission, Swept
+from orchestrator.jobs.records import Attempt, EventBatch, JobRecord, Submission, SweepResult
 from orchestrator.jobs.stopping import Stopping
 from orchestrator.jobs.submitting import Defer, Submitting
 
@@ -33,7 +33,7 @@ class JobStore:
             max_queued: jobs that may wait, in all.
             max_attempts: after so many deaths of workers under it a job fails.
         """
-        self._load = Load(database, max_queued)
+        self._load = QueueStatsCache(database, max_queued)
         self._submitting = Submitting(database, defer, self._load, price)
         self._reading = Reading(database, self._load)
         self._stopping = Stopping(database, self._reading)
@@ -67,11 +67,11 @@ class JobStore:
         """Places of those jobs that wait."""
         return await self._reading.positions(job_ids)
 
-    async def events(self, after: Mapping[str, int]) -> dict[str, Seen]:
+    async def events(self, after: Mapping[str, int]) -> dict[str, EventBatch]:
         """What has happened to jobs after those numbers, by job id."""
         return await self._reading.events(after)
 
-    async def look(self) -> Look:
+    async def look(self) -> QueueStats:
         """How busy the queue is, as seen within the last second."""
         return await self._load.look()
 
@@ -109,7 +109,7 @@ class JobStore:
         """Put the job back into the queue, the attempt not counted; False if the job is not its any more."""
         return await self._attempts.give_back(attempt)
 
-    async def sweep(self, job_seconds: float) -> Swept:
+    async def sweep(self, job_seconds: float) -> SweepResult:
         """Do what time has brought: pictures expire, jobs that ended `job_seconds` ago are forgotten."""
         return await self._forgetting.sweep(job_seconds)
 

@@ -13,9 +13,9 @@ from orchestrator.errors import (
     TooManyJobsError,
     Violation,
 )
+from orchestrator.generation.job import new_job_id
 from orchestrator.jobs.fairness import rank, start_tag, virtual_time
-from orchestrator.jobs.job import new_job_id
-from orchestrator.jobs.load import Load
+from orchestrator.jobs.queue_stats import QueueStatsCache
 from orchestrator.jobs.records import JobRecord, Submission
 from orchestrator.jobs.rows import COLUMNS, DELIVERY, to_record
 
@@ -61,7 +61,7 @@ class _KnownError(Exception):
 class Submitting:
     """Writes jobs, each key once."""
 
-    def __init__(self, database: Database, defer: Defer, load: Load, price: Decimal) -> None:
+    def __init__(self, database: Database, defer: Defer, load: QueueStatsCache, price: Decimal) -> None:
         self._database, self._defer, self._load, self._price = database, defer, load, price
 
     async def submit(self, submission: Submission) -> JobRecord:

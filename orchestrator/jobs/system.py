@@ -1,32 +1,21 @@
-"""The durable jobs of this process, wired: queue, worker, watchers, webhooks, and what keeps them."""
+"""The durable jobs of this process, wired: queue, worker, watchers and maintenance."""
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from decimal import Decimal
 
 from orchestrator.config import Settings
 from orchestrator.database.listen import Listener
 from orchestrator.database.pool import Database
-from orchestrator.jobs.board import Board
+from orchestrator.generation.runner import Runner
 from orchestrator.jobs.broker import Broker
-from orchestrator.jobs.durable import DurableJobs, link, show
-from orchestrator.jobs.keeping import Keeper
-from orchestrator.jobs.queue import STOP_SECONDS
-from orchestrator.jobs.runner import Runner
+from orchestrator.jobs.maintenance import Maintenance
+from orchestrator.jobs.service import DurableJobs, show
 from orchestrator.jobs.store import JobStore
-from orchestrator.jobs.webhooks import AT_ONCE, POST_SECONDS, Deliverer, Explain
+from orchestrator.jobs.watchers import JobWatchers
 from orchestrator.jobs.worker import Parse, Worker
 from orchestrator.results.store import ResultStore
-from orchestrator.web.posting import Poster
-
-
-@dataclass(frozen=True, slots=True)
-class Edge:
-    """What the jobs take from the API: it reads stored requests, and says what a client is told of an error."""
-
-    parse: Parse
-    explain: Explain
+from orchestrator.streams.queue import STOP_SECONDS
 
 
 class JobSystem:
@@ -44,7 +33,7 @@ class JobSystem:
         listener: Listener,
         runner: Runner,
         results: ResultStore,
-        edge: Edge,
+        parse: Parse,
         is_ready: Callable[[], bool],
     ) -> None:
         """Nothing runs yet.
@@ -55,7 +44,7 @@ class JobSystem:
             listener: hears of what happens to them.
             runner: makes their pictures.
             results: has them.
-            edge: the API's.
+            parse: reads their stored requests.
             is_ready: whether anything could be made now; else jobs are left to others.
         """
         self._is_ready, self._is_draining = is_ready, False
@@ -68,11 +57,9 @@ class JobSystem:
             max_queued=settings.max_queued_jobs,
             max_attempts=settings.max_attempts,
         )
-        self._worker = Worker(store, runner, edge.parse, settings.job_deadline_seconds)
-        self._board = Board(store, listener, lambda record: show(results, record))
-        poster = Poster(seconds=POST_SECONDS, max_connections=AT_ONCE, allow_private=settings.webhook_private)
-        self._deliverer = Deliverer(database, listener, poster, lambda record: link(results, record), edge.explain)
-        self.keeper = Keeper(database, self._broker, store, results, settings.job_seconds)
+        self._worker = Worker(store, runner, parse, settings.job_deadline_seconds)
+        self._board = JobWatchers(store, listener, lambda record: show(results, record))
+        self.keeper = Maintenance(database, self._broker, store, results, settings.job_seconds)
         self.jobs = DurableJobs(store, self._board, runner, results)
         self._work: asyncio.Task[None] | None = None
 
@@ -91,7 +78,6 @@ class JobSystem:
         await self._broker.open()
         await self._board.start()
         await self.keeper.start()
-        await self._deliverer.start()
         if self._slots:
             self._work = asyncio.create_task(self._broker.work(self._slots), name="work on jobs")
 
@@ -117,7 +103,6 @@ class JobSystem:
         """End all watches, and close the connections of the queue."""
         await self._board.close()
         await self.keeper.close()
-        await self._deliverer.close()
         if self._work is not None and not self._work.done():
             self._work.cancel()
         await self._broker.close()

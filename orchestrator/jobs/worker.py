@@ -20,13 +20,13 @@ from orchestrator.errors import (
     ResultStoreUnavailableError,
     ShuttingDownError,
 )
-from orchestrator.jobs import outcomes
+from orchestrator.generation import outcomes
+from orchestrator.generation.events import Artifact, Event
+from orchestrator.generation.job import Job
+from orchestrator.generation.runner import Runner
 from orchestrator.jobs.broker import LaterError
-from orchestrator.jobs.events import Artifact, Event
-from orchestrator.jobs.job import Job
+from orchestrator.jobs.event_recorder import EventRecorder
 from orchestrator.jobs.records import Attempt
-from orchestrator.jobs.runner import Runner
-from orchestrator.jobs.sharing import Sharing
 from orchestrator.jobs.store import JobStore
 from orchestrator.params import JobOptions, RequestParams
 
@@ -118,7 +118,7 @@ class Worker:
         job = await self._begin(attempt)
         self._jobs.add(job)
         try:
-            async with Sharing(self._store, attempt, job) as sharing:
+            async with EventRecorder(self._store, attempt, job) as sharing:
                 artifact = await self._runner.make(job)
             await self._finish(attempt, job, artifact, sharing.unsaved)
         except Exception:
@@ -156,7 +156,15 @@ class Worker:
                 raise LaterError(0.0 if self._stopping else LATER_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
         else:
             await answered(lambda: self._store.fail(attempt, error))
-        outcomes.report_failure(attempt, error)
+        outcomes.report_failure(
+            attempt.task,
+            attempt.family,
+            error,
+            request_id=attempt.request_id,
+            job_id=attempt.job_id,
+            account=attempt.account,
+            seed=attempt.seed,
+        )
 
     async def _discard(self, job: Job) -> None:
         """Remove the picture that nobody refers to. Where that fails the sweep finds it in its time."""

@@ -26,7 +26,7 @@ class Sources:
         """The file behind a URL of an account's; `field` is the request's field that errors name.
 
         Raises:
-            InvalidRequestError: it cannot be had; imaging/sources.py and storages.py say when.
+            InvalidRequestError: it cannot be had; web/fetching.py and storages.py say when.
             ResultStoreUnavailableError, DatabaseUnavailableError: the storage, or what knows of it, does not answer.
         """
         if is_storage(url):

@@ -19,7 +19,7 @@ from orchestrator.errors import (
     TooManyJobsError,
     Violation,
 )
-from orchestrator.jobs.webhook_messages import make_body
+from orchestrator.webhooks.message import make_body
 from tests.contract.rest_fake import JOB, finished, in_state, waiting
 from tests.contract.rest_stack import NOW, RESULT, TEXT_ONLY, Stack, post
 

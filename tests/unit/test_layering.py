@@ -30,7 +30,10 @@ FLOORS = {
     "orchestrator.results": (2, 2),
     "orchestrator.accounts": (2, 3),
     "orchestrator.tasks": (3, 1),
-    "orchestrator.jobs": (4, 1),
+    "orchestrator.generation": (4, 1),
+    "orchestrator.streams": (4, 2),
+    "orchestrator.jobs": (4, 3),
+    "orchestrator.webhooks": (4, 4),
     "orchestrator.api": (5, 1),
     "orchestrator.server": (6, 1),
     "orchestrator.commands": (6, 1),
@@ -42,7 +45,7 @@ ONLY = {
     "tritonclient": ("orchestrator.models.triton",),
     "tokenizers": ("orchestrator.diffusion.tokenizer",),
     **dict.fromkeys(("cv2", "pillow_heif"), ("orchestrator.imaging",)),
-    **dict.fromkeys(("httpx2", "httpcore2"), ("orchestrator.web", "orchestrator.imaging.sources")),
+    **dict.fromkeys(("httpx2", "httpcore2"), ("orchestrator.web",)),
     "PIL": ("orchestrator.imaging", "gateway.colors"),
     "obstore": ("orchestrator.results",),
     **dict.fromkeys(("psycopg", "psycopg_pool"), ("orchestrator.database",)),
@@ -97,15 +100,15 @@ def test_every_room_has_a_floor() -> None:
         ("orchestrator.params", "import orchestrator.imaging.codec", "orchestrator.imaging.codec"),
         ("orchestrator.imaging.codec", "from orchestrator.models import families", "orchestrator.models.families"),
         ("orchestrator.models.families", "from ..diffusion import noise", "orchestrator.diffusion.noise"),
-        ("orchestrator.jobs.queue", "def f():\n    from orchestrator.api.status import message", "orchestrator.api"),
+        ("orchestrator.streams.queue", "def f():\n    from orchestrator.api.status import message", "orchestrator.api"),
         ("orchestrator.tasks.face", "import tritonclient.grpc.aio as triton", "tritonclient"),
         (PIPELINE, "from orchestrator.models.triton import TritonServer", "orchestrator.models.triton"),
         (PIPELINE, "from orchestrator.models import triton", "orchestrator.models.triton"),
         ("orchestrator.diffusion.vae", "import orchestrator.models.networks", "orchestrator.models.networks"),
         ("orchestrator.diffusion.noise", "import scipy.stats", "scipy"),
         ("orchestrator.diffusion.noise", "from orchestrator.errors import ImagegenError", "orchestrator.errors"),
-        ("orchestrator.jobs.job", "from imagegen.v1 import jobs_pb2", "imagegen"),
-        ("orchestrator.jobs.queue", "import grpc", "grpc"),
+        ("orchestrator.generation.job", "from imagegen.v1 import jobs_pb2", "imagegen"),
+        ("orchestrator.streams.queue", "import grpc", "grpc"),
         ("orchestrator.api.status", "import cv2", "cv2"),
         ("gateway.app", "from orchestrator.params import MAX_STEPS", "orchestrator.params"),
         ("gateway.app", "import torch", "torch"),
@@ -123,9 +126,9 @@ def test_a_breach_is_found(module: str, source: str, named: str) -> None:
 
 def test_a_circle_is_found() -> None:
     sources = {
-        "orchestrator.jobs.job": "from orchestrator.jobs import events",
-        "orchestrator.jobs.events": "import orchestrator.jobs.queue",
-        "orchestrator.jobs.queue": "from orchestrator.jobs.job import Job",
+        "orchestrator.jobs.store": "from orchestrator.jobs import records",
+        "orchestrator.jobs.records": "import orchestrator.jobs.worker",
+        "orchestrator.jobs.worker": "from orchestrator.jobs.store import JobStore",
     }
     (line,) = breaches(sources)
     assert line.startswith("circle: ")

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from imagegen.v1 import generation_pb2 as pb
 from orchestrator.api.converters.tables import FORMATS, SAMPLERS, STAGES
-from orchestrator.jobs.events import Artifact, Event, Preview, Progress, Queued, Started
+from orchestrator.generation.events import Artifact, Event, Preview, Progress, Queued, Started
 from orchestrator.models.families import Family
 from orchestrator.models.source import ModelDigest
 from orchestrator.results.buckets import CHUNK_BYTES

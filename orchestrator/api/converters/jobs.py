@@ -14,11 +14,11 @@ from orchestrator.api.converters.answers import to_artifact
 from orchestrator.api.converters.requests import to_options, to_params
 from orchestrator.api.converters.tables import PRIORITIES, STATES, choice
 from orchestrator.errors import InvalidRequestError, Violation
-from orchestrator.jobs.durable import Order
-from orchestrator.jobs.job import JobState
+from orchestrator.generation.job import JobState
 from orchestrator.jobs.records import JobRecord, WebhookState
-from orchestrator.jobs.webhook_messages import check_webhook
+from orchestrator.jobs.service import Order
 from orchestrator.params import JobOptions, Limits, RequestParams
+from orchestrator.webhooks.message import check_webhook
 
 DEFAULT_PAGE, MAX_PAGE = 20, 100
 

@@ -8,7 +8,7 @@ from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
 from orchestrator.diffusion.pipeline import Stage
 from orchestrator.errors import InvalidRequestError, Violation
-from orchestrator.jobs.job import JobState
+from orchestrator.generation.job import JobState
 from orchestrator.params import (
     CropGravity,
     Delivery,

@@ -8,11 +8,12 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from orchestrator.accounts import admin, leases
+from orchestrator.accounts import admin
 from orchestrator.accounts.account import Account
-from orchestrator.accounts.leases import Leases
 from orchestrator.database.pool import Database
 from orchestrator.errors import NotEnoughCreditsError, TooManyJobsError
+from orchestrator.streams import leases
+from orchestrator.streams.leases import Leases
 from tests.database import server_url
 from tests.integration.accounts.bank import account, credits_of, until, value
 

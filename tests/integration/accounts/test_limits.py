@@ -8,7 +8,6 @@ import pytest
 
 from orchestrator.accounts import admin, limits
 from orchestrator.accounts.account import Account
-from orchestrator.accounts.leases import Leases
 from orchestrator.accounts.limits import Entered
 from orchestrator.database.pool import Database
 from orchestrator.errors import (
@@ -18,6 +17,7 @@ from orchestrator.errors import (
     RateLimitedError,
     TooManyJobsError,
 )
+from orchestrator.streams.leases import Leases
 from tests.integration.accounts.bank import account, credits_of, locked, until_waiting, value
 
 LEASE = "INSERT INTO imagegen.leases VALUES (%(id)s, %(account)s, %(price)s, now() + interval '1 minute')"

@@ -11,10 +11,10 @@ from imagegen.v1 import accounts_pb2 as pb
 from imagegen.v1 import accounts_pb2_grpc
 from orchestrator.accounts import admin
 from orchestrator.accounts.authentication import Accounts
-from orchestrator.accounts.leases import Leases
 from orchestrator.api.accounts import AccountServicer
 from orchestrator.api.auth import EdgeInterceptor
 from orchestrator.database.pool import Database
+from orchestrator.streams.leases import Leases
 from tests.accounts import new_key
 from tests.integration.accounts.bank import account
 

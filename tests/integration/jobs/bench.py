@@ -16,8 +16,8 @@ from procrastinate.jobs import Job
 from psycopg import sql
 
 from orchestrator.database.pool import Database
+from orchestrator.generation.events import Artifact
 from orchestrator.jobs.deferring import defer_to
-from orchestrator.jobs.events import Artifact
 from orchestrator.jobs.records import Attempt, Submission
 from orchestrator.jobs.store import JobStore
 from orchestrator.params import ImageFormat, Priority, SamplerName

@@ -14,12 +14,15 @@ from orchestrator.api import converters, status
 from orchestrator.config import Settings
 from orchestrator.database.listen import Listener
 from orchestrator.database.pool import Database
-from orchestrator.jobs.events import Event
-from orchestrator.jobs.job import JobState
+from orchestrator.generation.events import Event
+from orchestrator.generation.job import JobState
 from orchestrator.jobs.records import JobRecord
-from orchestrator.jobs.system import Edge, JobSystem
+from orchestrator.jobs.service import link
+from orchestrator.jobs.system import JobSystem
 from orchestrator.params import Limits
 from orchestrator.results.store import ResultStore
+from orchestrator.web.posting import Poster
+from orchestrator.webhooks.delivery import AT_ONCE, POST_SECONDS, Deliverer
 from tests.unit.orchestrator.world import World, build
 
 ANONYMOUS = Account(id=1, name="anonymous")
@@ -38,6 +41,7 @@ class Plant:
     results: ResultStore
     folder: Path
     system: JobSystem = field(init=False)
+    deliverer: Deliverer = field(init=False)
     is_ready: bool = True
 
     async def submit(self, webhook: str | None = None, data: str | None = None, **fields: object) -> JobRecord:
@@ -87,16 +91,20 @@ async def running(url: str, tmp_path: Path, **changes: object) -> AsyncIterator[
     results = ResultStore.from_settings(settings, database, {})
     world = build(tmp_path)
     plant = Plant(world, database, results, folder)
-    edge = Edge(partial(converters.from_stored, limits=Limits()), status.message)
+    parse = partial(converters.from_stored, limits=Limits())
     runner = replace(world.runner, results=results)
-    plant.system = JobSystem(settings, database, listener, runner, results, edge, lambda: plant.is_ready)
+    plant.system = JobSystem(settings, database, listener, runner, results, parse, lambda: plant.is_ready)
+    poster = Poster(seconds=POST_SECONDS, max_connections=AT_ONCE, allow_private=settings.webhook_private)
+    plant.deliverer = Deliverer(database, listener, poster, partial(link, results), status.message)
     await database.open()
     await listener.start()
     await plant.system.start()
+    await plant.deliverer.start()
     try:
         yield plant
     finally:
         await plant.system.drain(0)
         await plant.system.close()
+        await plant.deliverer.close()
         await listener.close()
         await database.close()

@@ -7,10 +7,10 @@ import pytest
 
 from orchestrator.diffusion.pipeline import Stage
 from orchestrator.errors import EngineFaultError, NotFoundError
+from orchestrator.generation.events import Progress
+from orchestrator.generation.job import JobState
 from orchestrator.jobs import forgetting
-from orchestrator.jobs.events import Progress
-from orchestrator.jobs.job import JobState
-from orchestrator.jobs.records import Swept
+from orchestrator.jobs.records import SweepResult
 from tests.integration.jobs.bench import ARTIFACT, Bench, submission
 
 DAY = 86_400.0
@@ -38,7 +38,7 @@ async def test_nothing_is_forgotten_before_its_time(bench: Bench) -> None:
     waiting = (await bench.store.submit(submission(account))).id
     running = (await bench.start((await bench.store.submit(submission(account))).id)).job_id
     await bench.database.run("UPDATE imagegen.jobs SET created_at = created_at - interval '1 year'")
-    assert await bench.store.sweep(DAY) == Swept(expired=0, forgotten=0, events=0)
+    assert await bench.store.sweep(DAY) == SweepResult(expired=0, forgotten=0, events=0)
     states = {job.id: job.state for job in await bench.store.list_jobs(account, 10)}
     assert states == {finished: JobState.SUCCEEDED, waiting: JobState.QUEUED, running: JobState.RUNNING}
 
@@ -47,7 +47,7 @@ async def test_a_job_whose_pictures_time_is_over_is_deleted(bench: Bench) -> Non
     account = await bench.account("ada")
     job_id = await _finished(bench, account)
     await _age(bench, job_id, 1)
-    assert await bench.store.sweep(DAY) == Swept(expired=1, forgotten=0, events=0)
+    assert await bench.store.sweep(DAY) == SweepResult(expired=1, forgotten=0, events=0)
     job = await bench.store.get(job_id, account)
     assert (job.state, job.artifact, job.picture) == (JobState.DELETED, None, f"{job_id}.png")
 
@@ -80,7 +80,7 @@ async def test_events_of_ended_jobs_are_dropped_a_while_later(bench: Bench) -> N
     job_id = await _finished(bench, account)
     assert (await bench.store.sweep(DAY)).events == 0
     await bench.database.run("UPDATE imagegen.jobs SET ended_at = now() - interval '3 minutes'")
-    assert await bench.store.sweep(DAY) == Swept(expired=0, forgotten=0, events=1)
+    assert await bench.store.sweep(DAY) == SweepResult(expired=0, forgotten=0, events=1)
     seen = (await bench.store.events({job_id: 0}))[job_id]
     assert seen.events == ()
     assert seen.end is not None

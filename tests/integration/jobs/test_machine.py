@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
 
 from orchestrator.errors import EngineFaultError
-from orchestrator.jobs.job import JobState
+from orchestrator.generation.job import JobState
 from orchestrator.jobs.records import Attempt, JobRecord
 from tests.database import new_url
 from tests.integration.jobs.bench import ARTIFACT, PRICE, Bench, submission

@@ -8,7 +8,7 @@ from typing import TypeVar
 import pytest
 
 from orchestrator.errors import DatabaseUnavailableError, EngineFaultError
-from orchestrator.jobs.job import JobState
+from orchestrator.generation.job import JobState
 from orchestrator.jobs.records import Attempt
 from tests.integration.jobs.bench import ARTIFACT, PRICE, Bench, submission
 

@@ -15,8 +15,8 @@ from orchestrator.errors import (
     NotFoundError,
     PoisonJobError,
 )
-from orchestrator.jobs.events import Preview, Progress, Queued, Started
-from orchestrator.jobs.job import JobState
+from orchestrator.generation.events import Preview, Progress, Queued, Started
+from orchestrator.generation.job import JobState
 from orchestrator.jobs.records import Attempt, WebhookState, sequence
 from orchestrator.params import Priority
 from tests.integration.jobs.bench import ARTIFACT, PRICE, Bench, submission

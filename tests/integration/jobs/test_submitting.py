@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator.database.pool import Connection
 from orchestrator.errors import DatabaseUnavailableError, ImagegenError, InvalidRequestError, QueueFullError
-from orchestrator.jobs.job import JobState
+from orchestrator.generation.job import JobState
 from orchestrator.jobs.records import JobRecord
 from tests.database import new_url
 from tests.integration.jobs.bench import PRICE, Bench, submission

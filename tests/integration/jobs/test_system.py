@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import CancelledByClientError, EngineUnavailableError, ImagegenError, NotFoundError
+from orchestrator.generation.events import Artifact, Progress, Queued, Started
+from orchestrator.generation.job import JobState
 from orchestrator.jobs import worker
-from orchestrator.jobs.events import Artifact, Progress, Queued, Started
-from orchestrator.jobs.job import JobState
 from orchestrator.params import ImageFormat
 from orchestrator.results.store import ResultStore, Written
 from tests.database import new_url

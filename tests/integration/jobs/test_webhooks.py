@@ -11,10 +11,10 @@ import pytest
 from orchestrator.accounts.webhook_secrets import show
 from orchestrator.database.listen import Listener
 from orchestrator.errors import EngineFaultError, InvalidRequestError
-from orchestrator.jobs import webhook_messages
 from orchestrator.jobs.records import JobRecord, WebhookState
-from orchestrator.jobs.webhooks import Deliverer
 from orchestrator.web.posting import Poster
+from orchestrator.webhooks import message as webhook_messages
+from orchestrator.webhooks.delivery import Deliverer
 from tests.database import new_url
 from tests.integration.jobs.plant import ANONYMOUS, Plant, running
 from tests.integration.jobs.receiver import Receiver, receiving
@@ -139,7 +139,7 @@ async def test_who_dies_in_the_middle_loses_none(tmp_path: Path, receiver: Recei
     async with running(url, tmp_path, webhook_private=True) as first:
         job = await first.submit(webhook=receiver.url)
         await receiver.wait(1)
-        await first.system._deliverer.close()  # as a process that ends: nothing is settled
+        await first.deliverer.close()  # as a process that ends: nothing is settled
         await first.database.run("UPDATE imagegen.deliveries SET next_at = now()")  # the lease is over
         async with running(url, tmp_path, webhook_private=True, worker_slots=0) as second:
             sent = await until(second, job, "delivered")

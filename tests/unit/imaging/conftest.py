@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from orchestrator.imaging.sources import Fetcher, FetchSettings
 from orchestrator.web import addresses
+from orchestrator.web.fetching import Fetcher, FetchSettings
 from tests.integration.web import Web, serve_web
 from tests.unit.imaging.fetching import PUBLIC
 

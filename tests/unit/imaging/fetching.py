@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from orchestrator.errors import InvalidRequestError
-from orchestrator.imaging.sources import Fetcher
+from orchestrator.web.fetching import Fetcher
 from tests.integration.web import Page
 
 PICTURE = bytes(range(256)) * 400

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.imaging.sources import Fetcher, FetchSettings
+from orchestrator.web.fetching import Fetcher, FetchSettings
 from tests.integration.web import Web, redirect, status
 from tests.unit.imaging.fetching import CHUNKED, PICTURE, PUBLIC, raw, refusal
 

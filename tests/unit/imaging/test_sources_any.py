@@ -11,9 +11,9 @@ import hypothesis.strategies as st
 from hypothesis import example, given, settings
 
 from orchestrator.errors import InvalidRequestError
-from orchestrator.imaging.sources import Fetcher, FetchSettings
 from orchestrator.web import addresses
 from orchestrator.web.addresses import PublicNetwork
+from orchestrator.web.fetching import Fetcher, FetchSettings
 from tests.unit.imaging.fetching import PUBLIC
 
 LIMIT = 1000

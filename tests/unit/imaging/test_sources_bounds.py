@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from orchestrator.imaging.sources import Fetcher, FetchSettings
+from orchestrator.web.fetching import Fetcher, FetchSettings
 from tests.integration.web import Page, Web, dripping, endless, file, redirect, silent
 from tests.unit.imaging.fetching import CHUNKED, PICTURE, raw, refusal
 

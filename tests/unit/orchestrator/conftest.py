@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from orchestrator.jobs.job import Job, new_job_id
+from orchestrator.generation.job import Job, new_job_id
 from orchestrator.params import (
     BackgroundParams,
     JobOptions,

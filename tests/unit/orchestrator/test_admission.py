@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from orchestrator.errors import QueueFullError
-from orchestrator.jobs.admission import Admission
 from orchestrator.params import Priority
+from orchestrator.streams.admission import Admission
 
 HIGH, NORMAL, LOW = Priority
 

@@ -9,8 +9,8 @@ import pytest
 from imagegen.v1 import generation_pb2 as pb
 from orchestrator.api import converters
 from orchestrator.diffusion.pipeline import Stage, StageTime
-from orchestrator.jobs.events import Artifact, Event, Preview, Progress, Queued, Started
-from orchestrator.jobs.job import Job
+from orchestrator.generation.events import Artifact, Event, Preview, Progress, Queued, Started
+from orchestrator.generation.job import Job
 from orchestrator.models.source import ModelDigest
 from orchestrator.params import ImageFormat, SamplerName
 from orchestrator.results.buckets import CHUNK_BYTES

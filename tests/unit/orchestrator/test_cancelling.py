@@ -5,8 +5,8 @@ import pytest
 from orchestrator.errors import (
     CancelledByClientError,
 )
-from orchestrator.jobs.events import Progress, Started
-from orchestrator.jobs.job import JobState
+from orchestrator.generation.events import Progress, Started
+from orchestrator.generation.job import JobState
 from orchestrator.params import Delivery, ImageFormat, OutputParams
 from orchestrator.results.store import Written
 from tests.unit.orchestrator.world import World, error_of, events, hold, release_all, until

@@ -6,8 +6,8 @@ import pytest
 
 from orchestrator.diffusion.pipeline import Stage
 from orchestrator.errors import CancelledByClientError, EngineFaultError, ImagegenError
-from orchestrator.jobs.events import Artifact, Event, Preview, Progress, Queued, Started
-from orchestrator.jobs.job import WATCHER_BACKLOG, Job, JobState, new_job_id
+from orchestrator.generation.events import Artifact, Event, Preview, Progress, Queued, Started
+from orchestrator.generation.job import WATCHER_BACKLOG, Job, JobState, new_job_id
 from orchestrator.params import ImageFormat, SamplerName
 from tests.unit.orchestrator.world import events
 

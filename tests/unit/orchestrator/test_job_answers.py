@@ -9,10 +9,10 @@ from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
 from orchestrator.api import converters
 from orchestrator.errors import CancelledByClientError, EngineFaultError, InvalidRequestError, QueueFullError
-from orchestrator.jobs.durable import Order
-from orchestrator.jobs.events import Queued
-from orchestrator.jobs.job import JobState
+from orchestrator.generation.events import Queued
+from orchestrator.generation.job import JobState
 from orchestrator.jobs.records import JobRecord, WebhookState
+from orchestrator.jobs.service import Order
 from orchestrator.params import Limits, Priority
 from tests.unit.orchestrator.test_answers import ARTIFACT
 

@@ -21,8 +21,8 @@ from orchestrator.errors import (
     ShuttingDownError,
     UnsupportedTaskError,
 )
-from orchestrator.jobs.events import Artifact, Progress, Queued, Started
-from orchestrator.jobs.job import Job, JobState
+from orchestrator.generation.events import Artifact, Progress, Queued, Started
+from orchestrator.generation.job import Job, JobState
 from orchestrator.params import BackgroundParams, Edit, ImageSource, Removal, TaskName, Upscale
 from tests.unit.orchestrator.world import World, build, error_of, events, hold, release_all, until
 

@@ -9,8 +9,8 @@ from orchestrator import errors
 from orchestrator.api.status import to_status
 from orchestrator.diffusion.pipeline import Stage, StageTime
 from orchestrator.errors import ImagegenError, Violation
-from orchestrator.jobs.events import Artifact, Event, Preview, Progress, Queued, Started
-from orchestrator.jobs.stored import (
+from orchestrator.generation.events import Artifact, Event, Preview, Progress, Queued, Started
+from orchestrator.jobs.serialization import (
     StoredEvent,
     dump_artifact,
     dump_error,

@@ -10,8 +10,8 @@ import pytest
 
 from orchestrator.diffusion.pipeline import Stage
 from orchestrator.errors import InvalidRequestError
-from orchestrator.jobs.events import Artifact, Preview, Progress, Queued, Started
-from orchestrator.jobs.job import Job, new_job_id
+from orchestrator.generation.events import Artifact, Preview, Progress, Queued, Started
+from orchestrator.generation.job import Job, new_job_id
 from orchestrator.params import Delivery, ImageFormat, OutputParams, SamplerName
 from tests.unit.orchestrator.world import (
     ALICE,

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from orchestrator.errors import InvalidRequestError
-from orchestrator.jobs.webhook_messages import MAX_DATA, WAITS, check_webhook, make_body, next_wait, sign
+from orchestrator.webhooks.message import MAX_DATA, WAITS, check_webhook, make_body, next_wait, sign
 
 RECEIVER = "https://receiver.example/hook"
 

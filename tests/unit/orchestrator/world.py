@@ -16,12 +16,10 @@ from tokenizers.processors import TemplateProcessing
 from orchestrator.accounts.account import Account
 from orchestrator.diffusion.pipeline import Pipeline
 from orchestrator.errors import ImagegenError, InvalidRequestError, Violation
+from orchestrator.generation.events import Artifact, Event
+from orchestrator.generation.job import Job, new_job_id
+from orchestrator.generation.runner import Runner
 from orchestrator.imaging.decode import DecodeLimits
-from orchestrator.jobs.admission import Admission
-from orchestrator.jobs.events import Artifact, Event
-from orchestrator.jobs.job import Job, new_job_id
-from orchestrator.jobs.queue import JobQueue
-from orchestrator.jobs.runner import Runner
 from orchestrator.models.contracts import AddedRows, Floats
 from orchestrator.models.fakes import FakeNetworks
 from orchestrator.models.families import Families, Family
@@ -29,6 +27,8 @@ from orchestrator.params import ImageFormat, JobOptions, Limits, Priority, Reque
 from orchestrator.results.sources import Sources
 from orchestrator.results.storages import Storages
 from orchestrator.results.store import ResultStore, Written
+from orchestrator.streams.admission import Admission
+from orchestrator.streams.queue import StreamQueue
 from orchestrator.tasks.budget import PixelBudget
 
 TEXT_LENGTH = 8
@@ -200,7 +200,7 @@ class World:
     family: Family
     pipeline: Pipeline
     admission: Admission[Job]
-    queue: JobQueue
+    queue: StreamQueue
     runner: Runner
     results: Folder
     folder: Path
@@ -258,7 +258,7 @@ def build(
         max_pixels=4096 * 4096,
     )
     admission: Admission[Job] = Admission(slots, max_queued, max_held_bytes)
-    queue = JobQueue(runner, admission)
+    queue = StreamQueue(runner, admission)
     family = registry.get(None)
     return World(networks, family, pipelines[family.name], admission, queue, runner, results, folder, shelf)
 

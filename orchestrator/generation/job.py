@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from orchestrator.accounts.account import Account
 from orchestrator.errors import CancelledByClientError, ImagegenError
-from orchestrator.jobs.events import Artifact, Event, Queued
+from orchestrator.generation.events import Artifact, Event, Queued
 from orchestrator.params import JobOptions
 from orchestrator.tasks.plan import Plan
 

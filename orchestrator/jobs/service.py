@@ -7,12 +7,12 @@ from datetime import datetime
 
 from orchestrator.accounts.account import Account
 from orchestrator.errors import NotFoundError
-from orchestrator.jobs.board import Board
-from orchestrator.jobs.events import Artifact, Event, Queued
-from orchestrator.jobs.job import JobState
+from orchestrator.generation.events import Artifact, Event, Queued
+from orchestrator.generation.job import JobState
+from orchestrator.generation.runner import Runner
 from orchestrator.jobs.records import JobRecord, Submission
-from orchestrator.jobs.runner import Runner
 from orchestrator.jobs.store import JobStore
+from orchestrator.jobs.watchers import JobWatchers
 from orchestrator.params import JobOptions, RequestParams
 from orchestrator.results.store import ResultStore
 
@@ -42,7 +42,7 @@ class Order:
 class DurableJobs:
     """Durable jobs. Every method raises DatabaseUnavailableError while the database does not answer."""
 
-    def __init__(self, store: JobStore, board: Board, runner: Runner, results: ResultStore) -> None:
+    def __init__(self, store: JobStore, board: JobWatchers, runner: Runner, results: ResultStore) -> None:
         self._store, self._board, self._runner, self._results = store, board, runner, results
 
     async def submit(self, account: Account, order: Order) -> JobRecord:
@@ -92,7 +92,7 @@ class DurableJobs:
         return record
 
     async def watch(self, job_id: str, after: int) -> AsyncGenerator[tuple[int, Event], None]:
-        """As Board.watch. That the job is the caller's is the caller's to know."""
+        """As JobWatchers.watch. That the job is the caller's is the caller's to know."""
         async with aclosing(self._board.watch(job_id, after)) as events:
             async for item in events:
                 yield item

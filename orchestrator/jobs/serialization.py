@@ -6,7 +6,7 @@ from pydantic import TypeAdapter
 
 from orchestrator import errors
 from orchestrator.errors import ImagegenError, InvalidRequestError, RetryableError, TooManyJobsError, Violation
-from orchestrator.jobs.events import Artifact, Event, Preview, Progress, Started
+from orchestrator.generation.events import Artifact, Event, Preview, Progress, Started
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

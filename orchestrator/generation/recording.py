@@ -1,4 +1,4 @@
-"""Which networks take part in a request: each call is noted."""
+"""Records which networks a request calls."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, fields, replace
@@ -12,15 +12,15 @@ Kit = TypeVar("Kit", Networks, Tools)
 
 
 @dataclass(frozen=True, slots=True)
-class Noted:
-    """A network of any kind that tells when it is called."""
+class RecordingNetwork:
+    """A network of any kind that reports when it is called."""
 
     network: Callable[..., Awaitable[Any]]
-    note: Callable[[], None]
+    record: Callable[[], None]
 
     async def __call__(self, *inputs: object) -> Any:  # noqa: ANN401  # what the network answers
-        """Note the call, and do it."""
-        self.note()
+        """Record the call, and do it."""
+        self.record()
         return await self.network(*inputs)
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # what the network has: `side`, `scale`
@@ -28,10 +28,12 @@ class Noted:
         return getattr(self.network, name)
 
 
-def noted(kit: Kit, roles: set[str]) -> Kit:
+def recording(kit: Kit, roles: set[str]) -> Kit:
     """The same networks; the role of each that is called is added to `roles`."""
     networks = {field.name: getattr(kit, field.name) for field in fields(kit)}
     wrapped: dict[str, Any] = {
-        role: Noted(network, partial(roles.add, role)) for role, network in networks.items() if callable(network)
+        role: RecordingNetwork(network, partial(roles.add, role))
+        for role, network in networks.items()
+        if callable(network)
     }
     return replace(kit, **wrapped)

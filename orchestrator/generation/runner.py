@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from orchestrator.accounts.account import Account
 from orchestrator.diffusion.pipeline import Pipeline, Stage, StageTime, StepDone, Timer
+from orchestrator.generation.events import Artifact, Preview, Progress, Started
+from orchestrator.generation.job import Job
+from orchestrator.generation.recording import recording
 from orchestrator.imaging import codec, geometry
 from orchestrator.imaging.decode import DecodeLimits
-from orchestrator.jobs.events import Artifact, Preview, Progress, Started
-from orchestrator.jobs.job import Job
-from orchestrator.jobs.noted import noted
 from orchestrator.models.families import Families
 from orchestrator.models.source import ModelDigest, NetworkSource
 from orchestrator.params import Delivery, ImageFormat, OutputParams, RequestParams
@@ -112,8 +112,8 @@ class Runner:
         return Workshop(
             family=self.families.get(plan.family),
             pipeline=pipeline,
-            networks=noted(self.source.networks(plan.family), roles) if plan.paints else None,
-            tools=noted(self.source.tools(), roles),
+            networks=recording(self.source.networks(plan.family), roles) if plan.paints else None,
+            tools=recording(self.source.tools(), roles),
             fetch=fetch,
             reserve=reserve,
             limits=self.limits,

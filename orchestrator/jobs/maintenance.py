@@ -26,7 +26,7 @@ _LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('imagegen_stalled')) AS is_mi
 log = structlog.get_logger()
 
 
-class Keeper:
+class Maintenance:
     """Looks after the queue and the results. `start`, then `close` once."""
 
     def __init__(

@@ -9,12 +9,12 @@ import structlog
 from orchestrator import metrics
 from orchestrator.accounts.account import Account
 from orchestrator.errors import CancelledByClientError, ImagegenError, ShuttingDownError
-from orchestrator.jobs import outcomes
-from orchestrator.jobs.admission import Admission
-from orchestrator.jobs.events import Artifact, Queued
-from orchestrator.jobs.job import Job, JobState
-from orchestrator.jobs.runner import Runner
+from orchestrator.generation import outcomes
+from orchestrator.generation.events import Artifact, Queued
+from orchestrator.generation.job import Job, JobState
+from orchestrator.generation.runner import Runner
 from orchestrator.params import JobOptions, RequestParams
+from orchestrator.streams.admission import Admission
 
 STOP_SECONDS = 2.0
 """After the grace time: for the step that a job is in. A step cannot be broken off, only not followed by another."""
@@ -22,7 +22,7 @@ STOP_SECONDS = 2.0
 log = structlog.get_logger()
 
 
-class JobQueue:
+class StreamQueue:
     """The streams of this process, which run at once as far as admission lets them."""
 
     def __init__(self, runner: Runner, admission: Admission[Job]) -> None:

@@ -20,9 +20,9 @@ from orchestrator.database.pool import Database, Row
 from orchestrator.errors import DatabaseUnavailableError, ImagegenError
 from orchestrator.jobs.records import JobRecord
 from orchestrator.jobs.rows import COLUMNS, to_record
-from orchestrator.jobs.webhook_messages import make_body, next_wait, sign
 from orchestrator.web.posting import Answer, Poster, PostError
 from orchestrator.web.urls import shown
+from orchestrator.webhooks.message import make_body, next_wait, sign
 
 POST_SECONDS = 10.0
 """For a receiver to answer."""

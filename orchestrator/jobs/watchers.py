@@ -8,9 +8,9 @@ import structlog
 
 from orchestrator.database.listen import EVENTS, Listener
 from orchestrator.errors import DatabaseUnavailableError, ImagegenError, NotFoundError, ShuttingDownError
-from orchestrator.jobs.events import Artifact, Event, Queued
-from orchestrator.jobs.job import JobState
-from orchestrator.jobs.records import JobRecord, Seen, sequence
+from orchestrator.generation.events import Artifact, Event, Queued
+from orchestrator.generation.job import JobState
+from orchestrator.jobs.records import EventBatch, JobRecord, sequence
 from orchestrator.jobs.store import JobStore
 
 PAUSE_SECONDS = 0.05
@@ -73,7 +73,7 @@ class _Watcher:
         return number, event
 
 
-class Board:
+class JobWatchers:
     """The watchers of this process. `start`, then `close` once."""
 
     def __init__(self, store: JobStore, listener: Listener, show: Callable[[JobRecord], Artifact | None]) -> None:
@@ -179,7 +179,7 @@ class Board:
                 self._tell(watcher, seen.get(job_id))
         await self._count({job_id for job_id, news in seen.items() if news.state is JobState.QUEUED})
 
-    def _tell(self, watcher: _Watcher, seen: Seen | None) -> None:
+    def _tell(self, watcher: _Watcher, seen: EventBatch | None) -> None:
         if seen is None:
             watcher.finish(NotFoundError("no such job"))
             return

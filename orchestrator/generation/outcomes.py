@@ -4,8 +4,7 @@ import structlog
 
 from orchestrator import metrics
 from orchestrator.errors import CancelledByClientError, EngineFaultError, ImagegenError
-from orchestrator.jobs.job import Job
-from orchestrator.jobs.records import Attempt
+from orchestrator.generation.job import Job
 
 log = structlog.get_logger()
 
@@ -27,19 +26,9 @@ def report(job: Job) -> None:
     )
 
 
-def report_failure(attempt: Attempt, error: ImagegenError) -> None:
-    """Count and log an attempt that made no picture and will not be followed by another of this process."""
-    log.info(
-        "job_ended",
-        outcome=_count(attempt.task, attempt.family, error),
-        request_id=attempt.request_id,
-        job_id=attempt.job_id,
-        account=attempt.account,
-        task=attempt.task,
-        family=attempt.family,
-        seed=attempt.seed,
-        error=str(error),
-    )
+def report_failure(task: str, family: str, error: ImagegenError, **names: object) -> None:
+    """Count and log work that ended without a picture; `names` are further fields of the log line."""
+    log.info("job_ended", outcome=_count(task, family, error), task=task, family=family, error=str(error), **names)
 
 
 def _count(task: str, family: str, error: ImagegenError | None) -> str:

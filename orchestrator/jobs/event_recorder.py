@@ -6,8 +6,8 @@ from types import TracebackType
 from typing import Self
 
 from orchestrator.errors import CancelledByClientError, DatabaseUnavailableError, ImagegenError
-from orchestrator.jobs.events import Event
-from orchestrator.jobs.job import Job
+from orchestrator.generation.events import Event
+from orchestrator.generation.job import Job
 from orchestrator.jobs.records import Attempt
 from orchestrator.jobs.store import JobStore
 
@@ -17,7 +17,7 @@ CHECK_SECONDS = 1.0
 """An attempt without events asks so often whether its job is still its own."""
 
 
-class Sharing:
+class EventRecorder:
     """Saves a job's events while a `with` block runs, and stops the job once it is not the attempt's any more."""
 
     def __init__(self, store: JobStore, attempt: Attempt, job: Job) -> None:

@@ -26,7 +26,7 @@ SELECT (SELECT count(*) FROM (SELECT FROM imagegen.jobs WHERE state = 'queued' L
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class QueueStats:
     """What was seen.
 
     Attributes:
@@ -49,18 +49,18 @@ class Look:
         return (position + self.running / 2) * self.seconds / max(1, self.running)
 
 
-class Load:
+class QueueStatsCache:
     """The newest look, and the room that is left in the queue."""
 
     def __init__(self, database: Database, max_queued: int) -> None:
         self._database, self._max_queued = database, max_queued
-        self._look, self._looked_at = Look(), -LOOK_SECONDS
+        self._look, self._looked_at = QueueStats(), -LOOK_SECONDS
         self._since, self._pending = (
             0,
             0,
         )  # jobs of this process that came after the look; those that are being submitted
 
-    async def look(self, max_age: float = LOOK_SECONDS) -> Look:
+    async def look(self, max_age: float = LOOK_SECONDS) -> QueueStats:
         """A look that is not older than so many seconds.
 
         Raises:
@@ -78,7 +78,7 @@ class Load:
         self._look, self._since = _to_look(row), 0
         return self._look
 
-    async def enter(self) -> Look:
+    async def enter(self) -> QueueStats:
         """Take room for one job; `leave` says what became of it.
 
         Counted by all that this process submits and a look that is up to a second old: servers that fill the
@@ -104,12 +104,12 @@ class Load:
         self._pending -= 1
         self._since += queued
 
-    def _is_full(self, look: Look) -> bool:
+    def _is_full(self, look: QueueStats) -> bool:
         return look.queued + self._since + self._pending >= self._max_queued
 
 
-def _to_look(row: Row) -> Look:
-    return Look(
+def _to_look(row: Row) -> QueueStats:
+    return QueueStats(
         queued=row["queued"],
         running=row["running"],
         seconds=row["seconds"] or _FIRST_SECONDS,

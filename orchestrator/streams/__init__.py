@@ -1,0 +1,1 @@
+"""Generate streams: admission, the queue in memory, and the leases of accounts with limits."""
