@@ -2,8 +2,9 @@
 
 The first bytes say which decoder opens a file; no other one ever sees it. Sizes come from the header and are refused
 before pixels are made. Of several frames the first is read. EXIF orientation is applied, an embedded ICC profile is
-turned into sRGB; CMYK without a profile is turned by R = 255 - min(255, C + K), channel by channel. Colour that a
-file describes otherwise (PNG's gAMA and cHRM, the CICP numbers of AVIF and HEIC, HDR) is read as sRGB.
+converted to sRGB; CMYK without a profile by R = (255 - C)(255 - K) / 255, and so on by channel. Colour that a
+file describes otherwise (PNG's gAMA and cHRM, the CICP numbers of AVIF and HEIC, HDR) is read as sRGB. A damaged file
+is an error, never a picture with something wrong in it; metadata that is broken is left out.
 """
 
 import logging
@@ -24,19 +25,19 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
-from PIL.TiffImagePlugin import TILELENGTH, TILEWIDTH, TiffImageFile
+from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 from pillow_heif import HeifImageFile
 
 from orchestrator.errors import InvalidRequestError, Violation
-from orchestrator.imaging import profiles, sniff
+from orchestrator.imaging import jpeg, png, profiles, sniff, tiff
 
 Pixels = npt.NDArray[np.uint8]
 T = TypeVar("T")
 
 log = structlog.get_logger()
 
-Image.MAX_IMAGE_PIXELS = None  # DecodeLimits stands in its place: refuses from one pixel too many, and never only warns
+Image.MAX_IMAGE_PIXELS = None  # DecodeLimits is used instead: it refuses from one pixel too many, and never only warns
 warnings.filterwarnings("ignore", module=r"PIL\.")  # what is wrong with a file is its client's matter
 logging.getLogger("PIL").setLevel(logging.CRITICAL)  # the same; libtiff still prints a line of its own here and there
 
@@ -75,7 +76,7 @@ _AS_STORED: dict[int, Callable[[Pixels], Pixels]] = {
     7: lambda upright: upright.transpose(1, 0, 2)[::-1, ::-1],
     8: lambda upright: np.rot90(upright, -1),
 }
-# Samples below 8 bits are stretched to 8 by these factors, and so is PNG's transparent grey.
+# Samples below 8 bits are stretched to 8 by these factors, and so is the transparent grey of PNG.
 _STRETCH = {"L;2": 85, "L;4": 17}
 
 
@@ -142,70 +143,164 @@ def _guarded(work: Callable[[bytes, str, DecodeLimits, str], T], data: bytes, li
 
 @contextmanager
 def _opened(data: bytes, name: str, limits: DecodeLimits, field: str) -> Iterator[ImageFile]:
-    """The picture's file, of which nothing but the header was read, and nothing that is too large."""
+    """The picture's file, of which only the header was read, and nothing that is too large."""
     if name == "WebP" and (canvas := sniff.webp_size(data)):
         limits.check(canvas, field)
     scans = sniff.jpeg_scans(data) if name == "JPEG" else 1
     if scans > MAX_SCANS:
         raise _refusal(field, f"is a JPEG file of more than {MAX_SCANS} scans")
-    with READERS[name](BytesIO(data)) as image:
+    with _reader(data, name, field) as image:
         limits.check(image.size, field)
         if scans > 1 and scans * image.width * image.height > MAX_SCANNED:
             raise _refusal(
                 field, f"is a JPEG file of {scans} scans, too many for {image.width} x {image.height} pixels"
             )
-        if isinstance(image, TiffImageFile):
-            limits.check(_tile(image), field)
         if image.mode not in _MODES:
-            raise _refusal(field, f"has samples of kind {image.mode!r}; send 8 or 16 bit grey, RGB or CMYK")
+            raise _refusal(field, f"has samples of kind {image.mode!r}; {tiff.SEND}")
+        if isinstance(image, TiffImageFile):
+            limits.check(tiff.tile_size(image), field)
+            try:
+                tiff.check(image)
+            except tiff.UnreadKindError as error:
+                raise _refusal(field, str(error)) from None
         yield image
 
 
+def _reader(data: bytes, name: str, field: str) -> ImageFile:
+    """The file as its decoder opens it."""
+    if name != "TIFF":
+        return READERS[name](BytesIO(data))
+    try:
+        return TiffImageFile(BytesIO(data))
+    except Exception:
+        kind = tiff.kind(data)
+        if kind is None:
+            raise
+        raise _refusal(field, kind) from None
+
+
 def _measure(data: bytes, name: str, limits: DecodeLimits, field: str) -> int:
+    data = png.essentials(data).data if name == "PNG" else data
     with _opened(data, name, limits, field) as image:
-        tile = _tile(image) if isinstance(image, TiffImageFile) else (1, 1)
+        tile = tiff.tile_size(image) if isinstance(image, TiffImageFile) else (1, 1)
         return max(image.width * image.height, tile[0] * tile[1])
 
 
 def _decode(data: bytes, name: str, limits: DecodeLimits, field: str) -> Pixels:
+    profile = None
+    if name == "PNG":
+        essentials = png.essentials(data)
+        data, profile = essentials.data, essentials.profile
     with _opened(data, name, limits, field) as image:
-        stored_as = image.tile[0].args if image.tile else None
+        stored = _stored(image, data, profile)
+        limits.check(stored.size, field)  # again: a header may have lied
+        return _pixels(stored)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """A decoded picture as its file has it.
+
+    Attributes:
+        size: (width, height).
+        transform: to sRGB; None where nothing is to be done.
+        orientation: of EXIF, 1 to 8.
+        alpha: whether any pixel may be transparent.
+        seen: (left, top, right, bottom) of the first frame; beside it the picture is transparent.
+        strip: the rows from one to another, in a mode of Pillow.
+    """
+
+    size: tuple[int, int]
+    transform: ImageCms.ImageCmsTransform | None
+    orientation: int
+    alpha: bool
+    seen: tuple[int, int, int, int]
+    strip: Callable[[int, int], Image.Image]
+
+
+def _stored(image: ImageFile, data: bytes, profile: bytes | None) -> _Stored:
+    """Decode an opened file. `profile` is the one that the file has outside of what Pillow sees."""
+    stored_as = image.tile[0].args if image.tile else None
+    seen = _first_frame(image, data)
+    if isinstance(image, JpegImageFile):
+        strip = _jpeg_strips(image, data)
+        size = image.size
+    else:
+        low = png.low_bytes(image, data)
         image.load()
-        limits.check(image.size, field)  # again: a header may have lied
-        _scale_transparent_colour(image, stored_as)
-        return _pixels(image)
+        if low is None:
+            _scale_transparent_colour(image, stored_as)
+        strip = _strips(image, low)
+        size = image.size
+    return _Stored(
+        size=size,
+        transform=profiles.to_srgb(profile or image.info.get("icc_profile"), _base_mode(image)),
+        orientation=_orientation(image),
+        alpha=image.has_transparency_data or seen != (0, 0, *size),
+        seen=seen,
+        strip=strip,
+    )
 
 
-def _tile(image: TiffImageFile) -> tuple[int, int]:
-    """(width, height) of a TIFF's tiles, which are decoded whole however small the picture is."""
-    width, height = (image.tag_v2.get(tag, 1) for tag in (TILEWIDTH, TILELENGTH))
-    return int(width), int(height)
+def _jpeg_strips(image: JpegImageFile, data: bytes) -> Callable[[int, int], Image.Image]:
+    pixels = jpeg.decode(data, image.mode)
+    if pixels.shape[:2] != (image.height, image.width):
+        raise ValueError("the header that was checked is not the one that was decoded")
+    if image.mode == "CMYK":  # Adobe's inks are inverted, and all JPEG files of CMYK are Adobe's
+        np.subtract(255, pixels, out=pixels)
+    pixels = pixels[..., 0] if image.mode == "L" else pixels
+    return lambda top, bottom: Image.fromarray(pixels[top:bottom], image.mode if image.mode == "CMYK" else None)
+
+
+def _strips(image: Image.Image, low: Image.Image | None) -> Callable[[int, int], Image.Image]:
+    """Strips of a loaded picture; with the low bytes of 16 bit RGB, its transparent colour is looked for in both."""
+    inverted = isinstance(image, TiffImageFile) and tiff.is_inverted(image)
+
+    def strip(top: int, bottom: int) -> Image.Image:
+        box = 0, top, image.width, bottom
+        rows = image.crop(box)
+        if low is not None:
+            return _with_key(rows, low.crop(box))
+        return _eight_bits(rows, inverted=inverted) if rows.mode in _GREY16 else rows
+
+    return strip
+
+
+def _first_frame(image: ImageFile, data: bytes) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of an animation's first frame, which may be smaller than the picture."""
+    whole = 0, 0, image.width, image.height
+    if isinstance(image, GifImageFile) and image.tile:
+        left, top, right, bottom = image.tile[0].extents or whole
+    elif isinstance(image, WebPImageFile):
+        left, top, right, bottom = sniff.webp_first_frame(data) or whole
+    else:
+        return whole
+    return left, top, min(right, image.width), min(bottom, image.height)
 
 
 def _scale_transparent_colour(image: Image.Image, stored_as: object) -> None:
-    """PNG's tRNS is in the file's own depth; Pillow has stretched or cut the pixels to 8 bits, and not this number."""
+    """PNG's tRNS is in the file's own depth; Pillow has stretched the pixels to 8 bits, and not this number."""
     key = image.info.get("transparency")
     if stored_as in _STRETCH and isinstance(key, int):
         image.info["transparency"] = key * _STRETCH[stored_as]
-    elif stored_as == "RGB;16B" and isinstance(key, tuple):
-        image.info["transparency"] = tuple(sample >> 8 for sample in key)
 
 
-def _pixels(image: Image.Image) -> Pixels:
-    """Upright sRGB of a loaded picture."""
-    transform = profiles.to_srgb(image.info.get("icc_profile"), _base_mode(image))
-    width, height = image.size
-    orientation = _orientation(image)
-    alpha = image.has_transparency_data
-    shape = (width, height) if orientation >= 5 else (height, width)
-    upright: Pixels = np.empty((*shape, 4 if alpha else 3), np.uint8)
-    stored = _AS_STORED[orientation](upright)
+def _pixels(stored: _Stored) -> Pixels:
+    """Upright sRGB of a decoded picture."""
+    width, height = stored.size
+    shape = (width, height) if stored.orientation >= 5 else (height, width)
+    upright: Pixels = np.empty((*shape, 4 if stored.alpha else 3), np.uint8)
+    as_stored = _AS_STORED[stored.orientation](upright)
     rows = max(1, STRIP // width)
     for top in range(0, height, rows):
         bottom = min(height, top + rows)
-        stored[top:bottom] = _convert(image.crop((0, top, width, bottom)), transform, alpha=alpha)
-    if alpha and upright[..., 3].min() == 255:
-        return np.ascontiguousarray(upright[..., :3])
+        as_stored[top:bottom] = _convert(stored.strip(top, bottom), stored.transform, alpha=stored.alpha)
+    if stored.alpha:
+        left, top, right, bottom = stored.seen
+        for beside in (np.s_[:top], np.s_[bottom:], np.s_[:, :left], np.s_[:, right:]):
+            as_stored[beside] = 0
+        if upright[..., 3].min() == 255:
+            return np.ascontiguousarray(upright[..., :3])
     return upright
 
 
@@ -218,6 +313,8 @@ def _base_mode(image: Image.Image) -> str:
 
 def _orientation(image: Image.Image) -> int:
     """EXIF orientation, 1 to 8; 1 where there is none, or none that can be read."""
+    for name in ("xmp", "XML:com.adobe.xmp"):  # Pillow would look there too, and browsers do not
+        image.info.pop(name, None)
     try:
         value = image.getexif().get(_ORIENTATION, 1)
     except Exception:  # noqa: BLE001 - broken metadata does not make a broken picture
@@ -227,8 +324,6 @@ def _orientation(image: Image.Image) -> int:
 
 def _convert(strip: Image.Image, transform: ImageCms.ImageCmsTransform | None, *, alpha: bool) -> Pixels:
     """RGB or RGBA of a strip in any mode."""
-    if strip.mode in _GREY16:
-        strip = _eight_bits(strip)
     if strip.mode == "La":
         strip = strip.convert("LA")
     opacity = None
@@ -243,15 +338,25 @@ def _convert(strip: Image.Image, transform: ImageCms.ImageCmsTransform | None, *
     return rgb if opacity is None else np.dstack([rgb, opacity])
 
 
-def _eight_bits(strip: Image.Image) -> Image.Image:
+def _eight_bits(strip: Image.Image, *, inverted: bool) -> Image.Image:
     """The high bytes of 16 bit grey, as "LA" where PNG named a transparent grey."""
     samples = np.asarray(strip)
-    grey = Image.fromarray((samples >> 8).astype(np.uint8))
+    high = (samples >> 8).astype(np.uint8)
+    grey = Image.fromarray(255 - high if inverted else high)
     key = strip.info.get("transparency")
     if key is None:
         return grey
     opaque = np.where(samples == key, 0, 255).astype(np.uint8)
     return Image.merge("LA", (grey, Image.fromarray(opaque)))
+
+
+def _with_key(high: Image.Image, low: Image.Image) -> Image.Image:
+    """RGBA of 16 bit RGB in two halves: transparent where all 16 bits of each channel are the transparent colour's."""
+    key = np.array(high.info["transparency"], np.uint16)
+    is_key = ((np.asarray(high) == key >> 8) & (np.asarray(low) == key & 255)).all(axis=2)
+    colours = Image.fromarray(np.asarray(high))
+    colours.putalpha(Image.fromarray(np.where(is_key, 0, 255).astype(np.uint8)))
+    return colours
 
 
 def _refusal(field: str, description: str) -> InvalidRequestError:

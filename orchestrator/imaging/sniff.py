@@ -11,6 +11,8 @@ _MAGIC = (
     (b"BM", "BMP"),
     (b"II*\x00", "TIFF"),
     (b"MM\x00*", "TIFF"),
+    (b"II+\x00", "TIFF"),  # BigTIFF
+    (b"MM\x00+", "TIFF"),
 )
 _AVIF = {b"avif", b"avis"}
 _HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
@@ -46,6 +48,21 @@ def webp_size(data: bytes) -> tuple[int, int] | None:
         return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
     if chunk == b"VP8 ":
         return int.from_bytes(head[6:8], "little") & 0x3FFF, int.from_bytes(head[8:10], "little") & 0x3FFF
+    return None
+
+
+def webp_first_frame(data: bytes) -> tuple[int, int, int, int] | None:
+    """(left, top, right, bottom) of an animation's first frame; None for a picture that is not animated.
+
+    RFC 9649, 2.7.1.1: ANMF holds half the left and top edge, and width and height less 1, in four times 24 bits.
+    """
+    at = 12
+    while at + 8 <= len(data):
+        if data[at : at + 4] == b"ANMF":
+            left, top, width, height = (int.from_bytes(data[at + 8 + i : at + 11 + i], "little") for i in (0, 3, 6, 9))
+            return 2 * left, 2 * top, 2 * left + width + 1, 2 * top + height + 1
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + length + length % 2
     return None
 
 

@@ -219,6 +219,15 @@ def test_sixteen_bit_transparent_colours() -> None:
     assert read(files.sixteen_bit(colours, files.COLOUR, key))[0, :, 3].tolist() == [255, 255, 0]
 
 
+def test_a_transparent_colour_of_sixteen_bits_is_compared_in_all_of_them() -> None:
+    """PNG, third edition, 11.3.1.1: also where only the low bytes differ, in any channel."""
+    key = np.array([0x1234, 0x5678, 0x9ABC], np.uint16)
+    pixels = np.stack([key, *(key + step for step in np.eye(3, dtype=np.uint16)), key])[None]
+    picture = read(files.sixteen_bit(pixels, files.COLOUR, files.chunk(b"tRNS", key.astype(">u2").tobytes())))
+    assert picture[0, :, 3].tolist() == [0, 255, 255, 255, 0]
+    assert picture[0, 1, :3].tolist() == [0x12, 0x56, 0x9A]
+
+
 def test_sixteen_bit_tiff() -> None:
     deep = (np.arange(256, dtype=np.uint16).reshape(16, 16) << 8) | 200
     assert (read(saved(Image.fromarray(deep), "TIFF"))[..., 1] == deep >> 8).all()
@@ -292,3 +301,38 @@ def test_of_several_frames_the_first_is_read(image_format: str) -> None:
     first, *others = [Image.new("RGB", (32, 32), colour) for colour in colours]
     data = saved(first, image_format, save_all=True, append_images=others)
     assert read(data)[16, 16].tolist() == pytest.approx(colours[0], abs=12)
+
+
+FRAME = (30, 20, 70, 60)
+"""Left, top, right and bottom of a first frame that is smaller than its picture."""
+
+
+def gif_with_offset(transparent: int | None) -> bytes:
+    """A GIF of 101 x 77 pixels whose palette begins with red, its first frame at FRAME, green."""
+    left, top, right, bottom = FRAME
+    inner = Image.new("P", (right - left, bottom - top), 1)
+    inner.putpalette([255, 0, 0, 0, 200, 0, 0, 0, 0, 0, 0, 0])
+    data = bytearray(saved(inner, "GIF", **({} if transparent is None else {"transparency": transparent})))
+    data[6:10] = (101).to_bytes(2, "little") + (77).to_bytes(2, "little")
+    at = data.index(b"\x2c", 13 + 12)
+    data[at + 1 : at + 5] = left.to_bytes(2, "little") + top.to_bytes(2, "little")
+    return bytes(data)
+
+
+def webp_with_offset() -> bytes:
+    """An animated WebP of 101 x 77 pixels, opaque, whose first frame is at FRAME."""
+    frames = [Image.new("RGBA", (101, 77)) for _ in range(2)]
+    for frame, colour in zip(frames, [(0, 200, 0, 255), (0, 0, 200, 255)], strict=True):
+        frame.paste(colour, FRAME)
+    return saved(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+
+
+@pytest.mark.parametrize("data", [gif_with_offset(None), gif_with_offset(3), webp_with_offset()])
+def test_a_first_frame_that_is_smaller_than_the_picture(data: bytes) -> None:
+    """It is transparent beside the frame, as in browsers."""
+    picture = read(data)
+    left, top, right, bottom = FRAME
+    opacity = np.zeros((77, 101), np.uint8)
+    opacity[top:bottom, left:right] = 255
+    assert np.array_equal(picture[..., 3], opacity)
+    assert (picture[top:bottom, left:right, :3] == (0, 200, 0)).all()
