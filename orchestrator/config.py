@@ -12,6 +12,12 @@ from orchestrator.errors import SettingsError
 
 Number = TypeVar("Number", int, float)
 
+Ports = frozenset[int]
+"""Of servers that clients name."""
+ANY_PORT: Ports = frozenset(range(1, 65536))
+WEB_PORTS: Ports = frozenset({80, 443, 8080, 8443})
+"""Ports of web servers. Others would let clients knock on every port of other people's machines."""
+
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 # Narrower than a URL is: obstore ends the process for what it cannot read.
 _ENDPOINT = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
@@ -50,6 +56,7 @@ class Settings:
         max_held_bytes: of pictures that came with requests that wait or run, together.
         fetch_seconds: longest time for fetching a picture.
         fetch_private: whether pictures may be fetched from loopback and private addresses; for closed networks.
+        fetch_ports: of servers that pictures may be fetched from; None: WEB_PORTS, or any where fetch_private is true.
         max_in_flight: pipelines that run at once.
         max_queued: Generate streams that may wait.
         worker_slots: durable jobs that run at once in this process; 0 for none.
@@ -57,6 +64,7 @@ class Settings:
         max_attempts: after so many deaths of workers under it a job fails.
         job_deadline_seconds: how long a job that cannot run for want of Triton is tried again, from its creation on.
         webhook_private: whether webhooks may go to loopback and private addresses; for closed networks.
+        webhook_ports: of servers that webhooks may go to; None: as fetch_ports, by webhook_private.
         grace_seconds: time that running work has after SIGTERM.
         health_interval_seconds: time between two looks at Triton's models.
         log_level: lowest level that is logged.
@@ -89,6 +97,7 @@ class Settings:
     max_held_bytes: int = 512 * 1024 * 1024
     fetch_seconds: float = 20.0
     fetch_private: bool = False
+    fetch_ports: Ports | None = None
     max_in_flight: int = 8
     max_queued: int = 256
     worker_slots: int = 4
@@ -96,9 +105,20 @@ class Settings:
     max_attempts: int = 3
     job_deadline_seconds: float = 3600.0
     webhook_private: bool = False
+    webhook_ports: Ports | None = None
     grace_seconds: float = 60.0
     health_interval_seconds: float = 1.0
     log_level: str = "info"
+
+    @property
+    def source_ports(self) -> Ports:
+        """Ports that pictures may be fetched from. A closed network's own servers listen where they like."""
+        return self.fetch_ports or (ANY_PORT if self.fetch_private else WEB_PORTS)
+
+    @property
+    def receiver_ports(self) -> Ports:
+        """Ports that webhooks may go to."""
+        return self.webhook_ports or (ANY_PORT if self.webhook_private else WEB_PORTS)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> "Settings":
@@ -168,6 +188,15 @@ def _ranged(cast: Callable[[str], Number], low: Number, high: Number) -> Callabl
         return number
 
     return parse
+
+
+def _ports(raw: str) -> Ports:
+    if raw.lower() == "any":
+        return ANY_PORT
+    ports = [each.strip() for each in raw.split(",")]
+    if not all(each.isascii() and each.isdigit() and 0 < int(each[:6]) < 65536 for each in ports):
+        raise ValueError("give ports from 1 to 65535, separated by commas, or any")
+    return frozenset(map(int, ports))
 
 
 def _url(raw: str) -> str:
@@ -249,6 +278,7 @@ _CASTS: dict[str, Callable[[str], object]] = {
     "max_held_bytes": _ranged(int, 0, 1 << 40),
     "fetch_seconds": _ranged(float, 0.1, 600.0),
     "fetch_private": _switch,
+    "fetch_ports": _ports,
     "max_in_flight": _ranged(int, 1, 1024),
     "max_queued": _ranged(int, 0, 1_000_000),
     "worker_slots": _ranged(int, 0, 1024),
@@ -256,6 +286,7 @@ _CASTS: dict[str, Callable[[str], object]] = {
     "max_attempts": _ranged(int, 1, 100),
     "job_deadline_seconds": _ranged(float, 1.0, 30 * 86_400.0),
     "webhook_private": _switch,
+    "webhook_ports": _ports,
     "grace_seconds": _ranged(float, 0.0, 86_400.0),
     "health_interval_seconds": _ranged(float, 0.05, 60.0),
     "log_level": _level,

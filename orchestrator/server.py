@@ -34,7 +34,7 @@ from orchestrator.models.families import NEEDS, Families
 from orchestrator.models.readiness import TritonNetworks
 from orchestrator.models.triton import TritonServer
 from orchestrator.params import Limits, TaskName
-from orchestrator.results.sources import Sources
+from orchestrator.results.sources import Sources, source_hosts
 from orchestrator.results.storages import Storages
 from orchestrator.results.store import ResultStore
 from orchestrator.streams.admission import Admission
@@ -153,6 +153,7 @@ class Orchestrator:
             seconds=settings.fetch_seconds,
             max_bytes=settings.max_input_bytes,
             allow_private=settings.fetch_private,
+            ports=settings.source_ports,
         )
         self._fetcher = Fetcher(fetching)
         storages = Storages(self._database, settings.max_input_bytes, seconds=settings.fetch_seconds)
@@ -161,7 +162,7 @@ class Orchestrator:
             pipelines=self._pipelines,
             source=self._networks,
             results=self._results,
-            sources=Sources(self._fetcher.fetch, storages),
+            sources=Sources(self._fetcher.fetch, storages, partial(source_hosts, self._database)),
             limits=DecodeLimits(max_pixels=settings.max_input_pixels),
             budget=PixelBudget(settings.max_decoded_pixels),
             max_pixels=settings.max_pixels,
@@ -170,7 +171,12 @@ class Orchestrator:
         self._queue = StreamQueue(runner, admission)
         parse = partial(from_stored, limits=self._limits)
         self._system = JobSystem(settings, self._database, self._listener, runner, self._results, parse, self._can_make)
-        poster = Poster(seconds=POST_SECONDS, max_connections=AT_ONCE, allow_private=settings.webhook_private)
+        poster = Poster(
+            seconds=POST_SECONDS,
+            max_connections=AT_ONCE,
+            allow_private=settings.webhook_private,
+            ports=settings.receiver_ports,
+        )
         self._deliverer = Deliverer(
             self._database, self._listener, poster, partial(link, self._results), status.message
         )
@@ -191,7 +197,14 @@ class Orchestrator:
         generation = GenerationServicer(self._queue, jobs, self._leases, self._families, self._networks, limits)
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(generation, server)
         jobs_pb2_grpc.add_JobServiceServicer_to_server(
-            JobServicer(jobs, self._results, limits, webhook_private=self._settings.webhook_private), server
+            JobServicer(
+                jobs,
+                self._results,
+                limits,
+                webhook_private=self._settings.webhook_private,
+                webhook_ports=self._settings.receiver_ports,
+            ),
+            server,
         )
         accounts_pb2_grpc.add_AccountServiceServicer_to_server(AccountServicer(self._database), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)

@@ -9,10 +9,22 @@ from orchestrator.accounts import admin, webhook_secrets
 from orchestrator.accounts.printing import show
 from orchestrator.database.pool import Database
 from orchestrator.database.running import Work, running
+from orchestrator.web.hosts import parse_hosts
 
 HELP = "Accounts and what each may do."
 
-_COLUMNS = ("name", "email", "disabled", "keys", "active", "max_active", "requests_per_minute", "credits", "created_at")
+_COLUMNS = (
+    "name",
+    "email",
+    "disabled",
+    "keys",
+    "active",
+    "max_active",
+    "requests_per_minute",
+    "credits",
+    "source_hosts",
+    "created_at",
+)
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -117,6 +129,13 @@ def _credits(raw: str) -> Decimal:
     return amount
 
 
+def _hosts(raw: str) -> list[str]:
+    try:
+        return list(parse_hosts(raw))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _time(raw: str) -> datetime:
     try:
         moment = datetime.fromisoformat(raw)
@@ -129,4 +148,5 @@ _LIMITS: dict[str, tuple[Callable[[str], object], str]] = {
     "max_active": (_count, "jobs that wait and run at a time"),
     "requests_per_minute": (_count, "requests in a minute"),
     "credits": (_credits, "credits that it has"),
+    "source_hosts": (_hosts, "hosts that its pictures may be fetched from, as pictures.example,*.cdn.example"),
 }

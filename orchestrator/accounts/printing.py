@@ -13,10 +13,16 @@ def show(rows: Iterable[Mapping[str, object]], columns: Sequence[str], *, as_jso
         print(json.dumps(chosen, default=_plain))  # noqa: T201 - for the operator
         return
     table = [[column.replace("_", " ") for column in columns]]
-    table += [["-" if value in {None, ""} else str(_plain(value)) for value in row.values()] for row in chosen]
+    table += [[_text(value) for value in row.values()] for row in chosen]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:
         print("  ".join(map(str.ljust, line, widths)).rstrip())  # noqa: T201 - the same
+
+
+def _text(value: object) -> str:
+    if value is None or value == "":
+        return "-"
+    return ",".join(map(str, value)) if isinstance(value, list) else str(_plain(value))
 
 
 def _plain(value: object) -> object:

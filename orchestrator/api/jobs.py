@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Iterator
+from functools import partial
 from typing import Any
 
 import grpc
@@ -11,6 +12,7 @@ from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2, jobs_pb2_grpc
 from orchestrator.api import converters
 from orchestrator.api.auth import account, is_named, rename, request_id
+from orchestrator.config import Ports
 from orchestrator.errors import InvalidRequestError, Violation
 from orchestrator.jobs.service import DurableJobs
 from orchestrator.params import Limits
@@ -22,9 +24,11 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class JobServicer(jobs_pb2_grpc.JobServiceServicer):
     """JobService over durable jobs and the result store."""
 
-    def __init__(self, jobs: DurableJobs, results: ResultStore, limits: Limits, *, webhook_private: bool) -> None:
+    def __init__(
+        self, jobs: DurableJobs, results: ResultStore, limits: Limits, *, webhook_private: bool, webhook_ports: Ports
+    ) -> None:
         self._jobs, self._results, self._limits = jobs, results, limits
-        self._webhook_private = webhook_private
+        self._check_webhook = partial(converters.check_hook, allow_private=webhook_private, ports=webhook_ports)
 
     async def CreateJob(self, request: jobs_pb2.CreateJobRequest, _context: Context) -> jobs_pb2.Job:
         """Store a request; its picture goes to the result store."""
@@ -33,7 +37,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         if not is_named.get() and request.request.request_id:
             rename(request.request.request_id)
         if request.HasField("webhook"):
-            await asyncio.to_thread(converters.check_hook, request.webhook, allow_private=self._webhook_private)
+            await asyncio.to_thread(self._check_webhook, request.webhook)
         with _within("request"):
             order = await asyncio.to_thread(converters.to_order, request, self._limits, request_id.get())
             return converters.to_job(await self._jobs.submit(account.get(), order))

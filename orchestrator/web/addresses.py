@@ -13,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import httpcore2
 from httpcore2 import AsyncNetworkBackend, AsyncNetworkStream
 
+from orchestrator.web.special_networks import GLOBAL_UNICAST, NAT64, SPECIAL_IPV4, SPECIAL_IPV6
+
 Resolve = Callable[[str, int], Awaitable[list[str]]]
 """The addresses of a host name, for a port; OSError or UnicodeError where there are none."""
 
@@ -20,9 +22,7 @@ RESOLVERS = 8
 """Threads that wait for name servers: their own, so that slow ones hold up nothing else."""
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")  # RFC 4291, 2.4: all that the IANA has given out
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052: the IPv4 address is in the last 32 bits
-_RELAYS = ipaddress.IPv4Network("192.88.99.0/24")  # RFC 7526: of 6to4, withdrawn
+_ISATAP = {b"\x00\x00\x5e\xfe", b"\x02\x00\x5e\xfe"}  # RFC 5214, 6.1: an IPv4 address follows in the last 32 bits
 
 
 class NotPublicError(httpcore2.ConnectError):
@@ -30,17 +30,26 @@ class NotPublicError(httpcore2.ConnectError):
 
 
 def is_public(text: str) -> bool:
-    """Whether an address belongs to the public internet, by the IANA's registries of special addresses.
+    """Whether an address belongs to the public internet, by the table of special_networks.py.
 
-    IPv4 addresses inside IPv6 ones (mapped, 6to4, NAT64) must be public themselves; Teredo and compatible ones are not.
+    An IPv4 address inside an IPv6 one (mapped, NAT64, ISATAP) must be public itself; compatible ones, 6to4, Teredo and
+    NAT64 of local use are refused, and so is an address with a zone.
+
+    Raises:
+        ValueError: `text` is not an address.
     """
     address: _Address = ipaddress.ip_address(text)
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = _inner(address)
-        if inner is None:
-            return address in _GLOBAL_UNICAST and address.is_global
-        address = inner
-    return address.is_global and not address.is_multicast and address not in _RELAYS
+    if isinstance(address, ipaddress.IPv4Address):
+        return not any(address in network for network in SPECIAL_IPV4)
+    if address.scope_id is not None:
+        return False
+    if address.ipv4_mapped is not None:
+        return is_public(str(address.ipv4_mapped))
+    if address in NAT64 or address.packed[8:12] in _ISATAP:
+        embedded = ipaddress.IPv4Address(address.packed[-4:])
+        if not is_public(str(embedded)):
+            return False
+    return address in NAT64 or (address in GLOBAL_UNICAST and not any(address in network for network in SPECIAL_IPV6))
 
 
 def is_private_literal(host: str) -> bool:
@@ -49,13 +58,6 @@ def is_private_literal(host: str) -> bool:
         return not is_public(host)
     except ValueError:
         return False
-
-
-def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """The IPv4 address that packets to an IPv6 one end at, if it holds one."""
-    if address in _NAT64:
-        return ipaddress.IPv4Address(address.packed[-4:])
-    return address.ipv4_mapped or address.sixtofour
 
 
 class PublicNetwork(AsyncNetworkBackend):

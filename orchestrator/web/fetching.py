@@ -7,8 +7,10 @@ import httpcore2
 import httpx2
 import structlog
 
+from orchestrator.config import WEB_PORTS, Ports
 from orchestrator.errors import InvalidRequestError, Violation
 from orchestrator.web.addresses import NotPublicError, PublicNetwork, Resolve
+from orchestrator.web.hosts import Hosts, allows
 from orchestrator.web.urls import UrlError, parse, shown
 
 log = structlog.get_logger()
@@ -30,6 +32,7 @@ class FetchSettings:
         max_redirects: that are followed.
         max_connections: open at once; what is beyond waits, and its seconds run.
         allow_private: fetch from loopback and private addresses too.
+        ports: that may be fetched from.
     """
 
     seconds: float = 20.0
@@ -38,6 +41,7 @@ class FetchSettings:
     max_redirects: int = 5
     max_connections: int = 32
     allow_private: bool = False
+    ports: Ports = WEB_PORTS
 
 
 class _RefusedError(Exception):
@@ -66,17 +70,22 @@ class Fetcher:
         await self._pool.aclose()
         self._network.close()
 
-    async def fetch(self, url: str, field: str) -> bytes:
-        """The file behind a URL, whatever it is; `field` is the request's field that errors name.
+    async def fetch(self, url: str, field: str, hosts: Hosts | None = None) -> bytes:
+        """The file behind a URL, whatever it is.
+
+        Args:
+            url: of clients; nothing about it is known.
+            field: of the request, that errors name.
+            hosts: that the URL and all redirects must lead to; None for any.
 
         Raises:
-            InvalidRequestError: not an http or https URL; an address that is not public, also behind a redirect; no
-                answer in time, or one that is not 200, too large or packed; too many redirects.
+            InvalidRequestError: not an http or https URL; a port, a host or an address that is not allowed, also behind
+                a redirect; no answer in time, or one that is not 200, too large or packed; too many redirects.
         """
         said, detail = "", ""
         try:
             async with asyncio.timeout(self._settings.seconds):
-                return await self._follow(url)
+                return await self._follow(url, hosts)
         except _RefusedError as refused:
             said = str(refused)
         except NotPublicError as error:
@@ -90,9 +99,11 @@ class Fetcher:
         log.info("picture not fetched", field=field, url=shown(url), said=said, reason=detail)
         raise InvalidRequestError(Violation(field, said))
 
-    async def _follow(self, url: str) -> bytes:
-        target = _parsed(url, None)
+    async def _follow(self, url: str, hosts: Hosts | None) -> bytes:
+        target = self._parsed(url, None)
         for _ in range(self._settings.max_redirects + 1):
+            if hosts is not None and not allows(hosts, target):
+                raise _RefusedError(f"leads to {target.host[:100]}, which is not one of the account's source hosts")
             answer = await self._get(target)
             if isinstance(answer, bytes):
                 return answer
@@ -108,7 +119,7 @@ class Fetcher:
             fields = {name.lower(): value for name, value in response.headers}
             location = fields.get(b"location")
             if response.status in _REDIRECTS and location is not None:
-                return _parsed(location.decode("latin-1"), url)
+                return self._parsed(location.decode("latin-1"), url)
             if response.status != 200:
                 raise _RefusedError(f"cannot be fetched: its server answers with status {response.status}")
             if fields.get(b"content-encoding", b"identity").lower() != b"identity":
@@ -127,10 +138,9 @@ class Fetcher:
                 raise too_large
         return bytes(file)
 
-
-def _parsed(url: str, base: httpx2.URL | None) -> httpx2.URL:
-    """A URL that may be asked for; one that a redirect names may be relative to `base`."""
-    try:
-        return parse(url, base)
-    except UrlError as error:
-        raise _RefusedError(str(error) if base is None else f"is redirected to a URL that {error}") from None
+    def _parsed(self, url: str, base: httpx2.URL | None) -> httpx2.URL:
+        """A URL that may be asked for; one that a redirect names may be relative to `base`."""
+        try:
+            return parse(url, base, ports=self._settings.ports)
+        except UrlError as error:
+            raise _RefusedError(str(error) if base is None else f"is redirected to a URL that {error}") from None

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import httpcore2
 
+from orchestrator.config import WEB_PORTS, Ports
 from orchestrator.web.addresses import NotPublicError, PublicNetwork, Resolve
 from orchestrator.web.urls import UrlError, parse
 
@@ -39,6 +40,7 @@ class Poster:
         seconds: float,
         max_connections: int,
         allow_private: bool,
+        ports: Ports = WEB_PORTS,
         resolve: Resolve | None = None,
     ) -> None:
         """Nothing is opened yet.
@@ -47,9 +49,10 @@ class Poster:
             seconds: longest time from the search for the host to the head of its answer.
             max_connections: open at once.
             allow_private: send to loopback and private addresses too.
+            ports: that may be sent to.
             resolve: stands in for the system's resolver in tests.
         """
-        self._seconds = seconds
+        self._seconds, self._ports = seconds, ports
         self._network = PublicNetwork(allow_private=allow_private, resolve=resolve)
         self._pool = httpcore2.AsyncConnectionPool(
             max_connections=max_connections,
@@ -83,7 +86,7 @@ class Poster:
             raise PostError("the server breaks off, or speaks something else than HTTP", repr(error)) from error
 
     async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        parsed = parse(url)
+        parsed = parse(url, ports=self._ports)
         target = httpcore2.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path)
         named = {"User-Agent": "imagegen", "Content-Type": "application/json", "Content-Length": str(len(body))}
         fields = [(b"Host", parsed.netloc), *((k.encode(), v.encode()) for k, v in (named | dict(headers)).items())]

@@ -2,6 +2,8 @@
 
 import httpx2
 
+from orchestrator.config import WEB_PORTS, Ports
+
 MAX_URL = 2048
 """Characters of a URL."""
 
@@ -10,11 +12,11 @@ class UrlError(ValueError):
     """A URL that is not asked for; the message says why, to the client."""
 
 
-def parse(url: str, base: httpx2.URL | None = None) -> httpx2.URL:
+def parse(url: str, base: httpx2.URL | None = None, *, ports: Ports = WEB_PORTS) -> httpx2.URL:
     """A URL that may be asked for; one that a redirect names may be relative to `base`.
 
     Raises:
-        UrlError: it is too long, no http or https URL with a host, or has a user name.
+        UrlError: it is too long, no http or https URL with a host, has a user name, or another port than `ports`.
     """
     if len(url) > MAX_URL:
         raise UrlError(f"has more than {MAX_URL} characters")
@@ -27,6 +29,9 @@ def parse(url: str, base: httpx2.URL | None = None) -> httpx2.URL:
         raise UrlError("must be an http or https URL with a host")
     if parsed.userinfo:
         raise UrlError("must have no user name and no password in its URL")
+    port = parsed.port or (443 if parsed.scheme == "https" else 80)
+    if port not in ports:
+        raise UrlError(f"uses port {port}; allowed ports are {', '.join(map(str, sorted(ports)))}")
     return parsed
 
 

@@ -7,6 +7,7 @@ import json
 import random
 from collections.abc import Mapping
 
+from orchestrator.config import WEB_PORTS, Ports
 from orchestrator.errors import InvalidRequestError, Violation
 from orchestrator.web.addresses import is_private_literal
 from orchestrator.web.urls import UrlError, parse
@@ -23,19 +24,20 @@ MAX_RETRY_AFTER = 3600.0
 _JITTER = 0.1
 
 
-def check_webhook(url: str, data: str | None, *, allow_private: bool) -> None:
+def check_webhook(url: str, data: str | None, *, allow_private: bool, ports: Ports = WEB_PORTS) -> None:
     """See that a webhook can be sent: as far as that shows now.
 
     Args:
         url: where to.
         data: JSON text to be told with it, or None.
         allow_private: whether addresses that are not public are taken.
+        ports: that are taken.
 
     Raises:
         InvalidRequestError: one of them is wrong: of `webhook.url` or `webhook.data`.
     """
     try:
-        parsed = parse(url)
+        parsed = parse(url, ports=ports)
     except UrlError as error:
         raise InvalidRequestError(Violation("webhook.url", str(error))) from None
     if not allow_private and is_private_literal(parsed.host):

@@ -23,6 +23,7 @@ from gateway.config import Address
 from gateway.config import Settings as GatewaySettings
 from imagegen.v1 import generation_pb2 as pb
 from local.settings import Ports
+from orchestrator.config import ANY_PORT
 from tests.accounts import new_key
 from tests.database import new_url
 from tests.integration.stack import REPOSITORY, Client, details, serving, settings, text_to_image
@@ -135,7 +136,7 @@ async def both(triton_port: int, families: Path, folder: Path, **changes: str) -
 async def both_here(triton_port: int, families: Path, folder: Path) -> AsyncIterator[Both]:
     """An orchestrator in this process, into which a test can reach."""
     listener = listen(Address("127.0.0.1", 0))
-    config = settings(triton_port, folder, families=families, public_url=url_of(listener))
+    config = settings(triton_port, folder, families=families, public_url=url_of(listener), fetch_ports=ANY_PORT)
     key = await new_key(config.database_url, "test")
     async with (
         serving(config) as (orchestrator, client),

@@ -193,6 +193,10 @@ PRIVATE = [
     "http://[fd00:ec2::254]/latest/meta-data/",
     "http://10.0.0.1/a.png",
     "http://192.168.1.1/a.png",
+    "http://192.0.0.192/opc/v1/instance/",
+    "http://168.63.129.16/machine/?comp=goalstate",
+    "http://[64:ff9b::a83f:8110]/",
+    "http://[2002:a83f:8110::1]/",
     "http://inside.example/a.png",
     "http://mixed.example:{port}/a.png",
 ]

@@ -13,6 +13,7 @@ from orchestrator.api import status
 from orchestrator.api.converters.answers import to_artifact
 from orchestrator.api.converters.requests import to_options, to_params
 from orchestrator.api.converters.tables import PRIORITIES, STATES, choice
+from orchestrator.config import WEB_PORTS, Ports
 from orchestrator.errors import InvalidRequestError, Violation
 from orchestrator.generation.job import JobState
 from orchestrator.jobs.records import JobRecord, WebhookState
@@ -56,9 +57,10 @@ def to_order(asked: jobs_pb2.CreateJobRequest, limits: Limits, name: str) -> Ord
     )
 
 
-def check_hook(webhook: jobs_pb2.Webhook, *, allow_private: bool) -> None:
+def check_hook(webhook: jobs_pb2.Webhook, *, allow_private: bool, ports: Ports = WEB_PORTS) -> None:
     """See that a webhook can be sent; InvalidRequestError names its field."""
-    check_webhook(webhook.url, webhook.data if webhook.HasField("data") else None, allow_private=allow_private)
+    data = webhook.data if webhook.HasField("data") else None
+    check_webhook(webhook.url, data, allow_private=allow_private, ports=ports)
 
 
 def from_stored(serialized: bytes, limits: Limits) -> tuple[RequestParams, JobOptions]:

@@ -78,6 +78,13 @@ def test_an_account_from_its_making_to_its_end(shell: Shell) -> None:
     assert [line.split()[0] for line in table[1:]] == ["anna", "anonymous"]
 
 
+def test_source_hosts(shell: Shell) -> None:
+    shell.run("accounts", "create", "shop", "--source-hosts", "Pictures.example, *.cdn.example")
+    assert shell.json("accounts", "list", "shop")[0]["source_hosts"] == ["pictures.example", "*.cdn.example"]
+    assert "pictures.example,*.cdn.example" in shell.run("accounts", "list", "shop").stdout
+    assert shell.json("accounts", "set", "shop", "--no-source-hosts")[0]["source_hosts"] is None
+
+
 def test_usage(shell: Shell) -> None:
     shell.run("accounts", "create", "used")
 
@@ -169,6 +176,8 @@ def test_the_webhook_secret_is_shown_and_changed(shell: Shell) -> None:
         (("accounts", "set", "anonymous", "--credits", "nan"), 2, "give a number"),
         (("accounts", "set", "anonymous", "--max-active", "0"), 2, "from 1 to 1000000"),
         (("accounts", "set", "anonymous", "--max-active", "1", "--no-max-active"), 2, "not allowed with"),
+        (("accounts", "set", "anonymous", "--source-hosts", "http://a.example/"), 2, "is not a host: give a name"),
+        (("accounts", "set", "anonymous", "--source-hosts", ","), 2, "give 1 to 100 hosts"),
         (("accounts", "create", "a b"), 1, "1 to 64 characters"),
         (("accounts", "usage", "anonymous", "--since", "soon"), 2, "ISO 8601"),
     ],

@@ -94,7 +94,12 @@ async def running(url: str, tmp_path: Path, **changes: object) -> AsyncIterator[
     parse = partial(converters.from_stored, limits=Limits())
     runner = replace(world.runner, results=results)
     plant.system = JobSystem(settings, database, listener, runner, results, parse, lambda: plant.is_ready)
-    poster = Poster(seconds=POST_SECONDS, max_connections=AT_ONCE, allow_private=settings.webhook_private)
+    poster = Poster(
+        seconds=POST_SECONDS,
+        max_connections=AT_ONCE,
+        allow_private=settings.webhook_private,
+        ports=settings.receiver_ports,
+    )
     plant.deliverer = Deliverer(database, listener, poster, partial(link, results), status.message)
     await database.open()
     await listener.start()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.accounts.webhook_secrets import show
+from orchestrator.config import ANY_PORT
 from orchestrator.database.listen import Listener
 from orchestrator.errors import EngineFaultError, InvalidRequestError
 from orchestrator.jobs.records import JobRecord, WebhookState
@@ -149,7 +150,7 @@ async def test_who_dies_in_the_middle_loses_none(tmp_path: Path, receiver: Recei
 
 async def test_two_that_deliver_send_each_once(plant: Plant, receiver: Receiver) -> None:
     listener = Listener(plant.database.url)
-    poster = Poster(seconds=5, max_connections=8, allow_private=True)
+    poster = Poster(seconds=5, max_connections=8, allow_private=True, ports=ANY_PORT)
     other = Deliverer(plant.database, listener, poster, lambda _: None, lambda error, _: str(error))
     await listener.start()
     await other.start()
@@ -189,11 +190,11 @@ async def test_a_huge_answer_is_not_read(plant: Plant, web: Web) -> None:
 
 async def test_private_addresses_are_refused(tmp_path: Path, receiver: Receiver) -> None:
     """At once where the URL shows it, and when it is sent where a name hides it."""
-    async with running(new_url(), tmp_path) as plant:
+    async with running(new_url(), tmp_path, webhook_ports=ANY_PORT) as plant:
         with pytest.raises(InvalidRequestError, match="not public"):
-            webhook_messages.check_webhook(receiver.url, None, allow_private=False)
+            webhook_messages.check_webhook(receiver.url, None, allow_private=False, ports=ANY_PORT)
         hidden = receiver.url.replace("127.0.0.1", "localhost")
-        webhook_messages.check_webhook(hidden, None, allow_private=False)
+        webhook_messages.check_webhook(hidden, None, allow_private=False, ports=ANY_PORT)
         job = await plant.submit(webhook=hidden)
         async with asyncio.timeout(20):
             while (seen := (await plant.get(job)).webhook) is None or seen.last_error is None:  # noqa: ASYNC110  # nobody is told

@@ -4,14 +4,16 @@ import re
 import time
 import tracemalloc
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from orchestrator.database.pool import Database
 from orchestrator.errors import InvalidRequestError, ResultStoreUnavailableError
 from orchestrator.params import Edit, ImageSource, Limits, OutputParams, RequestParams
-from orchestrator.results.sources import Sources
+from orchestrator.results.sources import Sources, source_hosts
 from orchestrator.results.storages import Storages
+from orchestrator.web.hosts import Hosts
 from tests.integration.results import endpoints
 from tests.integration.results.lent import ALICE, BOB, FIELD, LIMIT, give, refusal
 from tests.integration.results.s3 import BUCKET, Server
@@ -163,13 +165,13 @@ async def test_keys_of_the_server_are_never_a_storages(
 async def test_sources_are_routed_and_checked(database: Database, mine: Server, storages: Storages) -> None:
     asked: list[tuple[str, str]] = []
 
-    async def web(url: str, field: str) -> bytes:
+    async def web(url: str, field: str, _hosts: Hosts | None) -> bytes:
         asked.append((url, field))
         return b"of the web"
 
     await give(database, ALICE, "shop", mine.place())
     await storages.write(ALICE, "storage://shop/a.png", PICTURE, "image/png")
-    sources = Sources(web, storages)
+    sources = Sources(web, storages, partial(source_hosts, database))
     assert await sources.fetch(ALICE, "storage://shop/a.png", FIELD) == PICTURE
     assert await sources.fetch(ALICE, "https://shop.example/storage://shop/a.png", FIELD) == b"of the web"
     assert asked == [("https://shop.example/storage://shop/a.png", FIELD)]
@@ -184,6 +186,18 @@ async def test_sources_are_routed_and_checked(database: Database, mine: Server, 
         await sources.check(ALICE, asking("Storage://other/a.png"))
     with pytest.raises(InvalidRequestError, match=r"^output.target: no storage named shop is configured$"):
         await sources.check(BOB, asking("https://shop.example/a.png", "storage://shop/b.png"))
+
+    await database.run(
+        "UPDATE imagegen.accounts SET source_hosts = '{*.shop.example}' WHERE id = %(id)s", {"id": ALICE}
+    )
+    await sources.check(ALICE, asking("https://cdn.shop.example/a.png"))
+    await sources.check(ALICE, asking("storage://shop/a.png"))
+    await sources.check(BOB, asking("https://shop.example/a.png"))
+    for url in ("https://shop.example/a.png", "http://evil.example/?.shop.example", "http://1.1.1.1/"):
+        with pytest.raises(
+            InvalidRequestError, match=r"^edit.image.url: leads to .*not one of the account's source hosts"
+        ):
+            await sources.check(ALICE, asking(url))
 
 
 def resident() -> int:

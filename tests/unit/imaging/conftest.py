@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from orchestrator.config import ANY_PORT
 from orchestrator.web import addresses
 from orchestrator.web.fetching import Fetcher, FetchSettings
 from tests.integration.web import Web, serve_web
@@ -23,7 +24,7 @@ async def web() -> AsyncIterator[Web]:
 @pytest.fixture
 async def fetcher() -> AsyncIterator[Fetcher]:
     """May fetch from everywhere, in little time."""
-    made = Fetcher(FetchSettings(allow_private=True, seconds=5, max_bytes=1 << 20))
+    made = Fetcher(FetchSettings(ports=ANY_PORT, allow_private=True, seconds=5, max_bytes=1 << 20))
     yield made
     await made.close()
 
@@ -31,7 +32,7 @@ async def fetcher() -> AsyncIterator[Fetcher]:
 @pytest.fixture
 async def strict() -> AsyncIterator[Fetcher]:
     """As it is in production."""
-    made = Fetcher(FetchSettings())
+    made = Fetcher(FetchSettings(ports=ANY_PORT))
     yield made
     await made.close()
 

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 
+from orchestrator.config import ANY_PORT
+from orchestrator.errors import InvalidRequestError
 from orchestrator.web.fetching import Fetcher, FetchSettings
+from orchestrator.web.hosts import parse_hosts
 from tests.integration.web import Web, redirect, status
 from tests.unit.imaging.fetching import CHUNKED, PICTURE, PUBLIC, raw, refusal
 
@@ -64,7 +67,7 @@ async def test_a_name_with_a_private_address_is_refused(web: Web, answers: list[
         return answers
 
     web.put("/a", PICTURE)
-    fetcher = Fetcher(FetchSettings(), resolve)
+    fetcher = Fetcher(FetchSettings(ports=ANY_PORT), resolve)
     assert await refusal(fetcher, web.url("/a", "pictures.example")) == "refers to an address that is not public"
     assert not web.asked["/a"].is_set()
     await fetcher.close()
@@ -79,7 +82,7 @@ async def test_a_name_that_is_private_the_second_time(web: Web) -> None:
         asked.append(host)
         return [PUBLIC] if len(asked) == 1 else ["127.0.0.1"]
 
-    fetcher = Fetcher(FetchSettings(), resolve)
+    fetcher = Fetcher(FetchSettings(ports=ANY_PORT), resolve)
     web.put("/a", PICTURE)
     assert await fetcher.fetch(web.url("/a", "pictures.example"), "edit.image") == PICTURE
     assert asked == ["pictures.example"]
@@ -109,6 +112,42 @@ async def test_a_public_page_is_fetched_as_in_production(web: Web, strict: Fetch
     web.put("/a", redirect("b/c"))
     web.put("/b/c", PICTURE)
     assert await strict.fetch(web.url("/a", PUBLIC), "edit.image") == PICTURE
+
+
+@pytest.mark.parametrize("port", [22, 81, 5432, 6379, 65535])
+async def test_ports_that_are_not_of_web_servers_are_refused(web: Web, fetcher: Fetcher, port: int) -> None:
+    """Nobody is connected to, at the first URL as behind a redirect."""
+    production = Fetcher(FetchSettings(allow_private=True))
+    words = f"uses port {port}; allowed ports are 80, 443, 8080, 8443"
+    assert await refusal(production, f"http://127.0.0.1:{port}/") == words
+    await production.close()
+    mixed = Fetcher(FetchSettings(ports=frozenset({web.port}), allow_private=True))
+    said = await refusal(mixed, web.put("/a", redirect(f"https://127.0.0.1:{port}/")))
+    assert said == f"is redirected to a URL that uses port {port}; allowed ports are {web.port}"
+    await mixed.close()
+    assert await fetcher.fetch(web.put("/b", PICTURE), "edit.image") == PICTURE
+
+
+async def test_the_hosts_of_an_account(web: Web) -> None:
+    """Exact hosts and suffixes; a redirect leads to no other."""
+
+    async def resolve(_host: str, _port: int) -> list[str]:
+        return ["127.0.0.1"]
+
+    fetcher = Fetcher(FetchSettings(ports=ANY_PORT, allow_private=True), resolve)
+    hosts = parse_hosts("pictures.example,*.cdn.example")
+    web.put("/a", PICTURE)
+    web.put("/inside", redirect(web.url("/a", "b.cdn.example")))
+    web.put("/outside", redirect(web.url("/a", "cdn.example")))
+    for host in ("pictures.example", "PICTURES.example.", "a.b.cdn.example"):
+        assert await fetcher.fetch(web.url("/inside", host), "edit.image", hosts) == PICTURE
+    for url, host in (
+        (web.url("/a", "evil.example"), "evil.example"),
+        (web.url("/outside", "pictures.example"), "cdn.example"),
+    ):
+        with pytest.raises(InvalidRequestError, match=rf"leads to {host}, which is not one of the account's source"):
+            await fetcher.fetch(url, "edit.image", hosts)
+    await fetcher.close()
 
 
 @pytest.mark.parametrize("hops", [5, 6])

@@ -10,6 +10,7 @@ import httpcore2
 import hypothesis.strategies as st
 from hypothesis import example, given, settings
 
+from orchestrator.config import ANY_PORT
 from orchestrator.errors import InvalidRequestError
 from orchestrator.web import addresses
 from orchestrator.web.addresses import PublicNetwork
@@ -42,7 +43,7 @@ async def fetched(url: str, *, allow_private: bool = True) -> bytes | str:
     async def resolve(host: str, _port: int) -> list[str]:
         return [PUBLIC] if host == "pictures.example" else ["127.0.0.1"]
 
-    bounds = FetchSettings(max_bytes=LIMIT, seconds=2.0, allow_private=allow_private)
+    bounds = FetchSettings(ports=ANY_PORT, max_bytes=LIMIT, seconds=2.0, allow_private=allow_private)
     fetcher = Fetcher(bounds, resolve)
     try:
         return await fetcher.fetch(url, "edit.image")

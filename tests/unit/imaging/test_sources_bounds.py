@@ -6,6 +6,7 @@ import tracemalloc
 
 import pytest
 
+from orchestrator.config import ANY_PORT
 from orchestrator.web.fetching import Fetcher, FetchSettings
 from tests.integration.web import Page, Web, dripping, endless, file, redirect, silent
 from tests.unit.imaging.fetching import CHUNKED, PICTURE, raw, refusal
@@ -19,7 +20,7 @@ async def test_a_packed_answer_is_not_unpacked(web: Web, fetcher: Fetcher) -> No
 
 async def in_time(fetcher: Fetcher, url: str) -> str:
     """What is said within about half a second."""
-    fetcher._settings = FetchSettings(allow_private=True, seconds=0.3)
+    fetcher._settings = FetchSettings(ports=ANY_PORT, allow_private=True, seconds=0.3)
     async with asyncio.timeout(3):
         return await refusal(fetcher, url)
 
@@ -53,7 +54,7 @@ async def test_a_name_server_that_never_answers(web: Web) -> None:
         await asyncio.Event().wait()
         return []
 
-    fetcher = Fetcher(FetchSettings(connect_seconds=0.2), resolve)
+    fetcher = Fetcher(FetchSettings(ports=ANY_PORT, connect_seconds=0.2), resolve)
     async with asyncio.timeout(3):
         said = await refusal(fetcher, web.url("/", "slow.example"))
     assert said == "cannot be fetched: its server cannot be reached"
@@ -65,7 +66,7 @@ async def test_a_host_that_is_not_there(web: Web, answers: list[str]) -> None:
     async def resolve(_host: str, _port: int) -> list[str]:
         return answers
 
-    fetcher = Fetcher(FetchSettings(allow_private=True), resolve)
+    fetcher = Fetcher(FetchSettings(ports=ANY_PORT, allow_private=True), resolve)
     assert await refusal(fetcher, web.url("/", "none.example")) == "cannot be fetched: its server cannot be reached"
     await fetcher.close()
 
@@ -74,7 +75,7 @@ async def test_the_next_address_is_tried(web: Web) -> None:
     async def resolve(_host: str, _port: int) -> list[str]:
         return ["127.0.0.3", "127.0.0.1"]
 
-    fetcher = Fetcher(FetchSettings(allow_private=True), resolve)
+    fetcher = Fetcher(FetchSettings(ports=ANY_PORT, allow_private=True), resolve)
     web.put("/a", PICTURE)
     assert await fetcher.fetch(web.url("/a", "two.example"), "edit.image") == PICTURE
     await fetcher.close()
@@ -129,7 +130,7 @@ async def test_giving_up_closes_the_connection(web: Web, fetcher: Fetcher) -> No
 
 async def test_many_failures_leave_room_for_the_next(web: Web) -> None:
     """Of two connections none is lost."""
-    fetcher = Fetcher(FetchSettings(allow_private=True, seconds=0.2, max_connections=2))
+    fetcher = Fetcher(FetchSettings(ports=ANY_PORT, allow_private=True, seconds=0.2, max_connections=2))
     url = web.put("/a", silent())
     await asyncio.gather(*(refusal(fetcher, url) for _ in range(12)))
     assert await fetcher.fetch(web.put("/b", PICTURE), "edit.image") == PICTURE

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.config import Settings
+from orchestrator.config import ANY_PORT, WEB_PORTS, Settings
 from orchestrator.errors import SettingsError
 
 
@@ -44,6 +44,9 @@ def test_nothing_set_gives_the_defaults() -> None:
         ("fetch_seconds", "0.1", 0.1),
         ("fetch_private", "True", True),
         ("fetch_private", "false", False),
+        ("fetch_ports", "80, 443,9000", frozenset({80, 443, 9000})),
+        ("fetch_ports", "ANY", ANY_PORT),
+        ("webhook_ports", "8443", frozenset({8443})),
         ("max_in_flight", " 16 ", 16),
         ("max_queued", "0", 0),
         ("grace_seconds", "0", 0.0),
@@ -92,6 +95,8 @@ def test_every_setting_can_be_set() -> None:
         ("max_held_bytes", "-1"),
         *[("fetch_seconds", raw) for raw in ("0", "601", "nan")],
         *[("fetch_private", raw) for raw in ("1", "yes", "0")],
+        *[("fetch_ports", raw) for raw in ("0", "65536", "80,", "80;443", "http", "80-90", "-1", "\u0661")],
+        ("webhook_ports", "all"),
         ("grace_seconds", "-0.1"),
         ("health_interval_seconds", "0"),
         ("log_level", "loud"),
@@ -100,6 +105,14 @@ def test_every_setting_can_be_set() -> None:
 def test_a_wrong_value_is_refused_by_its_variable(name: str, raw: str) -> None:
     with pytest.raises(SettingsError, match=f"^IMAGEGEN_{name.upper()}="):
         from_env(**{name: raw})
+
+
+def test_ports_are_those_of_web_servers_unless_the_network_is_closed() -> None:
+    assert from_env().source_ports == from_env().receiver_ports == {80, 443, 8080, 8443}
+    closed = from_env(fetch_private="true")
+    assert (closed.source_ports, closed.receiver_ports) == (ANY_PORT, WEB_PORTS)
+    closed = from_env(fetch_private="true", webhook_private="true", fetch_ports="8000")
+    assert (closed.source_ports, closed.receiver_ports) == (frozenset({8000}), ANY_PORT)
 
 
 @pytest.mark.parametrize("raw", ["abc", "5000"])

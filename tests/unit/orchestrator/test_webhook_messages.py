@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from orchestrator.config import ANY_PORT
 from orchestrator.errors import InvalidRequestError
 from orchestrator.webhooks.message import MAX_DATA, WAITS, check_webhook, make_body, next_wait, sign
 
@@ -86,6 +87,8 @@ def test_a_receiver_may_ask_for_time_but_not_for_more_than_an_hour() -> None:
         ("http://127.0.0.1/", "not public"),
         ("http://[::1]:80/", "not public"),
         ("http://10.1.2.3/hook", "not public"),
+        ("http://168.63.129.16/hook", "not public"),
+        ("https://receiver.example:22/", "uses port 22; allowed ports are 80, 443, 8080, 8443"),
         ("http://169.254.169.254/latest", "not public"),
     ],
 )
@@ -97,7 +100,7 @@ def test_urls_that_are_refused(url: str, fault: str) -> None:
 def test_urls_that_are_taken() -> None:
     for url in (RECEIVER, "http://receiver.example:8080/a?b=c", "https://192.0.9.9/", "https://bücher.example/"):
         check_webhook(url, None, allow_private=False)
-    check_webhook("http://127.0.0.1:1/", None, allow_private=True)
+    check_webhook("http://127.0.0.1:1/", None, allow_private=True, ports=ANY_PORT)
 
 
 @pytest.mark.parametrize("data", ["", "{", "NaN", "[1e999", "{}x", "'a'", "[" * 100_000, '"\x00"'])

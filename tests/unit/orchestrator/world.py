@@ -30,6 +30,7 @@ from orchestrator.results.store import ResultStore, Written
 from orchestrator.streams.admission import Admission
 from orchestrator.streams.queue import StreamQueue
 from orchestrator.tasks.budget import PixelBudget
+from orchestrator.web.hosts import Hosts
 
 TEXT_LENGTH = 8
 PUBLIC_URL = "http://pictures.example"
@@ -136,7 +137,7 @@ class Shelf:
     waits: asyncio.Event = field(default_factory=asyncio.Event)
     broken_off: list[str] = field(default_factory=list)
 
-    async def fetch(self, url: str, field: str) -> bytes:
+    async def fetch(self, url: str, field: str, _hosts: Hosts | None = None) -> bytes:
         """See results.sources.Fetch."""
         if url in self.files:
             return self.files[url]
@@ -233,6 +234,10 @@ class World:
         assert self.admission.waiting == []
 
 
+async def any_host(_account_id: int) -> None:
+    """See results.sources.Sources.hosts."""
+
+
 def build(
     tmp_path: Path,
     *,
@@ -252,7 +257,7 @@ def build(
         pipelines=pipelines,
         source=networks,
         results=results,
-        sources=Sources(shelf.fetch, Copies(folder)),
+        sources=Sources(shelf.fetch, Copies(folder), any_host),
         limits=DecodeLimits(),
         budget=PixelBudget(max_decoded_pixels),
         max_pixels=4096 * 4096,
