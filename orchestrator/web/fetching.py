@@ -9,6 +9,7 @@ import structlog
 
 from orchestrator.config import WEB_PORTS, Ports
 from orchestrator.errors import InvalidRequestError, Violation
+from orchestrator.web import tls_errors
 from orchestrator.web.addresses import NotPublicError, PublicNetwork, Resolve
 from orchestrator.web.hosts import Hosts, allows
 from orchestrator.web.urls import UrlError, parse, shown
@@ -19,6 +20,10 @@ _REDIRECTS = {301, 302, 303, 307, 308}
 _UNREACHABLE = (httpcore2.ConnectError, httpcore2.ConnectTimeout)
 _BROKEN = (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException)
 _HEADERS = [(b"User-Agent", b"imagegen"), (b"Accept", b"image/*,*/*;q=0.5"), (b"Accept-Encoding", b"identity")]
+
+
+_COMPRESSED = {b"gzip", b"x-gzip", b"deflate", b"br", b"zstd", b"compress", b"x-compress", b"dcb", b"dcz"}
+"""Content codings of the IANA's registry. Stores send others that mean nothing (aws-chunked, base64, utf-8, none)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +98,8 @@ class Fetcher:
         except TimeoutError:
             said = f"did not arrive within {self._settings.seconds:g} seconds"
         except _UNREACHABLE as error:
-            said, detail = "cannot be fetched: its server cannot be reached", repr(error)
+            why = tls_errors.describe(error) or "cannot be reached"
+            said, detail = f"cannot be fetched: its server {why}", repr(error)
         except _BROKEN as error:
             said, detail = "cannot be fetched: its server breaks off, or speaks something else than HTTP", repr(error)
         log.info("picture not fetched", field=field, url=shown(url), said=said, reason=detail)
@@ -119,11 +125,13 @@ class Fetcher:
             fields = {name.lower(): value for name, value in response.headers}
             location = fields.get(b"location")
             if response.status in _REDIRECTS and location is not None:
-                return self._parsed(location.decode("latin-1"), url)
+                return self._parsed(_text(location), url)
             if response.status != 200:
                 raise _RefusedError(f"cannot be fetched: its server answers with status {response.status}")
-            if fields.get(b"content-encoding", b"identity").lower() != b"identity":
-                raise _RefusedError("is sent with a Content-Encoding, which was not asked for")
+            packed = _COMPRESSED & {one.strip().lower() for one in fields.get(b"content-encoding", b"").split(b",")}
+            if packed:
+                coding = min(packed).decode()
+                raise _RefusedError(f"is sent with the Content-Encoding {coding}, which was not asked for")
             return await self._body(response, fields.get(b"content-length", b""))
 
     async def _body(self, response: httpcore2.Response, declared: bytes) -> bytes:
@@ -144,3 +152,11 @@ class Fetcher:
             return parse(url, base, ports=self._settings.ports)
         except UrlError as error:
             raise _RefusedError(str(error) if base is None else f"is redirected to a URL that {error}") from None
+
+
+def _text(location: bytes) -> str:
+    """A Location as text: servers write UTF-8 as it is, which is percent-encoded later; old ones write Latin-1."""
+    try:
+        return location.decode()
+    except UnicodeDecodeError:
+        return location.decode("latin-1")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import httpcore2
 
 from orchestrator.config import WEB_PORTS, Ports
+from orchestrator.web import tls_errors
 from orchestrator.web.addresses import NotPublicError, PublicNetwork, Resolve
 from orchestrator.web.urls import UrlError, parse
 
@@ -81,7 +82,7 @@ class Poster:
         except TimeoutError:
             raise PostError(f"no answer within {self._seconds:g} seconds") from None
         except _UNREACHABLE as error:
-            raise PostError("the server cannot be reached", repr(error)) from error
+            raise PostError(f"the server {tls_errors.describe(error) or 'cannot be reached'}", repr(error)) from error
         except _BROKEN as error:
             raise PostError("the server breaks off, or speaks something else than HTTP", repr(error)) from error
 

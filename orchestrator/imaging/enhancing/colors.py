@@ -24,14 +24,15 @@ SKIN_HUE, SKIN_WIDTH, SKIN_KEPT = np.deg2rad(50), np.deg2rad(25), 0.7
 BAND = 256
 
 
-def balance(picture: Pixels, level: float) -> Pixels:
+def balance(picture: Pixels, level: float, opacity: Pixels | None = None) -> Pixels:
     """White balance by grey edges (van de Weijer, Gevers and Gijsenij 2007): differences between neighbours are grey.
 
     The light is what the channels' mean first derivatives say. A picture without edges says nothing, and stays.
+    Pixels count by their `opacity`, uint8 (H, W), where one is given.
     """
     if level <= 0:
         return picture
-    edges = _edges(picture)
+    edges = _edges(picture, opacity)
     if edges.min() < LEAST_EDGE:
         return picture
     gains = np.clip(edges.mean() / edges, 1 / MOST_GAIN, MOST_GAIN) ** level
@@ -39,13 +40,16 @@ def balance(picture: Pixels, level: float) -> Pixels:
     return np.asarray(cv2.LUT(picture, tables[None]), np.uint8)
 
 
-def _edges(picture: Pixels) -> npt.NDArray[np.float64]:
+def _edges(picture: Pixels, opacity: Pixels | None) -> npt.NDArray[np.float64]:
     """Mean length of the gradient of each channel, of a picture made small and smooth, where nothing is clipped."""
-    small = cv2.resize(picture, fitting(picture, SMALL), interpolation=cv2.INTER_AREA)
-    seen = (small < CLIPPED).all(axis=2)
+    size = fitting(picture, SMALL)
+    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    weights = np.asarray((small < CLIPPED).all(axis=2), np.float64)
+    if opacity is not None:
+        weights *= cv2.resize(opacity, size, interpolation=cv2.INTER_AREA)
     smooth = cv2.GaussianBlur(small.astype(np.float32), (0, 0), SMOOTH)
     lengths = np.hypot(cv2.Sobel(smooth, cv2.CV_32F, 1, 0), cv2.Sobel(smooth, cv2.CV_32F, 0, 1))
-    return np.asarray(lengths[seen].mean(axis=0), np.float64) if seen.any() else np.zeros(3)
+    return np.average(lengths, axis=(0, 1), weights=weights) if weights.any() else np.zeros(3)
 
 
 def strengthen(picture: Pixels, level: float, *, vibrance: bool = False, keep_skin: bool = False) -> Pixels:

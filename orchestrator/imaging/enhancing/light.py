@@ -51,15 +51,29 @@ def fuse(picture: Pixels, level: float, *, advanced: bool = False) -> Pixels:
     return np.asarray(cv2.addWeighted(detailed, level / 2, lit, 1 - level / 2, 0), np.uint8)
 
 
-def expose(picture: Pixels, level: float) -> Pixels:
-    """The gamma that brings the median brightness to the middle, within bounds."""
-    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
-    median = float(np.median(grey)) / 255
-    if level <= 0 or not 0 < median < 1:
+def expose(picture: Pixels, level: float, opacity: Pixels | None = None) -> Pixels:
+    """The gamma that brings the median brightness to the middle, within bounds.
+
+    Pixels count by their `opacity`, uint8 (H, W), where one is given.
+    """
+    if level <= 0:
+        return picture
+    median = _median(picture, opacity) / 255
+    if not 0 < median < 1:
         return picture
     gamma = float(np.clip(np.log(MIDDLE) / np.log(median), LEAST_GAMMA, MOST_GAMMA)) ** level
     table = np.rint(255 * (np.arange(256) / 255) ** gamma).astype(np.uint8)
     return np.asarray(cv2.LUT(picture, table), np.uint8)
+
+
+def _median(picture: Pixels, opacity: Pixels | None) -> float:
+    """The median brightness of what is seen, a grey level; 0 where nothing is."""
+    counts = np.zeros(256)
+    for top in range(0, picture.shape[0], BAND):
+        rows = slice(top, top + BAND)
+        grey = np.asarray(cv2.cvtColor(picture[rows], cv2.COLOR_RGB2GRAY), np.uint8)
+        counts += np.bincount(grey.ravel(), None if opacity is None else opacity[rows].ravel(), 256)
+    return float(np.searchsorted(counts.cumsum(), counts.sum() / 2)) if counts.any() else 0.0
 
 
 def _gain(picture: Pixels, gammas: Sequence[float], smooth: float) -> Floats:

@@ -20,19 +20,25 @@ BEST_QUALITY, WORST_QUALITY = 80, 25
 _NOISE = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
 
 
-def measure_noise(picture: Pixels) -> float:
-    """Standard deviation of the noise, in grey levels (Immerkaer 1996): blind to what is flat or a straight edge."""
+def measure_noise(picture: Pixels, opacity: Pixels | None = None) -> float:
+    """Standard deviation of the noise, in grey levels (Immerkaer 1996): blind to what is flat or a straight edge.
+
+    Pixels count by their `opacity`, uint8 (H, W), where one is given.
+    """
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY).astype(np.float32)
     height, width = grey.shape
     if min(height, width) < 3:
         return 0.0
-    inside = cv2.filter2D(grey, -1, _NOISE)[1:-1, 1:-1]
-    return float(math.sqrt(math.pi / 2) * np.abs(inside).mean()) / 6
+    inside = np.abs(cv2.filter2D(grey, -1, _NOISE)[1:-1, 1:-1])
+    weights = None if opacity is None else opacity[1:-1, 1:-1]
+    if weights is not None and not weights.any():
+        return 0.0
+    return float(math.sqrt(math.pi / 2) * np.average(inside, weights=weights)) / 6
 
 
-def denoise(picture: Pixels, level: float, *, strong: bool = False) -> Pixels:
+def denoise(picture: Pixels, level: float, opacity: Pixels | None = None, *, strong: bool = False) -> Pixels:
     """Non-local means (Buades, Coll and Morel 2005), as strong as the noise that is measured asks for."""
-    strength = level * measure_noise(picture) * (STRONG if strong else 1.0)
+    strength = level * measure_noise(picture, opacity) * (STRONG if strong else 1.0)
     if strength < 0.1:
         return picture
     bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)

@@ -258,7 +258,8 @@ async def test_certificates_are_looked_at(fetcher: Fetcher) -> None:
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
     port = server.sockets[0].getsockname()[1]
-    assert await refusal(fetcher, f"https://localhost:{port}/") == "cannot be fetched: its server cannot be reached"
+    said = await refusal(fetcher, f"https://localhost:{port}/")
+    assert said.startswith("cannot be fetched: its server has a certificate that is not trusted")
     trusting = ssl.create_default_context(cafile=Path(__file__).with_name("self_signed.pem"))
     fetcher._pool._ssl_context = trusting
     assert await fetcher.fetch(f"https://localhost:{port}/", "edit.image") == b"x"
@@ -271,3 +272,34 @@ async def test_the_log_keeps_queries_out(web: Web, fetcher: Fetcher, capsys: pyt
     assert "picture not fetched" in logged.out + logged.err
     assert "/none" in logged.out + logged.err
     assert "secret" not in logged.out + logged.err
+
+
+@pytest.mark.parametrize(
+    "coding", [b"", b" ", b"identity", b"aws-chunked", b"AWS-Chunked", b"base64", b"utf-8", b"binary", b"none"]
+)
+async def test_a_content_encoding_that_means_nothing_is_ignored(web: Web, fetcher: Fetcher, coding: bytes) -> None:
+    page = raw(PICTURE, b"Content-Encoding: %s\r\n" % coding, b"Content-Length: %d\r\n" % len(PICTURE))
+    assert await fetcher.fetch(web.put("/a", page), "edit.image") == PICTURE
+
+
+@pytest.mark.parametrize("coding", [b"gzip", b"GZIP", b"br", b"aws-chunked, zstd", b"deflate,"])
+async def test_a_content_encoding_that_means_something_is_refused(web: Web, fetcher: Fetcher, coding: bytes) -> None:
+    page = raw(PICTURE, b"Content-Encoding: %s\r\n" % coding, b"Content-Length: %d\r\n" % len(PICTURE))
+    assert "which was not asked for" in await refusal(fetcher, web.put("/a", page))
+
+
+@pytest.mark.parametrize(
+    ("location", "path"),
+    [
+        ("/\u56fe.png".encode(), "/%E5%9B%BE.png"),
+        ("/a b?q=\u56fe".encode(), "/a%20b?q=%E5%9B%BE"),
+        (b"/%E5%9B%BE.png", "/%E5%9B%BE.png"),
+        ("/\xe9.png".encode("latin-1"), "/%C3%A9.png"),
+    ],
+)
+async def test_a_redirect_may_have_any_letters(web: Web, fetcher: Fetcher, location: bytes, path: str) -> None:
+    async def page(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 302 Found\r\nConnection: close\r\nContent-Length: 0\r\nLocation: %s\r\n\r\n" % location)
+
+    web.put(path, PICTURE)
+    assert await fetcher.fetch(web.put("/start", page), "edit.image") == PICTURE

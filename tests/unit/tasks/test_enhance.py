@@ -25,6 +25,8 @@ from orchestrator.params import (
     TextToImage,
     VerticalPlace,
 )
+from orchestrator.params.enhancement import METHODS
+from orchestrator.tasks.enhance import enhance
 from tests.unit.tasks.studio import Pixels, Studio, opened, source
 from tests.unit.tasks.studio import noise as noise_picture
 from tests.unit.tasks.test_face import bright
@@ -224,3 +226,53 @@ async def test_text_alone_may_have_a_caption(studio: Studio) -> None:
 async def test_a_caption_that_cannot_be_read_is_named(studio: Studio) -> None:
     with pytest.raises(InvalidRequestError, match=r"^caption\.image: "):
         await studio.run(TextToImage(), steps=2, caption=Caption(image=ImageSource(data=b"no picture")))
+
+
+def cut_out_product() -> Pixels:
+    """A dim, grainy product with a colour cast and an edge, cut out, its alpha soft at the border; RGBA."""
+    y, x = np.mgrid[:120, :160]
+    shading = 40 + 60 * (np.hypot(x - 80, y - 60) < 25) + x / 4
+    grain = np.random.default_rng(2).normal(0, 3, (120, 160, 3))
+    colours = np.clip(shading[..., None] * (1.2, 1.0, 0.7) + grain, 0, 255)
+    alpha = np.clip((45 - np.hypot(x - 80, y - 60)) * 40, 0, 255)
+    return np.dstack([colours, alpha]).astype(np.uint8)
+
+
+HIDDEN = {"black": 0, "white": 255, "blue": (0, 0, 255), "noise": None}
+EVERY = [
+    Enhancement(kind=kind, method=method)
+    for kind in EnhancementKind
+    if kind is not EnhancementKind.FACE_ENHANCE
+    for method in (METHODS.get(kind) or (None,))
+]
+
+
+@pytest.mark.parametrize("wanted", EVERY, ids=lambda each: f"{each.kind}-{each.method}")
+async def test_colours_that_nobody_sees_change_nothing(wanted: Enhancement) -> None:
+    product = cut_out_product()
+    seen = product[..., 3] > 0
+    answers = []
+    for colour in HIDDEN.values():
+        noise = np.random.default_rng(1).integers(0, 256, (120, 160, 3), np.uint8)
+        behind = noise if colour is None else np.broadcast_to(np.array(colour, np.uint8), (120, 160, 3))
+        colours = np.where(seen[..., None], product[..., :3], behind)
+        answers.append(await enhance(np.dstack([colours, product[..., 3]]), [wanted]))
+    for answer in answers:
+        assert np.array_equal(answer[..., 3], product[..., 3])
+        assert np.array_equal(answer[seen], answers[0][seen])
+
+
+async def test_only_what_is_seen_is_measured() -> None:
+    """A cut-out is exposed and balanced as the product alone would be, however much transparent room is around it."""
+    product = cut_out_product()
+    wanted = [Enhancement(kind=EnhancementKind.EXPOSURE_CORRECTION), Enhancement(kind=EnhancementKind.WHITE_BALANCE)]
+    roomy = np.pad(product, ((200, 200), (300, 300), (0, 0)))
+    alone, in_room = await enhance(product, wanted), await enhance(roomy, wanted)
+    core = np.s_[40:80, 60:100]
+    difference = alone[core].astype(int) - in_room[200:320, 300:460][core]
+    assert np.abs(difference).max() <= 6
+
+
+async def test_a_picture_that_is_all_transparent_is_taken() -> None:
+    for each in EVERY:
+        assert (await enhance(np.zeros((20, 30, 4), np.uint8), [each])).shape == (20, 30, 4)
