@@ -62,7 +62,7 @@ proto: $(STUBS) ## generate the package imagegen.v1
 tools: .tools/.stamp ## the environment of model_tools: torch and diffusers
 
 # local/environments.py makes both, from the locks, and does nothing where they are up to date.
-$(ENVIRONMENTS) &: requirements/service.txt requirements/dev.txt requirements/triton.txt
+$(ENVIRONMENTS) &: requirements/service.txt requirements/c2pa.txt requirements/dev.txt requirements/triton.txt
 	$(PYTHON) -m local env
 	touch $(ENVIRONMENTS)
 
@@ -84,8 +84,8 @@ $(STUBS): $(PROTOS) $(ENVIRONMENTS)
 	touch imagegen/__init__.py imagegen/v1/__init__.py imagegen/py.typed $@
 
 lock: ## resolve requirements/*.in anew (needs uv)
-	for room in service gateway dev deploy triton; do \
+	for room in service gateway dev deploy triton c2pa; do \
 	  uv pip compile --quiet --generate-hashes --python-version 3.11 --python-platform x86_64-manylinux_2_35 \
-	    --no-emit-index-url --custom-compile-command "make lock" $$([ $$room = triton ] && echo --no-deps) \
+	    --no-emit-index-url --custom-compile-command "make lock" $$(case $$room in triton|c2pa) echo --no-deps ;; esac) \
 	    requirements/$$room.in -o requirements/$$room.txt || exit 1; \
 	done

@@ -2,6 +2,7 @@
 
 from pydantic import BaseModel
 
+from gateway.answers import MarksAnswer
 from imagegen.v1 import accounts_pb2
 
 
@@ -20,6 +21,7 @@ class AccountAnswer(BaseModel):
         active_jobs: jobs that wait or run.
         max_active_jobs: that it may have at a time; null for as many as it likes.
         requests_per_minute: that it may send; null for as many as it likes.
+        marks: how the service marks pictures as generated.
     """
 
     username: str
@@ -33,6 +35,7 @@ class AccountAnswer(BaseModel):
     active_jobs: int
     max_active_jobs: int | None
     requests_per_minute: int | None
+    marks: MarksAnswer
 
 
 def answer(account: accounts_pb2.Account) -> AccountAnswer:
@@ -49,4 +52,5 @@ def answer(account: accounts_pb2.Account) -> AccountAnswer:
         active_jobs=account.active_jobs,
         max_active_jobs=account.max_active_jobs if account.HasField("max_active_jobs") else None,
         requests_per_minute=account.requests_per_minute if account.HasField("requests_per_minute") else None,
+        marks=MarksAnswer.of(account.marks),
     )

@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from imagegen.v1 import generation_pb2 as pb
+
 Status = Literal["received", "not_started", "in_progress", "complete"]
 
 
@@ -75,6 +77,23 @@ class MessageAnswer(BaseModel):
     """
 
     message: str
+
+
+class MarksAnswer(BaseModel):
+    """How pictures are marked as generated. The operator decides.
+
+    Attributes:
+        xmp: whether files state their origin in XMP, by IPTC's digital source type.
+        c2pa: whether files have a signed C2PA manifest.
+    """
+
+    xmp: bool
+    c2pa: bool
+
+    @classmethod
+    def of(cls, marks: pb.Marks) -> "MarksAnswer":
+        """Turn the message into JSON."""
+        return cls(xmp=marks.xmp, c2pa=marks.c2pa)
 
 
 class ErrorAnswer(BaseModel):

@@ -77,6 +77,8 @@ class ProcessRequest(Part):
     """The same as quality. It wins where both are set, since some clients fill in quality by themselves."""
     max_file_size: FileSize | None = None
     """Largest allowed file, bytes or text such as "500kb" (1 kb is 1024 bytes); jpeg and webp only."""
+    metadata: str | None = None
+    """What the file says about its request in XMP: none (default), or prompt: prompt, seed and settings."""
 
     target: str | None = None
     """storage://NAME/PATH: a copy of the result is written there, into a storage that the account has."""

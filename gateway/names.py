@@ -66,6 +66,7 @@ _FIELDS: Mapping[str, str] = MappingProxyType(
         "output.format": "output_format",
         "output.quality": "quality",
         "output.max_file_size": "max_file_size",
+        "output.metadata": "metadata",
         "output.target": "target",
         "output.dpi": "dpi",
         "webhook.url": _WEBHOOK,

@@ -17,6 +17,9 @@ _FORMATS: Mapping[str, pb.ImageFormat.ValueType] = MappingProxyType(
         "webp": pb.IMAGE_FORMAT_WEBP,
     }
 )
+_METADATA: Mapping[str, pb.Metadata.ValueType] = MappingProxyType(
+    {"none": pb.METADATA_NONE, "prompt": pb.METADATA_PROMPT}
+)
 _REMOVALS: Mapping[str, pb.Removal.ValueType] = MappingProxyType(
     {"auto": pb.REMOVAL_AUTO, "human": pb.REMOVAL_HUMAN, "item": pb.REMOVAL_ITEM}
 )
@@ -98,5 +101,10 @@ def _set_output(message: pb.GenerateRequest, request: ProcessRequest) -> None:
         message.output.quality = quality
     if request.max_file_size is not None:
         message.output.max_file_size = request.max_file_size
+    if request.metadata is not None:
+        stated = _METADATA.get(request.metadata.strip().lower())
+        if stated is None:
+            raise BadRequestError(f"metadata must be one of {', '.join(_METADATA)}")
+        message.output.metadata = stated
     if request.target is not None:
         message.output.target = request.target.strip()

@@ -5,7 +5,7 @@ methods that may run twice whatever they carry: reading, watching, and removing 
 may run twice only with a request_id: that is known here, so here it is retried, for longer than gRPC would.
 """
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,11 +113,10 @@ class Orchestrator:
         message = jobs_pb2.CancelJobRequest(job_id=job_id)
         return await self._jobs.CancelJob(message, timeout=CALL_SECONDS, metadata=caller.metadata)
 
-    async def families(self, caller: Caller) -> Sequence[pb.Family]:
-        """List the families, the default first."""
+    async def families(self, caller: Caller) -> pb.ListFamiliesResponse:
+        """List the families, the default first, and how pictures are marked."""
         message = pb.ListFamiliesRequest()
-        answer = await self._generation.ListFamilies(message, timeout=CALL_SECONDS, metadata=caller.metadata)
-        return answer.families
+        return await self._generation.ListFamilies(message, timeout=CALL_SECONDS, metadata=caller.metadata)
 
     async def delete(self, job_id: str, caller: Caller) -> jobs_pb2.Job:
         """Remove a job's picture."""

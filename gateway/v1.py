@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from gateway import events, jobs
-from gateway.answers import ErrorAnswer
+from gateway.answers import ErrorAnswer, MarksAnswer
 from gateway.calls import JobId, about_a_job, caller_of, gateway_of
 from gateway.openapi import job_answers
 from gateway.status import api_error
@@ -107,9 +107,11 @@ class FamiliesAnswer(BaseModel):
 
     Attributes:
         families: of this server.
+        marks: how it marks pictures as generated.
     """
 
     families: list[FamilyAnswer]
+    marks: MarksAnswer
 
 
 @router.get(
@@ -152,7 +154,8 @@ async def list_families(request: Request) -> Response:
         found = await gateway_of(request).orchestrator.families(caller)
     except grpc.aio.AioRpcError as error:
         raise api_error(error, caller.request_id) from None
-    return JSONResponse(FamiliesAnswer(families=[_family(each) for each in found]).model_dump())
+    families = [_family(each) for each in found.families]
+    return JSONResponse(FamiliesAnswer(families=families, marks=MarksAnswer.of(found.marks)).model_dump())
 
 
 def _family(family: pb.Family) -> FamilyAnswer:

@@ -51,7 +51,9 @@ class Environment:
 
 _LOCKS = ROOT / "requirements"
 ENVIRONMENTS = {
-    "service": Environment(ROOT / ".venv", (_LOCKS / "service.txt", _LOCKS / "dev.txt"), lambda: sys.executable),
+    "service": Environment(
+        ROOT / ".venv", (_LOCKS / "service.txt", _LOCKS / "c2pa.txt", _LOCKS / "dev.txt"), lambda: sys.executable
+    ),
     "triton": Environment(ROOT / ".triton", (_LOCKS / "triton.txt",), host.find_python),
 }
 

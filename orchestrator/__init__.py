@@ -1,1 +1,3 @@
-"""The orchestrator: turns a request into a picture by calling networks in Triton (shared/design/house.md)."""
+"""The orchestrator: one request, one picture. docs/architecture.md has the plan of its rooms."""
+
+VERSION = "0.1.0"

@@ -68,6 +68,13 @@ class Settings:
         grace_seconds: time that running work has after SIGTERM.
         health_interval_seconds: time between two looks at Triton's models.
         log_level: lowest level that is logged.
+        mark_pictures: whether files state in XMP that they are generated.
+        c2pa_cert_file: PEM file of the certificate that signs C2PA manifests, and those between it and its CA; None
+            for no manifests.
+        c2pa_key_file: PEM file of its key.
+        c2pa_algorithm: of the signature: es256, es384, es512, ps256, ps384, ps512 or ed25519.
+        c2pa_timestamp_url: of an RFC 3161 time-stamping authority; None for none.
+        c2pa_trust_file: PEM file of the CAs whose manifests Verify calls trusted; None for none.
     """
 
     grpc_address: str = "127.0.0.1:50051"
@@ -109,6 +116,12 @@ class Settings:
     grace_seconds: float = 60.0
     health_interval_seconds: float = 1.0
     log_level: str = "info"
+    mark_pictures: bool = True
+    c2pa_cert_file: Path | None = None
+    c2pa_key_file: Path | None = None
+    c2pa_algorithm: str = "es256"
+    c2pa_timestamp_url: str | None = None
+    c2pa_trust_file: Path | None = None
 
     @property
     def source_ports(self) -> Ports:
@@ -152,6 +165,8 @@ def _check_tls(settings: Settings) -> None:
         "tls_cert_file": "tls_key_file",
         "tls_key_file": "tls_cert_file",
         "tls_client_ca_file": "tls_cert_file",
+        "c2pa_cert_file": "c2pa_key_file",
+        "c2pa_key_file": "c2pa_cert_file",
     }
     for one, other in needs.items():
         if (path := getattr(settings, one)) is not None and getattr(settings, other) is None:
@@ -243,6 +258,13 @@ def _switch(raw: str) -> bool:
     return raw.lower() == "true"
 
 
+def _algorithm(raw: str) -> str:
+    known = ("es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519")  # C2PA 2.2, section 13.2.1
+    if raw.lower() not in known:
+        raise ValueError(f"give one of {', '.join(known)}")
+    return raw.lower()
+
+
 def _level(raw: str) -> str:
     if raw.lower() not in {"debug", "info", "warning", "error"}:
         raise ValueError("give debug, info, warning or error")
@@ -290,4 +312,10 @@ _CASTS: dict[str, Callable[[str], object]] = {
     "grace_seconds": _ranged(float, 0.0, 86_400.0),
     "health_interval_seconds": _ranged(float, 0.05, 60.0),
     "log_level": _level,
+    "mark_pictures": _switch,
+    "c2pa_cert_file": Path,
+    "c2pa_key_file": Path,
+    "c2pa_algorithm": _algorithm,
+    "c2pa_timestamp_url": _url,
+    "c2pa_trust_file": Path,
 }

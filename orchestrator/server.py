@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from imagegen.v1 import accounts_pb2, accounts_pb2_grpc, generation_pb2, generation_pb2_grpc, jobs_pb2, jobs_pb2_grpc
+from orchestrator import VERSION
 from orchestrator.accounts.authentication import Accounts
 from orchestrator.api import status, tls, transport
 from orchestrator.api.accounts import AccountServicer
@@ -34,6 +35,7 @@ from orchestrator.models.families import NEEDS, Families
 from orchestrator.models.readiness import TritonNetworks
 from orchestrator.models.triton import TritonServer
 from orchestrator.params import Limits, TaskName
+from orchestrator.provenance.marking import Marking
 from orchestrator.results.sources import Sources, source_hosts
 from orchestrator.results.storages import Storages
 from orchestrator.results.store import ResultStore
@@ -75,6 +77,7 @@ class Orchestrator:
         self._accounts = Accounts(self._database, anonymous=settings.anonymous)
         self._listener.subscribe(ACCOUNTS, self._accounts.forget)
         self._leases = Leases(self._database, Decimal(str(settings.price)))
+        self._marking = Marking.from_settings(settings, VERSION)
         self._results = ResultStore.from_settings(settings, self._database, os.environ)
         for family in self._families:
             if family.default_width * family.default_height > settings.max_pixels:
@@ -166,6 +169,7 @@ class Orchestrator:
             limits=DecodeLimits(max_pixels=settings.max_input_pixels),
             budget=PixelBudget(settings.max_decoded_pixels),
             max_pixels=settings.max_pixels,
+            marking=self._marking,
         )
         admission = Admission[Job](settings.max_in_flight, settings.max_queued, settings.max_held_bytes)
         self._queue = StreamQueue(runner, admission)
@@ -194,7 +198,8 @@ class Orchestrator:
 
     def _register(self) -> None:
         server, jobs, limits = self._server, self._system.jobs, self._limits
-        generation = GenerationServicer(self._queue, jobs, self._leases, self._families, self._networks, limits)
+        marks = generation_pb2.Marks(xmp=self._marking.xmp, c2pa=self._marking.signer is not None)
+        generation = GenerationServicer(self._queue, jobs, self._leases, self._families, self._networks, limits, marks)
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(generation, server)
         jobs_pb2_grpc.add_JobServiceServicer_to_server(
             JobServicer(
@@ -206,7 +211,7 @@ class Orchestrator:
             ),
             server,
         )
-        accounts_pb2_grpc.add_AccountServiceServicer_to_server(AccountServicer(self._database), server)
+        accounts_pb2_grpc.add_AccountServiceServicer_to_server(AccountServicer(self._database, marks), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         names = (GENERATION, JOBS, ACCOUNT, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)

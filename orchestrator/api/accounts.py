@@ -6,6 +6,7 @@ import grpc
 
 from imagegen.v1 import accounts_pb2 as pb
 from imagegen.v1 import accounts_pb2_grpc
+from imagegen.v1.generation_pb2 import Marks
 from orchestrator.accounts import standing, webhook_secrets
 from orchestrator.api.auth import account
 from orchestrator.database.pool import Database
@@ -16,8 +17,8 @@ Context = grpc.aio.ServicerContext[Any, Any]
 class AccountServicer(accounts_pb2_grpc.AccountServiceServicer):
     """AccountService over the database."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, database: Database, marks: Marks) -> None:
+        self._database, self._marks = database, marks
 
     async def GetAccount(self, _request: pb.GetAccountRequest, _context: Context) -> pb.Account:
         """The caller's account, as it stands now."""
@@ -31,4 +32,5 @@ class AccountServicer(accounts_pb2_grpc.AccountServiceServicer):
             requests_per_minute=now.account.requests_per_minute,
             key_prefix=now.account.key_prefix,
             webhook_secret=webhook_secrets.show(now.webhook_secret),
+            marks=self._marks,
         )

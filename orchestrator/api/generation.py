@@ -36,9 +36,10 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
         families: Families,
         networks: NetworkSource,
         limits: Limits,
+        marks: pb.Marks,
     ) -> None:
         self._queue, self._jobs, self._leases = queue, jobs, leases
-        self._families, self._networks, self._limits = families, networks, limits
+        self._families, self._networks, self._limits, self._marks = families, networks, limits, marks
 
     async def Generate(self, request: pb.GenerateRequest, _context: Context) -> Messages:
         """A job that ends with its stream, unless it is to be detached."""
@@ -52,7 +53,8 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
 
     async def ListFamilies(self, _request: pb.ListFamiliesRequest, _context: Context) -> pb.ListFamiliesResponse:
         """Every family of families.toml."""
-        return pb.ListFamiliesResponse(families=[self._family(family) for family in self._families])
+        families = [self._family(family) for family in self._families]
+        return pb.ListFamiliesResponse(families=families, marks=self._marks)
 
     def _family(self, family: Family) -> pb.Family:
         digests, roles = self._networks.digests(family.name), family.networks.roles

@@ -1,10 +1,11 @@
 """Makes a job's picture: the task, its events, and where the picture goes."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from orchestrator.accounts.account import Account
+from orchestrator.diffusion.latents import Pixels
 from orchestrator.diffusion.pipeline import Pipeline, Stage, StageTime, StepDone, Timer
 from orchestrator.generation.events import Artifact, Preview, Progress, Started
 from orchestrator.generation.job import Job
@@ -14,6 +15,7 @@ from orchestrator.imaging.decode import DecodeLimits
 from orchestrator.models.families import Families
 from orchestrator.models.source import ModelDigest, NetworkSource
 from orchestrator.params import Delivery, ImageFormat, OutputParams, RequestParams
+from orchestrator.provenance.marking import Marking
 from orchestrator.results.sources import Sources
 from orchestrator.results.store import ResultStore
 from orchestrator.tasks.budget import PixelBudget, Share
@@ -40,6 +42,7 @@ class Runner:
         limits: of the client's pictures.
         budget: of all of them that are decoded at a time.
         max_pixels: of pictures that are made.
+        marking: of their files.
     """
 
     families: Families
@@ -50,6 +53,7 @@ class Runner:
     limits: DecodeLimits
     budget: PixelBudget
     max_pixels: int
+    marking: Marking
 
     async def plan(self, account: Account, params: RequestParams) -> Plan:
         """Decide what an account's request left open.
@@ -80,17 +84,28 @@ class Runner:
         job.start()
         plan, timer, roles = job.plan, Timer(job.family), set[str]()
         digests = self.source.digests(plan.family)
+
+        def models() -> tuple[ModelDigest, ...]:
+            return tuple(dict.fromkeys(digest for role, digest in digests.items() if role in roles))
+
         with self.budget.share() as share:
-            made = await run_task(plan, self._workshop(job, plan, timer, roles, share))
-        models = tuple(dict.fromkeys(digest for role, digest in digests.items() if role in roles))
-        return await self._artifact(job, made, models, timer.stages)
+            made = await run_task(plan, self._workshop(job, plan, timer, roles, share, models))
+        return await self._artifact(job, made, models(), timer.stages)
 
     async def discard(self, job: Job) -> None:
         """Remove a job's picture from the result store, if it is there."""
         if job.picture is not None:
             await self.results.delete(job.picture)
 
-    def _workshop(self, job: Job, plan: Plan, timer: Timer, roles: set[str], share: Share) -> Workshop:
+    def _workshop(
+        self,
+        job: Job,
+        plan: Plan,
+        timer: Timer,
+        roles: set[str],
+        share: Share,
+        models: Callable[[], tuple[ModelDigest, ...]],
+    ) -> Workshop:
         pipeline = self.pipelines[plan.family]
 
         async def fetch(url: str, field: str) -> bytes:
@@ -103,7 +118,7 @@ class Runner:
             job.check_wanted()
             if not done.tick:
                 job.publish(Progress(done.stage, done.step, done.total))
-                await _preview(job, plan, pipeline, done)
+                await self._preview(job, plan, pipeline, done)
 
         def begin(begun: Begun) -> None:
             job.check_wanted()
@@ -121,6 +136,8 @@ class Runner:
             listener=listener,
             timer=timer,
             begin=begin,
+            marking=self.marking,
+            models=models,
         )
 
     async def _artifact(
@@ -153,15 +170,17 @@ class Runner:
         job.picture = written.name
         return self.results.link(*written)
 
+    async def _preview(self, job: Job, plan: Plan, pipeline: Pipeline, done: StepDone) -> None:
+        interval = plan.preview_interval
+        if not interval or done.stage is not Stage.DENOISE or done.x0 is None or done.step % interval:
+            return
+        small = await asyncio.to_thread(pipeline.preview, done.x0)
+        if small is not None:
+            scale = PREVIEW_SIDE / max(small.shape[:2])
+            size = round(small.shape[1] * scale), round(small.shape[0] * scale)
+            pixels = await asyncio.to_thread(geometry.cover, small, *size)
+            jpeg = await asyncio.to_thread(self._encode_preview, pixels, plan)
+            job.publish(Preview(jpeg, done.step))
 
-async def _preview(job: Job, plan: Plan, pipeline: Pipeline, done: StepDone) -> None:
-    interval = plan.preview_interval
-    if not interval or done.stage is not Stage.DENOISE or done.x0 is None or done.step % interval:
-        return
-    small = await asyncio.to_thread(pipeline.preview, done.x0)
-    if small is not None:
-        scale = PREVIEW_SIDE / max(small.shape[:2])
-        size = round(small.shape[1] * scale), round(small.shape[0] * scale)
-        pixels = await asyncio.to_thread(geometry.cover, small, *size)
-        encoded = await asyncio.to_thread(codec.encode, pixels, PREVIEW)
-        job.publish(Preview(encoded.data, done.step))
+    def _encode_preview(self, pixels: Pixels, plan: Plan) -> bytes:
+        return self.marking.mark_preview(codec.encode(pixels, PREVIEW).data, plan.origin)

@@ -64,6 +64,13 @@ class Delivery(StrEnum):
     URI = "uri"
 
 
+class Metadata(StrEnum):
+    """What a file says about its request, beside its origin."""
+
+    NONE = "none"
+    PROMPT = "prompt"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputParams:
     """File format and its options.
@@ -75,6 +82,7 @@ class OutputParams:
         delivery: bytes or URI.
         target: storage://NAME/PATH of a copy; None for none.
         dpi: dots per inch, 1 to 2400, for the file to tell; None for none.
+        metadata: what the file says about its request.
     """
 
     format: ImageFormat = ImageFormat.PNG
@@ -83,6 +91,7 @@ class OutputParams:
     delivery: Delivery = Delivery.INLINE
     target: str | None = None
     dpi: int | None = None
+    metadata: Metadata = Metadata.NONE
 
     def validate(self, violations: Violations) -> None:
         """Note what is out of range."""

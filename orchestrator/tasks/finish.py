@@ -12,7 +12,8 @@ from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.codec import Encoded
 from orchestrator.imaging.density import with_density
 from orchestrator.imaging.layers import border_color, filled, opaque, over, placed, resized
-from orchestrator.params import BackgroundParams, Enhancement, Fit
+from orchestrator.params import BackgroundParams, Enhancement, Fit, OutputParams
+from orchestrator.provenance.marking import Work
 from orchestrator.tasks.caption import lay_over
 from orchestrator.tasks.cropping import crop_box
 from orchestrator.tasks.cutout import cut_out
@@ -62,7 +63,8 @@ async def finish(
         box = None
         if layout.fit is Fit.CROP and size_of(picture) != frame.target:
             box = await crop_box(workshop, picture, frame.target, layout.gravity, telling)
-        encoded = await asyncio.to_thread(_write, plan, picture, frame, box, behind, pictures)
+        fitted = await asyncio.to_thread(_laid_out, plan, picture, frame, box, behind, pictures)
+        encoded = await asyncio.to_thread(_write, plan, workshop, fitted, pictures)
     return Made(encoded, *frame.target, steps, plan.sampler if plan.paints else None)
 
 
@@ -86,9 +88,9 @@ def _behind(background: BackgroundParams, picture: Pixels, size: Size) -> Pixels
     return filled(size, color.rgba if color.alpha < 255 else color.rgba[:3])
 
 
-def _write(
+def _laid_out(
     plan: Plan, picture: Pixels, frame: Frame, box: Box | None, behind: Pixels | None, pictures: Pictures | None
-) -> Encoded:
+) -> Pixels:
     fitted = _fitted(picture, frame, box)
     if pictures is not None and pictures.replace is not None:
         fitted = over(fitted, geometry.cover(pictures.replace, *frame.target))
@@ -96,10 +98,27 @@ def _write(
         fitted = over(fitted, behind)
     if plan.caption is not None and pictures is not None and pictures.caption is not None:
         fitted = lay_over(fitted, pictures.caption, plan.caption)
-    encoded = codec.encode(fitted, plan.output)
-    if plan.output.dpi is None:
-        return encoded
-    return replace(encoded, data=with_density(encoded.data, plan.output.format, plan.output.dpi))
+    return fitted
+
+
+def _write(plan: Plan, workshop: Workshop, picture: Pixels, pictures: Pictures | None) -> Encoded:
+    """The file with its marks."""
+
+    def encode(output: OutputParams) -> Encoded:
+        encoded = codec.encode(picture, output)
+        if output.dpi is None:
+            return encoded
+        return replace(encoded, data=with_density(encoded.data, output.format, output.dpi))
+
+    work = Work(
+        origin=plan.origin,
+        recipe=plan.recipe,
+        family=plan.family if plan.paints else None,
+        seed=plan.seed,
+        models=workshop.models(),
+        parents=() if pictures is None else pictures.parents,
+    )
+    return workshop.marking.write(encode, plan.output, work)
 
 
 def _fitted(picture: Pixels, frame: Frame, box: Box | None) -> Pixels:

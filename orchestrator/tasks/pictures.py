@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from orchestrator.diffusion.latents import Pixels, Size
 from orchestrator.imaging.decode import DecodeLimits, decode, measure
 from orchestrator.params import ImageSource, Inpaint, TextToImage
+from orchestrator.provenance.marking import Parent, inspect
 from orchestrator.tasks.enhance import enhance
 from orchestrator.tasks.plan import Plan
 from orchestrator.tasks.workshop import Workshop
@@ -31,12 +32,14 @@ class Pictures:
         mask: of inpaint.
         replace: what goes behind the picture.
         caption: what is laid over the result.
+        parents: what the files of image, replace and caption, those that are given, state about their origin.
     """
 
     image: Pixels | None
     mask: Pixels | None
     replace: Pixels | None
     caption: Pixels | None
+    parents: tuple[Parent, ...] = ()
 
     @property
     def main(self) -> Pixels:
@@ -65,9 +68,11 @@ async def load(plan: Plan, workshop: Workshop) -> Pictures:
         await workshop.reserve(sum(pixels for pixels, _ in there), there[0][1])
     decoding = (_decode(file, field, workshop.limits) for file, (_, field) in zip(files, wanted, strict=True))
     image, mask, behind, caption = await _together(decoding)
+    shown = [file.data for file, (_, field) in zip(files, wanted, strict=True) if file and not field.endswith(".mask")]
+    parents = await asyncio.to_thread(lambda: tuple(inspect(data) for data in shown))
     if image is not None and plan.enhancements:
         image = await enhance(image, plan.enhancements)
-    return Pictures(image, mask, behind, caption)
+    return Pictures(image, mask, behind, caption, parents)
 
 
 def size_of(picture: Pixels) -> Size:

@@ -31,8 +31,10 @@ from orchestrator.params import (
     Upscale,
     faces_wanted,
 )
+from orchestrator.provenance.origin import Origin
 from orchestrator.tasks.kinds import control_kind, starts_from_noise
 from orchestrator.tasks.limits import GENERATION_SIDE, upscale_strength
+from orchestrator.tasks.origin import origin_of, recipe_of
 
 Kind = TypeVar("Kind", bound=Task)
 
@@ -47,7 +49,7 @@ FACE_NEEDS = frozenset({"unet", "vae_encoder", "face_detector", "face_landmarks"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to make. Holds no text: prompts may be long, and jobs are kept.
+    """What to make. Holds no text but the recipe: prompts may be long, and jobs are kept.
 
     Attributes:
         family: its name.
@@ -61,6 +63,8 @@ class Plan:
         prompt_tokens_cut: tokens that the text encoder does not take.
         control_kind: index, in the family's control_kinds, of what steers, if a picture does.
         cost: work: pixels that the UNet sees, over all steps and guidance rows.
+        origin: what the result is, as far as the client's pictures do not say otherwise.
+        recipe: prompt and settings for the file; None where they were not asked for.
     """
 
     family: str
@@ -81,6 +85,8 @@ class Plan:
     prompt_tokens_cut: int
     control_kind: int = 0
     cost: float
+    origin: Origin
+    recipe: str | None = None
 
     @property
     def paints(self) -> bool:
@@ -129,12 +135,17 @@ async def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Pla
     guidance_scale = params.guidance_scale
     if guidance_scale is None:  # without words there is nothing to guide to
         guidance_scale = NO_GUIDANCE if wordless else family.default_guidance_scale
+    seed = secrets.randbits(DRAWN_SEED_BITS) if params.seed is None else params.seed
+    size = None if params.task.starts_from_picture else text_size(params.size, family)
+    recipe = recipe_of(
+        params, family, size=size, seed=seed, sampler=sampler, steps=steps, guidance_scale=guidance_scale
+    )
     return Plan(
         family=family.name,
         task=params.task,
         prompt_ids=prompt.ids,
         negative_ids=negative_prompt.ids,
-        seed=secrets.randbits(DRAWN_SEED_BITS) if params.seed is None else params.seed,
+        seed=seed,
         sampler=sampler,
         steps=steps,
         guidance_scale=guidance_scale,
@@ -148,6 +159,8 @@ async def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Pla
         prompt_tokens_cut=prompt.dropped,
         control_kind=kind,
         cost=_cost(params, family, kind, steps, guidance_scale),
+        origin=origin_of(params, family, kind),
+        recipe=recipe,
     )
 
 

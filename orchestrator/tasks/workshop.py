@@ -12,8 +12,10 @@ from orchestrator.imaging.codec import Encoded
 from orchestrator.imaging.decode import DecodeLimits
 from orchestrator.models.contracts import Networks
 from orchestrator.models.families import Family
+from orchestrator.models.source import ModelDigest
 from orchestrator.models.tools import Tools
 from orchestrator.params import SamplerName
+from orchestrator.provenance.marking import Marking
 
 Fetch = Callable[[str, str], Awaitable[bytes]]
 """The file behind a URL; the second is the request's field that errors name."""
@@ -67,7 +69,9 @@ class Workshop:
         max_pixels: of pictures that are made.
         listener: told of every step; what it raises ends the work.
         timer: of the stages.
-        begin: told once, when the pictures have been looked at.
+        begin: called once, when the pictures have been read.
+        marking: how files are marked.
+        models: the networks that have taken part so far.
     """
 
     family: Family
@@ -81,6 +85,8 @@ class Workshop:
     listener: Listener
     timer: Timer
     begin: Callable[[Begun], None]
+    marking: Marking
+    models: Callable[[], tuple[ModelDigest, ...]]
 
     @property
     def painting(self) -> Networks:

@@ -185,7 +185,7 @@ class FakeJobs(
         self, _: pb.ListFamiliesRequest, context: Context
     ) -> pb.ListFamiliesResponse:
         await self._enter(context, "ListFamilies")
-        return pb.ListFamiliesResponse(families=self.script.families)
+        return pb.ListFamiliesResponse(families=self.script.families, marks=pb.Marks(xmp=True))
 
     async def GetAccount(self, _: accounts_pb2.GetAccountRequest, context: Context) -> accounts_pb2.Account:  # noqa: N802
         await self._enter(context, "GetAccount")

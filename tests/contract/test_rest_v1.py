@@ -234,7 +234,8 @@ async def test_families_are_listed(stack: Stack) -> None:
                 "sizes": [],
                 "models": [],
             },
-        ]
+        ],
+        "marks": {"xmp": True, "c2pa": False},
     }
     assert (await stack.anonymous.get("/v1/families")).status_code == 403
     stack.script.refusal = (grpc.StatusCode.UNAVAILABLE, "away")

@@ -26,6 +26,7 @@ FLOORS = {
     "orchestrator.imaging": (1, 2),
     "orchestrator.models": (1, 2),
     "orchestrator.database": (1, 3),
+    "orchestrator.provenance": (1, 4),
     "orchestrator.diffusion": (2, 1),
     "orchestrator.results": (2, 2),
     "orchestrator.accounts": (2, 3),

@@ -14,7 +14,7 @@ from orchestrator.api.converters.pictures import (
     to_layout,
     to_size,
 )
-from orchestrator.api.converters.tables import DELIVERIES, FORMATS, PRIORITIES, SAMPLERS, choice
+from orchestrator.api.converters.tables import DELIVERIES, FORMATS, METADATA, PRIORITIES, SAMPLERS, choice
 from orchestrator.api.converters.tasks import TASKS
 from orchestrator.errors import InvalidRequestError, UnsupportedTaskError, Violation
 from orchestrator.params import JobOptions, Limits, OutputParams, Priority, RequestParams, Task
@@ -83,6 +83,7 @@ def _to_output(output: pb.Output) -> OutputParams:
     chosen: dict[str, Any] = {
         "format": choice(FORMATS, output.format, "output.format"),
         "delivery": choice(DELIVERIES, output.delivery, "output.delivery"),
+        "metadata": choice(METADATA, output.metadata, "output.metadata"),
     }
     named = {name: value for name, value in chosen.items() if value is not None}
     return OutputParams(**named, **given(output, "quality", "max_file_size", "target", "dpi"))

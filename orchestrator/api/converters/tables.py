@@ -17,6 +17,7 @@ from orchestrator.params import (
     Fit,
     HorizontalPlace,
     ImageFormat,
+    Metadata,
     Priority,
     Removal,
     SamplerName,
@@ -29,6 +30,7 @@ Number = TypeVar("Number", bound=int)
 SAMPLERS = {name: pb.Sampler.Value(f"SAMPLER_{name.name}") for name in SamplerName}
 FORMATS = {name: pb.ImageFormat.Value(f"IMAGE_FORMAT_{name.name}") for name in ImageFormat}
 DELIVERIES = {name: pb.Delivery.Value(f"DELIVERY_{name.name}") for name in Delivery}
+METADATA = {name: pb.Metadata.Value(f"METADATA_{name.name}") for name in Metadata}
 PRIORITIES = {name: pb.Priority.Value(f"PRIORITY_{name.name}") for name in Priority}
 FITS = {name: pb.Fit.Value(f"FIT_{name.name}") for name in Fit}
 GRAVITIES = {name: pb.CropGravity.Value(f"CROP_GRAVITY_{name.name}") for name in CropGravity}

@@ -9,6 +9,7 @@ import pytest
 
 from imagegen.v1 import accounts_pb2 as pb
 from imagegen.v1 import accounts_pb2_grpc
+from imagegen.v1.generation_pb2 import Marks
 from orchestrator.accounts import admin
 from orchestrator.accounts.authentication import Accounts
 from orchestrator.api.accounts import AccountServicer
@@ -23,7 +24,7 @@ from tests.integration.accounts.bank import account
 async def accounts(database: Database) -> AsyncIterator[accounts_pb2_grpc.AccountServiceStub]:
     """A client of a server that lets everybody in."""
     server = grpc.aio.server(interceptors=[EdgeInterceptor(Accounts(database, anonymous=True))])
-    accounts_pb2_grpc.add_AccountServiceServicer_to_server(AccountServicer(database), server)
+    accounts_pb2_grpc.add_AccountServiceServicer_to_server(AccountServicer(database, Marks(xmp=True)), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

@@ -21,6 +21,7 @@ SETS: dict[str, tuple[str, Any, str]] = {
     "quality": ("face", 85, "output.quality"),
     "output_quality": ("face", 85, "output.quality"),
     "max_file_size": ("face", "1mb", "output.max_file_size"),
+    "metadata": ("face", "prompt", "output.metadata"),
     "generative_upscale": ("upscale", True, "upscale.image.url"),
     "upscale_strength": ("upscale", 9, "upscale.fidelity"),
     "background.generate": ("face", {"adapter_type": "control", "description": "a"}, "control.image.url"),

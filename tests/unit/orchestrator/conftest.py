@@ -15,6 +15,7 @@ from orchestrator.params import (
     SizeParams,
     TextToImage,
 )
+from orchestrator.provenance.origin import Origin
 from orchestrator.tasks.plan import Plan
 from tests.unit.orchestrator.world import ALICE, World, build
 
@@ -45,5 +46,6 @@ def job() -> Job:
         preview_interval=0,
         prompt_tokens_cut=0,
         cost=1.0,
+        origin=Origin.GENERATED,
     )
     return Job(new_job_id(), ALICE, plan, JobOptions(request_id="r"))

@@ -24,6 +24,7 @@ from orchestrator.models.contracts import AddedRows, Floats
 from orchestrator.models.fakes import FakeNetworks
 from orchestrator.models.families import Families, Family
 from orchestrator.params import ImageFormat, JobOptions, Limits, Priority, RequestParams, SizeParams, TextToImage
+from orchestrator.provenance.marking import Marking
 from orchestrator.results.sources import Sources
 from orchestrator.results.storages import Storages
 from orchestrator.results.store import ResultStore, Written
@@ -261,6 +262,7 @@ def build(
         limits=DecodeLimits(),
         budget=PixelBudget(max_decoded_pixels),
         max_pixels=4096 * 4096,
+        marking=Marking(version="1.2.3"),
     )
     admission: Admission[Job] = Admission(slots, max_queued, max_held_bytes)
     queue = StreamQueue(runner, admission)

@@ -14,6 +14,7 @@ from orchestrator.imaging.decode import DecodeLimits
 from orchestrator.models.fakes import FakeNetworks
 from orchestrator.models.families import Families
 from orchestrator.params import ImageSource, RequestParams, Task
+from orchestrator.provenance.marking import Marking
 from orchestrator.tasks.budget import PixelBudget
 from orchestrator.tasks.plan import Plan, plan
 from orchestrator.tasks.run import run
@@ -65,6 +66,7 @@ class Studio:
     stop_at: Callable[[StepDone], object] = lambda _: None
     max_pixels: int = 4096 * 4096
     ready: bool = True
+    marking: Marking = field(default_factory=lambda: Marking(version="1.2.3"))
 
     async def plan(self, task: Task, **fields: Any) -> Plan:
         """A plan of the small family; `fields` are those of RequestParams."""
@@ -107,6 +109,8 @@ class Studio:
             listener=listener,
             timer=self.timer,
             begin=self.begun.append,
+            marking=self.marking,
+            models=lambda: (),
         )
 
 
