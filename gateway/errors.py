@@ -5,6 +5,8 @@ The words and codes are those of the documented REST API; where it gives none, t
 
 from collections.abc import Mapping
 
+from gateway import sentences
+
 
 class ApiError(Exception):
     """An answer that is not 200.
@@ -40,27 +42,27 @@ class BadRequestError(ApiError):
 
 def picture_required() -> BadRequestError:
     """The documented answer to a request that has neither a picture nor a prompt. It carries no code."""
-    return BadRequestError("File or image url is required", code=None)
+    return BadRequestError(sentences.NO_PICTURE, code=None)
 
 
 def key_missing() -> ApiError:
     """The documented answer to a request without a key."""
-    return ApiError(403, "No x-api-key header is provided")
+    return ApiError(403, sentences.NO_KEY)
 
 
 def key_unknown() -> ApiError:
     """The documented answer to a key that no account has."""
-    return ApiError(404, "No user found for provided token")
+    return ApiError(404, sentences.UNKNOWN_KEY)
 
 
 def job_not_found() -> ApiError:
     """The documented answer to a job that this account does not have."""
-    return ApiError(404, "Job not found")
+    return ApiError(404, sentences.UNKNOWN_JOB)
 
 
 def job_failed(job_id: str, message: str) -> ApiError:
     """The documented answer to a job that ended without a picture, on POST and on GET alike."""
-    return ApiError(500, message or "The picture could not be made", status="failed", job=job_id)
+    return ApiError(500, message or sentences.FAILED, status="failed", job=job_id)
 
 
 def job_refused(job_id: str, message: str) -> ApiError:

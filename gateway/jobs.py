@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from google.rpc import code_pb2
 
-from gateway import errors
+from gateway import errors, sentences
 from gateway.answers import JobAnswer, Status
 from gateway.names import Names
 from imagegen.v1 import generation_pb2 as pb
@@ -23,6 +23,9 @@ _PENDING: Mapping[jobs_pb2.JobState.ValueType, Status] = MappingProxyType(
 
 # Errors that are the request's own fault. Most show only once its pictures have been looked at.
 _BAD_REQUEST = frozenset({code_pb2.INVALID_ARGUMENT, code_pb2.FAILED_PRECONDITION, code_pb2.UNIMPLEMENTED})
+_OWN_FAULT = frozenset({code_pb2.INTERNAL, code_pb2.ABORTED})
+TEXT_TO_IMAGE = "text_to_image"
+"""Task of the gRPC schema that starts from no picture."""
 
 
 def answer(job: jobs_pb2.Job, *, just_made: bool = False) -> JobAnswer:
@@ -41,10 +44,11 @@ def answer(job: jobs_pb2.Job, *, just_made: bool = False) -> JobAnswer:
     if job.state == jobs_pb2.JOB_STATE_SUCCEEDED:
         return _complete(job)
     if job.state == jobs_pb2.JOB_STATE_DELETED:
-        raise errors.ApiError(404, "Image deleted", status="complete")
+        raise errors.ApiError(404, sentences.DELETED, status="complete")
     if job.state == jobs_pb2.JOB_STATE_CANCELLED:
         raise errors.job_failed(job.job_id, "The job was cancelled")
-    raise errors.job_failed(job.job_id, Names().job_message(job.error.message))
+    names = Names(from_picture=job.task != TEXT_TO_IMAGE)
+    raise errors.job_failed(job.job_id, _why(job, names))
 
 
 def answer_to_waiting(job: jobs_pb2.Job, names: Names) -> JobAnswer:
@@ -66,9 +70,18 @@ def answer_to_waiting(job: jobs_pb2.Job, names: Names) -> JobAnswer:
     if job.state == jobs_pb2.JOB_STATE_FAILED and job.error.code == code_pb2.UNAVAILABLE:
         raise errors.unavailable(job.error.message, RETRY_AFTER_SECONDS, status="failed", job=job.job_id)
     if job.state == jobs_pb2.JOB_STATE_FAILED and job.error.code in _BAD_REQUEST:
-        raise errors.job_refused(job.job_id, names.job_message(job.error.message))
+        raise errors.job_refused(job.job_id, _why(job, names))
     found = answer(job)
     return found if found.status == "complete" else found.model_copy(update={"status": "in_progress"})
+
+
+def _why(job: jobs_pb2.Job, names: Names) -> str:
+    """Why a job failed, in the client's words; what is not the request's fault begins with the documented sentence."""
+    if job.error.violations:
+        return names.sentence(job.error.violations)
+    if job.error.code in _OWN_FAULT:
+        return f"{sentences.FAILED} ({job.error.message})"
+    return job.error.message
 
 
 def state_word(state: jobs_pb2.JobState.ValueType) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from gateway import enhancements
+from gateway import enhancements, sentences
 from gateway.contract import ProcessRequest
 from gateway.idempotency import HEADER
 from imagegen.v1 import generation_pb2 as pb
@@ -15,6 +15,7 @@ _GENERATE = "background.generate"
 _URL, _MASK, _REPLACE = "url", f"{_GENERATE}.ip_image2", "background.replace"
 _COLOR = f"{_GENERATE}.color"
 _WEBHOOK, _CAPTION = "webhooks.complete", "caption.url"
+_TARGET = "output.target"
 
 # Paths of GenerateRequest, and the fields of the JSON that they come from. "*" stands for any task.
 _FIELDS: Mapping[str, str] = MappingProxyType(
@@ -67,7 +68,7 @@ _FIELDS: Mapping[str, str] = MappingProxyType(
         "output.quality": "quality",
         "output.max_file_size": "max_file_size",
         "output.metadata": "metadata",
-        "output.target": "target",
+        _TARGET: "target",
         "output.dpi": "dpi",
         "webhook.url": _WEBHOOK,
         "webhook.data": _WEBHOOK,
@@ -80,19 +81,6 @@ _PARAMETERS: Mapping[str | None, str] = MappingProxyType(
     {"method": "type", "level": "level", "smoothing": "smoothing_level"}
 )
 _TASKS = frozenset(field.name for field in pb.GenerateRequest.DESCRIPTOR.oneofs_by_name["task"].fields)
-
-# A failed job tells its violations as one text: "field: description; field: description".
-_VIOLATION = re.compile(r"(?:^|; )([a-z_]+(?:\[\d{1,3}\])?(?:\.[a-z_]+){0,3}): ")
-
-# How descriptions begin that are sentences; the others go on where the field's name ends: "must be", "has", "is".
-_SENTENCES = ("no ", "the ", "there ")
-
-# The sentences that the documents have; the first is how orchestrator/imaging begins its own about such files.
-_UNIDENTIFIED = "Unidentified image"
-# What the orchestrator says of sizes: of one side, of an area, and of a size that it found from the picture.
-_TOO_LONG = re.compile(r"must be from \d+ to (\d+) pixels, not (\d+)")
-_TOO_LARGE = re.compile(r"exceeds the limit of (\d+) pixels")
-_ABOVE = re.compile(r"cannot be above (\d+) pixels on a side and (\d+) in all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +114,10 @@ class Names:
         field = _FIELDS.get(_key(path), path)
         return {"quality": self.quality, _URL: self.picture}.get(field, field)
 
-    def sentence(self, violations: Iterable[tuple[str, str]]) -> str:
-        """Put violations, each a path and a description, into one message; documented sentences stand first."""
-        said = dict.fromkeys(self._words(path, description) for path, description in violations)
-        return "; ".join(sorted(said, key=lambda words: not words.startswith((_UNIDENTIFIED, "Image cannot"))))
-
-    def job_message(self, message: str) -> str:
-        """The same for the message of a failed job, which may as well be a sentence without a field."""
-        found = [match for match in _VIOLATION.finditer(message) if _is_known(match[1])]
-        if not found or found[0].start() != 0:
-            return message
-        ends = [match.start() for match in found[1:]] + [len(message)]
-        return self.sentence((match[1], message[match.end() : end]) for match, end in zip(found, ends, strict=True))
+    def sentence(self, violations: Iterable[pb.Violation]) -> str:
+        """Put violations into one message; documented sentences come first."""
+        said = dict.fromkeys(self._words(each) for each in violations)
+        return "; ".join(words for words, _ in sorted(said, key=lambda each: not each[1]))
 
     def _enhancement(self, number: str | None, part: str | None) -> str:
         """A field of the enhancement of that number, in the block that bears its name."""
@@ -145,20 +125,14 @@ class Names:
             return "enhancements"
         return f"{self.enhancements[int(number)]}_parameters.{_PARAMETERS[part]}"
 
-    def _words(self, path: str, description: str) -> str:
-        """One violation as the client reads it."""
-        field = self.field(path)
-        if description.startswith(_UNIDENTIFIED):
-            return f"{_UNIDENTIFIED} ({field}){description.removeprefix(_UNIDENTIFIED)}"
-        about_size = path.removeprefix("request.").startswith(("size", "layout.fit"))
-        limit = _limit(description) if self.from_picture and about_size else None
-        if limit is not None:
-            return f"Image cannot be upscaled above {limit} x {limit} pixels limit."
-        return f"{field}{': ' if description.startswith(_SENTENCES) else ' '}{description}"
-
-
-def _is_known(path: str) -> bool:
-    return _key(path) in _FIELDS or _ENHANCEMENT.fullmatch(path) is not None
+    def _words(self, violation: pb.Violation) -> tuple[str, bool]:
+        """One violation as the client reads it, and whether a documented sentence begins it."""
+        path = violation.field.removeprefix("request.")
+        described = f"{self.field(path)} {violation.description}"
+        if violation.reason == pb.VIOLATION_REASON_TOO_MANY_PIXELS:
+            return (_above(violation.limits), True) if self.from_picture else (described, False)
+        sentence = sentences.of(violation.reason, is_target=path == _TARGET)
+        return (f"{sentence} {described}", True) if sentence else (described, False)
 
 
 def _key(path: str) -> str:
@@ -167,11 +141,9 @@ def _key(path: str) -> str:
     return f"*.{rest}" if dot and head in _TASKS else path
 
 
-def _limit(description: str) -> int | None:
-    """The side that a size exceeds, or the side of the largest square; None where it exceeds none."""
-    if found := _TOO_LONG.search(description):
-        return int(found[1]) if int(found[2]) > int(found[1]) else None
-    if found := _ABOVE.search(description):
-        return min(int(found[1]), math.isqrt(int(found[2])))
-    found = _TOO_LARGE.search(description)
-    return math.isqrt(int(found[1])) if found else None
+def _above(limits: Mapping[str, float]) -> str:
+    """The documented sentence about a size that is too large: with the side, or the side of the largest square."""
+    squares = [math.isqrt(int(limits["max_pixels"]))] if "max_pixels" in limits else []
+    sides = [int(limits["maximum"])] if "maximum" in limits else []
+    limit = min(sides + squares)
+    return sentences.TOO_LARGE.format(max_width=limit, max_height=limit)

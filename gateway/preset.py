@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from gateway import contract
+from gateway import contract, sentences
 from gateway.blocks import JsonObject
 from gateway.config import SettingsError
 from gateway.errors import BadRequestError
@@ -58,7 +58,7 @@ class Presets:
             return document  # that preset is text is checked with everything else
         preset = self._known.get(name.strip())
         if preset is None:
-            raise BadRequestError(f"Preset {name.strip():.64} not found!")
+            raise BadRequestError(sentences.UNKNOWN_PRESET.format(preset_name=f"{name.strip():.64}"), code=None)
         own = {key: value for key, value in document.items() if _FILLED_IN.get(key) != value or key not in preset}
         if any(own.get(field) not in (None, "") for field in _SIZE):
             preset = {key: value for key, value in preset.items() if key not in _SIZE}

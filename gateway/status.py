@@ -22,6 +22,7 @@ import contextlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 
 import grpc
@@ -29,10 +30,11 @@ import structlog
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
 
-from gateway import errors
+from gateway import errors, sentences
 from gateway.errors import ApiError, BadRequestError
 from gateway.jobs import RETRY_AFTER_SECONDS
 from gateway.names import Names
+from imagegen.v1 import generation_pb2 as pb
 
 _log = structlog.get_logger()
 
@@ -54,14 +56,14 @@ class Details:
 
     Attributes:
         reason: ErrorInfo.reason; None if the error does not come from the orchestrator.
-        violations: field path and description of each wrong field.
+        violations: each wrong field.
         retry_after: whole seconds, at least 1.
         words: the orchestrator's message; empty if the error does not come from it.
         metadata: ErrorInfo.metadata.
     """
 
     reason: str | None
-    violations: tuple[tuple[str, str], ...]
+    violations: tuple[pb.Violation, ...]
     retry_after: int
     words: str
     metadata: Mapping[str, str]
@@ -87,7 +89,7 @@ def api_error(error: grpc.aio.AioRpcError, request_id: str, names: Names | None 
 
 def read_details(error: grpc.aio.AioRpcError) -> Details:
     """Read the google.rpc messages that an error carries in its trailing metadata."""
-    info, bad, retry = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest(), error_details_pb2.RetryInfo()
+    info, bad, retry = error_details_pb2.ErrorInfo(), pb.ErrorViolations(), error_details_pb2.RetryInfo()
     for packed in _status(error).details:
         for message in (info, bad, retry):
             with contextlib.suppress(DecodeError):  # a detail that cannot be read is a detail less, not another error
@@ -96,7 +98,7 @@ def read_details(error: grpc.aio.AioRpcError) -> Details:
     ours = info.domain == _DOMAIN
     return Details(
         reason=info.reason if ours else None,
-        violations=tuple((each.field, each.description) for each in bad.field_violations),
+        violations=tuple(bad.violations),
         retry_after=max(1, math.ceil(seconds)) if seconds > 0 else RETRY_AFTER_SECONDS,
         words=(error.details() or "") if ours else "",
         metadata=MappingProxyType(dict(info.metadata)),
@@ -119,20 +121,18 @@ def _exhausted(details: Details) -> ApiError:
     if details.reason is None:
         return ApiError(413, "The request is larger than this service takes", "PAYLOAD_TOO_LARGE")
     if details.reason == "NOT_ENOUGH_CREDITS":
-        return BadRequestError(details.words, "NOT_ENOUGH_CREDITS")
+        return BadRequestError(f"{sentences.NO_CREDITS}: {details.words}", "NOT_ENOUGH_CREDITS")
     if details.reason == "RATE_LIMITED":  # the documents keep 429 for jobs at a time
         wait = {"Retry-After": str(details.retry_after)}
-        return ApiError(403, f"No more requests are available: {details.words}", headers=wait)
-    said = details.words
+        available = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=details.retry_after)
+        said = f"{sentences.NO_REQUESTS}. Next requests available {available.isoformat()}: {details.words}"
+        return ApiError(403, said, headers=wait)
     if details.reason == "TOO_MANY_JOBS":
-        limit, active = (details.metadata.get(name, "?") for name in ("rate_limit", "active_jobs_amount"))
-        said = f"Your rate limit is {limit} and you are currently processing {active} images."
-    return ApiError(
-        429,
-        f"Image cannot be processed right now. {said}".rstrip(),
-        "TOO_MANY_REQUESTS",
-        headers={"Retry-After": str(details.retry_after)},
-    )
+        numbers = {name: details.metadata.get(name, "?") for name in ("rate_limit", "active_jobs_amount")}
+        said = sentences.TOO_MANY_JOBS.format(**numbers)
+    else:
+        said = f"Image cannot be processed right now. {details.words}".rstrip()
+    return ApiError(429, said, "TOO_MANY_REQUESTS", headers={"Retry-After": str(details.retry_after)})
 
 
 def _unavailable(details: Details) -> ApiError:
@@ -146,7 +146,7 @@ def _unauthenticated(details: Details) -> ApiError:
 _TABLE: Mapping[grpc.StatusCode, Callable[[Details], ApiError]] = MappingProxyType(
     {
         grpc.StatusCode.UNAUTHENTICATED: _unauthenticated,
-        grpc.StatusCode.PERMISSION_DENIED: lambda its: ApiError(403, its.words or "No more requests are available"),
+        grpc.StatusCode.PERMISSION_DENIED: lambda its: ApiError(403, its.words or sentences.NO_REQUESTS),
         grpc.StatusCode.NOT_FOUND: lambda _: errors.job_not_found(),
         grpc.StatusCode.RESOURCE_EXHAUSTED: _exhausted,
         grpc.StatusCode.UNAVAILABLE: _unavailable,

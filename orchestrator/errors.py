@@ -23,26 +23,72 @@ ImagegenError
 └── CancelledByClientError       the client stopped the work
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from dataclasses import field as default
+from enum import StrEnum
 
 
-class ImagegenError(Exception):
-    """Root of the tree. Its message is written for the client, unless the class says otherwise."""
+class Reason(StrEnum):
+    """What kind of fault a violation is; ViolationReason in the schema says what each means."""
+
+    UNSPECIFIED = "unspecified"
+    REQUIRED = "required"
+    BELOW_MINIMUM = "below_minimum"
+    ABOVE_MAXIMUM = "above_maximum"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    UNIDENTIFIED_IMAGE = "unidentified_image"
+    NOT_IN_PICTURE = "not_in_picture"
+    STORAGE_UNKNOWN = "storage_unknown"
+    STORAGE_CREDENTIALS = "storage_credentials"
+    STORAGE_PERMISSION = "storage_permission"
+    STORAGE_MISSING = "storage_missing"
+    STORAGE_FOLDER = "storage_folder"
+    STORAGE_PATH_REQUIRED = "storage_path_required"
+    STORAGE_TOKEN = "storage_token"  # noqa: S105 - the name of a fault
+    STORAGE_NOT_IMAGE = "storage_not_image"
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """One wrong field: its path in GenerateRequest ("size.width") and what is wrong with it."""
+    """One wrong field.
+
+    Attributes:
+        field: its path in GenerateRequest ("size.width").
+        description: what is wrong and what is accepted; continues a sentence that begins with the field's name.
+        reason: what kind of fault it is.
+        limits: what the field takes: "minimum", "maximum", "max_pixels".
+    """
 
     field: str
     description: str
+    reason: Reason = Reason.UNSPECIFIED
+    limits: Mapping[str, float] = default(default_factory=dict, hash=False)
+
+    def within(self, parent: str) -> "Violation":
+        """The same, its path continued from a message around it."""
+        return replace(self, field=f"{parent}.{self.field}")
+
+
+class ImagegenError(Exception):
+    """Root of the tree. Its message is written for the client, unless the class says otherwise.
+
+    Attributes:
+        violations: the request's fields that are wrong; empty where the request is not at fault.
+    """
+
+    violations: tuple[Violation, ...] = ()
+
+
+def _listed(violations: tuple[Violation, ...]) -> str:
+    return "; ".join(f"{v.field}: {v.description}" for v in violations)
 
 
 class InvalidRequestError(ImagegenError):
     """The request is wrong. `violations` lists every wrong field that was found."""
 
     def __init__(self, *violations: Violation) -> None:
-        super().__init__("; ".join(f"{v.field}: {v.description}" for v in violations))
+        super().__init__(_listed(violations))
         self.violations = violations
 
 
@@ -63,7 +109,11 @@ class NotFoundError(ImagegenError):
 
 
 class PreconditionError(ImagegenError):
-    """The request is right in form, and cannot be met."""
+    """The request is right in form, and cannot be met: because of a field, or, of a command, for a reason in words."""
+
+    def __init__(self, said: Violation | str) -> None:
+        self.violations = (said,) if isinstance(said, Violation) else ()
+        super().__init__(said if isinstance(said, str) else _listed(self.violations))
 
 
 class RetryableError(ImagegenError):

@@ -89,5 +89,4 @@ def _within(field: str) -> Iterator[None]:
     try:
         yield
     except InvalidRequestError as error:
-        violations = (Violation(f"{field}.{v.field}", v.description) for v in error.violations)
-        raise InvalidRequestError(*violations) from error
+        raise InvalidRequestError(*(each.within(field) for each in error.violations)) from error

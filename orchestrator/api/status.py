@@ -4,8 +4,9 @@ from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
+from imagegen.v1 import generation_pb2 as pb
 from orchestrator import errors
-from orchestrator.errors import ImagegenError, InvalidRequestError, RetryableError
+from orchestrator.errors import ImagegenError, RetryableError, Violation
 
 DOMAIN = "imagegen"
 
@@ -43,6 +44,16 @@ def message(error: ImagegenError, request_id: str) -> str:
     return f"internal error; request id {request_id}" if code == code_pb2.INTERNAL else str(error)
 
 
+def to_violation(violation: Violation) -> pb.Violation:
+    """A violation as a message."""
+    return pb.Violation(
+        field=violation.field,
+        description=violation.description,
+        reason=pb.ViolationReason.Value(f"VIOLATION_REASON_{violation.reason.name}"),
+        limits=violation.limits,
+    )
+
+
 def to_status(error: ImagegenError, request_id: str) -> status_pb2.Status:
     """The error as google.rpc.Status."""
     code, reason = code_and_reason(error)
@@ -55,12 +66,13 @@ def to_status(error: ImagegenError, request_id: str) -> status_pb2.Status:
         error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=limits),
         error_details_pb2.RequestInfo(request_id=request_id),
     ]
-    if isinstance(error, InvalidRequestError):
+    if error.violations:
         violations = [
-            error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description)
+            error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description, reason=v.reason.name)
             for v in error.violations
         ]
         details.append(error_details_pb2.BadRequest(field_violations=violations))
+        details.append(pb.ErrorViolations(violations=map(to_violation, error.violations)))
     if isinstance(error, RetryableError):
         delay = duration_pb2.Duration()
         delay.FromNanoseconds(int(error.retry_after * 1e9))

@@ -146,7 +146,9 @@ class Runner:
         output, file = job.plan.output, made.encoded
         inline = output.delivery is Delivery.INLINE
         if output.target is not None:
-            await self.sources.storages.write(job.account.id, output.target, file.data, output.format.media_type)
+            name = f"{job.id}.{output.format.value}"
+            media_type = output.format.media_type
+            await self.sources.storages.write(job.account.id, output.target, file.data, media_type, name=name)
         uri = await self._keep(job, file.data) if job.durable or not inline else None
         return Artifact(
             data=file.data if inline and not job.durable else None,

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.errors import PreconditionError
+from orchestrator.errors import PreconditionError, Violation
 from orchestrator.imaging.layers import opaque
 from orchestrator.params import ImageFormat, OutputParams
 
@@ -62,9 +62,8 @@ def encode(picture: Pixels, output: OutputParams) -> Encoded:
         else:
             high = quality - 1
     if best is None:
-        raise PreconditionError(
-            f"output.max_file_size: the picture does not fit into {output.max_file_size} bytes at any quality"
-        )
+        said = f"is too small: the picture does not fit into {output.max_file_size} bytes at any quality"
+        raise PreconditionError(Violation("output.max_file_size", said))
     return best
 
 

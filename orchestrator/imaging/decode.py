@@ -29,7 +29,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 from pillow_heif import HeifImageFile
 
-from orchestrator.errors import InvalidRequestError, Violation
+from orchestrator.errors import InvalidRequestError, Reason, Violation
 from orchestrator.imaging import jpeg, png, profiles, sniff, tiff
 
 Pixels = npt.NDArray[np.uint8]
@@ -101,7 +101,9 @@ class DecodeLimits:
         width, height = size
         if max(size) > self.max_side or width * height > self.max_pixels:
             limit = f"{self.max_pixels} pixels in all and {self.max_side} on a side"
-            raise _refusal(field, f"is {width} x {height} pixels; the limit is {limit}")
+            said = f"is {width} x {height} pixels; the limit is {limit}"
+            limits = {"maximum": self.max_side, "max_pixels": self.max_pixels}
+            raise InvalidRequestError(Violation(field, said, Reason.ABOVE_MAXIMUM, limits))
 
 
 def decode(data: bytes, limits: DecodeLimits, field: str) -> Pixels:
@@ -131,14 +133,14 @@ def _guarded(work: Callable[[bytes, str, DecodeLimits, str], T], data: bytes, li
         raise _refusal(field, "is empty: 0 bytes")
     name = sniff.format_of(data)
     if name is None:
-        raise _refusal(field, f"Unidentified image; send {sniff.FORMATS}")
+        raise _refusal(field, f"is not a picture that can be read; send {sniff.FORMATS}")
     try:
         return work(data, name, limits, field)
     except InvalidRequestError:
         raise
     except Exception as error:  # noqa: BLE001 - a broken file makes decoders stumble in every way
         log.info("picture refused", field=field, format=name, bytes=len(data), reason=repr(error))
-        raise _refusal(field, f"Unidentified image: the {name} file is broken or cut off") from None
+        raise _refusal(field, f"is a {name} file that is broken or cut off; send a whole one") from None
 
 
 @contextmanager
@@ -360,4 +362,4 @@ def _with_key(high: Image.Image, low: Image.Image) -> Image.Image:
 
 
 def _refusal(field: str, description: str) -> InvalidRequestError:
-    return InvalidRequestError(Violation(field, description))
+    return InvalidRequestError(Violation(field, description, Reason.UNIDENTIFIED_IMAGE))

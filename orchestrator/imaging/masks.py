@@ -33,7 +33,7 @@ def read_mask(picture: Pixels, size: tuple[int, int]) -> Mask:
         shrinks = mask.shape[1] >= size[0] and mask.shape[0] >= size[1]
         mask = _resize(mask, size, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     if not (mask >= CHANGED).any():
-        raise PreconditionError("the mask selects nothing: none of its pixels is white at the picture's size")
+        raise PreconditionError("selects nothing: none of its pixels is white at the picture's size")
     return np.asarray(np.clip(mask, 0, 1), np.float32)
 
 

@@ -5,7 +5,14 @@ from dataclasses import dataclass, replace
 from pydantic import TypeAdapter
 
 from orchestrator import errors
-from orchestrator.errors import ImagegenError, InvalidRequestError, RetryableError, TooManyJobsError, Violation
+from orchestrator.errors import (
+    ImagegenError,
+    InvalidRequestError,
+    PreconditionError,
+    RetryableError,
+    TooManyJobsError,
+    Violation,
+)
 from orchestrator.generation.events import Artifact, Event, Preview, Progress, Started
 
 
@@ -59,7 +66,7 @@ def dump_error(error: ImagegenError) -> str:
     stored = _StoredError(
         kind=type(error).__name__,
         message=str(error),
-        violations=error.violations if isinstance(error, InvalidRequestError) else (),
+        violations=error.violations,
         retry_after=error.retry_after if isinstance(error, RetryableError) else None,
         limit=error.limit if isinstance(error, TooManyJobsError) else None,
         active=error.active if isinstance(error, TooManyJobsError) else None,
@@ -73,6 +80,8 @@ def load_error(text: str) -> ImagegenError:
     kind = _ERRORS.get(stored.kind, ImagegenError)
     if kind is InvalidRequestError:
         return InvalidRequestError(*stored.violations)
+    if kind is PreconditionError and stored.violations:
+        return PreconditionError(stored.violations[0])
     if kind is TooManyJobsError:
         return TooManyJobsError(stored.limit or 0, stored.active or 0)
     if issubclass(kind, RetryableError) and stored.retry_after is not None:

@@ -43,7 +43,7 @@ from orchestrator.params.request import (
     SamplerName,
     is_request_id,
 )
-from orchestrator.params.storage import StorageUrl, is_storage, is_storage_name
+from orchestrator.params.storage import StorageUrl, StorageUrlError, is_storage, is_storage_name
 from orchestrator.params.task import (
     MAX_FIDELITY,
     MIN_FIDELITY,
@@ -103,6 +103,7 @@ __all__ = [
     "SamplerName",
     "SizeParams",
     "StorageUrl",
+    "StorageUrlError",
     "Task",
     "TaskName",
     "TextToImage",

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from orchestrator.params.storage import is_storage, storage_fault
+from orchestrator.errors import Reason
+from orchestrator.params.storage import is_storage
 from orchestrator.params.violations import Violations
 
 MIN_SIDE, MAX_SIDE = 64, 4096
@@ -46,15 +47,16 @@ class ImageSource:
 
     def validate(self, field: str, violations: Violations, max_bytes: int) -> None:
         """Note what is wrong; whether the URL may be fetched, and the account has the storage, is found elsewhere."""
-        violations.check(field, (self.data is None) != (self.url is None), "is not set; give a picture's bytes or URL")
+        one = (self.data is None) != (self.url is None)
+        violations.check(field, one, "is not set; give a picture's bytes or URL", Reason.REQUIRED)
         if self.data is not None:
             size = len(self.data)
             violations.check(f"{field}.data", size > 0, "is empty")
             violations.check(f"{field}.data", size <= max_bytes, f"has {size} bytes; the limit is {max_bytes}")
         if self.url is not None:
             violations.check(f"{field}.url", 0 < len(self.url) <= MAX_URL, f"must have 1 to {MAX_URL} characters")
-            fault = storage_fault(self.url) if is_storage(self.url) else None
-            violations.check(f"{field}.url", fault is None, fault or "")
+            if is_storage(self.url):
+                violations.check_address(f"{field}.url", self.url)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +100,10 @@ class SizeParams:
 
     def validate(self, violations: Violations, max_pixels: int, *, from_picture: bool) -> None:
         """Note what is out of range, as far as it is known before the picture."""
-        violations.within("size.width", self.width, MIN_SIDE, MAX_SIDE, " pixels")
-        violations.within("size.height", self.height, MIN_SIDE, MAX_SIDE, " pixels")
-        violations.within("size.min_length", self.min_length, MIN_SIDE, MAX_SIDE, " pixels")
+        for name in ("width", "height", "min_length"):
+            side = getattr(self, name)
+            above = Reason.TOO_MANY_PIXELS
+            violations.within(f"size.{name}", side, MIN_SIDE, MAX_SIDE, " pixels", above=above)
         for name in ("width", "height"):
             percent = getattr(self, f"{name}_percent")
             violations.within(f"size.{name}_percent", percent, 1, MAX_PERCENT, " %")
@@ -117,7 +120,8 @@ class SizeParams:
             width, height = width or height, height or width
         if max(width, height) <= MAX_SIDE:  # else it is said of the side already
             limit = f"width times height exceeds the limit of {max_pixels} pixels"
-            violations.check("size", width * height <= max_pixels, limit)
+            fits = width * height <= max_pixels
+            violations.check("size", fits, limit, Reason.TOO_MANY_PIXELS, {"max_pixels": max_pixels})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,9 @@ import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from orchestrator.errors import Reason
 from orchestrator.params.enhancement import Caption, Enhancement, validate_all
 from orchestrator.params.picture import BackgroundParams, ImageSource, LayoutParams, SizeParams
-from orchestrator.params.storage import storage_fault
 from orchestrator.params.task import Task
 from orchestrator.params.violations import Violations
 
@@ -80,7 +80,7 @@ class OutputParams:
         quality: 0 to 100, of JPEG and WebP.
         max_file_size: bytes, 1024 to 2^31 - 1, JPEG and WebP only; None for no limit.
         delivery: bytes or URI.
-        target: storage://NAME/PATH of a copy; None for none.
+        target: storage://NAME/PATH of a copy, or of a folder for it; None for none.
         dpi: dots per inch, 1 to 2400, for the file to tell; None for none.
         metadata: what the file says about its request.
     """
@@ -104,8 +104,7 @@ class OutputParams:
                 "output.max_file_size", self.format is not ImageFormat.PNG, "works for jpeg and webp only, not for png"
             )
         if self.target is not None:
-            fault = storage_fault(self.target)
-            violations.check("output.target", fault is None, fault or "")
+            violations.check_address("output.target", self.target, or_folder=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +167,8 @@ class RequestParams:
         """Check every field."""
         violations = Violations()
         if self.task.needs_prompt:
-            violations.check("prompt", bool(self.prompt.strip()), "is empty; say what the picture shows")
+            said = bool(self.prompt.strip())
+            violations.check("prompt", said, "is empty; say what the picture shows", Reason.REQUIRED)
         for path, text in (("prompt", self.prompt), ("negative_prompt", self.negative_prompt)):
             violations.check(path, len(text) <= MAX_TEXT, f"is longer than {MAX_TEXT} characters")
         self.task.validate(violations)

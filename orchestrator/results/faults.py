@@ -9,6 +9,7 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 _STATUS = re.compile(r"status code: (\d{3})")
 _ELSEWHERE = "redirect without LOCATION"  # the answer of S3 in another region than the bucket's
 _CODE = re.compile(r"<Code>(\w+)</Code>")
+NO_BUCKET = "NoSuchBucket"
 _XML, _NEWLINE = "<?xml", "\n"
 _WORTH_WAITING = {408, 425, 429}
 """Answers of the 400s that are about the moment, not about the request (RFC 9110, 8470, 6585)."""
@@ -23,7 +24,15 @@ class MissingError(BucketError):
 
 
 class RefusedError(BucketError):
-    """S3 refuses: the keys, what they may do, the bucket, the region. Asking again changes nothing."""
+    """S3 refuses: the keys, what they may do, the bucket, the region. Asking again changes nothing.
+
+    Attributes:
+        code: S3's own word for it; "" where it has none.
+    """
+
+    def __init__(self, message: str, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class TooLargeError(BucketError):
@@ -44,19 +53,22 @@ def translated() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        kind = RefusedError if "NoSuchBucket" in (text := _said(error)) else MissingError
-        raise kind(text) from None
+        text, code = _said(error), _code(error)
+        raise (RefusedError(text, code) if code == NO_BUCKET else MissingError(text)) from None
     except (PermissionDeniedError, UnauthenticatedError, ValueError, NotImplementedError) as error:
-        raise RefusedError(_said(error)) from None
+        raise RefusedError(_said(error), _code(error)) from None
     except (BaseError, OSError) as error:
         text = _said(error)
         status = int(found[1]) if (found := _STATUS.search(text)) else 0
         is_final = (300 <= status < 500 and status not in _WORTH_WAITING) or _ELSEWHERE in text
-        raise (RefusedError if is_final else UnreachableError)(text) from None
+        raise (RefusedError(text, _code(error)) if is_final else UnreachableError(text)) from None
 
 
 def _said(error: Exception) -> str:
     """What obstore says first, and S3's own word for it."""
-    text = str(error)
-    code = found[1] if (found := _CODE.search(text)) else ""
-    return f"{text.partition(_XML)[0].partition(_NEWLINE)[0][:500]} {code}".strip()
+    return f"{str(error).partition(_XML)[0].partition(_NEWLINE)[0][:500]} {_code(error)}".strip()
+
+
+def _code(error: Exception) -> str:
+    """S3's own word for an error; "" where it has none."""
+    return found[1] if (found := _CODE.search(str(error))) else ""

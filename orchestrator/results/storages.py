@@ -13,10 +13,17 @@ import structlog
 from pydantic import TypeAdapter
 
 from orchestrator.database.pool import Database
-from orchestrator.errors import InvalidRequestError, ResultStoreUnavailableError, Violation
-from orchestrator.params import StorageUrl
+from orchestrator.errors import InvalidRequestError, Reason, ResultStoreUnavailableError, Violation
+from orchestrator.params import StorageUrl, StorageUrlError
 from orchestrator.results.buckets import Bucket, Patience, Place
-from orchestrator.results.faults import BucketError, MissingError, TooLargeError, UnreachableError
+from orchestrator.results.faults import (
+    NO_BUCKET,
+    BucketError,
+    MissingError,
+    RefusedError,
+    TooLargeError,
+    UnreachableError,
+)
 
 S3 = "s3"
 """The one kind of storage that is served."""
@@ -31,6 +38,16 @@ OPEN_BUCKETS = 256
 
 log = structlog.get_logger()
 
+# S3's own words (Amazon S3 API reference, error responses); any other refusal is about permissions.
+_REASONS = {
+    "InvalidAccessKeyId": Reason.STORAGE_CREDENTIALS,
+    "SignatureDoesNotMatch": Reason.STORAGE_CREDENTIALS,
+    "ExpiredToken": Reason.STORAGE_TOKEN,
+    "InvalidToken": Reason.STORAGE_TOKEN,
+    NO_BUCKET: Reason.STORAGE_MISSING,
+    "PermanentRedirect": Reason.STORAGE_MISSING,
+}
+_NAMES = "SELECT name FROM imagegen.storages WHERE account_id = %(account)s ORDER BY name LIMIT 20"
 _FIND = "SELECT kind, config FROM imagegen.storages WHERE account_id = %(account)s AND name = %(name)s"
 
 
@@ -74,14 +91,14 @@ class Storages:
             async with asyncio.timeout(self._seconds):
                 return await bucket.read(place.path, self._max_bytes)
 
-    async def write(self, account_id: int, url: str, data: bytes, media_type: str) -> None:
-        """Write an object, whole or not at all; what was there is replaced.
+    async def write(self, account_id: int, url: str, data: bytes, media_type: str, *, name: str = "") -> None:
+        """Write an object, whole or not at all; what was there is replaced. `name` is its own where url is a folder.
 
         Raises:
             InvalidRequestError: as check, or it may not be written; of output.target.
             ResultStoreUnavailableError, DatabaseUnavailableError: as read.
         """
-        place = _parsed(url, TARGET)
+        place = _parsed(url, TARGET).with_file(name)
         bucket = await self._find(account_id, place, TARGET)
         with _said(place.name, TARGET, "written"):
             async with asyncio.timeout(self._seconds):
@@ -90,20 +107,23 @@ class Storages:
     async def _find(self, account_id: int, place: StorageUrl, field: str) -> Bucket:
         rows = await self._database.run(_FIND, {"account": account_id, "name": place.name})
         if not rows:
-            raise InvalidRequestError(Violation(field, f"no storage named {place.name} is configured"))
+            own = await self._database.run(_NAMES, {"account": account_id})
+            known = ", ".join(row["name"] for row in own) or "none"
+            text = f"names the storage {place.name}, which the account does not have; it has {known}"
+            raise InvalidRequestError(Violation(field, text, Reason.STORAGE_UNKNOWN))
         (row,) = rows
         if row["kind"] != S3:
             text = f"storage {place.name} is of kind {row['kind']}, which this server does not serve; it serves {S3}"
-            raise InvalidRequestError(Violation(field, text))
+            raise InvalidRequestError(Violation(field, text, Reason.STORAGE_UNKNOWN))
         with _said(place.name, field, "used"):
             return self._open(PLACES.validate_python(row["config"]))
 
 
 def _parsed(url: str, field: str) -> StorageUrl:
     try:
-        return StorageUrl.parse(url)
-    except ValueError as error:
-        raise InvalidRequestError(Violation(field, str(error))) from None
+        return StorageUrl.parse(url, or_folder=field == TARGET)
+    except StorageUrlError as error:
+        raise InvalidRequestError(Violation(field, str(error), error.reason)) from None
 
 
 @contextmanager
@@ -116,12 +136,16 @@ def _said(name: str, field: str, done: str) -> Iterator[None]:
         raise ResultStoreUnavailableError(f"storage {name} does not answer") from None
     except BucketError as error:
         log.info("storage refused", storage=name, field=field, error=str(error))
-        raise InvalidRequestError(Violation(field, _words(name, done, error))) from None
+        raise InvalidRequestError(_violation(name, field, done, error)) from None
 
 
-def _words(name: str, done: str, error: BucketError) -> str:
+def _violation(name: str, field: str, done: str, error: BucketError) -> Violation:
     if isinstance(error, MissingError):
-        return f"is not there: storage {name} has nothing under this path"
+        text = f"is not there: storage {name} has nothing under this path"
+        return Violation(field, text, Reason.STORAGE_MISSING)
     if isinstance(error, TooLargeError):
-        return f"is larger than {error.limit} bytes"
-    return f"cannot be {done}: storage {name} refuses it"
+        text = f"is larger than {error.limit} bytes"
+        return Violation(field, text, Reason.ABOVE_MAXIMUM, {"maximum": error.limit})
+    code = error.code if isinstance(error, RefusedError) else ""
+    reason = _REASONS.get(code, Reason.STORAGE_PERMISSION)
+    return Violation(field, f"cannot be {done}: storage {name} refuses it", reason)

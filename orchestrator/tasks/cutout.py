@@ -6,7 +6,7 @@ import numpy as np
 
 from orchestrator.diffusion.latents import Pixels, from_pixels
 from orchestrator.diffusion.stages import Steps
-from orchestrator.errors import EngineFaultError, PreconditionError
+from orchestrator.errors import EngineFaultError, PreconditionError, Reason, Violation
 from orchestrator.imaging import mattes
 from orchestrator.imaging.closed_form import Matte
 from orchestrator.imaging.layers import opaque, resized, with_alpha
@@ -30,7 +30,8 @@ async def object_matte(workshop: Workshop, picture: Pixels, field: str, steps: S
     else:
         matte = await _matte(workshop, picture, steps)
     if not await asyncio.to_thread(mattes.has_object, matte):
-        raise PreconditionError(f"{field}: no object was found in the picture")
+        said = "needs a picture with an object: no object was found in the picture"
+        raise PreconditionError(Violation(field, said, Reason.NOT_IN_PICTURE))
     return matte
 
 
@@ -58,7 +59,8 @@ async def _chosen(workshop: Workshop, picture: Pixels, matte: Matte, removal: Re
     people = await find_people(workshop, await asyncio.to_thread(opaque, picture), steps)
     points = [(float(x), float(y)) for x, y in (person.face.middle for person in people)]
     if removal is Removal.HUMAN and not points:
-        raise PreconditionError(f"{REMOVE}: no person was found in the picture")
+        said = "needs a picture with a person: no person was found in the picture"
+        raise PreconditionError(Violation(REMOVE, said, Reason.NOT_IN_PICTURE))
     holding = removal is Removal.HUMAN
     kept = await asyncio.to_thread(lambda: mattes.keep_parts(matte, points, holding=holding))
     return matte if kept is None else kept

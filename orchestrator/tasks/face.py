@@ -5,7 +5,7 @@ import asyncio
 from orchestrator.diffusion.latents import Pixels, choose_bucket
 from orchestrator.diffusion.pipeline import ImagePrompt, Stage
 from orchestrator.diffusion.stages import Steps
-from orchestrator.errors import PreconditionError
+from orchestrator.errors import PreconditionError, Reason, Violation
 from orchestrator.imaging import faces, geometry
 from orchestrator.imaging.layers import opaque
 from orchestrator.params import Face, LayoutParams, SizeParams
@@ -20,6 +20,11 @@ from orchestrator.tasks.workshop import Made, Workshop
 
 SIDE = 512
 """Of what is cut out around a face, pixels: image encoders see less."""
+
+
+def no_face(field: str) -> Violation:
+    """The fault of a picture in which no face was found."""
+    return Violation(field, "needs a picture with a face: no face was found in the picture", Reason.NOT_IN_PICTURE)
 
 
 async def face(plan: Plan, workshop: Workshop) -> Made:
@@ -50,7 +55,7 @@ async def _cut(task: Face, workshop: Workshop, picture: Pixels, steps: Steps) ->
     """The head with its hair, or the inner face alone: a square."""
     people = await find_people(workshop, picture, steps)
     if not people:
-        raise PreconditionError("face.image: no face was found in the picture")
+        raise PreconditionError(no_face("face.image"))
     chosen = faces.choose([person.face for person in people])
     if not task.face_only:
         return await asyncio.to_thread(faces.head, picture, chosen, SIDE)

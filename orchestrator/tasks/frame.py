@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from orchestrator.diffusion.latents import Size
-from orchestrator.errors import InvalidRequestError, Violation
+from orchestrator.errors import InvalidRequestError, Reason, Violation
 from orchestrator.params import MAX_SIDE, Fit, LayoutParams, SizeParams
 
 
@@ -95,7 +95,8 @@ def _check(size: Size, max_pixels: int, field: str) -> None:
     if max(size) > MAX_SIDE or width * height > max_pixels:
         limit = f"{MAX_SIDE} pixels on a side and {max_pixels} in all"
         text = f"makes a picture of {width} x {height} pixels; it cannot be above {limit}"
-        raise InvalidRequestError(Violation(field, text))
+        limits = {"maximum": MAX_SIDE, "max_pixels": max_pixels}
+        raise InvalidRequestError(Violation(field, text, Reason.TOO_MANY_PIXELS, limits))
 
 
 def _field(size: SizeParams) -> str:

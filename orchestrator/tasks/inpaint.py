@@ -6,7 +6,7 @@ import numpy as np
 
 from orchestrator.diffusion.latents import Pixels, Size
 from orchestrator.diffusion.pipeline import Stage, Start
-from orchestrator.errors import PreconditionError
+from orchestrator.errors import PreconditionError, Reason, Violation
 from orchestrator.imaging import masks
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.layers import opaque, resized, with_alpha
@@ -93,4 +93,4 @@ def _mask(picture: Pixels | None, size: Size) -> Mask:
     try:
         return masks.read_mask(picture, size)
     except PreconditionError as error:
-        raise PreconditionError(f"inpaint.mask: {error}") from error
+        raise PreconditionError(Violation("inpaint.mask", str(error), Reason.NOT_IN_PICTURE)) from error

@@ -58,9 +58,12 @@ def waiting(position: int = 2) -> jobs_pb2.Job:
     return jobs_pb2.Job(job_id=JOB, state=jobs_pb2.JOB_STATE_QUEUED, position=position)
 
 
-def in_state(state: jobs_pb2.JobState.ValueType, code: int = 0, message: str = "") -> jobs_pb2.Job:
+def in_state(
+    state: jobs_pb2.JobState.ValueType, code: int = 0, message: str = "", *violations: Violation
+) -> jobs_pb2.Job:
     """A job in a state, with an error if it has a code."""
-    error = jobs_pb2.JobError(code=code, message=message) if code else None
+    wrong = map(status.to_violation, violations)
+    error = jobs_pb2.JobError(code=code, message=message, violations=wrong) if code else None
     return jobs_pb2.Job(job_id=JOB, state=state, error=error)
 
 

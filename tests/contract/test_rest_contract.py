@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from google.rpc import code_pb2
 
+from gateway.sentences import FAILED
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
 from tests.contract import rest_fake
@@ -138,8 +139,11 @@ async def test_delete_and_what_get_says_then(stack: Stack) -> None:
 @pytest.mark.parametrize(
     ("job", "message"),
     [
-        (rest_fake.in_state(jobs_pb2.JOB_STATE_FAILED, code_pb2.INTERNAL, "it broke"), "it broke"),
-        (rest_fake.in_state(jobs_pb2.JOB_STATE_FAILED), "The picture could not be made"),
+        (
+            rest_fake.in_state(jobs_pb2.JOB_STATE_FAILED, code_pb2.INTERNAL, "it broke"),
+            f"{FAILED} (it broke)",
+        ),
+        (rest_fake.in_state(jobs_pb2.JOB_STATE_FAILED), FAILED),
         (rest_fake.in_state(jobs_pb2.JOB_STATE_CANCELLED), "The job was cancelled"),
     ],
 )

@@ -12,7 +12,7 @@ from orchestrator.errors import (
     InvalidRequestError,
     NotEnoughCreditsError,
     QueueFullError,
-    RateLimitedError,
+    Reason,
     TooManyJobsError,
     Violation,
 )
@@ -97,13 +97,13 @@ async def test_storages_go_through(stack: Stack) -> None:
 
 async def test_a_storage_that_the_account_lacks_is_named(stack: Stack) -> None:
     stack.script.refusal = InvalidRequestError(
-        Violation("request.edit.image.url", 'no storage named "mine" is configured'),
-        Violation("request.output.target", 'no storage named "mine" is configured'),
+        Violation("request.edit.image.url", "names mine; it has yours", Reason.STORAGE_UNKNOWN),
+        Violation("request.output.target", "names mine; it has yours", Reason.STORAGE_UNKNOWN),
     )
     answer = await stack.client.post(NOW, json={"url": "storage://mine/a.png", "target": "storage://mine/b.png"})
     assert answer.status_code == 400
     assert answer.json()["message"] == (
-        'url: no storage named "mine" is configured; target: no storage named "mine" is configured'
+        "Invalid source storage. url names mine; it has yours; Invalid target storage. target names mine; it has yours"
     )
 
 
@@ -121,12 +121,6 @@ async def test_a_storage_that_the_account_lacks_is_named(stack: Stack) -> None:
             "1",
         ),
         (
-            RateLimitedError("the account may send 10 requests a minute", retry_after=5.2),
-            403,
-            {"message": "No more requests are available: the account may send 10 requests a minute"},
-            "6",
-        ),
-        (
             QueueFullError("100 jobs wait already", retry_after=30),
             429,
             {"message": "Image cannot be processed right now. 100 jobs wait already", "code": "TOO_MANY_REQUESTS"},
@@ -135,7 +129,11 @@ async def test_a_storage_that_the_account_lacks_is_named(stack: Stack) -> None:
         (
             NotEnoughCreditsError("a picture costs 1 credits, and the account has 0"),
             400,
-            {"message": "a picture costs 1 credits, and the account has 0", "code": "NOT_ENOUGH_CREDITS"},
+            {
+                "message": "You dont have enough credits to perform those actions: a picture costs 1 credits, and the "
+                "account has 0",
+                "code": "NOT_ENOUGH_CREDITS",
+            },
             None,
         ),
     ],

@@ -13,6 +13,7 @@ from gateway import body, contract
 from gateway.body import parse_json
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
+from orchestrator.errors import Reason, Violation
 from tests.contract import rest_fake, rest_stack
 from tests.contract.rest_fake import JOB
 from tests.contract.rest_stack import NOW, RESULT, Stack
@@ -23,7 +24,6 @@ URL = "https://deep-image.ai/api-example.png"
 FACE_URL = "https://deep-image.ai/api-example3.jpg"
 IMAGE, FACE_IMAGE = pb.ImageSource(url=URL), pb.ImageSource(url=FACE_URL)
 SQUARE = pb.Size(width=1024, height=1024)
-ABOVE = "it cannot be above 4096 pixels on a side and 16777216 in all"
 FAILED = jobs_pb2.JOB_STATE_FAILED
 
 # Requests of the documentation, whose bodies openapi.json holds too, and what they become.
@@ -136,25 +136,31 @@ async def test_an_upscale_beyond_the_limit(stack: Stack, top: dict[str, int], li
     [
         (
             code_pb2.INVALID_ARGUMENT,
-            "control.image: Unidentified image; send JPEG, PNG or GIF",
-            "Unidentified image (url); send JPEG, PNG or GIF",
+            Violation("control.image", "is no picture; send JPEG, PNG or GIF", Reason.UNIDENTIFIED_IMAGE),
+            "Unidentified image. url is no picture; send JPEG, PNG or GIF",
         ),
         (
             code_pb2.INVALID_ARGUMENT,
-            f"size.width_percent: makes a picture of 9000 x 90 pixels; {ABOVE}",
+            Violation("size.width_percent", "is too large", Reason.TOO_MANY_PIXELS, {"maximum": 4096}),
             "Image cannot be upscaled above 4096 x 4096 pixels limit.",
         ),
         (
             code_pb2.INVALID_ARGUMENT,
-            "inpaint.mask: leads to an address that is not public",
+            Violation("inpaint.mask", "leads to an address that is not public"),
             "background.generate.ip_image2 leads to an address that is not public",
         ),
-        (code_pb2.FAILED_PRECONDITION, "there is no face in the picture", "there is no face in the picture"),
-        (code_pb2.UNIMPLEMENTED, "family tiny has no networks for it", "family tiny has no networks for it"),
+        (
+            code_pb2.FAILED_PRECONDITION,
+            Violation("face.image", "needs a face", Reason.NOT_IN_PICTURE),
+            "url needs a face",
+        ),
+        (code_pb2.UNIMPLEMENTED, None, "other words"),
     ],
 )
-async def test_a_request_that_its_pictures_show_to_be_wrong(stack: Stack, code: int, found: str, message: str) -> None:
-    stack.script.ended = rest_fake.in_state(FAILED, code, found)
+async def test_a_request_that_its_pictures_show_to_be_wrong(
+    stack: Stack, code: int, found: Violation | None, message: str
+) -> None:
+    stack.script.ended = rest_fake.in_state(FAILED, code, "other words", *filter(None, [found]))
     answer = await stack.client.post(RESULT, json={"url": URL, "width": "300%"})
     body = {"message": message, "code": "BAD_REQUEST", "status": "failed", "job": JOB}
     assert (answer.status_code, answer.json()) == (400, body)

@@ -4,11 +4,14 @@ shared/contract/rest-api.md has the tables; each test names its row. What stands
 """
 
 import json
+import re
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
+from gateway import sentences
 from imagegen.v1 import accounts_pb2, jobs_pb2
 from orchestrator.errors import (
     EngineUnavailableError,
@@ -16,6 +19,7 @@ from orchestrator.errors import (
     InvalidRequestError,
     NotEnoughCreditsError,
     RateLimitedError,
+    Reason,
     TooManyJobsError,
     Violation,
 )
@@ -102,9 +106,11 @@ async def test_complete_is_200_with_its_url(stack: Stack, path: str) -> None:
 
 @pytest.mark.parametrize("path", [RESULT, GET])
 async def test_a_failed_job_is_500_on_post_and_get_alike(stack: Stack, path: str) -> None:
-    stack.script.ended = in_state(jobs_pb2.JOB_STATE_FAILED, 13, "the networks failed")
+    stack.script.ended = in_state(jobs_pb2.JOB_STATE_FAILED, 13, "internal error; request id 7")
     answer = await (stack.client.get(path) if path == GET else post(stack, path))
-    assert answered(answer, 500, {"message": "the networks failed", "status": "failed", "job": JOB})
+    assert answered(
+        answer, 500, {"message": f"{sentences.FAILED} (internal error; request id 7)", "status": "failed", "job": JOB}
+    )
 
 
 # --- Errors: 400
@@ -128,23 +134,23 @@ def refused(error: ImagegenError, status: int, body: Body, retry_after: str | No
         refused(
             NotEnoughCreditsError("a picture costs 2 credits, and the account has 1"),
             400,
-            {"message": "a picture costs 2 credits, and the account has 1", "code": "NOT_ENOUGH_CREDITS"},
+            {
+                "message": "You dont have enough credits to perform those actions: a picture costs 2 credits, and the "
+                "account has 1",
+                "code": "NOT_ENOUGH_CREDITS",
+            },
         ),
         refused(
-            InvalidRequestError(Violation("request.edit.image.url", 'no storage named "mine" is configured')),
+            InvalidRequestError(Violation("request.edit.image.url", "names mine", Reason.STORAGE_UNKNOWN)),
             400,
-            {"message": 'url: no storage named "mine" is configured', "code": "BAD_REQUEST"},
+            {"message": "Invalid source storage. url names mine", "code": "BAD_REQUEST"},
         ),
         refused(
-            InvalidRequestError(Violation("request.edit.image", "Unidentified image; send JPEG or PNG")),
+            InvalidRequestError(
+                Violation("request.edit.image", "is no picture; send JPEG or PNG", Reason.UNIDENTIFIED_IMAGE)
+            ),
             400,
-            {"message": "Unidentified image (url); send JPEG or PNG", "code": "BAD_REQUEST"},
-        ),
-        refused(
-            RateLimitedError("the account may send 60 requests a minute", retry_after=3),
-            403,
-            {"message": "No more requests are available: the account may send 60 requests a minute"},
-            "3",
+            {"message": "Unidentified image. url is no picture; send JPEG or PNG", "code": "BAD_REQUEST"},
         ),
         refused(
             TooManyJobsError(4, 4),
@@ -176,7 +182,20 @@ async def test_what_the_orchestrator_refuses(
 @POSTS
 async def test_no_such_preset(stack: Stack, path: str) -> None:
     answer = await post(stack, path, preset="mine")
-    assert answered(answer, 400, {"message": "Preset mine not found!", "code": "BAD_REQUEST"})
+    assert answered(answer, 400, {"message": "Preset mine not found!"})
+
+
+@POSTS
+async def test_too_many_requests_in_a_minute(stack: Stack, path: str) -> None:
+    """The documented sentence, and when the next request will be taken."""
+    stack.script.refusal = RateLimitedError("the account may send 60 requests in a minute", retry_after=3)
+    answer = await post(stack, path)
+    assert answer.status_code == 403
+    assert answer.headers["Retry-After"] == "3"
+    message = answer.json()["message"]
+    found = re.fullmatch(r"No more requests are available\. Next requests available (\S+): the account may .*", message)
+    assert found is not None
+    assert abs(datetime.fromisoformat(found[1]) - datetime.now(UTC)) < timedelta(minutes=1)
 
 
 @POSTS
@@ -190,8 +209,9 @@ async def test_above_the_limit(stack: Stack, path: str) -> None:
 
 async def test_an_unidentified_image_shows_once_it_was_fetched(stack: Stack) -> None:
     """On POST it is the request's fault, and 400; on GET it is a job that failed."""
-    stack.script.ended = in_state(jobs_pb2.JOB_STATE_FAILED, 3, "edit.image: Unidentified image; send PNG")
-    body: Body = {"message": "Unidentified image (url); send PNG", "status": "failed", "job": JOB}
+    wrong = Violation("edit.image", "is no picture; send PNG", Reason.UNIDENTIFIED_IMAGE)
+    stack.script.ended = in_state(jobs_pb2.JOB_STATE_FAILED, 3, "other words", wrong)
+    body: Body = {"message": "Unidentified image. url is no picture; send PNG", "status": "failed", "job": JOB}
     assert answered(await post(stack, RESULT, **PICTURE), 400, {**body, "code": "BAD_REQUEST"})
     assert answered(await stack.client.get(GET), 500, body)
 

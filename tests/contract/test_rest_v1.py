@@ -10,6 +10,7 @@ import grpc
 import pytest
 
 from gateway import events
+from gateway.sentences import FAILED
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
 from tests.contract.rest_fake import JOB, in_state
@@ -68,7 +69,7 @@ async def test_everything_that_happens_is_told(stack: Stack) -> None:
         (
             in_state(jobs_pb2.JOB_STATE_FAILED, 13, "the network answered nothing"),
             "failed",
-            {"message": "the network answered nothing", "status": "failed", "job": JOB},
+            {"message": f"{FAILED} (the network answered nothing)", "status": "failed", "job": JOB},
         ),
         (
             in_state(jobs_pb2.JOB_STATE_CANCELLED),

@@ -116,7 +116,7 @@ async def test_slivers_with_everything(served: Both, size: tuple[int, int]) -> N
             {"caption": pb.Caption(image=pb.ImageSource(data=b"no picture"))},
             "caption.image",
             {"caption": {"url": inline(b"no picture")}},
-            "Unidentified image (caption.url)",
+            "Unidentified image. caption.url",
         ),
         (
             {"size": pb.Size(width=64, reorient=True)},

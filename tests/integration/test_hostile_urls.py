@@ -63,7 +63,7 @@ PAGES: Mapping[str, tuple[Callable[[Web], str], str]] = {
     "one byte a second": (lambda web: web.put("/drip", dripping(GOOD)), "did not arrive within 1.5 seconds"),
     "redirects in a loop": (lambda web: web.put("/loop", redirect("/loop")), "redirected more than 5 times"),
     "redirects to a file": (lambda web: web.put("/file", redirect("file:///etc/passwd")), "http or https URL"),
-    "2 GB behind 1000 bytes": (lambda web: web.put("/liar", endless(declared=1000)), "Unidentified image"),
+    "2 GB behind 1000 bytes": (lambda web: web.put("/liar", endless(declared=1000)), "is not a picture"),
     "2 GB without a length": (lambda web: web.put("/endless", endless(declared=None)), "larger than 2000000 bytes"),
     "2 GB by its length": (lambda web: web.put("/large", file(GOOD, declared=2**31)), "larger than 2000000 bytes"),
     "ends too early": (lambda web: web.put("/short", file(GOOD, declared=len(GOOD) + 9)), "cannot be fetched"),

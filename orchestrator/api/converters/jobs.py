@@ -95,7 +95,8 @@ def to_job(record: JobRecord) -> jobs_pb2.Job:
     if record.state is JobState.FAILED and record.error is not None:
         code, reason = status.code_and_reason(record.error)
         text = status.message(record.error, record.request_id)
-        message.error.CopyFrom(jobs_pb2.JobError(code=code, message=text, reason=reason))
+        violations = [status.to_violation(each) for each in record.error.violations]
+        message.error.CopyFrom(jobs_pb2.JobError(code=code, message=text, reason=reason, violations=violations))
     if record.webhook is not None:
         message.webhook.CopyFrom(_to_delivery(record.webhook))
     return message

@@ -60,7 +60,7 @@ async def test_a_storage_from_its_making_to_its_end(run: Run, database: Database
 
     removed = run("remove", "anonymous", "shop")
     assert (removed.returncode, removed.stdout) == (0, "anonymous has no storage shop any more\n")
-    with pytest.raises(InvalidRequestError, match="no storage named shop is configured"):
+    with pytest.raises(InvalidRequestError, match="names the storage shop, which the account does not have"):
         await storages.check(1, "storage://shop/a.png", "edit.image")
     assert run("remove", "anonymous", "shop").stderr == "orchestrator: anonymous has no storage shop\n"
     assert run("list").stdout == ""

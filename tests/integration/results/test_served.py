@@ -81,22 +81,24 @@ async def test_storages_over_rest(config: Settings, server: Server) -> None:
         assert answer["status"] == "complete"
         copy = server.client.get_object(Bucket=BUCKET, Key="shop/rest.png")["Body"].read()
         assert (await http.get(answer["result_url"])).content == copy
+        in_folder = (await http.post("/rest_api/process_result", json={**body, "target": "storage://shop/new/"})).json()
+        copy = server.client.get_object(Bucket=BUCKET, Key=f"shop/new/{in_folder['job']}.png")["Body"].read()
+        assert (await http.get(in_folder["result_url"])).content == copy
         for field in body:
             refused = await http.post("/rest_api/process", json={**body, field: "storage://other/a.png"})
-            assert (refused.status_code, refused.json()["message"]) == (
-                400,
-                f"{field}: no storage named other is configured",
-            )
+            end = "source" if field == "url" else "target"
+            said = f"Invalid {end} storage. {field} names the storage other, which"
+            assert (refused.status_code, refused.json()["message"].startswith(said)) == (400, True)
     server.clear()
 
 
 @pytest.mark.parametrize(
     ("request_", "field", "said"),
     [
-        (edit("storage://other/in.png"), "edit.image.url", "no storage named other is configured"),
+        (edit("storage://other/in.png"), "edit.image.url", "names the storage other, which the account does not have"),
         (edit("storage://shop/../in.png"), "edit.image.url", "without empty parts"),
         (edit("storage://shop/none.png"), "edit.image", "storage shop has nothing under this path"),
-        (edit(target="storage://other/x"), "output.target", "no storage named other is configured"),
+        (edit(target="storage://other/x"), "output.target", "names the storage other, which the account does not have"),
         (edit(target="https://shop.example/x"), "output.target", "must begin with storage://"),
     ],
 )

@@ -10,13 +10,14 @@ from gateway import jobs
 from gateway.answers import JobAnswer
 from gateway.errors import ApiError
 from gateway.names import Names
+from gateway.sentences import FAILED
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
 
 
-def failed(code: int, message: str) -> jobs_pb2.Job:
+def failed(code: int, message: str, *violations: pb.Violation) -> jobs_pb2.Job:
     """A job that failed."""
-    error = jobs_pb2.JobError(code=code, message=message)
+    error = jobs_pb2.JobError(code=code, message=message, violations=violations)
     return jobs_pb2.Job(job_id="j", state=jobs_pb2.JOB_STATE_FAILED, error=error)
 
 
@@ -57,9 +58,10 @@ def test_a_failed_job_is_400_where_the_request_is_at_fault_and_only_to_who_waits
     with pytest.raises(ApiError) as looks:
         jobs.answer(failed(code, "words"))
     assert waits.value.status == (400 if at_fault else 503 if code == code_pb2.UNAVAILABLE else 500)
-    assert looks.value.body == {"message": "words", "status": "failed", "job": "j"}
+    said = "words" if code not in {code_pb2.INTERNAL, code_pb2.ABORTED} else f"{FAILED} (words)"
+    assert looks.value.body == {"message": said, "status": "failed", "job": "j"}
     assert looks.value.status == 500
-    expected = {"message": "words", "status": "failed", "job": "j"}
+    expected = {"message": said, "status": "failed", "job": "j"}
     if at_fault:
         expected["code"] = "BAD_REQUEST"
     elif code == code_pb2.UNAVAILABLE:
@@ -69,10 +71,14 @@ def test_a_failed_job_is_400_where_the_request_is_at_fault_and_only_to_who_waits
 
 
 def test_the_fields_of_a_failed_job_are_the_clients() -> None:
-    message = "inpaint.mask: selects nothing; size.width_percent: must be from 64 to 4096 pixels, not 63"
-    said = "background.generate.ip_image2 selects nothing; width must be from 64 to 4096 pixels, not 63"
+    violations = (
+        pb.Violation(field="inpaint.mask", description="selects nothing"),
+        pb.Violation(field="size.width_percent", description="must be more"),
+    )
+    job = failed(code_pb2.INVALID_ARGUMENT, "other words", *violations)
+    said = "background.generate.ip_image2 selects nothing; width must be more"
     with pytest.raises(ApiError) as waits:
-        jobs.answer_to_waiting(failed(code_pb2.INVALID_ARGUMENT, message), Names(from_picture=True))
+        jobs.answer_to_waiting(job, Names(from_picture=True))
     with pytest.raises(ApiError) as looks:
-        jobs.answer(failed(code_pb2.INVALID_ARGUMENT, message))
+        jobs.answer(job)
     assert waits.value.body["message"] == looks.value.body["message"] == said

@@ -10,8 +10,17 @@ from hypothesis import strategies as st
 from gateway.contract import ProcessRequest
 from gateway.names import Names
 from imagegen.v1 import generation_pb2 as pb
+from orchestrator.api.status import to_violation
+from orchestrator.errors import Reason, Violation
 
 PICTURE = Names(from_picture=True)
+
+
+def wrong(
+    field: str, description: str, reason: Reason = Reason.UNSPECIFIED, limits: dict[str, float] | None = None
+) -> pb.Violation:
+    """A violation as the orchestrator sends it."""
+    return to_violation(Violation(field, description, reason, limits or {}))
 
 
 @pytest.mark.parametrize(
@@ -111,73 +120,89 @@ def test_enhancements_are_known_by_their_names_and_a_file_by_its_part() -> None:
     assert found.field("enhancements[1].kind") == "enhancements"
     assert found.field("enhancements[2].level") == "enhancements"
     assert found.field("edit.image.data") == "fileName"
-    said = "enhancements[1].smoothing: must be from 0 to 1, not 2; edit.image: Unidentified image: no picture"
-    assert found.job_message(said) == (
-        "Unidentified image (fileName): no picture; face_enhance_parameters.smoothing_level must be from 0 to 1, not 2"
+    said = found.sentence(
+        [
+            wrong("enhancements[1].smoothing", "must be from 0 to 1, not 2"),
+            wrong("edit.image", "is no picture", Reason.UNIDENTIFIED_IMAGE),
+        ]
     )
-
-
-def test_an_unreadable_picture_begins_with_the_documented_words() -> None:
-    violations = [
-        ("seed", "is too large"),
-        ("edit.image", "Unidentified image; send JPEG or PNG"),
-    ]
-    assert PICTURE.sentence(violations) == (
-        "Unidentified image (url); send JPEG or PNG; background.generate.sample_num is too large"
+    assert said == (
+        "Unidentified image. fileName is no picture; face_enhance_parameters.smoothing_level must be from 0 to 1, not 2"
     )
-
-
-TOO_LONG = "must be from 64 to 4096 pixels, not 5000"
-FOUND = "makes a picture of 5000 x 10 pixels; it cannot be above 4096 pixels on a side and 16777216 in all"
-ABOVE = "Image cannot be upscaled above 4096 x 4096 pixels limit."
 
 
 @pytest.mark.parametrize(
-    ("violations", "said"),
+    ("reason", "field", "said"),
     [
-        ([("size.width", TOO_LONG)], ABOVE),
-        ([("size.width", TOO_LONG), ("size.height", TOO_LONG)], ABOVE),
-        ([("size.width_percent", TOO_LONG)], ABOVE),
-        ([("size", "width times height exceeds the limit of 4194304 pixels")], ABOVE.replace("4096", "2048")),
-        ([("size.height_percent", FOUND)], ABOVE),
-        ([("layout.fit", FOUND)], ABOVE),
-        ([("layout.fit", "must be another")], "fit must be another"),
-        ([("size.width", "must be from 64 to 4096 pixels, not 63")], "width must be from 64 to 4096 pixels, not 63"),
-        ([("size.width_percent", "must be from 1 to 3200 %, not 4000")], "width must be from 1 to 3200 %, not 4000"),
+        (Reason.UNIDENTIFIED_IMAGE, "edit.image", "Unidentified image. url is wrong"),
+        (Reason.STORAGE_UNKNOWN, "edit.image.url", "Invalid source storage. url is wrong"),
+        (Reason.STORAGE_UNKNOWN, "request.output.target", "Invalid target storage. target is wrong"),
+        (Reason.STORAGE_CREDENTIALS, "edit.image", "The source storage credentials are incorrect. url is wrong"),
+        (Reason.STORAGE_CREDENTIALS, "output.target", "The target storage credentials are incorrect. target is wrong"),
+        (
+            Reason.STORAGE_PERMISSION,
+            "inpaint.mask",
+            "Make sure your source url/storage has sufficient permissions. background.generate.ip_image2 is wrong",
+        ),
+        (
+            Reason.STORAGE_PERMISSION,
+            "output.target",
+            "Make sure your target url/storage has sufficient permissions. target is wrong",
+        ),
+        (
+            Reason.STORAGE_MISSING,
+            "caption.image",
+            "Make sure your source url/storage is correct. caption.url is wrong",
+        ),
+        (Reason.STORAGE_MISSING, "output.target", "Make sure your target url/storage is correct. target is wrong"),
+        (Reason.STORAGE_TOKEN, "edit.image", "The source storage token has been expired or revoked. url is wrong"),
+        (
+            Reason.STORAGE_TOKEN,
+            "output.target",
+            "The target storage token has been expired or revoked. target is wrong",
+        ),
+        (Reason.STORAGE_FOLDER, "edit.image.url", "Found folder instead of file. url is wrong"),
+        (Reason.STORAGE_PATH_REQUIRED, "edit.image.url", "File key not specified. url is wrong"),
+        (Reason.STORAGE_NOT_IMAGE, "edit.image", "The file is not an image. url is wrong"),
+        (Reason.REQUIRED, "prompt", "background.generate.description is wrong"),
+        (Reason.BELOW_MINIMUM, "seed", "background.generate.sample_num is wrong"),
+        (Reason.ABOVE_MAXIMUM, "output.quality", "quality is wrong"),
+        (Reason.NOT_IN_PICTURE, "face.image", "url is wrong"),
+        (Reason.UNSPECIFIED, "background.replace", "background.replace is wrong"),
     ],
 )
-def test_a_size_beyond_the_limit_is_the_documented_sentence(violations: list[tuple[str, str]], said: str) -> None:
-    assert PICTURE.sentence(violations) == said
+def test_the_documented_sentence_comes_first_word_for_word(reason: Reason, field: str, said: str) -> None:
+    assert PICTURE.sentence([wrong(field, "is wrong", reason)]) == said
+
+
+def test_documented_sentences_come_before_others() -> None:
+    violations = [wrong("seed", "is too large"), wrong("edit.image", "is none", Reason.UNIDENTIFIED_IMAGE)]
+    assert PICTURE.sentence(violations) == (
+        "Unidentified image. url is none; background.generate.sample_num is too large"
+    )
+
+
+@pytest.mark.parametrize("field", ["size", "size.width", "size.height_percent", "size.min_length", "layout.fit"])
+@pytest.mark.parametrize(
+    ("limits", "side"),
+    [
+        ({"maximum": 4096.0}, 4096),
+        ({"max_pixels": 4194304.0}, 2048),
+        ({"maximum": 4096.0, "max_pixels": 4194304.0}, 2048),
+        ({"maximum": 1000.0, "max_pixels": 4194304.0}, 1000),
+    ],
+)
+def test_a_size_beyond_the_limit_is_the_documented_sentence(field: str, limits: dict[str, float], side: int) -> None:
+    violation = wrong(field, "is large", Reason.TOO_MANY_PIXELS, limits)
+    assert PICTURE.sentence([violation]) == f"Image cannot be upscaled above {side} x {side} pixels limit."
 
 
 def test_without_a_picture_nothing_is_upscaled() -> None:
-    assert Names().sentence([("size.width", TOO_LONG)]) == f"width {TOO_LONG}"
+    violation = wrong("size.width", "must be less", Reason.TOO_MANY_PIXELS, {"maximum": 1.0})
+    assert Names().sentence([violation]) == "width must be less"
 
 
-@pytest.mark.parametrize(
-    ("message", "said"),
-    [
-        (
-            "control.image: Unidentified image: the PNG file is broken",
-            "Unidentified image (url): the PNG file is broken",
-        ),
-        ("edit.image: Unidentified image; send JPEG or PNG", "Unidentified image (url); send JPEG or PNG"),
-        ("size.width: is wrong; seed: is too; large", "width is wrong; background.generate.sample_num is too; large"),
-        ("background.replace: is empty: 0 bytes", "background.replace is empty: 0 bytes"),
-        (f"size.height: {TOO_LONG}", ABOVE),
-        ("face.image: no face was found", "url: no face was found"),
-        ("inpaint.mask: the mask selects nothing", "background.generate.ip_image2: the mask selects nothing"),
-        ("no face was found", "no face was found"),
-        ("the mask selects nothing: none is white", "the mask selects nothing: none is white"),
-        ("unheard_of: of", "unheard_of: of"),
-        ("words first; seed: is too large", "words first; seed: is too large"),
-        ("", ""),
-    ],
-)
-def test_the_message_of_a_failed_job(message: str, said: str) -> None:
-    assert PICTURE.job_message(message) == said
-
-
-@given(st.text(max_size=80))
-def test_any_message_of_a_job_can_be_told(message: str) -> None:
-    assert isinstance(PICTURE.job_message(message), str)
+@given(st.text(max_size=80), st.text(max_size=80), st.sampled_from(list(Reason)))
+def test_whatever_a_violation_says_it_can_be_told(field: str, description: str, reason: Reason) -> None:
+    limits = {"maximum": 1.0} if reason is Reason.TOO_MANY_PIXELS else {}
+    assert isinstance(PICTURE.sentence([wrong(field, description, reason, limits)]), str)

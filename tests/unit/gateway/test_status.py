@@ -8,6 +8,7 @@ from google.rpc import error_details_pb2, status_pb2
 
 from gateway.names import Names
 from gateway.status import api_error, read_details
+from imagegen.v1 import generation_pb2 as pb
 
 OURS = error_details_pb2.ErrorInfo(domain="imagegen", reason="SOME_REASON")
 
@@ -45,10 +46,10 @@ def test_an_inner_error_names_the_request() -> None:
 
 
 def test_all_violations_are_named_as_the_client_wrote_them() -> None:
-    bad = error_details_pb2.BadRequest(
-        field_violations=[
-            error_details_pb2.BadRequest.FieldViolation(field="size.width", description="is too small"),
-            error_details_pb2.BadRequest.FieldViolation(field="seed", description="is too large"),
+    bad = pb.ErrorViolations(
+        violations=[
+            pb.Violation(field="size.width", description="is too small"),
+            pb.Violation(field="seed", description="is too large"),
         ]
     )
     for names in (None, Names()):

@@ -92,14 +92,16 @@ OTHERS = {
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_files_are_not_opened(name: str) -> None:
-    assert refusal(OTHERS[name]) == "Unidentified image; send JPEG, PNG, WebP, AVIF, HEIC, BMP, TIFF or GIF"
+    assert (
+        refusal(OTHERS[name]) == "is not a picture that can be read; send JPEG, PNG, WebP, AVIF, HEIC, BMP, TIFF or GIF"
+    )
 
 
 @pytest.mark.parametrize("name", VALID)
 @pytest.mark.parametrize("kept", [0.03, 0.3, 0.6, 0.95])
 def test_files_that_were_cut_off(name: str, kept: float) -> None:
     data = VALID[name]
-    assert refusal(data[: max(12, int(len(data) * kept))]).startswith("Unidentified image")
+    assert refusal(data[: max(12, int(len(data) * kept))]).endswith("broken or cut off; send a whole one")
 
 
 @pytest.mark.parametrize("name", VALID)
@@ -266,7 +268,7 @@ def test_samples_of_32_bits_are_refused(mode: str) -> None:
 )
 def test_absurd_tags(tags: dict[int, int]) -> None:
     assert decode(tiff_with({}), LIMITS, "image").shape == (40, 40, 3)  # the file without them is fine
-    assert refusal(tiff_with(tags)).startswith(("Unidentified image", "has samples"))
+    assert refusal(tiff_with(tags)).startswith(("is a TIFF file", "has samples"))
 
 
 def attempt(data: bytes) -> None:

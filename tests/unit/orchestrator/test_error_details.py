@@ -8,9 +8,10 @@ import pytest
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
+from imagegen.v1 import generation_pb2 as pb
 from orchestrator import errors
 from orchestrator.api import status
-from orchestrator.errors import ImagegenError, InvalidRequestError, RetryableError, TooManyJobsError, Violation
+from orchestrator.errors import ImagegenError, InvalidRequestError, Reason, RetryableError, TooManyJobsError, Violation
 
 CODES = {
     "InvalidRequestError": ("INVALID_ARGUMENT", "INVALID_REQUEST"),
@@ -53,7 +54,7 @@ def unpack(answer: status_pb2.Status) -> dict[str, Message]:
     found: dict[str, Message] = {}
     for packed in answer.details:
         name = packed.TypeName().rpartition(".")[2]
-        detail = getattr(error_details_pb2, name)()
+        detail: Message = pb.ErrorViolations() if name == "ErrorViolations" else getattr(error_details_pb2, name)()
         assert packed.Unpack(detail)
         assert name not in found
         found[name] = detail
@@ -64,7 +65,7 @@ def test_the_table_is_whole() -> None:
     assert {kind.__name__ for kind in classes()} == set(CODES)
     defined = ast.parse(Path(errors.__file__).read_text("utf-8")).body
     names = {node.name for node in defined if isinstance(node, ast.ClassDef)}
-    assert names - {"Violation"} == set(CODES)
+    assert names - {"Violation", "Reason"} == set(CODES)
 
 
 def test_the_drawn_tree_is_the_tree() -> None:
@@ -107,15 +108,32 @@ def test_internal_messages_stay_inside(kind: type[ImagegenError]) -> None:
         assert answer.message == "internal error; request id r1"
 
 
+@pytest.mark.parametrize("reason", Reason)
+def test_a_precondition_of_a_field_names_it(reason: Reason) -> None:
+    answer = unpack(status.to_status(errors.PreconditionError(Violation("face.image", "no face", reason)), "r1"))
+    wrong = answer["ErrorViolations"]
+    assert isinstance(wrong, pb.ErrorViolations)
+    (found,) = wrong.violations
+    assert pb.ViolationReason.Name(found.reason) == f"VIOLATION_REASON_{reason.name}"
+    assert found.field == "face.image"
+
+
+def test_reasons_are_those_of_the_schema() -> None:
+    assert [f"VIOLATION_REASON_{reason.name}" for reason in Reason] == pb.ViolationReason.keys()
+
+
 def test_each_violation_is_a_field_of_its_own() -> None:
-    error = InvalidRequestError(Violation("size.width", "too small"), Violation("steps", "too many"))
-    answer = status.to_status(error, "r1")
-    bad = unpack(answer)["BadRequest"]
+    small = Violation("size.width", "too small", Reason.BELOW_MINIMUM, {"minimum": 64})
+    answer = status.to_status(InvalidRequestError(small, Violation("steps", "too many")), "r1")
+    details = unpack(answer)
+    bad, whole = details["BadRequest"], details["ErrorViolations"]
     assert isinstance(bad, error_details_pb2.BadRequest)
-    assert [(v.field, v.description) for v in bad.field_violations] == [
-        ("size.width", "too small"),
-        ("steps", "too many"),
+    assert isinstance(whole, pb.ErrorViolations)
+    assert [(v.field, v.description, v.reason) for v in bad.field_violations] == [
+        ("size.width", "too small", "BELOW_MINIMUM"),
+        ("steps", "too many", "UNSPECIFIED"),
     ]
+    assert [(v.field, dict(v.limits)) for v in whole.violations] == [("size.width", {"minimum": 64.0}), ("steps", {})]
     assert answer.message == "size.width: too small; steps: too many"
 
 

@@ -5,7 +5,16 @@ import pytest
 from imagegen.v1 import generation_pb2 as pb
 from orchestrator.api import converters
 from orchestrator.errors import InvalidRequestError
-from orchestrator.params import Edit, ImageSource, Limits, OutputParams, RequestParams, StorageUrl, is_storage
+from orchestrator.params import (
+    Edit,
+    ImageSource,
+    Limits,
+    OutputParams,
+    RequestParams,
+    StorageUrl,
+    StorageUrlError,
+    is_storage,
+)
 
 
 @pytest.mark.parametrize(
@@ -37,14 +46,35 @@ def test_what_is_one(url: str, name: str, path: str) -> None:
         (f"storage://shop/{'p' * 1025}", "must have a path of 1 to 1024"),
         *[
             (f"storage://shop/{path}", "without empty parts")
-            for path in ("/", "a//b", "a/", ".", "..", "a/../b", "./a")
+            for path in ("/", "a//b", "a//", ".", "..", "a/../b", "./a")
         ],
+        ("storage://shop/a/", "must name a file, not a folder"),
         *[(f"storage://shop/{path}", "without control") for path in ("a\0", "a\n", "\x7f", "a\x85b", "\x1b[2J")],
     ],
 )
 def test_what_is_none(url: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         StorageUrl.parse(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [
+        ("storage://shop", "job.png"),
+        ("storage://shop/", "job.png"),
+        ("storage://shop/a/b/", "a/b/job.png"),
+        ("storage://shop/a.png", "a.png"),
+    ],
+)
+def test_a_target_may_be_a_folder(url: str, file: str) -> None:
+    assert request(target=url).output.target == url
+    assert StorageUrl.parse(url, or_folder=True).with_file("job.png") == StorageUrl("shop", file)
+
+
+@pytest.mark.parametrize("path", ["//", "a//", "../", "a/./", f"{'p' * 992}/", "a\n/"])
+def test_a_folder_has_the_form_of_one(path: str) -> None:
+    with pytest.raises(StorageUrlError):
+        StorageUrl.parse(f"storage://shop/{path}", or_folder=True)
 
 
 def request(url: str = "http://shop.example/a.png", target: str | None = None) -> RequestParams:

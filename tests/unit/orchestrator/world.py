@@ -187,7 +187,7 @@ class Copies(Storages):
         if url.startswith("storage://none/"):
             raise InvalidRequestError(Violation(field, "no storage named none is configured"))
 
-    async def write(self, account_id: int, url: str, data: bytes, _media_type: str) -> None:
+    async def write(self, account_id: int, url: str, data: bytes, _media_type: str, *, name: str = "") -> None:  # noqa: ARG002
         """A file named by its account and the last part of its URL; a storage called "lost" is refused."""
         if url.startswith("storage://lost/"):
             raise InvalidRequestError(Violation("output.target", "cannot be written"))

@@ -103,7 +103,7 @@ async def test_edges_of_the_cut_out_may_steer(studio: Studio) -> None:
 
 
 async def test_a_picture_without_a_face_is_refused(studio: Studio) -> None:
-    with pytest.raises(PreconditionError, match=r"^face\.image: no face was found in the picture$"):
+    with pytest.raises(PreconditionError, match=r"^face\.image: needs .*: no face was found in the picture$"):
         await studio.run(Face(image=source(np.zeros((64, 96, 3), np.uint8))))
     assert studio.fakes.calls == 0
     assert studio.begun == []
@@ -171,5 +171,5 @@ async def test_persons_and_things(
 async def test_a_person_is_asked_for_and_there_is_none(studio: Studio) -> None:
     dark = two_things()
     dark[..., :3] = 0
-    with pytest.raises(PreconditionError, match=r"^background\.remove: no person was found"):
+    with pytest.raises(PreconditionError, match=r"^background\.remove: needs .*: no person was found"):
         await studio.run(Edit(image=source(dark)), background=BackgroundParams(remove=Removal.HUMAN))
