@@ -15,6 +15,7 @@ ImagegenError
 │   ├── ResultStoreUnavailableError  the result store, or a storage of the account, does not answer
 │   ├── ShuttingDownError        this server takes no new work
 │   └── EngineUnavailableError   Triton, or a model in it, does not answer
+├── MessageLateError             the message did not arrive in time
 ├── NotEnoughCreditsError        the account cannot pay for it
 ├── PoisonJobError               a job under which its workers died
 ├── EngineFaultError             Triton answered with an error, or with a wrong tensor
@@ -23,10 +24,22 @@ ImagegenError
 └── CancelledByClientError       the client stopped the work
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from dataclasses import field as default
 from enum import StrEnum
+
+MAX_VIOLATIONS = 16
+"""Wrong fields that an error names."""
+MAX_ECHO = 100
+"""Characters of a client's own text that an error repeats."""
+MAX_TEXT = 300
+"""Characters of a description."""
+
+# As repr writes one; its end may be cut off.
+_QUOTED = re.compile(r"""(?<!\w)(?P<quote>['"])(?P<text>(?:\\.|(?!(?P=quote)).)*)(?:(?P=quote)|\Z)""", re.DOTALL)
+_WORD = re.compile(rf"(\S{{{MAX_ECHO}}})\S+")
 
 
 class Reason(StrEnum):
@@ -85,11 +98,13 @@ def _listed(violations: tuple[Violation, ...]) -> str:
 
 
 class InvalidRequestError(ImagegenError):
-    """The request is wrong. `violations` lists every wrong field that was found."""
+    """The request is wrong. `violations` lists the wrong fields that were found, MAX_VIOLATIONS at most."""
 
     def __init__(self, *violations: Violation) -> None:
-        super().__init__(_listed(violations))
-        self.violations = violations
+        self.violations = tuple(_shorten(violation) for violation in violations[:MAX_VIOLATIONS])
+        more = len(violations) - len(self.violations)
+        listed = _listed(self.violations)
+        super().__init__(f"{listed}; and {more} more fields" if more else listed)
 
 
 class UnsupportedTaskError(ImagegenError):
@@ -112,7 +127,7 @@ class PreconditionError(ImagegenError):
     """The request is right in form, and cannot be met: because of a field, or, of a command, for a reason in words."""
 
     def __init__(self, said: Violation | str) -> None:
-        self.violations = (said,) if isinstance(said, Violation) else ()
+        self.violations = (_shorten(said),) if isinstance(said, Violation) else ()
         super().__init__(said if isinstance(said, str) else _listed(self.violations))
 
 
@@ -156,6 +171,10 @@ class EngineUnavailableError(RetryableError):
     """Triton, or a model in it, does not answer."""
 
 
+class MessageLateError(ImagegenError):
+    """The message of a call did not arrive in time."""
+
+
 class NotEnoughCreditsError(ImagegenError):
     """The account cannot pay for what it asks for."""
 
@@ -178,3 +197,20 @@ class SettingsError(ImagegenError):
 
 class CancelledByClientError(ImagegenError):
     """The client stopped the work."""
+
+
+def shorten(text: str) -> str:
+    """A text for a client, bounded: MAX_ECHO characters of each quotation and each word, MAX_TEXT in all."""
+    if len(text) <= MAX_ECHO:
+        return text
+    cut = _WORD.sub(r"\1…", _QUOTED.sub(_shorten_quotation, text[: 2 * MAX_TEXT]))
+    return cut if len(cut) <= MAX_TEXT else f"{cut[: MAX_TEXT - 1]}…"
+
+
+def _shorten(violation: Violation) -> Violation:
+    return replace(violation, field=shorten(violation.field), description=shorten(violation.description))
+
+
+def _shorten_quotation(found: re.Match[str]) -> str:
+    quote, text = found["quote"], found["text"]
+    return found[0] if len(text) <= MAX_ECHO else f"{quote}{text[:MAX_ECHO]}…{quote}"

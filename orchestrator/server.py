@@ -9,7 +9,7 @@ from functools import partial
 import grpc
 import prometheus_client
 import structlog
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from imagegen.v1 import accounts_pb2, accounts_pb2_grpc, generation_pb2, generation_pb2_grpc, jobs_pb2, jobs_pb2_grpc
@@ -20,6 +20,7 @@ from orchestrator.api.accounts import AccountServicer
 from orchestrator.api.auth import EdgeInterceptor
 from orchestrator.api.converters import from_stored
 from orchestrator.api.generation import GenerationServicer
+from orchestrator.api.health import HealthServicer
 from orchestrator.api.jobs import JobServicer
 from orchestrator.config import Settings
 from orchestrator.database.listen import ACCOUNTS, Listener
@@ -51,11 +52,10 @@ GENERATION = generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].ful
 ACCOUNT = accounts_pb2.DESCRIPTOR.services_by_name["AccountService"].full_name
 JOBS = jobs_pb2.DESCRIPTOR.services_by_name["JobService"].full_name
 
+HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+
 LIVE = "live"
 """Health of this process alone: what a liveness probe asks for. Nothing that it calls has a part in it."""
-
-SERVING = health_pb2.HealthCheckResponse.SERVING
-NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 log = structlog.get_logger()
 
@@ -82,7 +82,7 @@ class Orchestrator:
         for family in self._families:
             if family.default_width * family.default_height > settings.max_pixels:
                 raise SettingsError(f"IMAGEGEN_MAX_PIXELS is less than the default size of family {family.name!r}")
-        self._health = health.aio.HealthServicer()
+        self._health = HealthServicer()
         self.grpc_port = 0
         self.metrics_port = 0
 
@@ -103,9 +103,8 @@ class Orchestrator:
         await self._database.open()
         await self._listener.start()
         self._wire()
-        self._server = grpc.aio.server(
-            interceptors=[EdgeInterceptor(self._accounts)], options=transport.options(settings)
-        )
+        edge = EdgeInterceptor(self._accounts, transport.max_message_bytes(settings))
+        self._server = grpc.aio.server(interceptors=[edge], options=transport.options(settings))
         self._register()
         self._listen()
         await self._look()
@@ -120,7 +119,7 @@ class Orchestrator:
         """Take no new work, let running work end within the grace time, and close. Returns whether all of it ended."""
         self._watch.cancel()
         await asyncio.gather(self._watch, return_exceptions=True)
-        await self._health.enter_graceful_shutdown()
+        self._health.stop()
         log.info("stopping", grace_seconds=self._settings.grace_seconds)
         grace = self._settings.grace_seconds
         drained = all(await asyncio.gather(self._queue.drain(grace), self._system.drain(grace)))
@@ -213,7 +212,7 @@ class Orchestrator:
         )
         accounts_pb2_grpc.add_AccountServiceServicer_to_server(AccountServicer(self._database, marks), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (GENERATION, JOBS, ACCOUNT, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        names = (GENERATION, JOBS, ACCOUNT, HEALTH, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
 
     def _can_make(self) -> bool:
@@ -240,4 +239,4 @@ class Orchestrator:
         states |= dict.fromkeys(("", GENERATION, JOBS), any(ready.values()))
         states[LIVE] = True
         for name, is_ready in states.items():
-            await self._health.set(name, SERVING if is_ready else NOT_SERVING)
+            self._health.set(name, serving=is_ready)

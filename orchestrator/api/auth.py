@@ -9,23 +9,28 @@ from typing import Any
 
 import grpc
 import structlog
+from google.protobuf.message import Message
 from grpc_status import rpc_status
 
 from orchestrator import metrics
 from orchestrator.accounts.account import Account
 from orchestrator.accounts.authentication import Accounts
-from orchestrator.api import converters, status
-from orchestrator.errors import ImagegenError
+from orchestrator.api import converters, messages, status
+from orchestrator.api.peers import peer_of
+from orchestrator.api.receiving import Receiver
+from orchestrator.errors import ImagegenError, InvalidRequestError, MessageLateError, Violation
 from orchestrator.params import is_request_id
 
 API_KEY, REQUEST_ID = "x-api-key", "x-request-id"
 
 OPEN_METHODS = frozenset({"/imagegen.v1.JobService/ReadResult"})
 """A result's unguessable name is the permission to read it. Health and reflection, which tell nothing of anybody, are
-not methods of ours and pass the interceptor."""
+not methods of ours, and open as well."""
+PICTURE_METHODS = frozenset({"/imagegen.v1.GenerationService/Generate", "/imagegen.v1.JobService/CreateJob"})
+"""Whose messages carry pictures."""
 
 account: ContextVar[Account] = ContextVar("account")
-"""Account of the running call. Methods of OPEN_METHODS have none."""
+"""Account of the running call. Open methods have none."""
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 """Request id of the running call: its metadata's, if that has the right form, or drawn."""
@@ -46,72 +51,102 @@ def rename(name: str) -> None:
 
 
 class EdgeInterceptor(grpc.aio.ServerInterceptor):
-    """Authenticates, names, logs and measures each call, and turns errors of the tree into google.rpc.Status."""
+    """Authenticates, names, logs and measures each call, receives its message, and answers errors of the tree."""
 
-    def __init__(self, accounts: Accounts) -> None:
-        self._accounts = accounts
+    def __init__(self, accounts: Accounts, max_message_bytes: int) -> None:
+        """Guard all methods of a server.
+
+        Args:
+            accounts: who may call.
+            max_message_bytes: largest message of a method that takes pictures.
+        """
+        self._accounts, self._max_message_bytes = accounts, max_message_bytes
+        self._receiver = Receiver()
 
     async def intercept_service(
         self,
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Handler:
-        """Wrap the handler of a method of ours; others pass.
+        """Wrap the handler of a method.
 
-        gRPC calls this when the headers have come, before it asks for the message: who has no right key is refused
-        here, and what else he sends is never taken.
+        gRPC calls this when the headers have come, before it asks for the message: a caller without a right key is
+        refused here, and what else they send is never taken. To gRPC every method is one that takes a stream: of such
+        a method it receives no message before that is asked for.
         """
         handler = await continuation(handler_call_details)
-        method = handler_call_details.method
-        if handler is None or not method.startswith("/imagegen."):
-            return handler
-        edge = _Edge(method, handler_call_details.invocation_metadata)
+        if handler is None:
+            return None
+        edge = _Edge(handler_call_details.method, handler_call_details.invocation_metadata)
         refusal = await edge.authenticate(self._accounts)
-        if refusal is not None:
-            return grpc.stream_stream_rpc_method_handler(_refuse(edge, refusal))
-        codecs = {
-            "request_deserializer": handler.request_deserializer,
-            "response_serializer": handler.response_serializer,
-        }
-        if handler.unary_stream is not None:
-            return grpc.unary_stream_rpc_method_handler(_stream(edge, handler.unary_stream), **codecs)
-        return grpc.unary_unary_rpc_method_handler(_unary(edge, handler.unary_unary), **codecs)
+        answer = self._answer(edge, handler) if refusal is None else _refuse(edge, refusal)
+        return grpc.stream_stream_rpc_method_handler(answer, response_serializer=handler.response_serializer)
 
+    def _answer(self, edge: "_Edge", handler: Handler) -> Callable[[object, Context], Awaitable[None]]:
+        kind: type[Message] = handler.request_deserializer.__self__  # of the generated code: Message.FromString
 
-def _refuse(edge: "_Edge", error: ImagegenError) -> Callable[..., Awaitable[None]]:
-    """Answer without reading: of all kinds of methods, one that takes a stream gets no message before it asks."""
+        async def answer(_messages: object, context: Context) -> None:
+            async with edge.around(context):
+                if handler.request_streaming:
+                    answers = handler.stream_stream(self._messages(edge, context, kind), context)
+                else:
+                    call = handler.unary_stream if handler.response_streaming else handler.unary_unary
+                    message = await self._message(edge, context, kind)
+                    if message is None:
+                        raise InvalidRequestError(Violation("request", "is missing"))
+                    answers = call(message, context)
+                if not handler.response_streaming:
+                    await context.write(await answers)
+                    return
+                # Closed here and now when the client hangs up, not when the garbage collector comes by.
+                async with contextlib.aclosing(answers):
+                    async for each in answers:
+                        await context.write(each)
 
-    async def wrapped(_messages: object, context: Context) -> None:
-        await edge.fail(error, context)
+        return answer
 
-    return wrapped
+    async def _message(self, edge: "_Edge", context: Context, kind: type[Message]) -> Message | None:
+        """The next message of a call; None if its client sends no more."""
+        try:
+            return _decoded(await self._receive(edge, context), kind)
+        except ImagegenError as error:
+            # gRPC keeps the error of a refused call until the garbage collector comes by, and the traceback's frames
+            # would keep the message.
+            error.__traceback__ = None
+            raise
 
+    async def _receive(self, edge: "_Edge", context: Context) -> bytes | None:
+        if edge.is_open:
+            return await self._receiver.open(context, peer_of(context.peer()))
+        if edge.method in PICTURE_METHODS:
+            return await self._receiver.large(context, account.get().id, self._max_message_bytes)
+        return await self._receiver.small(context, account.get().id)
 
-def _unary(edge: "_Edge", call: Callable[[Any, Context], Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    async def wrapped(request: Any, context: Context) -> Any:  # noqa: ANN401  # any message
-        async with edge.around(context):
-            return await call(request, context)
-
-    return wrapped
-
-
-def _stream(
-    edge: "_Edge", call: Callable[[Any, Context], AsyncGenerator[Any, None]]
-) -> Callable[..., AsyncGenerator[Any, None]]:
-    async def wrapped(request: Any, context: Context) -> AsyncGenerator[Any, None]:  # noqa: ANN401  # any message
-        # The stream is closed here and now when the client hangs up, not when the garbage collector comes by.
-        async with edge.around(context), contextlib.aclosing(call(request, context)) as messages:
-            async for message in messages:
+    async def _messages(self, edge: "_Edge", context: Context, kind: type[Message]) -> AsyncGenerator[Message, None]:
+        """The messages of a client that sends several; the stream ends as well when it pauses for too long."""
+        with contextlib.suppress(MessageLateError):
+            while (message := await self._message(edge, context, kind)) is not None:
                 yield message
 
-    return wrapped
+
+def _decoded(data: bytes | None, kind: type[Message]) -> Message | None:
+    return None if data is None else messages.decode(data, kind)
+
+
+def _refuse(edge: "_Edge", error: ImagegenError) -> Callable[[object, Context], Awaitable[None]]:
+    async def answer(_messages: object, context: Context) -> None:
+        await edge.fail(error, context)
+
+    return answer
 
 
 class _Edge:
     """What surrounds one call. gRPC runs the interceptor and the handler of a call in one task, so in one context."""
 
     def __init__(self, method: str, metadata: Iterable[tuple[str, str | bytes]] | None) -> None:
-        self._method = method
+        self.method = method
+        self._is_ours = method.startswith("/imagegen.")
+        self.is_open = not self._is_ours or method in OPEN_METHODS
         self._metadata = {key: value for key, value in metadata or () if isinstance(value, str)}
         self._start = time.perf_counter()
 
@@ -120,8 +155,8 @@ class _Edge:
         given = self._metadata.get(REQUEST_ID, "")
         is_named.set(is_request_id(given))
         request_id.set(given if is_named.get() else converters.new_request_id())
-        structlog.contextvars.bind_contextvars(rpc=self._method, request_id=request_id.get())
-        if self._method in OPEN_METHODS:
+        structlog.contextvars.bind_contextvars(rpc=self.method, request_id=request_id.get())
+        if self.is_open:
             return None
         try:
             account.set(await accounts.authenticate(self._metadata.get(API_KEY)))
@@ -155,7 +190,8 @@ class _Edge:
         await context.abort_with_status(answer)
 
     def _observe(self, code: str) -> None:
-        metrics.RPC.labels(self._method, code).observe(time.perf_counter() - self._start)
+        if self._is_ours:
+            metrics.RPC.labels(self.method, code).observe(time.perf_counter() - self._start)
 
 
 def _crash(error: Exception) -> ImagegenError:

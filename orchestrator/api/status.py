@@ -10,6 +10,11 @@ from orchestrator.errors import ImagegenError, RetryableError, Violation
 
 DOMAIN = "imagegen"
 
+MESSAGE_BYTES, VIOLATIONS_BYTES = 768, 1280
+"""Longest message, and violations together, in UTF-8. With them the trailing metadata stays below 8 KiB, which is what
+clients take by default: the message is there twice, percent-encoded (three times its length at most) and in base64;
+the violations are there twice as well, in base64."""
+
 # The first row whose class fits is taken, so subclasses stand before their bases.
 _TABLE: tuple[tuple[type[ImagegenError], int, str], ...] = (
     (errors.InvalidRequestError, code_pb2.INVALID_ARGUMENT, "INVALID_REQUEST"),
@@ -21,6 +26,7 @@ _TABLE: tuple[tuple[type[ImagegenError], int, str], ...] = (
     (errors.QueueFullError, code_pb2.RESOURCE_EXHAUSTED, "QUEUE_FULL"),
     (errors.TooManyJobsError, code_pb2.RESOURCE_EXHAUSTED, "TOO_MANY_JOBS"),
     (errors.RateLimitedError, code_pb2.RESOURCE_EXHAUSTED, "RATE_LIMITED"),
+    (errors.MessageLateError, code_pb2.DEADLINE_EXCEEDED, "MESSAGE_LATE"),
     (errors.NotEnoughCreditsError, code_pb2.RESOURCE_EXHAUSTED, "NOT_ENOUGH_CREDITS"),
     (errors.DatabaseUnavailableError, code_pb2.UNAVAILABLE, "DATABASE_UNAVAILABLE"),
     (errors.ResultStoreUnavailableError, code_pb2.UNAVAILABLE, "RESULT_STORE_UNAVAILABLE"),
@@ -41,7 +47,11 @@ def code_and_reason(error: ImagegenError) -> tuple[int, str]:
 def message(error: ImagegenError, request_id: str) -> str:
     """What the client reads. Internal detail stays in the log, under the request id."""
     code, _ = code_and_reason(error)
-    return f"internal error; request id {request_id}" if code == code_pb2.INTERNAL else str(error)
+    if code == code_pb2.INTERNAL:
+        return f"internal error; request id {request_id}"
+    text = str(error) if error.violations else errors.shorten(str(error))  # each violation is bounded by itself
+    whole = text.encode()
+    return text if len(whole) <= MESSAGE_BYTES else f"{whole[: MESSAGE_BYTES - 3].decode(errors='ignore')}…"
 
 
 def to_violation(violation: Violation) -> pb.Violation:
@@ -67,12 +77,10 @@ def to_status(error: ImagegenError, request_id: str) -> status_pb2.Status:
         error_details_pb2.RequestInfo(request_id=request_id),
     ]
     if error.violations:
-        violations = [
-            error_details_pb2.BadRequest.FieldViolation(field=v.field, description=v.description, reason=v.reason.name)
-            for v in error.violations
-        ]
-        details.append(error_details_pb2.BadRequest(field_violations=violations))
-        details.append(pb.ErrorViolations(violations=map(to_violation, error.violations)))
+        bad = _bad_request(error)
+        details.append(bad)
+        kept = error.violations[: len(bad.field_violations)]
+        details.append(pb.ErrorViolations(violations=map(to_violation, kept)))
     if isinstance(error, RetryableError):
         delay = duration_pb2.Duration()
         delay.FromNanoseconds(int(error.retry_after * 1e9))
@@ -83,3 +91,14 @@ def to_status(error: ImagegenError, request_id: str) -> status_pb2.Status:
         packed.Pack(detail)
         status.details.append(packed)
     return status
+
+
+def _bad_request(error: ImagegenError) -> error_details_pb2.BadRequest:
+    """The violations of an error, as many as fit into VIOLATIONS_BYTES, and one at least."""
+    found = error_details_pb2.BadRequest()
+    for v in error.violations:
+        found.field_violations.add(field=v.field, description=v.description, reason=v.reason.name)
+        if found.ByteSize() > VIOLATIONS_BYTES and len(found.field_violations) > 1:
+            del found.field_violations[-1]
+            break
+    return found

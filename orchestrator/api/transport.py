@@ -9,8 +9,21 @@ TEXT_BYTES = 1024 * 1024
 
 MAX_STREAMS = 4096
 """Calls at a time over one connection: all that watch jobs through one gateway share its connection."""
+MAX_CONNECTIONS = 2048
+"""At a time. gRPC has no limit for each address; a proxy in front can have one."""
+IDLE_SECONDS, HANDSHAKE_SECONDS = 120, 10
+"""For which a connection may have no call, and within which a new one must have begun to speak HTTP/2 (and TLS)."""
 HEADER_BYTES, MOST_HEADER_BYTES = 16 * 1024, 32 * 1024
 """Of one call: above the first the more are refused the larger they are, above the second all."""
+
+
+_IDENTITY = 1
+"""The bit of "identity" in a set of compression algorithms."""
+
+
+def max_message_bytes(settings: Settings) -> int:
+    """Largest message, bytes: that of a method that takes pictures."""
+    return PICTURES_IN_MESSAGE * settings.max_input_bytes + TEXT_BYTES
 
 
 def options(settings: Settings) -> list[tuple[str, int]]:
@@ -25,7 +38,14 @@ def options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_concurrent_streams", MAX_STREAMS),
         ("grpc.max_metadata_size", HEADER_BYTES),
         ("grpc.absolute_max_metadata_size", MOST_HEADER_BYTES),
-        ("grpc.max_receive_message_length", PICTURES_IN_MESSAGE * settings.max_input_bytes + TEXT_BYTES),
+        ("grpc.max_receive_message_length", max_message_bytes(settings)),
+        # Unpacking has no limit of size in gRPC, and pictures are compressed already: packed messages are refused.
+        ("grpc.compression_enabled_algorithms_bitset", _IDENTITY),
+        # A call's window stays at 64 KiB until its message is asked for; with the probe it grows to 4 MiB.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
+        ("grpc.max_connection_idle_ms", IDLE_SECONDS * 1000),
+        ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1000),
         # Without a limit of the time after that: a call that runs, runs on.
         ("grpc.max_connection_age_ms", round(settings.max_connection_age_seconds * 1000)),
     ]

@@ -224,7 +224,7 @@ async def test_a_job_is_made_watched_fetched_and_deleted(client: Client) -> None
     assert caught.value.code() == grpc.StatusCode.NOT_FOUND
 
 
-@pytest.mark.parametrize("name", ["", "../families.toml", "..%2f..", "a" * 22 + ".png", "x" * 10_000])
+@pytest.mark.parametrize("name", ["", "../families.toml", "..%2f..", "a" * 22 + ".png", "x" * 4000])
 async def test_results_that_are_not_there(client: Client, name: str) -> None:
     """Nothing but result names is looked up."""
     with pytest.raises(grpc.aio.AioRpcError) as caught:

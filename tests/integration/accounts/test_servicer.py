@@ -23,7 +23,7 @@ from tests.integration.accounts.bank import account
 @pytest.fixture
 async def accounts(database: Database) -> AsyncIterator[accounts_pb2_grpc.AccountServiceStub]:
     """A client of a server that lets everybody in."""
-    server = grpc.aio.server(interceptors=[EdgeInterceptor(Accounts(database, anonymous=True))])
+    server = grpc.aio.server(interceptors=[EdgeInterceptor(Accounts(database, anonymous=True), 1 << 20)])
     accounts_pb2_grpc.add_AccountServiceServicer_to_server(AccountServicer(database, Marks(xmp=True)), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -9,7 +9,7 @@ import grpc
 import pytest
 import structlog
 from google.rpc import error_details_pb2
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 from prometheus_client import REGISTRY
 
@@ -18,6 +18,7 @@ from imagegen.v1 import jobs_pb2, jobs_pb2_grpc
 from orchestrator.accounts.account import Account
 from orchestrator.accounts.authentication import Accounts
 from orchestrator.api import auth
+from orchestrator.api.health import HealthServicer
 from orchestrator.errors import (
     ApiKeyMissingError,
     ApiKeyUnknownError,
@@ -35,6 +36,7 @@ ERRORS: dict[str, Exception] = {
     "crash": ZeroDivisionError("secret"),
 }
 KEY = ("x-api-key", "k-alice")
+MAX_MESSAGE_BYTES = 65 * 1024 * 1024
 
 
 class Servicer(jobs_pb2_grpc.JobServiceServicer):
@@ -105,10 +107,10 @@ class Edge:
 
 @pytest.fixture
 async def edge() -> AsyncIterator[Edge]:
-    server = grpc.aio.server(interceptors=[auth.EdgeInterceptor(KnowsAlice())])
+    server = grpc.aio.server(interceptors=[auth.EdgeInterceptor(KnowsAlice(), MAX_MESSAGE_BYTES)])
     servicer = Servicer()
     jobs_pb2_grpc.add_JobServiceServicer_to_server(servicer, server)
-    health_pb2_grpc.add_HealthServicer_to_server(health.aio.HealthServicer(), server)
+    health_pb2_grpc.add_HealthServicer_to_server(HealthServicer(), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:

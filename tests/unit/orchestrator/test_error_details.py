@@ -23,6 +23,7 @@ CODES = {
     "QueueFullError": ("RESOURCE_EXHAUSTED", "QUEUE_FULL"),
     "TooManyJobsError": ("RESOURCE_EXHAUSTED", "TOO_MANY_JOBS"),
     "RateLimitedError": ("RESOURCE_EXHAUSTED", "RATE_LIMITED"),
+    "MessageLateError": ("DEADLINE_EXCEEDED", "MESSAGE_LATE"),
     "NotEnoughCreditsError": ("RESOURCE_EXHAUSTED", "NOT_ENOUGH_CREDITS"),
     "DatabaseUnavailableError": ("UNAVAILABLE", "DATABASE_UNAVAILABLE"),
     "ResultStoreUnavailableError": ("UNAVAILABLE", "RESULT_STORE_UNAVAILABLE"),
