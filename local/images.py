@@ -1,15 +1,19 @@
 """`make images`: builds, by buildah, the images that need nothing of NVIDIA's, and tells how large they are.
 
-    python -m local.images [--stand-ins] [NAME ...]
+    python -m local.images [--stand-ins | --release] [--refresh-digests] [NAME ...]
 
-Each image gets a list of what it is made of (CycloneDX, of the locks), the version and the commit. `--stand-ins` makes
-a python:3.11-slim, and a PostgreSQL for `make run-chart`, where no registry of images can be reached.
+Each image gets a list of what it is made of (docker/sbom.py), the version and the commit. `--stand-ins` makes a
+python:3.11-slim, and a PostgreSQL for `make run-chart`, where no registry of images can be reached. `--release`
+builds on the base images of docker/digests.json, by digest, and refuses what has none there; `--refresh-digests` asks
+their registry for them first (by skopeo).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,19 +22,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from local.copy_models import digest
+from local.errors import LocalError
 from local.settings import ROOT
 
 BUILD = ROOT / "docker" / "build"
 BASE, POSTGRES = "docker.io/library/python:3.11-slim", "docker.io/library/postgres:17-alpine"
 VERSION = "0.1.0"
-LOCKS = {
-    "orchestrator": "service",
-    "gateway": "gateway",
-    "triton-cpu": "triton",
-    "starter-models": None,
-    "model-tools": "tools",
-}
-"""Images that are built here, and the lock that each is made from."""
+NAMES = ("orchestrator", "gateway", "triton-cpu", "starter-models", "model-tools")
+"""Images that are built here."""
+DIGESTS = ROOT / "docker" / "digests.json"
+"""Name and tag of each base image -> its digest; "" where nobody has asked its registry yet."""
 LARGE = {"model-tools"}
 """Built only if named."""
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -43,43 +44,75 @@ def main(argv: Sequence[str] | None = None) -> int:
         "names",
         nargs="*",
         metavar="NAME",
-        default=[name for name in LOCKS if name not in LARGE],
-        help=f"of {', '.join(LOCKS)}",
+        default=[name for name in NAMES if name not in LARGE],
+        help=f"of {', '.join(NAMES)}",
     )
-    parser.add_argument(
+    bases = parser.add_mutually_exclusive_group()
+    bases.add_argument(
         "--stand-ins", action="store_true", help="make the images of Python and PostgreSQL of this machine's Debian"
     )
+    bases.add_argument("--release", action="store_true", help="build on base images by their digests alone")
+    parser.add_argument(
+        "--refresh-digests", action="store_true", help="ask the registry for the digests of base images"
+    )
     arguments = parser.parse_args(argv)
-    if unknown := set(arguments.names) - LOCKS.keys():
+    if unknown := set(arguments.names) - set(NAMES):
         parser.error(f"no image is called {min(unknown)}")
     if missing := [tool for tool in ("buildah", "podman") if shutil.which(tool) is None]:
         print(f"images: {missing[0]} is not installed (apt-get install buildah podman runc)", file=sys.stderr)
         return 2
     BUILD.mkdir(parents=True, exist_ok=True)
+    if arguments.refresh_digests:
+        refresh_digests()
+    try:
+        base = pinned(BASE) if arguments.release else BASE
+    except LocalError as error:
+        print(f"images: {error}", file=sys.stderr)
+        return 2
     if arguments.stand_ins and not exists(BASE):
         run([str(ROOT / "docker" / "stand-in-base.sh"), BASE])
     if arguments.stand_ins and not exists(POSTGRES):
-        build("stand-in-postgres", POSTGRES)
+        build("stand-in-postgres", POSTGRES, BASE)
+    write_hashes()
     for name in arguments.names:
-        describe(name)
-        build(name, tag(name))
+        build(name, tag(name), base)
     for name in arguments.names:
         print(f"imagegen/{name}:{VERSION}  {size(name) / 1e6:.0f} MB unpacked, {packed(name) / 1e6:.0f} MB packed")
     return 0
 
 
-def describe(name: str) -> None:
-    """Write what an image is made of."""
-    lock = LOCKS[name]
-    if lock is None:
-        models = [ROOT / name for name in sorted(run(["git", "ls-files", "model_repository"]).splitlines())]
-        lines = [f"{digest(path)}  {path.relative_to(ROOT / 'model_repository')}" for path in models]
-        (BUILD / "models.sha256").write_text("\n".join(lines) + "\n", "utf-8")
-        return
-    program = ROOT / ".deploy" / "bin" / "cyclonedx-py"
-    described = BUILD / f"{name}.cdx.json"
-    requirements = ROOT / "requirements" / f"{lock}.txt"
-    run([str(program), "requirements", str(requirements), "--output-reproducible", "-o", str(described)])
+def pinned(image: str) -> str:
+    """Name of a base image by its digest in DIGESTS.
+
+    Raises:
+        LocalError: it has none there.
+    """
+    known = json.loads(DIGESTS.read_text("utf-8")).get(image, "")
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", known):
+        raise LocalError(
+            f"docker/digests.json has no digest of {image}: run `python -m local.images --release --refresh-digests` "
+            "where its registry can be reached"
+        )
+    return f"{image.rpartition(':')[0]}@{known}"
+
+
+def refresh_digests() -> None:
+    """Write the digests that the registries give now into DIGESTS.
+
+    Raises:
+        subprocess.CalledProcessError: a registry does not answer.
+    """
+    images = sorted(json.loads(DIGESTS.read_text("utf-8")))
+    command = ["skopeo", "inspect", "--format", "{{.Digest}}"]
+    found = {image: run([*command, f"docker://{image}"]).strip() for image in images}
+    DIGESTS.write_text(json.dumps(found, indent=2) + "\n", "utf-8")
+
+
+def write_hashes() -> None:
+    """Write the hashes of the starter's models, which its image is checked by when they are copied out of it."""
+    models = [ROOT / name for name in sorted(run(["git", "ls-files", "model_repository"]).splitlines())]
+    lines = [f"{digest(path)}  {path.relative_to(ROOT / 'model_repository')}" for path in models]
+    (BUILD / "models.sha256").write_text("\n".join(lines) + "\n", "utf-8")
 
 
 def tag(name: str) -> str:
@@ -87,15 +120,16 @@ def tag(name: str) -> str:
     return f"localhost/imagegen/{name}:{VERSION}"
 
 
-def build(name: str, called: str) -> None:
-    """Build one image."""
+def build(name: str, called: str, base: str) -> None:
+    """Build one image on a base image, which is fetched only where its digest is given."""
     wheels = os.environ.get("PIP_FIND_LINKS", "")
     mounts = [_CERTIFICATES, Path("/etc/pip.conf")]  # a machine's own way to its package index
-    command = ["buildah", "build", "--isolation", "chroot", "--network", "host", "--pull-never", "--quiet"]
+    command = ["buildah", "build", "--isolation", "chroot", "--network", "host", "--quiet"]
+    command.append("--pull" if "@" in base else "--pull-never")
     command += [f"--volume={path}:{path}:ro" for path in mounts if path.is_file()]
     if Path(wheels).is_absolute():
         command += [f"--volume={wheels}:{wheels}:ro", f"--build-arg=PIP_FIND_LINKS={wheels}"]
-    command += [f"--build-arg=VERSION={VERSION}", f"--build-arg=REVISION={revision()}", f"--build-arg=PYTHON={BASE}"]
+    command += [f"--build-arg=VERSION={VERSION}", f"--build-arg=REVISION={revision()}", f"--build-arg=PYTHON={base}"]
     command += ["--file", f"docker/{name}.Dockerfile", "--tag", called, "."]
     run(command)
 

@@ -18,6 +18,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 import structlog
+from pi_heif import HeifImageFile  # type: ignore[import-untyped]  # without type hints
 from PIL import Image, ImageCms
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
@@ -27,7 +28,6 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
-from pillow_heif import HeifImageFile
 
 from orchestrator.errors import InvalidRequestError, Reason, Violation
 from orchestrator.imaging import jpeg, png, profiles, sniff, tiff

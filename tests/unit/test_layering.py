@@ -45,7 +45,7 @@ FLOORS = {
 ONLY = {
     "tritonclient": ("orchestrator.models.triton",),
     "tokenizers": ("orchestrator.diffusion.tokenizer",),
-    **dict.fromkeys(("cv2", "pillow_heif"), ("orchestrator.imaging",)),
+    **dict.fromkeys(("cv2", "pi_heif"), ("orchestrator.imaging",)),
     **dict.fromkeys(("httpx2", "httpcore2"), ("orchestrator.web",)),
     "PIL": ("orchestrator.imaging", "gateway.colors"),
     "obstore": ("orchestrator.results",),

@@ -18,7 +18,18 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 
 {{- define "imagegen.image" -}}
 {{- $tag := .root.Values.image.tag | default .root.Chart.AppVersion -}}
-{{- if .root.Values.image.registry -}}{{ .root.Values.image.registry }}/{{- end -}}imagegen/{{ .name }}:{{ $tag }}
+{{- $digest := index .root.Values.image.digests .name | default "" -}}
+{{- $name := printf "imagegen/%s%s" .name (ternary (printf "@%s" $digest) (printf ":%s" $tag) (ne $digest "")) -}}
+{{- if .root.Values.image.registry -}}{{- $name = printf "%s/%s" .root.Values.image.registry $name -}}{{- end -}}
+{{- include "imagegen.pinned" (dict "root" .root "image" $name) -}}
+{{- end -}}
+
+{{- /* An image as it is given; refused without a digest where the values ask for digests. */ -}}
+{{- define "imagegen.pinned" -}}
+{{- if and .root.Values.image.requireDigests (not (contains "@sha256:" .image)) -}}
+{{- fail (printf "image.requireDigests is true, and image %s has no digest" .image) -}}
+{{- end -}}
+{{- .image -}}
 {{- end -}}
 
 {{- define "imagegen.podSecurity" -}}
