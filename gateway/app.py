@@ -14,6 +14,7 @@ from gateway.calls import Ending, Gateway
 from gateway.config import Settings
 from gateway.errors import ApiError
 from gateway.middleware import RequestContext
+from gateway.openai.routes import router as openai_router
 from gateway.openapi import DescribedFastAPI
 from gateway.preset import SHIPPED, Presets
 from gateway.routes import router
@@ -54,6 +55,7 @@ def create_app(settings: Settings, ending: Ending) -> FastAPI:
     )
     app.include_router(router)
     app.include_router(v1.router)
+    app.include_router(openai_router)
     playground.serve(app)
     app.add_middleware(RequestContext)
     app.add_exception_handler(ApiError, _on_api_error)

@@ -131,3 +131,11 @@ class Extensions(Part):
 
     preview_interval: Whole32 | None = None
     """The events of the job show the picture after each n-th step, 0 (never, the default) to 150."""
+    steps: Whole32 | None = None
+    """Denoising steps, 1 to 150. Default: the family's."""
+    sampler: str | None = None
+    """ddim, euler, euler_ancestral, dpmpp_2m, dpmpp_2m_karras or lcm. Default: the family's."""
+    guidance_scale: Number | None = None
+    """Weight of the prompt (classifier-free guidance), 0 to 50; up to 1 there is none. Default: the family's."""
+    priority: str | None = None
+    """Who goes first when jobs wait: high, normal (default) or low."""

@@ -1,9 +1,11 @@
 """Settings of the gateway, read once from the environment. README.md lists them with units and defaults."""
 
+import dataclasses
 import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 Number = TypeVar("Number", int, float)
@@ -55,6 +57,10 @@ class Settings:
         retry_seconds: how long a request is sent again to an orchestrator that is away, 0 to 600
             (IMAGEGEN_REST_RETRY_SECONDS).
         wait_seconds: how long process_result waits for a picture, 0 to 600 (IMAGEGEN_REST_WAIT_SECONDS).
+        openai_wait_seconds: how long POST /v1/images waits for its pictures, 1 to 3,600
+            (IMAGEGEN_OPENAI_WAIT_SECONDS).
+        openai_models: families by the names that clients of OpenAI have for models, NAME=FAMILY and commas between
+            (IMAGEGEN_OPENAI_MODELS).
         max_body_bytes: longest request body, 1 KiB to 1 GiB (IMAGEGEN_REST_MAX_BODY_BYTES).
         max_input_bytes: largest picture inside a request, 1 KiB to 1 GiB; the orchestrator's limit
             (IMAGEGEN_MAX_INPUT_BYTES).
@@ -73,6 +79,8 @@ class Settings:
     orchestrator_key_file: Path | None = None
     retry_seconds: float = 10.0
     wait_seconds: float = 25.0
+    openai_wait_seconds: float = 590.0
+    openai_models: Mapping[str, str] = dataclasses.field(default_factory=dict)
     max_body_bytes: int = 64 * 1024 * 1024
     max_input_bytes: int = 32 * 1024 * 1024
     presets: Path | None = None
@@ -130,6 +138,14 @@ def _level(raw: str) -> str:
     return raw.lower()
 
 
+def _aliases(raw: str) -> Mapping[str, str]:
+    """Read NAME=FAMILY and commas between."""
+    pairs = [pair.partition("=") for pair in raw.split(",") if pair.strip()]
+    if not all(name.strip() and sign and family.strip() for name, sign, family in pairs):
+        raise ValueError("give NAME=FAMILY, and commas between several")
+    return MappingProxyType({name.strip(): family.strip() for name, _, family in pairs})
+
+
 _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "address": ("IMAGEGEN_REST_ADDRESS", Address.parse),
     "orchestrator": ("IMAGEGEN_ORCHESTRATOR", Address.parse),
@@ -140,6 +156,8 @@ _VARIABLES: dict[str, tuple[str, Callable[[str], object]]] = {
     "orchestrator_key_file": ("IMAGEGEN_ORCHESTRATOR_KEY_FILE", Path),
     "retry_seconds": ("IMAGEGEN_REST_RETRY_SECONDS", _ranged(float, 0.0, 600.0)),
     "wait_seconds": ("IMAGEGEN_REST_WAIT_SECONDS", _ranged(float, 0.0, 600.0)),
+    "openai_wait_seconds": ("IMAGEGEN_OPENAI_WAIT_SECONDS", _ranged(float, 1.0, 3600.0)),
+    "openai_models": ("IMAGEGEN_OPENAI_MODELS", _aliases),
     "max_body_bytes": ("IMAGEGEN_REST_MAX_BODY_BYTES", _ranged(int, 1024, 1024**3)),
     "max_input_bytes": ("IMAGEGEN_MAX_INPUT_BYTES", _ranged(int, 1024, 1024**3)),
     "presets": ("IMAGEGEN_PRESETS", Path),

@@ -41,7 +41,7 @@ WATCH_SECONDS = 600.0
 """One call to the orchestrator; then the next one goes on where it ended."""
 END = "end"
 """Id of the last event: whoever comes back with it has seen all there is."""
-_PING = b": \n\n"
+PING = b": \n\n"
 
 
 def read_last_id(header: str | None) -> int | None:
@@ -79,37 +79,53 @@ async def stream(
                 elif stop.done():
                     return
                 else:
-                    yield _PING
+                    yield PING
         finally:
             coming.cancel()
             stop.cancel()
             await asyncio.gather(coming, stop, return_exceptions=True)
 
 
-async def _events(
-    orchestrator: Orchestrator, job: jobs_pb2.Job, caller: Caller, after: int
-) -> AsyncGenerator[bytes, None]:
-    """Events, through an orchestrator that goes away and comes back, to the end of the job."""
+async def follow(
+    orchestrator: Orchestrator, job: jobs_pb2.Job, caller: Caller, after: int = 0
+) -> AsyncGenerator[pb.GenerateEvent | jobs_pb2.Job, None]:
+    """Give the events of a job, through an orchestrator that goes away and comes back; and last the job, ended.
+
+    Raises:
+        grpc.aio.AioRpcError: the orchestrator refuses to tell.
+    """
     while True:
         # The stream ends when the job does (with its error, if it failed) or when the connection breaks: GetJob tells.
         try:
             async with aclosing(orchestrator.watch(job.job_id, after, caller, WATCH_SECONDS)) as events:
                 async for event in events:
                     after = max(after, event.sequence)
-                    if shown := _shown(event):
-                        yield shown
+                    yield event
         except grpc.aio.AioRpcError:
             await asyncio.sleep(PAUSE_SECONDS)
         try:
             job = await orchestrator.get(job.job_id, caller)
         except grpc.aio.AioRpcError as error:
             if error.code() not in AWAY:
-                yield _told(END, "failed", api_error(error, caller.request_id).body)
-                return
+                raise
         else:
             if job.state in ENDED:
-                yield _last(job)
+                yield job
                 return
+
+
+async def _events(
+    orchestrator: Orchestrator, job: jobs_pb2.Job, caller: Caller, after: int
+) -> AsyncGenerator[bytes, None]:
+    """Events as they are sent."""
+    try:
+        async with aclosing(follow(orchestrator, job, caller, after)) as followed:
+            async for found in followed:
+                shown = _last(found) if isinstance(found, jobs_pb2.Job) else _shown(found)
+                if shown:
+                    yield shown
+    except grpc.aio.AioRpcError as error:
+        yield _told(END, "failed", api_error(error, caller.request_id).body)
 
 
 def _shown(event: pb.GenerateEvent) -> bytes | None:

@@ -12,6 +12,8 @@ from gateway.idempotency import HEADER
 
 _REF = "#/components/schemas/{model}"
 _KEY = "ApiKeyAuth"  # the name that the documented API's own description has for it
+_BEARER = "BearerAuth"  # how OpenAI's clients send it
+_OPENAI = ("/v1/images", "/v1/models")
 
 POST_BODY: Final[dict[str, Any]] = {
     "parameters": [
@@ -147,7 +149,10 @@ def _add_request(schema: dict[str, Any]) -> None:
     # FastAPI's own shape of validation errors is never answered: see app.py.
     for name in ("HTTPValidationError", "ValidationError"):
         parts.pop(name, None)
-    schema["components"]["securitySchemes"] = {_KEY: {"type": "apiKey", "in": "header", "name": "X-API-KEY"}}
+    schema["components"]["securitySchemes"] = {
+        _KEY: {"type": "apiKey", "in": "header", "name": "X-API-KEY"},
+        _BEARER: {"type": "http", "scheme": "bearer"},
+    }
 
 
 def _fix_operations(schema: dict[str, Any]) -> None:
@@ -157,3 +162,5 @@ def _fix_operations(schema: dict[str, Any]) -> None:
             operation["responses"].pop("422", None)
             if path.startswith(("/rest_api/", "/v1/")):
                 operation["security"] = [{_KEY: []}]
+            if path.startswith(_OPENAI):
+                operation["security"] = [{_BEARER: []}, {_KEY: []}]

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from gateway import captions, colors, enhancements, layout, paper, pictures, served, tasks
+from gateway import captions, colors, enhancements, extensions, layout, paper, pictures, served, tasks
 from gateway.blocks import Background, Generate
 from gateway.contract import ProcessRequest
 from gateway.errors import BadRequestError
@@ -50,8 +50,8 @@ def to_proto(request: ProcessRequest, request_id: str, max_input_bytes: int) -> 
     enhancements.set_enhancements(message, request)
     captions.set_caption(message, request.caption, max_input_bytes)
     _set_output(message, request)
-    if request.imagegen is not None and request.imagegen.preview_interval is not None:
-        message.preview_interval = request.imagegen.preview_interval
+    if request.imagegen is not None:
+        extensions.set_extensions(message, request.imagegen)
     return message
 
 

@@ -18,22 +18,26 @@ CHANGED = 0.5
 """A pixel is masked from this value on."""
 
 
-def read_mask(picture: Pixels, size: tuple[int, int]) -> Mask:
+def read_mask(picture: Pixels, size: tuple[int, int], *, by_opacity: bool = False) -> Mask:
     """A mask from a picture, white = change, at `size` (width, height): float32 (height, width) in [0, 1].
 
     The picture is uint8 (H, W) grey, (H, W, 3) RGB or (H, W, 4) RGBA; colours count by their luma, and what is
-    transparent is black. A mask of another size is stretched to `size`, whatever its aspect ratio, by area where it
-    shrinks and linearly where it grows. All white is a mask too: everything may change.
+    transparent is black. By opacity colours do not count: what is transparent changes, what is opaque stays. A mask of
+    another size is stretched to `size`, whatever its aspect ratio, by area where it shrinks and linearly where it
+    grows. All white is a mask too: everything may change.
 
     Raises:
         PreconditionError: the mask selects nothing.
     """
-    mask = _luma(picture) / np.float32(255)
+    mask = (_transparency(picture) if by_opacity else _luma(picture)) / np.float32(255)
     if mask.shape[::-1] != size:
         shrinks = mask.shape[1] >= size[0] and mask.shape[0] >= size[1]
         mask = _resize(mask, size, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     if not (mask >= CHANGED).any():
-        raise PreconditionError("selects nothing: none of its pixels is white at the picture's size")
+        raise PreconditionError(
+            "selects nothing: none of its pixels is "
+            f"{'transparent' if by_opacity else 'white'} at the picture's size"
+        )
     return np.asarray(np.clip(mask, 0, 1), np.float32)
 
 
@@ -94,6 +98,13 @@ def blend_weights(mask: Mask, band: int) -> Mask:
     changed = (mask >= CHANGED).astype(np.uint8)
     distance = cv2.distanceTransform(changed, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return np.asarray(np.clip(distance / (band + 1), 0, 1), np.float32)
+
+
+def _transparency(picture: Pixels) -> Mask:
+    """0 where it is opaque, 255 where nothing of it is seen."""
+    if picture.ndim == 2 or picture.shape[2] == 3:
+        return np.zeros(picture.shape[:2], np.float32)
+    return np.asarray(255 - picture[..., 3].astype(np.float32), np.float32)
 
 
 def _luma(picture: Pixels) -> Mask:

@@ -33,7 +33,7 @@ async def inpaint(plan: Plan, workshop: Workshop) -> Made:
         buckets = workshop.family.networks.buckets
 
         def work() -> tuple[Pixels, Mask, Box, Canvas, Scene]:
-            whole, mask = resized(pictures.main, frame.made), _mask(pictures.mask, frame.made)
+            whole, mask = resized(pictures.main, frame.made), _mask(task, pictures.mask, frame.made)
             part = seen(mask, max(map(min, buckets)))
             canvas = Canvas.choose(buckets, part.width, part.height)
             start = opaque(canvas.put(whole[part.rows, part.columns]))
@@ -87,10 +87,10 @@ def put_back(whole: Pixels, new: Pixels, mask: Mask, part: Box, width: int) -> P
     return result
 
 
-def _mask(picture: Pixels | None, size: Size) -> Mask:
+def _mask(task: Inpaint, picture: Pixels | None, size: Size) -> Mask:
     if picture is None:
         raise ValueError("inpaint has no mask")
     try:
-        return masks.read_mask(picture, size)
+        return masks.read_mask(picture, size, by_opacity=task.mask_by_opacity)
     except PreconditionError as error:
         raise PreconditionError(Violation("inpaint.mask", str(error), Reason.NOT_IN_PICTURE)) from error

@@ -77,6 +77,7 @@ async def test_the_description_names_what_is_served(stack: Stack) -> None:
     assert set(described["paths"]) == {
         *(RESULT, NOW, "/rest_api/result/{job}", "/rest_api/me"),
         *("/v1/jobs/{job}/events", "/v1/jobs/{job}:cancel", "/v1/families"),
+        *("/v1/images/generations", "/v1/images/edits", "/v1/models", "/v1/models/{model}"),
         *("/results/{name}", "/healthz", "/readyz"),
     }
     assert "422" not in json.dumps(described)

@@ -18,7 +18,10 @@ def _image_to_image(task: pb.ImageToImage) -> params.ImageToImage:
 
 def _inpaint(task: pb.Inpaint) -> params.Inpaint:
     return params.Inpaint(
-        image=to_source(task.image), mask=to_source(task.mask), edges=to_edges(task), **given(task, "strength")
+        image=to_source(task.image),
+        mask=to_source(task.mask),
+        edges=to_edges(task),
+        **given(task, "strength", "mask_by_opacity"),
     )
 
 

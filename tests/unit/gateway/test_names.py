@@ -69,7 +69,7 @@ def wrong(
         ("preview_interval", "imagegen.preview_interval"),
         ("webhook.url", "webhooks.complete"),
         ("request.request_id", "Idempotency-Key"),
-        ("steps", "steps"),
+        ("steps", "imagegen.steps"),
         ("nothing.image", "nothing.image"),
     ],
 )
@@ -90,9 +90,9 @@ def test_no_path_that_rest_sets_is_told_as_it_is() -> None:
     tasks = {field.name for field in pb.GenerateRequest.DESCRIPTOR.oneofs_by_name["task"].fields}
     unset = {
         *tasks,
-        *("sampler", "steps", "guidance_scale", "priority", "detach_on_disconnect"),
+        "detach_on_disconnect",
         *("output", "output.delivery", "layout", "background"),
-        *("face.likeness", "control.control_kind"),
+        *("face.likeness", "control.control_kind", "inpaint.mask_by_opacity"),
         *(f"{task}.edges{threshold}" for task in tasks for threshold in ("", ".low_threshold", ".high_threshold")),
     }
     same = {path for path in paths(pb.GenerateRequest.DESCRIPTOR) if Names().field(path) == path}

@@ -42,6 +42,16 @@ def test_what_is_transparent_does_not_change() -> None:
     assert np.array_equal(read_mask(picture, (96, 64)), read_mask(white_square(), (96, 64)))
 
 
+def test_by_opacity_what_is_transparent_changes() -> None:
+    """Whatever its colours are; without transparency there is nothing to change."""
+    picture = np.random.default_rng(1).integers(0, 256, (64, 96, 4), np.uint8)
+    picture[..., 3] = 255 - white_square()
+    assert np.array_equal(read_mask(picture, (96, 64), by_opacity=True), read_mask(white_square(), (96, 64)))
+    for opaque in (picture[..., :3], picture[..., 0]):
+        with pytest.raises(PreconditionError, match="transparent"):
+            read_mask(opaque, (96, 64), by_opacity=True)
+
+
 def test_values_between_stay() -> None:
     grey = np.full((4, 4), 128, np.uint8)
     assert read_mask(grey, (4, 4)) == pytest.approx(np.full((4, 4), 128 / 255))

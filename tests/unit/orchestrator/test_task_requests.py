@@ -49,8 +49,8 @@ BARE: list[tuple[Message, Task]] = [
 FULL: list[tuple[Message, Task]] = [
     (pb.ImageToImage(image=BYTES, strength=1.0, edges=EDGES), ImageToImage(image=FILE, strength=1.0, edges=STEER)),
     (
-        pb.Inpaint(image=BYTES, mask=URL, strength=0.1, edges=EDGES),
-        Inpaint(image=FILE, mask=PLACE, strength=0.1, edges=STEER),
+        pb.Inpaint(image=BYTES, mask=URL, strength=0.1, edges=EDGES, mask_by_opacity=True),
+        Inpaint(image=FILE, mask=PLACE, strength=0.1, edges=STEER, mask_by_opacity=True),
     ),
     (
         pb.GenerateBackground(image=BYTES, item_area=0.5, color=pb.Color(rgba=0x10203040), edges=EDGES),

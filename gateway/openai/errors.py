@@ -1,0 +1,275 @@
+"""Errors in OpenAI's shape: {"error": {"message", "type", "param", "code"}}, by the classes of its client packages.
+
+| gRPC | HTTP | type | code |
+|---|---|---|---|
+| INVALID_ARGUMENT, FAILED_PRECONDITION, OUT_OF_RANGE, UNIMPLEMENTED | 400 | invalid_request_error | invalid_value |
+| … the family is unknown | 404 | invalid_request_error | model_not_found |
+| UNAUTHENTICATED | 401 | invalid_request_error | invalid_api_key; null without a key |
+| PERMISSION_DENIED | 403 | permission_error | permission_denied |
+| NOT_FOUND | 404 | invalid_request_error | not_found |
+| RESOURCE_EXHAUSTED | 429, Retry-After | rate_limit_error | rate_limit_exceeded |
+| … reason NOT_ENOUGH_CREDITS | 429, not to be retried | insufficient_quota | insufficient_quota |
+| UNAVAILABLE, CANCELLED | 503, Retry-After | server_error | service_unavailable |
+| DEADLINE_EXCEEDED | 504 | server_error | timeout |
+| the rest | 500 | server_error | internal_error |
+"""
+
+import re
+from collections.abc import Callable, Coroutine, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import grpc
+import structlog
+from fastapi.routing import APIRoute
+from pydantic import BaseModel
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response
+
+from gateway.calls import request_id_of
+from gateway.contract import ProcessRequest
+from gateway.errors import ApiError
+from gateway.jobs import RETRY_AFTER_SECONDS
+from gateway.names import Names
+from gateway.status import read_details
+from imagegen.v1 import jobs_pb2
+
+_log = structlog.get_logger()
+
+INVALID, SERVER = "invalid_request_error", "server_error"
+
+# Fields of the documented JSON, which these requests are translated to, by the names that they have here.
+PARAMETERS: Mapping[str, str] = MappingProxyType(
+    {
+        "background.generate.description": "prompt",
+        "background.generate.model_type": "model",
+        "background.generate.sample_num": "seed",
+        "background.generate.negative_prompt": "negative_prompt",
+        "background.generate.adapter_type": "adapter",
+        "background.generate.strength": "strength",
+        "background.generate.ip_image2": "mask",
+        "background.generate.context_images": "image",
+        "background.remove": "background",
+        "imagegen.steps": "steps",
+        "imagegen.sampler": "sampler",
+        "imagegen.guidance_scale": "guidance_scale",
+        "imagegen.priority": "priority",
+        "imagegen.preview_interval": "partial_images",
+        "width, height:": "size",
+        "width": "size",
+        "height": "size",
+        "quality": "output_compression",
+        "url": "image",
+        "image": "image",
+    }
+)
+_LONGEST_FIRST = sorted(PARAMETERS, key=len, reverse=True)
+_NAMED = re.compile(rf"(?<![\w.])(?:{'|'.join(map(re.escape, _LONGEST_FIRST))})(?![\w.])")
+_SIZES = re.compile(r"(?<![\w.])(?:width, height:|width|height)(?= (?:must|exceeds|times|and))")
+
+_UNIDENTIFIED = re.compile(r"Unidentified image \(([\w.]+)\)")
+
+_BAD_REQUEST = frozenset(
+    {
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.FAILED_PRECONDITION,
+        grpc.StatusCode.OUT_OF_RANGE,
+        grpc.StatusCode.UNIMPLEMENTED,
+    }
+)
+
+
+class ErrorBody(BaseModel):
+    """What went wrong.
+
+    Attributes:
+        message: for a reader.
+        type: the class of the error.
+        param: the field of the request that is wrong; null if none is.
+        code: for a program; null where there is none.
+    """
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorResponse(BaseModel):
+    """Any error.
+
+    Attributes:
+        error: what went wrong.
+    """
+
+    error: ErrorBody
+
+
+class OpenAIError(Exception):
+    """An answer that is not 200.
+
+    Attributes:
+        status: HTTP status.
+        body: the whole JSON object.
+        headers: to send with it.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        kind: str = INVALID,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status, self.headers = status, dict(headers or {})
+        self.body = ErrorResponse(error=ErrorBody(message=message, type=kind, param=param, code=code)).model_dump()
+
+
+def invalid(message: str, param: str | None, code: str = "invalid_value") -> OpenAIError:
+    """HTTP 400: a field is wrong, and the message names it."""
+    return OpenAIError(400, message, param=param, code=code)
+
+
+def model_not_found(message: str) -> OpenAIError:
+    """HTTP 404: no family has that name."""
+    return OpenAIError(404, message, param="model", code="model_not_found")
+
+
+def key_missing() -> OpenAIError:
+    """HTTP 401: there is no key."""
+    return OpenAIError(401, "No API key was sent. Send it as the header Authorization: Bearer KEY")
+
+
+def key_unknown() -> OpenAIError:
+    """HTTP 401: no account has that key."""
+    return OpenAIError(401, "The API key is not known. It may be misspelt or revoked", code="invalid_api_key")
+
+
+def internal(request_id: str) -> OpenAIError:
+    """HTTP 500: the log knows more."""
+    return OpenAIError(500, f"Something went wrong here. Request id: {request_id}", SERVER, code="internal_error")
+
+
+def unavailable(message: str, retry_after: int = RETRY_AFTER_SECONDS) -> OpenAIError:
+    """HTTP 503: the same request may succeed later."""
+    wait = {"Retry-After": str(retry_after)}
+    return OpenAIError(503, message, SERVER, code="service_unavailable", headers=wait)
+
+
+def timeout(message: str) -> OpenAIError:
+    """HTTP 504: it took too long."""
+    return OpenAIError(504, message, SERVER, code="timeout")
+
+
+def from_grpc(error: grpc.aio.AioRpcError, request_id: str, names: Names | None = None) -> OpenAIError:
+    """Turn a failed call into the answer that the client gets."""
+    details, code = read_details(error), error.code()
+    if details.reason is None:
+        _log.warning("call failed", code=code.name, words=error.details())
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return _exhausted(details.reason, details.words, details.retry_after)
+    if details.reason is not None and code in _BAD_REQUEST:
+        known = names or Names()
+        words = known.sentence(details.violations) or details.words or "The request is wrong"
+        return wrong_request(words, [known.field(path) for path, _ in details.violations])
+    make = _TABLE.get(code)
+    return make(details.reason, details.words, details.retry_after) if make else internal(request_id)
+
+
+def from_job(job: jobs_pb2.Job, request_id: str, names: Names) -> OpenAIError:
+    """Why a job ended without a picture."""
+    if job.state != jobs_pb2.JOB_STATE_FAILED:
+        return OpenAIError(409, "The job was cancelled before it ended", code="cancelled")
+    codes = {each.value[0]: each for each in grpc.StatusCode}
+    code = codes.get(job.error.code, grpc.StatusCode.UNKNOWN)
+    if code in _BAD_REQUEST:
+        return wrong_request(names.job_message(job.error.message), [])
+    if code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}:
+        return unavailable(job.error.message)
+    return internal(request_id)
+
+
+def wrong_request(message: str, fields: list[str]) -> OpenAIError:
+    """HTTP 400 or 404 for fields of the documented JSON, in whose words the message is."""
+    found = next(iter(fields), None) or next(iter(_fields(message)), None)
+    param = None if found is None else PARAMETERS.get(found, found)
+    said = _NAMED.sub(lambda match: PARAMETERS[match[0]], _SIZES.sub("size:", message))
+    if param == "model" and "is not a family" in message:
+        return model_not_found(said)
+    return invalid(said, param)
+
+
+def from_api(error: ApiError) -> OpenAIError:
+    """Turn an error of what this API shares with the documented one into the shape of this one."""
+    message = error.body["message"]
+    if error.status == 400:
+        return wrong_request(message, [])
+    return OpenAIError(error.status, message, INVALID if error.status < 500 else SERVER, headers=error.headers)
+
+
+class OpenAIRoute(APIRoute):
+    """A path whose errors have OpenAI's shape, whatever raised them."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """See APIRoute."""
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except OpenAIError as error:
+                found = error
+            except ApiError as error:
+                found = from_api(error)
+            except ClientDisconnect:
+                raise
+            except Exception:  # noqa: BLE001 - whatever it was, the client gets an answer in its shape
+                _log.exception("request failed")
+                found = internal(request_id_of(request))
+            return JSONResponse(found.body, found.status, found.headers)
+
+        return answer
+
+
+def _fields(message: str) -> list[str]:
+    """Fields of the documented JSON that a message names, in its order; or the one that it begins with."""
+    if unidentified := _UNIDENTIFIED.match(message):
+        return [unidentified[1]]
+    first = message.partition(" ")[0].partition(".")[0]
+    return [match[0] for match in _NAMED.finditer(message)] or sorted({first} & ProcessRequest.model_fields.keys())
+
+
+def _exhausted(reason: str | None, words: str, retry_after: int) -> OpenAIError:
+    if reason is None:
+        return OpenAIError(413, "The request is larger than this service takes", code="request_too_large")
+    if reason == "NOT_ENOUGH_CREDITS":
+        quota = "insufficient_quota"
+        return OpenAIError(429, words, quota, code=quota, headers={"X-Should-Retry": "false"})
+    wait = {"Retry-After": str(retry_after)}
+    return OpenAIError(429, words, "rate_limit_error", code="rate_limit_exceeded", headers=wait)
+
+
+def _unauthenticated(reason: str | None, *_: object) -> OpenAIError:
+    return key_unknown() if reason == "API_KEY_UNKNOWN" else key_missing()
+
+
+def _unavailable(_: str | None, words: str, retry_after: int) -> OpenAIError:
+    return unavailable(words or "The service cannot be reached right now", retry_after)
+
+
+_TABLE: Final[Mapping[grpc.StatusCode, Callable[[str | None, str, int], OpenAIError]]] = MappingProxyType(
+    {
+        grpc.StatusCode.UNAUTHENTICATED: _unauthenticated,
+        grpc.StatusCode.PERMISSION_DENIED: lambda _, words, __: OpenAIError(
+            403, words or "The account may not do this", "permission_error", code="permission_denied"
+        ),
+        grpc.StatusCode.NOT_FOUND: lambda *_: OpenAIError(404, "There is no such job", code="not_found"),
+        grpc.StatusCode.UNAVAILABLE: _unavailable,
+        grpc.StatusCode.CANCELLED: _unavailable,
+        grpc.StatusCode.DEADLINE_EXCEEDED: lambda *_: timeout("The service did not answer in time"),
+    }
+)

@@ -1,0 +1,246 @@
+"""The paths. Each picture is a job; a request waits for its jobs, and cancels them when nobody waits any more."""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Annotated, Any, Final
+
+import grpc
+import structlog
+from fastapi import APIRouter, Path, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+
+from gateway import body, events, idempotency, waiting
+from gateway.calls import Gateway, gateway_of, request_id_of
+from gateway.openai import answers, forms, translate
+from gateway.openai.answers import ImagesAnswer, ModelAnswer, ModelsAnswer, Stored
+from gateway.openai.describe import edit_body, generation_body, responses
+from gateway.openai.errors import (
+    OpenAIError,
+    OpenAIRoute,
+    from_grpc,
+    from_job,
+    key_missing,
+    key_unknown,
+    model_not_found,
+    timeout,
+    unavailable,
+)
+from gateway.openai.forms import Form
+from gateway.openai.requests import EditRequest, ImagesRequest, read
+from gateway.openai.stream import Stream
+from gateway.openai.translate import Asked
+from gateway.upstream import Caller
+from imagegen.v1 import jobs_pb2
+
+router = APIRouter(prefix="/v1", route_class=OpenAIRoute, tags=["OpenAI Images"])
+
+_FILES: Final = frozenset({"image", "mask"})
+_BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
+_log = structlog.get_logger()
+_running: set[asyncio.Task[None]] = set()
+"""Calls that cancel jobs, which go on when the request that they belong to has ended."""
+
+
+@router.post("/images/generations", openapi_extra=generation_body(), **responses(ImagesAnswer, streams=True))
+async def create_image(request: Request) -> Response:
+    """Generate pictures from text."""
+    return await _respond(request, ImagesRequest, "image_generation")
+
+
+@router.post("/images/edits", openapi_extra=edit_body(), **responses(ImagesAnswer, streams=True))
+async def create_image_edit(request: Request) -> Response:
+    """Generate pictures from pictures and text."""
+    return await _respond(request, EditRequest, "image_edit")
+
+
+@router.get("/models", **responses(ModelsAnswer))
+async def list_models(request: Request) -> Response:
+    """List the model families."""
+    return JSONResponse((await _models(request)).model_dump())
+
+
+@router.get("/models/{model}", **responses(ModelAnswer))
+async def retrieve_model(request: Request, model: Annotated[str, Path(description="Its id.")]) -> Response:
+    """Describe one model family."""
+    for each in (await _models(request)).data:
+        if each.id == model:
+            return JSONResponse(each.model_dump())
+    raise model_not_found(f"{model[:64]!r} is not a model of this server; GET /v1/models lists them")
+
+
+@router.api_route("/images/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
+async def unknown(request: Request, rest: str) -> Response:
+    """Refuse what OpenAI has, or had, and this service does not, in the shape that clients read."""
+    message = f"{request.method} /v1/images/{rest[:64]} is not served here: POST generations or edits"
+    raise OpenAIError(404, message, code="unknown_url")
+
+
+async def _models(request: Request) -> ModelsAnswer:
+    gateway, caller = gateway_of(request), _caller(request)
+    try:
+        families = await gateway.orchestrator.families(caller)
+    except grpc.aio.AioRpcError as error:
+        raise from_grpc(error, caller.request_id) from None
+    return answers.models(families, gateway.settings.openai_models)
+
+
+async def _respond(request: Request, kind: type[ImagesRequest], event: str) -> Response:
+    """Create the jobs of a request, and answer with their pictures."""
+    gateway, caller = gateway_of(request), _caller(request)
+    key = request.headers.get(idempotency.HEADER)
+    async with AsyncExitStack() as held:
+        content = await body.read(request, gateway.settings.max_body_bytes, gateway.large_bodies, held)
+        form = request.headers["content-type"] if body.is_multipart(request) else None
+        asked = await body.apart(len(content), partial(_read, content, form, kind, gateway))
+        await _set_previews(asked, gateway, caller)
+        jobs = await _create(asked, gateway, caller, idempotency.read_key(key))
+    structlog.contextvars.bind_contextvars(jobs=[job.job_id for job in jobs])
+    kept = key is not None  # who has a key comes back for the pictures
+    if asked.request.stream:
+        told = Stream(gateway, asked, caller, event).events(jobs)
+        return StreamingResponse(
+            _cancelling(told, [] if kept else jobs, gateway, caller),
+            headers=dict(events.HEADERS),
+            media_type=events.MEDIA_TYPE,
+        )
+    return await _answer(request, asked, jobs, caller, kept=kept)
+
+
+def _read(content: bytes, form_type: str | None, kind: type[ImagesRequest], gateway: Gateway) -> Asked:
+    """Turn a body into proto; `form_type` is its Content-Type where it is a form."""
+    settings = gateway.settings
+    if form_type is None:
+        form = Form()
+        request = read(body.parse_json(content), kind)
+    else:
+        form = forms.parse(content, form_type, settings.max_input_bytes, _FILES)
+        request = read(form.fields, kind, form)
+    return translate.to_proto(request, form, gateway.presets, settings.openai_models, settings.max_input_bytes)
+
+
+async def _set_previews(asked: Asked, gateway: Gateway, caller: Caller) -> None:
+    """Ask for previews so often that as many come as the client wants. Needs the family's number of steps."""
+    wanted, message = asked.request.partial_images, asked.message
+    if not wanted or message.HasField("preview_interval"):
+        return
+    steps = message.steps
+    if not message.HasField("steps"):
+        try:
+            families = await gateway.orchestrator.families(caller)
+        except grpc.aio.AioRpcError as error:
+            raise from_grpc(error, caller.request_id) from None
+        found = [family for family in families if family.name == message.family] or families[:1]
+        steps = found[0].default_steps if found else 0
+    task = getattr(message, message.WhichOneof("task") or "")
+    share = task.strength if "strength" in task.DESCRIPTOR.fields_by_name and task.HasField("strength") else 1.0
+    message.preview_interval = max(1, int(steps * min(share, 1.0)) // (wanted + 1))
+
+
+async def _create(asked: Asked, gateway: Gateway, caller: Caller, key: str) -> list[jobs_pb2.Job]:
+    """Queue the pictures of a request."""
+    jobs: list[jobs_pb2.Job] = []
+    for number in range(asked.request.n):
+        message = jobs_pb2.CreateJobRequest(request=asked.message, webhook=asked.webhook)
+        message.request.request_id = key if number == 0 else f"{key[:120]}.{number + 1}"
+        if message.request.HasField("seed"):
+            message.request.seed = translate.seed_of(asked.message.seed, number)
+        try:
+            jobs.append(await gateway.orchestrator.create(message, caller, gateway.settings.retry_seconds))
+        except grpc.aio.AioRpcError as error:
+            _cancel(jobs, gateway, caller)
+            raise from_grpc(error, caller.request_id, asked.names) from None
+    return jobs
+
+
+async def _answer(
+    request: Request, asked: Asked, jobs: Sequence[jobs_pb2.Job], caller: Caller, *, kept: bool
+) -> Response:
+    """Wait for the jobs, and answer with their pictures."""
+    gateway = gateway_of(request)
+    try:
+        ended = await _ended(request, jobs, gateway, caller)
+    except BaseException:
+        if not kept:
+            _cancel(jobs, gateway, caller)
+        raise
+    if any(job.state not in waiting.ENDED for job in ended):
+        if not kept:
+            _cancel(ended, gateway, caller)
+        if gateway.ending.stopping.is_set():
+            raise unavailable("The server stops; send the request again")
+        raise timeout("The pictures were not done in time: use stream, or a job (POST /rest_api/process)")
+    for job in ended:
+        if job.state != jobs_pb2.JOB_STATE_SUCCEEDED:
+            raise from_job(job, caller.request_id, asked.names)
+    if asked.request.response_format == "url":
+        return Response(answers.by_address(asked.request, ended), media_type="application/json")
+    stored = await asyncio.gather(*(Stored.open(gateway.orchestrator, job, caller) for job in ended))
+    return StreamingResponse(answers.by_bytes(asked.request, stored), media_type="application/json")
+
+
+async def _ended(
+    request: Request, jobs: Sequence[jobs_pb2.Job], gateway: Gateway, caller: Caller
+) -> list[jobs_pb2.Job]:
+    """The jobs as they are when they have ended, or waiting has: the client has gone, or the process stops."""
+    stop = asyncio.Event()
+
+    async def set_after(reason: Coroutine[Any, Any, None]) -> None:
+        await reason
+        stop.set()
+
+    reasons = [
+        asyncio.create_task(set_after(waiting.client_gone(request))),
+        asyncio.create_task(set_after(waiting.stopping(gateway.ending.stopping))),
+    ]
+    seconds = gateway.settings.openai_wait_seconds
+    try:
+        waits = (
+            waiting.wait_for_end(gateway.orchestrator, job, caller, seconds, waiting.stopping(stop)) for job in jobs
+        )
+        return list(await asyncio.gather(*waits))
+    except grpc.aio.AioRpcError as error:
+        raise from_grpc(error, caller.request_id) from None
+    finally:
+        for task in reasons:
+            task.cancel()
+
+
+async def _cancelling(
+    told: AsyncIterator[bytes], jobs: Sequence[jobs_pb2.Job], gateway: Gateway, caller: Caller
+) -> AsyncIterator[bytes]:
+    """A stream, whose jobs are cancelled when it breaks off."""
+    try:
+        async for chunk in told:
+            yield chunk
+    finally:
+        _cancel(jobs, gateway, caller)
+
+
+def _cancel(jobs: Sequence[jobs_pb2.Job], gateway: Gateway, caller: Caller) -> None:
+    """Cancel jobs that nobody waits for, without waiting. Those that have ended stay as they are."""
+
+    async def cancel() -> None:
+        for job in jobs:
+            try:
+                await gateway.orchestrator.cancel(job.job_id, caller)
+            except grpc.aio.AioRpcError as error:
+                _log.warning("a job that nobody waits for was not cancelled", job=job.job_id, code=error.code().name)
+
+    task = asyncio.get_running_loop().create_task(cancel())
+    _running.add(task)
+    task.add_done_callback(_running.discard)
+
+
+def _caller(request: Request) -> Caller:
+    """Who asks, by Authorization: Bearer KEY, or x-api-key as everywhere here."""
+    sent = request.headers.get("authorization", "").strip()
+    found = _BEARER.fullmatch(sent)
+    key = found[1] if found else request.headers.get("x-api-key", "").strip()
+    if not key:
+        raise key_missing()
+    if len(key) > 256 or not (key.isascii() and key.isprintable()):
+        raise key_unknown()
+    return Caller(key, request_id_of(request))

@@ -1,0 +1,172 @@
+"""A request in OpenAI's form as requests to the orchestrator, by way of the documented JSON.
+
+So everything that the documented API has works here too: a field that OpenAI does not have is one of SHORT, or one of
+ProcessRequest.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from gateway import contract, pictures, translate, webhooks
+from gateway.contract import ProcessRequest
+from gateway.names import Names
+from gateway.openai.errors import invalid
+from gateway.openai.forms import Form
+from gateway.openai.requests import EditRequest, ImagesRequest
+from gateway.preset import Presets
+from imagegen.v1 import generation_pb2 as pb
+from imagegen.v1 import jobs_pb2
+
+MAX_SEED = 2**63 - 1
+
+SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "seed": ("background", "generate", "sample_num"),
+        "negative_prompt": ("background", "generate", "negative_prompt"),
+        "adapter": ("background", "generate", "adapter_type"),
+        "strength": ("background", "generate", "strength"),
+        "steps": ("imagegen", "steps"),
+        "sampler": ("imagegen", "sampler"),
+        "guidance_scale": ("imagegen", "guidance_scale"),
+        "priority": ("imagegen", "priority"),
+    }
+)
+"""Names of this API, and where the documented JSON has them."""
+# Fields of the documented JSON that OpenAI's own ones stand for.
+_OWNED = frozenset({"url", "width", "height", "quality", "output_quality", "output_format", "background"})
+_MORE = ProcessRequest.model_fields.keys() - _OWNED
+_PAINTING = "img2img"
+_OUTPAINTING = "outpainting"  # an adapter here, a way of fitting in the documented JSON
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a request comes to.
+
+    Attributes:
+        request: as it was sent.
+        message: for the first picture.
+        names: of its fields in the documented JSON.
+        webhook: that each picture's end is reported to.
+    """
+
+    request: ImagesRequest
+    message: pb.GenerateRequest
+    names: Names
+    webhook: jobs_pb2.Webhook | None
+
+
+def to_proto(
+    request: ImagesRequest, form: Form, presets: Presets, aliases: Mapping[str, str], max_input_bytes: int
+) -> Asked:
+    """Turn a request into proto. Its request_id is still to be set.
+
+    Args:
+        request: of a client.
+        form: with its files.
+        presets: that it may name.
+        aliases: of families: names of other services' models.
+        max_input_bytes: largest picture that may come inside the request.
+
+    Raises:
+        OpenAIError: a field is not known or does not fit; its param is the field.
+        BadRequestError: the same, in the words of the documented JSON.
+    """
+    document = _document(request, aliases)
+    files = form.files.get("image", [])
+    if isinstance(request, EditRequest):
+        _add_source(document, request, files)
+    asked = contract.parse(presets.under(document))
+    if files:
+        asked = asked.with_file("image", files[0])
+    message = translate.to_proto(asked, "", max_input_bytes)
+    message.ClearField("request_id")
+    if isinstance(request, EditRequest):
+        _add_pictures(message, request, form, max_input_bytes)
+    return Asked(request, message, Names.of(asked), webhooks.to_proto(asked, document))
+
+
+def seed_of(first: int, number: int) -> int:
+    """The seed of the picture of a number, from 0, whose request has the seed `first`; after the largest comes 0."""
+    return first if number == 0 else (first + number) % (MAX_SEED + 1)
+
+
+def _document(request: ImagesRequest, aliases: Mapping[str, str]) -> dict[str, Any]:
+    """The documented JSON that a request stands for."""
+    document: dict[str, Any] = {"output_format": request.output_format}
+    if isinstance(request.background, dict):
+        document["background"] = dict(request.background)
+    background = document.setdefault("background", {})
+    if not isinstance(background.setdefault("generate", {}), dict):
+        raise invalid("background.generate must be a JSON object", "background")
+    background["generate"] = {**background["generate"], "description": request.prompt}
+    if request.model is not None:
+        background["generate"]["model_type"] = aliases.get(request.model, request.model)
+    if request.transparent:
+        background["remove"] = "auto"
+    if request.sides is not None:
+        document["width"], document["height"] = request.sides
+    if request.output_compression is not None:
+        document["quality"] = request.output_compression
+    for name, value in request.extra.items():
+        if value is not None:
+            _add_extra(document, name, value)
+    return document
+
+
+def _add_extra(document: dict[str, Any], name: str, value: object) -> None:
+    """Put a field that OpenAI does not have where the documented JSON has it."""
+    if name == "adapter" and value == _OUTPAINTING:
+        document["fit"] = {"canvas": _OUTPAINTING}
+    elif name in SHORT:
+        place = document
+        *blocks, field = SHORT[name]
+        for block in blocks:
+            place = place.setdefault(block, {})
+            if not isinstance(place, dict):
+                raise invalid(f"{block} must be a JSON object", block)
+        place[field] = value
+    elif name in _MORE:
+        document[name] = {**document.get(name, {}), **value} if isinstance(value, dict) else value
+    else:
+        raise invalid(f"{name[:64]!r} is not a field of this request", name[:64], "unknown_parameter")
+
+
+def _add_source(document: dict[str, Any], request: EditRequest, files: list[bytes]) -> None:
+    """Name the picture to start from, and what is done to it."""
+    if files and request.images:
+        raise invalid("image must be sent as files or by address, not both", "image")
+    if not files and not request.images:
+        raise invalid("image is required: the picture to edit", "image", "missing_required_parameter")
+    if not files:
+        document["url"] = request.images[0]
+    generate = document["background"]["generate"]
+    outpaints = isinstance(document.get("fit"), dict) and document["fit"].get("canvas") == _OUTPAINTING
+    if not outpaints:
+        generate.setdefault("adapter_type", _PAINTING)
+
+
+def _add_pictures(message: pb.GenerateRequest, request: EditRequest, form: Form, max_bytes: int) -> None:
+    """Add the mask."""
+    if len(form.files.get("image", [])) > 1 or len(request.images) > 1:
+        raise invalid("image must be one picture: several are not served here", "image")
+    masks = form.files.get("mask", [])
+    if len(masks) > 1 or (masks and request.mask is not None):
+        raise invalid("mask must be one picture", "mask")
+    if not masks and request.mask is None:
+        return
+    if message.WhichOneof("task") != "image_to_image":
+        raise invalid("mask does not go with adapter: a mask says what of the picture changes", "mask")
+    start = message.image_to_image
+    painted = pb.Inpaint(image=start.image, mask_by_opacity=True)
+    if start.HasField("strength"):
+        painted.strength = start.strength
+    if start.HasField("edges"):
+        painted.edges.CopyFrom(start.edges)
+    if masks:
+        painted.mask.data = masks[0]
+    else:
+        painted.mask.CopyFrom(pictures.source(request.mask or "", "mask", max_bytes))
+    message.inpaint.CopyFrom(painted)

@@ -1,0 +1,38 @@
+"""The block imagegen: what gRPC has and the documented API has not."""
+
+from typing import Any
+
+import pytest
+
+from gateway import extensions
+from gateway.errors import BadRequestError
+from imagegen.v1 import generation_pb2 as pb
+from tests.unit.gateway.asking import from_text
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        ({"steps": "12"}, {"steps": 12}),
+        ({"sampler": "DPMPP_2M_Karras"}, {"sampler": pb.SAMPLER_DPMPP_2M_KARRAS}),
+        ({"guidance_scale": 0}, {"guidance_scale": 0.0}),
+        ({"priority": "low"}, {"priority": pb.PRIORITY_LOW}),
+        ({"preview_interval": 3, "steps": None}, {"preview_interval": 3}),
+        ({}, {}),
+    ],
+)
+def test_a_block(block: dict[str, Any], expected: dict[str, Any]) -> None:
+    names = ("steps", "sampler", "guidance_scale", "priority", "preview_interval")
+    message = from_text(imagegen=block)
+    assert {name: getattr(message, name) for name in names if message.HasField(name)} == expected
+
+
+def test_every_sampler_and_priority_has_a_name() -> None:
+    assert set(extensions.SAMPLERS.values()) == set(pb.Sampler.values()) - {0}
+    assert set(extensions.PRIORITIES) == {"high", "normal", "low"}
+
+
+@pytest.mark.parametrize(("field", "listed"), [("sampler", "dpmpp_2m, "), ("priority", "high, normal, low")])
+def test_other_names_are_refused(field: str, listed: str) -> None:
+    with pytest.raises(BadRequestError, match=f"imagegen.{field} must be one of .*{listed}"):
+        from_text(imagegen={field: "magic"})
