@@ -74,6 +74,9 @@ async def retrieve_model(request: Request, model: Annotated[str, Path(descriptio
 @router.api_route("/images/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
 async def unknown(request: Request, rest: str) -> Response:
     """Refuse what OpenAI has, or had, and this service does not, in the shape that clients read."""
+    if rest in {"generations", "edits"}:
+        message = f"/v1/images/{rest} takes POST, not {request.method}"
+        raise OpenAIError(405, message, code="method_not_allowed", headers={"Allow": "POST"})
     message = f"{request.method} /v1/images/{rest[:64]} is not served here: POST generations or edits"
     raise OpenAIError(404, message, code="unknown_url")
 
