@@ -15,7 +15,7 @@
 """
 
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -32,6 +32,7 @@ from gateway.errors import ApiError
 from gateway.jobs import RETRY_AFTER_SECONDS
 from gateway.names import Names
 from gateway.status import read_details
+from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
 
 _log = structlog.get_logger()
@@ -55,19 +56,15 @@ PARAMETERS: Mapping[str, str] = MappingProxyType(
         "imagegen.guidance_scale": "guidance_scale",
         "imagegen.priority": "priority",
         "imagegen.preview_interval": "partial_images",
-        "width, height:": "size",
+        "width, height": "size",
         "width": "size",
         "height": "size",
         "quality": "output_compression",
         "url": "image",
-        "image": "image",
     }
 )
 _LONGEST_FIRST = sorted(PARAMETERS, key=len, reverse=True)
 _NAMED = re.compile(rf"(?<![\w.])(?:{'|'.join(map(re.escape, _LONGEST_FIRST))})(?![\w.])")
-_SIZES = re.compile(r"(?<![\w.])(?:width, height:|width|height)(?= (?:must|exceeds|times|and))")
-
-_UNIDENTIFIED = re.compile(r"Unidentified image \(([\w.]+)\)")
 
 _BAD_REQUEST = frozenset(
     {
@@ -173,9 +170,7 @@ def from_grpc(error: grpc.aio.AioRpcError, request_id: str, names: Names | None 
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return _exhausted(details.reason, details.words, details.retry_after)
     if details.reason is not None and code in _BAD_REQUEST:
-        known = names or Names()
-        words = known.sentence(details.violations) or details.words or "The request is wrong"
-        return wrong_request(words, [known.field(path) for path, _ in details.violations])
+        return _wrong(details.violations, details.words, names or Names())
     make = _TABLE.get(code)
     return make(details.reason, details.words, details.retry_after) if make else internal(request_id)
 
@@ -187,27 +182,29 @@ def from_job(job: jobs_pb2.Job, request_id: str, names: Names) -> OpenAIError:
     codes = {each.value[0]: each for each in grpc.StatusCode}
     code = codes.get(job.error.code, grpc.StatusCode.UNKNOWN)
     if code in _BAD_REQUEST:
-        return wrong_request(names.job_message(job.error.message), [])
+        return _wrong(job.error.violations, job.error.message, names)
     if code in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}:
         return unavailable(job.error.message)
     return internal(request_id)
 
 
-def wrong_request(message: str, fields: list[str]) -> OpenAIError:
-    """HTTP 400 or 404 for fields of the documented JSON, in whose words the message is."""
-    found = next(iter(fields), None) or next(iter(_fields(message)), None)
-    param = None if found is None else PARAMETERS.get(found, found)
-    said = _NAMED.sub(lambda match: PARAMETERS[match[0]], _SIZES.sub("size:", message))
-    if param == "model" and "is not a family" in message:
-        return model_not_found(said)
-    return invalid(said, param)
+def _wrong(violations: Sequence[pb.Violation], words: str, names: Names) -> OpenAIError:
+    """HTTP 400 or 404 for the fields that the orchestrator refuses; `words` where it names none."""
+    if not violations:
+        return invalid(words or "The request is wrong", None)
+    fields = [names.field(each.field) for each in violations]
+    params = [PARAMETERS.get(field, field) for field in fields]
+    message = "; ".join(f"{param} {each.description}" for param, each in zip(params, violations, strict=True))
+    return model_not_found(message) if violations[0].field.endswith("family") else invalid(message, params[0])
 
 
 def from_api(error: ApiError) -> OpenAIError:
     """Turn an error of what this API shares with the documented one into the shape of this one."""
     message = error.body["message"]
     if error.status == 400:
-        return wrong_request(message, [])
+        fields = _fields(message)
+        said = _NAMED.sub(lambda match: PARAMETERS[match[0]], message)
+        return invalid(said, PARAMETERS.get(fields[0], fields[0]) if fields else None)
     return OpenAIError(error.status, message, INVALID if error.status < 500 else SERVER, headers=error.headers)
 
 
@@ -237,8 +234,6 @@ class OpenAIRoute(APIRoute):
 
 def _fields(message: str) -> list[str]:
     """Fields of the documented JSON that a message names, in its order; or the one that it begins with."""
-    if unidentified := _UNIDENTIFIED.match(message):
-        return [unidentified[1]]
     first = message.partition(" ")[0].partition(".")[0]
     return [match[0] for match in _NAMED.finditer(message)] or sorted({first} & ProcessRequest.model_fields.keys())
 

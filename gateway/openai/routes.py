@@ -84,7 +84,7 @@ async def unknown(request: Request, rest: str) -> Response:
 async def _models(request: Request) -> ModelsAnswer:
     gateway, caller = gateway_of(request), _caller(request)
     try:
-        families = await gateway.orchestrator.families(caller)
+        families = (await gateway.orchestrator.families(caller)).families
     except grpc.aio.AioRpcError as error:
         raise from_grpc(error, caller.request_id) from None
     return answers.models(families, gateway.settings.openai_models)
@@ -132,7 +132,7 @@ async def _set_previews(asked: Asked, gateway: Gateway, caller: Caller) -> None:
     steps = message.steps
     if not message.HasField("steps"):
         try:
-            families = await gateway.orchestrator.families(caller)
+            families = (await gateway.orchestrator.families(caller)).families
         except grpc.aio.AioRpcError as error:
             raise from_grpc(error, caller.request_id) from None
         found = [family for family in families if family.name == message.family] or families[:1]

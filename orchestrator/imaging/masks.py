@@ -35,8 +35,7 @@ def read_mask(picture: Pixels, size: tuple[int, int], *, by_opacity: bool = Fals
         mask = _resize(mask, size, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     if not (mask >= CHANGED).any():
         raise PreconditionError(
-            "selects nothing: none of its pixels is "
-            f"{'transparent' if by_opacity else 'white'} at the picture's size"
+            f"selects nothing: none of its pixels is {'transparent' if by_opacity else 'white'} at the picture's size"
         )
     return np.asarray(np.clip(mask, 0, 1), np.float32)
 
