@@ -14,6 +14,7 @@ from gateway.calls import Ending, Gateway
 from gateway.config import Settings
 from gateway.errors import ApiError
 from gateway.middleware import RequestContext
+from gateway.openai import errors as openai_errors
 from gateway.openai.routes import router as openai_router
 from gateway.openapi import DescribedFastAPI
 from gateway.preset import SHIPPED, Presets
@@ -75,7 +76,8 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  # registered for it alone
     body = {"message": error.detail, "code": _CODES.get(error.status_code, "HTTP_ERROR")}
     headers = _allowed(request) if error.status_code == 405 else error.headers
-    return JSONResponse(body, error.status_code, headers)
+    found = openai_errors.refused_by_router(error.status_code, request.method, request.url.path)
+    return JSONResponse(body if found is None else found.body, error.status_code, headers)
 
 
 def _allowed(request: Request) -> dict[str, str]:

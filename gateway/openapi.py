@@ -9,11 +9,12 @@ from gateway import multipart
 from gateway.answers import ErrorAnswer, FailedAnswer, JobAnswer
 from gateway.contract import EXAMPLES, ProcessRequest
 from gateway.idempotency import HEADER
+from gateway.openai.errors import PATHS
 
 _REF = "#/components/schemas/{model}"
 _KEY = "ApiKeyAuth"  # the name that the documented API's own description has for it
 _BEARER = "BearerAuth"  # how OpenAI's clients send it
-_OPENAI = ("/v1/images", "/v1/models")
+
 
 POST_BODY: Final[dict[str, Any]] = {
     "parameters": [
@@ -162,5 +163,5 @@ def _fix_operations(schema: dict[str, Any]) -> None:
             operation["responses"].pop("422", None)
             if path.startswith(("/rest_api/", "/v1/")):
                 operation["security"] = [{_KEY: []}]
-            if path.startswith(_OPENAI):
+            if path.startswith(PATHS):
                 operation["security"] = [{_BEARER: []}, {_KEY: []}]

@@ -37,6 +37,7 @@ from imagegen.v1 import jobs_pb2
 
 _log = structlog.get_logger()
 
+PATHS: Final = ("/v1/images", "/v1/models")
 INVALID, SERVER = "invalid_request_error", "server_error"
 
 # Fields of the documented JSON, which these requests are translated to, by the names that they have here.
@@ -134,6 +135,14 @@ def invalid(message: str, param: str | None, code: str = "invalid_value") -> Ope
 def model_not_found(message: str) -> OpenAIError:
     """HTTP 404: no family has that name."""
     return OpenAIError(404, message, param="model", code="model_not_found")
+
+
+def refused_by_router(status: int, method: str, path: str) -> OpenAIError | None:
+    """What is answered for a path or a method that is not served; None of paths that are not of this API."""
+    if not path.startswith(PATHS):
+        return None
+    code = "method_not_allowed" if status == 405 else "unknown_url"
+    return OpenAIError(status, f"{method} {path[:128]} is not served here: docs/openai.md lists what is", code=code)
 
 
 def key_missing() -> OpenAIError:

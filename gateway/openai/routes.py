@@ -18,7 +18,6 @@ from gateway.openai import answers, forms, translate
 from gateway.openai.answers import ImagesAnswer, ModelAnswer, ModelsAnswer, Stored
 from gateway.openai.describe import edit_body, generation_body, responses
 from gateway.openai.errors import (
-    OpenAIError,
     OpenAIRoute,
     from_grpc,
     from_job,
@@ -69,16 +68,6 @@ async def retrieve_model(request: Request, model: Annotated[str, Path(descriptio
         if each.id == model:
             return JSONResponse(each.model_dump())
     raise model_not_found(f"{model[:64]!r} is not a model of this server; GET /v1/models lists them")
-
-
-@router.api_route("/images/{rest:path}", methods=["GET", "POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
-async def unknown(request: Request, rest: str) -> Response:
-    """Refuse what OpenAI has, or had, and this service does not, in the shape that clients read."""
-    if rest in {"generations", "edits"}:
-        message = f"/v1/images/{rest} takes POST, not {request.method}"
-        raise OpenAIError(405, message, code="method_not_allowed", headers={"Allow": "POST"})
-    message = f"{request.method} /v1/images/{rest[:64]} is not served here: POST generations or edits"
-    raise OpenAIError(404, message, code="unknown_url")
 
 
 async def _models(request: Request) -> ModelsAnswer:

@@ -23,8 +23,8 @@ from tests.unit.gateway.asking import from_text
 )
 def test_a_block(block: dict[str, Any], expected: dict[str, Any]) -> None:
     names = ("steps", "sampler", "guidance_scale", "priority", "preview_interval")
-    message = from_text(imagegen=block)
-    assert {name: getattr(message, name) for name in names if message.HasField(name)} == expected
+    found = {field.name: value for field, value in from_text(imagegen=block).ListFields()}
+    assert {name: found[name] for name in names if name in found} == expected
 
 
 def test_every_sampler_and_priority_has_a_name() -> None:
