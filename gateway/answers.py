@@ -28,6 +28,8 @@ class JobAnswer(BaseModel):
         quality: of a jpeg or webp, 0 to 100, after max_file_size had its say.
         timings: wall time of each stage by name (prepare, encode, denoise, decode, finish), seconds.
         request_id: the request's id in the logs.
+        nsfw_score: 0 to 1, of the safety filter, where it was asked for.
+        filtered: true where nsfw_image_url took the place of the picture.
     """
 
     model_config = ConfigDict(
@@ -67,6 +69,8 @@ class JobAnswer(BaseModel):
     quality: int | None = None
     timings: dict[str, float] | None = None
     request_id: str | None = None
+    nsfw_score: float | None = None
+    filtered: bool | None = None
 
 
 class MessageAnswer(BaseModel):

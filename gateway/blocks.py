@@ -96,6 +96,19 @@ class LevelParameters(Part):
     """0 (nothing) to 1, the default; of face_enhance 0.5."""
 
 
+class NsfwParameters(Part):
+    """How strict the safe filter is, and what takes the place of what it stops."""
+
+    threshold: Number | None = None
+    """Probability from which a picture is stopped: 0 (every picture) to 1. Default: 0.8."""
+    thresold: Number | None = None
+    """The same, as the documentation's example spells it. threshold wins."""
+    nsfw_image_url: str | None = None
+    """The picture that becomes the result in place of one that is stopped: as url. Default: the job fails."""
+    image_url: str | None = None
+    """The same, as the documentation's example spells it."""
+
+
 class WayParameters(LevelParameters):
     """Which way of an enhancement, and how much of it."""
 

@@ -18,6 +18,7 @@ from gateway.blocks import (
     FileSize,
     JsonObject,
     LevelParameters,
+    NsfwParameters,
     Part,
     Side,
     Texts,
@@ -127,8 +128,8 @@ class ProcessRequest(Part):
     """Name of a bundle of parameters, over which the request's own are laid: real_estate, real_estate_upscaled,
     ecommerce, ecommerce_upscaled, or another that this server has."""
     safe: bool | None = None
-    """Looks for nudity. true is not served yet."""
-    nsfw_parameters: JsonObject | None = None
+    """Stops pictures that show pornography, plain edits among them. Default: what the account has."""
+    nsfw_parameters: NsfwParameters | None = None
     """Acts only with safe."""
     imagegen: Extensions | None = None
 

@@ -112,6 +112,8 @@ def _complete(job: jobs_pb2.Job) -> JobAnswer:
         quality=made.quality if made.HasField("quality") else None,
         timings={stage_word(each.stage): each.seconds for each in made.timings},
         request_id=made.request_id,
+        nsfw_score=round(made.nsfw_score, 4) if made.HasField("nsfw_score") else None,
+        filtered=made.filtered or None,
     )
 
 

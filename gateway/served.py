@@ -13,7 +13,6 @@ from gateway.tasks import BACKGROUND, FACE, GENERATE, IMG2IMG, INPAINTING, TEXT,
 
 # Fields that are not served, with the documented default that changes nothing. None: there is no such default.
 _NOT_SERVED: dict[str, object] = {
-    "safe": None,
     f"{GENERATE}.context_images": None,
     f"{GENERATE}.avatar_generation_type": None,
 }
@@ -44,7 +43,7 @@ def check(request: ProcessRequest, chosen: str) -> None:
     for path, harmless in _NOT_SERVED.items():
         value = _at(request, path)
         asks = value is not None and value != harmless and not _is_blank(value)
-        if asks and (value or path != "safe"):  # safe is off at false
+        if asks:
             raise BadRequestError(f"{path} is not served by this build")
     way = (request.upscale_parameters or {}).get("type") or _PLAIN_UPSCALING
     if request.has_picture and way != _PLAIN_UPSCALING:  # without a picture there is nothing that it acts on

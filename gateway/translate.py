@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from gateway import captions, colors, enhancements, extensions, layout, paper, pictures, served, tasks
+from gateway import captions, colors, enhancements, extensions, layout, paper, pictures, safety, served, tasks
 from gateway.blocks import Background, Generate
 from gateway.contract import ProcessRequest
 from gateway.errors import BadRequestError
@@ -50,6 +50,7 @@ def to_proto(request: ProcessRequest, request_id: str, max_input_bytes: int) -> 
     enhancements.set_enhancements(message, request)
     captions.set_caption(message, request.caption, max_input_bytes)
     _set_output(message, request)
+    safety.set_safety(message, request, max_input_bytes)
     if request.imagegen is not None:
         extensions.set_extensions(message, request.imagegen)
     return message

@@ -7,6 +7,7 @@ ImagegenError
 ├── ApiKeyUnknownError           an API key that no account has
 ├── NotFoundError                no such job or result
 ├── PreconditionError            the request is right in form, and cannot be met
+├── FilteredError                the safety filter stopped the picture
 ├── RetryableError               the same request may succeed after retry_after seconds
 │   ├── QueueFullError           more waits than may wait
 │   ├── TooManyJobsError         the account has as many jobs as it may have at a time
@@ -129,6 +130,10 @@ class PreconditionError(ImagegenError):
     def __init__(self, said: Violation | str) -> None:
         self.violations = (_shorten(said),) if isinstance(said, Violation) else ()
         super().__init__(said if isinstance(said, str) else _listed(self.violations))
+
+
+class FilteredError(ImagegenError):
+    """The safety filter stopped the picture, and the request names none in its place."""
 
 
 class RetryableError(ImagegenError):

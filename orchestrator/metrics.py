@@ -16,6 +16,13 @@ WEBHOOKS = Counter("imagegen_webhooks", "Tries to deliver a webhook: delivered, 
 STAGE = Histogram("imagegen_stage_seconds", "Wall time of a stage.", ["family", "stage"], buckets=_FAST)
 STEPS = Counter("imagegen_denoising_steps", "Denoising steps done.", ["family", "sampler"])
 STEP = Histogram("imagegen_denoising_step_seconds", "Wall time of one denoising step.", ["family"], buckets=_FAST)
+NSFW_SCORE = Histogram(
+    "imagegen_nsfw_score",
+    "Probability that a picture shows pornography, by what it is: result or input.",
+    ["picture"],
+    buckets=(0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1),
+)
+FILTERED = Counter("imagegen_filtered", "Pictures that the safety filter stopped: result or input.", ["picture"])
 TRITON_BATCHES = Gauge(
     "imagegen_triton_batch_executions",
     "Executions of a Triton model by the number of rows that shared the batch, since Triton's start.",

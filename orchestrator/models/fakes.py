@@ -67,6 +67,7 @@ class FakeNetworks:
             "face_detector": face_detector,
             "face_landmarks": face_landmarks,
             "upscaler": FakeUpscaler(),
+            "nsfw": FakeClassifier(),
         }
         there = {role: tool for role, tool in every.items() if role not in self.without | self.waiting}
         return Tools(**there, waiting=self.waiting)  # type: ignore[arg-type]  # by name
@@ -168,6 +169,18 @@ class FakeMatting:
         """See contracts.Matting."""
         darkness = image[:, :, :1, :1].mean(axis=1, keepdims=True) - image.mean(axis=1, keepdims=True)
         return np.asarray(np.clip(4 * darkness, 0, 1), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class FakeClassifier:
+    """How red the picture is: 1 for pure red, 0 for grey."""
+
+    side: int = 224
+
+    async def __call__(self, image: Floats) -> Floats:
+        """See tools.Classifier."""
+        redness = (image[:, 0] - image[:, 1:].max(axis=1)).mean(axis=(1, 2)) / 2
+        return np.asarray(np.clip(redness, 0, 1)[:, None], np.float32)
 
 
 @dataclass(frozen=True, slots=True)

@@ -83,5 +83,8 @@ TOOL_ROLES: Mapping[str, NetworkSpec] = {
     "face_detector": NetworkSpec((IMAGE,), (TensorSpec("boxes", 2), TensorSpec("scores", 2))),
     "face_landmarks": NetworkSpec((IMAGE,), (TensorSpec("landmarks", 2), TensorSpec("score", 1))),
     "upscaler": NetworkSpec((IMAGE,), (TensorSpec("upscaled", 3),)),
+    "nsfw": NetworkSpec((IMAGE,), (TensorSpec("score", 1),)),
+    "watermark_encoder": NetworkSpec((IMAGE, TensorSpec("bits", 1)), (TensorSpec("marked", 3),)),
+    "watermark_decoder": NetworkSpec((IMAGE,), (TensorSpec("bits", 1),)),
 }
 """What the networks of no family are called in table [tools] of families.toml."""

@@ -191,12 +191,17 @@ class ToolTable(Table):
         matting: how much of each pixel belongs to the main object.
         face_detector, face_landmarks: where faces are, and their points.
         upscaler: a larger picture, without diffusion.
+        nsfw: how likely a picture shows pornography.
+        watermark_encoder, watermark_decoder: an invisible mark of 32 bits, written and read.
     """
 
     matting: str | None = None
     face_detector: str | None = None
     face_landmarks: str | None = None
     upscaler: str | None = None
+    nsfw: str | None = None
+    watermark_encoder: str | None = None
+    watermark_decoder: str | None = None
 
     @property
     def roles(self) -> dict[str, str]:

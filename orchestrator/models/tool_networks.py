@@ -53,11 +53,41 @@ class TritonUpscaler(Model):
         return upscaled
 
 
+class TritonClassifier(OneSizeModel):
+    """Classifier over Triton."""
+
+    async def __call__(self, image: Floats) -> Floats:
+        """See tools.Classifier."""
+        (score,) = await self.infer({"image": image}, "score")
+        return score
+
+
+class TritonWatermarkEncoder(OneSizeModel):
+    """WatermarkEncoder over Triton."""
+
+    async def __call__(self, image: Floats, bits: Floats) -> Floats:
+        """See tools.WatermarkEncoder."""
+        (marked,) = await self.infer({"image": image, "bits": bits}, "marked")
+        return marked
+
+
+class TritonWatermarkDecoder(OneSizeModel):
+    """WatermarkDecoder over Triton."""
+
+    async def __call__(self, image: Floats) -> Floats:
+        """See tools.WatermarkDecoder."""
+        (bits,) = await self.infer({"image": image}, "bits")
+        return bits
+
+
 TOOLS: Mapping[str, Callable[[TritonServer, ModelInfo], Model]] = {
     "matting": TritonMatting,
     "face_detector": TritonFaceDetector,
     "face_landmarks": TritonFaceLandmarks,
     "upscaler": TritonUpscaler,
+    "nsfw": TritonClassifier,
+    "watermark_encoder": TritonWatermarkEncoder,
+    "watermark_decoder": TritonWatermarkDecoder,
 }
 
 

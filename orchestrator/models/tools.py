@@ -45,6 +45,30 @@ class Upscaler(Protocol):
         ...
 
 
+class Classifier(OneSize, Protocol):
+    """How likely a picture shows pornography, as open_nsfw has it."""
+
+    async def __call__(self, image: Floats) -> Floats:
+        """(B, 3, S, S) RGB in [-1, 1] to probabilities (B, 1)."""
+        ...
+
+
+class WatermarkEncoder(OneSize, Protocol):
+    """Writes an invisible mark."""
+
+    async def __call__(self, image: Floats, bits: Floats) -> Floats:
+        """(B, 3, S, S) RGB in [-1, 1], and (B, 32) of 0 and 1, to the marked picture (B, 3, S, S)."""
+        ...
+
+
+class WatermarkDecoder(OneSize, Protocol):
+    """Reads an invisible mark."""
+
+    async def __call__(self, image: Floats) -> Floats:
+        """(B, 3, S, S) RGB in [-1, 1] to (B, 32) in [0, 1]; a bit is set above 0.52."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Tools:
     """Networks that belong to no family; None where families.toml names none, or while it is not ready.
@@ -57,6 +81,9 @@ class Tools:
     face_detector: FaceDetector | None = None
     face_landmarks: FaceLandmarks | None = None
     upscaler: Upscaler | None = None
+    nsfw: Classifier | None = None
+    watermark_encoder: WatermarkEncoder | None = None
+    watermark_decoder: WatermarkDecoder | None = None
     waiting: frozenset[str] = frozenset()
 
     def check(self, roles: frozenset[str]) -> None:
@@ -73,6 +100,12 @@ class Tools:
     def need(self, role: Literal["face_landmarks"]) -> FaceLandmarks: ...
     @overload
     def need(self, role: Literal["upscaler"]) -> Upscaler: ...
+    @overload
+    def need(self, role: Literal["nsfw"]) -> Classifier: ...
+    @overload
+    def need(self, role: Literal["watermark_encoder"]) -> WatermarkEncoder: ...
+    @overload
+    def need(self, role: Literal["watermark_decoder"]) -> WatermarkDecoder: ...
     def need(self, role: str) -> Callable[..., object]:
         """The network of that role.
 

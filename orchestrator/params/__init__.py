@@ -43,6 +43,7 @@ from orchestrator.params.request import (
     SamplerName,
     is_request_id,
 )
+from orchestrator.params.safety import SafetyParams
 from orchestrator.params.storage import StorageUrl, StorageUrlError, is_storage, is_storage_name
 from orchestrator.params.task import (
     MAX_FIDELITY,
@@ -100,6 +101,7 @@ __all__ = [
     "Priority",
     "Removal",
     "RequestParams",
+    "SafetyParams",
     "SamplerName",
     "SizeParams",
     "StorageUrl",

@@ -7,6 +7,7 @@ from enum import StrEnum
 from orchestrator.errors import Reason
 from orchestrator.params.enhancement import Caption, Enhancement, validate_all
 from orchestrator.params.picture import BackgroundParams, ImageSource, LayoutParams, SizeParams
+from orchestrator.params.safety import SafetyParams
 from orchestrator.params.task import Task
 from orchestrator.params.violations import Violations
 
@@ -140,6 +141,7 @@ class RequestParams:
         background: what happens to the picture's background.
         enhancements: what is made better.
         caption: what is laid over the result.
+        safety: the filter; None for none.
         preview_interval: a preview after each n-th step, 0 to 150; 0 for none.
 
     Raises:
@@ -161,6 +163,7 @@ class RequestParams:
     background: BackgroundParams = field(default_factory=BackgroundParams)
     enhancements: tuple[Enhancement, ...] = ()
     caption: Caption | None = None
+    safety: SafetyParams | None = None
     preview_interval: int = 0
 
     def __post_init__(self) -> None:
@@ -181,6 +184,8 @@ class RequestParams:
         violations.within("guidance_scale", self.guidance_scale, 0, MAX_GUIDANCE)
         violations.within("preview_interval", self.preview_interval, 0, MAX_STEPS, " steps")
         self.output.validate(violations)
+        if self.safety is not None:
+            self.safety.validate(violations)
         self.layout.validate(violations)
         validate_all(self.enhancements, violations, from_picture=self.task.starts_from_picture)
         if self.caption is not None:
@@ -195,6 +200,8 @@ class RequestParams:
             found["background.replace"] = self.background.replace
         if self.caption is not None:
             found["caption.image"] = self.caption.image
+        if self.safety is not None and self.safety.replacement is not None:
+            found["safety.replacement"] = self.safety.replacement
         return found
 
 

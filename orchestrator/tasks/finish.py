@@ -13,7 +13,7 @@ from orchestrator.imaging.codec import Encoded
 from orchestrator.imaging.density import with_density
 from orchestrator.imaging.layers import border_color, filled, opaque, over, placed, resized
 from orchestrator.params import BackgroundParams, Enhancement, Fit, OutputParams
-from orchestrator.provenance.marking import Work
+from orchestrator.provenance.marking import Parent, Work
 from orchestrator.tasks.caption import lay_over
 from orchestrator.tasks.cropping import crop_box
 from orchestrator.tasks.cutout import cut_out
@@ -22,6 +22,7 @@ from orchestrator.tasks.frame import Frame
 from orchestrator.tasks.people import find_people
 from orchestrator.tasks.pictures import Pictures, size_of
 from orchestrator.tasks.plan import Plan
+from orchestrator.tasks.safety import screen
 from orchestrator.tasks.workshop import Made, Workshop
 
 Compose = Callable[[Steps], Awaitable[Pixels]]
@@ -49,7 +50,8 @@ async def finish(
 
     Raises:
         PreconditionError: there is no object where background.remove needs one; no quality fits output.max_file_size.
-        UnsupportedTaskError, EngineUnavailableError, EngineFaultError: of the matting network, where it is needed.
+        UnsupportedTaskError, EngineUnavailableError, EngineFaultError: of the networks that are needed here.
+        PictureFilteredError: the safety filter stops the picture.
         Whatever the listener raises.
     """
     if plan.faces is not None:
@@ -64,8 +66,11 @@ async def finish(
         if layout.fit is Fit.CROP and size_of(picture) != frame.target:
             box = await crop_box(workshop, picture, frame.target, layout.gravity, telling)
         fitted = await asyncio.to_thread(_laid_out, plan, picture, frame, box, behind, pictures)
-        encoded = await asyncio.to_thread(_write, plan, workshop, fitted, pictures)
-    return Made(encoded, *frame.target, steps, plan.sampler if plan.paints else None)
+        score = None
+        if plan.safety is not None:
+            score = await screen(workshop, plan.safety, fitted, None if pictures is None else pictures.replacement)
+        encoded = await asyncio.to_thread(write, plan, workshop, fitted, () if pictures is None else pictures.parents)
+    return Made(encoded, *frame.target, steps, plan.sampler if plan.paints else None, nsfw_score=score)
 
 
 async def _with_faces(plan: Plan, workshop: Workshop, compose: Compose, wanted: Enhancement) -> Compose:
@@ -101,8 +106,8 @@ def _laid_out(
     return fitted
 
 
-def _write(plan: Plan, workshop: Workshop, picture: Pixels, pictures: Pictures | None) -> Encoded:
-    """The file with its marks."""
+def write(plan: Plan, workshop: Workshop, picture: Pixels, parents: tuple[Parent, ...]) -> Encoded:
+    """The file with its marks. Takes long: call it in a thread."""
 
     def encode(output: OutputParams) -> Encoded:
         encoded = codec.encode(picture, output)
@@ -116,7 +121,7 @@ def _write(plan: Plan, workshop: Workshop, picture: Pixels, pictures: Pictures |
         family=plan.family if plan.paints else None,
         seed=plan.seed,
         models=workshop.models(),
-        parents=() if pictures is None else pictures.parents,
+        parents=parents,
     )
     return workshop.marking.write(encode, plan.output, work)
 

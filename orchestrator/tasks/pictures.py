@@ -14,6 +14,7 @@ from orchestrator.params import ImageSource, Inpaint, TextToImage
 from orchestrator.provenance.marking import Parent, inspect
 from orchestrator.tasks.enhance import enhance
 from orchestrator.tasks.plan import Plan
+from orchestrator.tasks.safety import screen
 from orchestrator.tasks.workshop import Workshop
 
 T = TypeVar("T")
@@ -32,6 +33,7 @@ class Pictures:
         mask: of inpaint.
         replace: what goes behind the picture.
         caption: what is laid over the result.
+        replacement: what takes the place of a picture that the safety filter stops.
         parents: what the files of image, replace and caption, those that are given, state about their origin.
     """
 
@@ -39,6 +41,7 @@ class Pictures:
     mask: Pixels | None
     replace: Pixels | None
     caption: Pixels | None
+    replacement: Pixels | None = None
     parents: tuple[Parent, ...] = ()
 
     @property
@@ -54,6 +57,7 @@ async def load(plan: Plan, workshop: Workshop) -> Pictures:
 
     Raises:
         InvalidRequestError: one cannot be fetched or read; the field is named, and the others are given up.
+        PictureFilteredError: the request has its inputs screened, and one reaches the threshold.
     """
     task = plan.task
     wanted = (
@@ -61,18 +65,23 @@ async def load(plan: Plan, workshop: Workshop) -> Pictures:
         (task.mask if isinstance(task, Inpaint) else None, f"{task.name}.mask"),
         (plan.background.replace, "background.replace"),
         (None if plan.caption is None else plan.caption.image, "caption.image"),
+        (None if plan.safety is None else plan.safety.replacement, "safety.replacement"),
     )
     files = await _together(_fetch(source, field, workshop) for source, field in wanted)
     there = [(file.pixels, field) for file, (_, field) in zip(files, wanted, strict=True) if file is not None]
     if there:
         await workshop.reserve(sum(pixels for pixels, _ in there), there[0][1])
     decoding = (_decode(file, field, workshop.limits) for file, (_, field) in zip(files, wanted, strict=True))
-    image, mask, behind, caption = await _together(decoding)
-    shown = [file.data for file, (_, field) in zip(files, wanted, strict=True) if file and not field.endswith(".mask")]
+    image, mask, behind, caption, replacement = await _together(decoding)
+    if plan.safety is not None and plan.safety.inputs:
+        for picture, (_, field) in zip((image, behind, caption), (wanted[0], wanted[2], wanted[3]), strict=True):
+            if picture is not None:
+                await screen(workshop, plan.safety, picture, replacement, field)
+    shown = [file.data for file in (files[0], files[2], files[3]) if file is not None]
     parents = await asyncio.to_thread(lambda: tuple(inspect(data) for data in shown))
     if image is not None and plan.enhancements:
         image = await enhance(image, plan.enhancements)
-    return Pictures(image, mask, behind, caption, parents)
+    return Pictures(image, mask, behind, caption, replacement, parents)
 
 
 def size_of(picture: Pixels) -> Size:

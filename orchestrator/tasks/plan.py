@@ -24,6 +24,7 @@ from orchestrator.params import (
     LayoutParams,
     OutputParams,
     RequestParams,
+    SafetyParams,
     SamplerName,
     SizeParams,
     Task,
@@ -58,7 +59,7 @@ class Plan:
         seed: of all randomness.
         sampler, steps, guidance_scale: of the denoising loop, as if it were walked whole.
         size: as asked for; where it is open the picture decides, or, without one, the family.
-        layout, background, output, enhancements, caption: as asked for.
+        layout, background, output, enhancements, caption, safety: as asked for.
         preview_interval: a preview after each n-th step; 0 for none.
         prompt_tokens_cut: tokens that the text encoder does not take.
         control_kind: index, in the family's control_kinds, of what steers, if a picture does.
@@ -81,6 +82,7 @@ class Plan:
     output: OutputParams
     enhancements: tuple[Enhancement, ...] = ()
     caption: Caption | None = None
+    safety: SafetyParams | None = None
     preview_interval: int
     prompt_tokens_cut: int
     control_kind: int = 0
@@ -101,12 +103,14 @@ class Plan:
     @property
     def needs(self) -> frozenset[str]:
         """Roles of networks and tools beside those that every family has: see models.families.NEEDS."""
-        return NEEDS[self.task.name] | (FACE_NEEDS if self.faces else frozenset())
+        needed = NEEDS[self.task.name] | (FACE_NEEDS if self.faces else frozenset())
+        return needed if self.safety is None else needed | {"nsfw"}
 
     @property
     def sources(self) -> tuple[ImageSource, ...]:
         """The client's pictures, in the order of their fields."""
-        return tuple(_sources(self.task, self.background, self.caption))
+        safety = () if self.safety is None or self.safety.replacement is None else (self.safety.replacement,)
+        return (*_sources(self.task, self.background, self.caption), *safety)
 
     @property
     def held_bytes(self) -> int:
@@ -123,6 +127,8 @@ async def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Pla
     """
     if params.task.name not in family.tasks:
         raise UnsupportedTaskError(f"family {family.name} has no networks for the task {params.task.name}")
+    if params.safety is not None and params.safety.enabled and family.tools.nsfw is None:
+        raise UnsupportedTaskError("this server has no safety filter; leave safety out, or ask the operator for one")
     if faces_wanted(params.enhancements) is not None and not family.abilities >= FACE_NEEDS:
         raise UnsupportedTaskError(f"family {family.name} has no networks for face_enhance")
     kind = control_kind(params.task, family)
@@ -155,6 +161,7 @@ async def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Pla
         output=params.output,
         enhancements=params.enhancements,
         caption=params.caption,
+        safety=params.safety if params.safety is not None and params.safety.enabled else None,
         preview_interval=params.preview_interval,
         prompt_tokens_cut=prompt.dropped,
         control_kind=kind,

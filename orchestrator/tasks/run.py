@@ -1,16 +1,23 @@
 """From a plan to a picture's file: each task by its name."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
+from orchestrator.diffusion.latents import Pixels
 from orchestrator.params import TaskName
+from orchestrator.provenance.origin import Origin
 from orchestrator.tasks.control import control
 from orchestrator.tasks.edit import edit
 from orchestrator.tasks.face import face
+from orchestrator.tasks.finish import write
 from orchestrator.tasks.generate_background import generate_background
 from orchestrator.tasks.image_to_image import image_to_image
 from orchestrator.tasks.inpaint import inpaint
 from orchestrator.tasks.outpaint import outpaint
+from orchestrator.tasks.pictures import size_of
 from orchestrator.tasks.plan import Plan
+from orchestrator.tasks.safety import PictureFilteredError
 from orchestrator.tasks.text_to_image import text_to_image
 from orchestrator.tasks.upscale import upscale
 from orchestrator.tasks.workshop import Made, Workshop
@@ -35,7 +42,21 @@ async def run(plan: Plan, workshop: Workshop) -> Made:
         InvalidRequestError: a picture cannot be fetched or read, or the size that follows from it is too large.
         PreconditionError: the request cannot be met with these pictures; or no quality fits output.max_file_size.
         UnsupportedTaskError: a network is missing.
+        FilteredError: the safety filter stops a picture, and the request names no replacement.
         EngineUnavailableError, EngineFaultError: from the networks.
         Whatever the listener raises.
     """
-    return await TASKS[plan.task.name](plan, workshop)
+    try:
+        return await TASKS[plan.task.name](plan, workshop)
+    except PictureFilteredError as found:
+        if found.replacement is None:
+            raise found.refusal() from None
+        return await _replaced(plan, workshop, found, found.replacement)
+
+
+async def _replaced(plan: Plan, workshop: Workshop, found: PictureFilteredError, picture: Pixels) -> Made:
+    """The replacement as the result, in its own size: nothing of it was generated."""
+    unmarked = replace(plan, origin=Origin.EDITED, recipe=None)
+    encoded = await asyncio.to_thread(write, unmarked, workshop, picture, ())
+    width, height = size_of(picture)
+    return Made(encoded, width, height, 0, None, nsfw_score=found.score, filtered=True)

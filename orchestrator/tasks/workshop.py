@@ -45,6 +45,8 @@ class Made:
         width, height: pixels.
         steps: denoising steps that were walked; 0 where nothing was painted.
         sampler: that walked them.
+        nsfw_score: what the safety filter gave; None if it was not asked.
+        filtered: whether it put the replacement in the place of the picture.
     """
 
     encoded: Encoded
@@ -52,6 +54,8 @@ class Made:
     height: int
     steps: int
     sampler: SamplerName | None
+    nsfw_score: float | None = None
+    filtered: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

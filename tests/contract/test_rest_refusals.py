@@ -175,7 +175,8 @@ async def test_a_wrong_field_of_generate(stack: Stack, change: dict[str, Any], f
         ({"enhancements": ["denoise"]}, "enhancements "),
         ({"fit": {"canvas": "outpainting"}}, "fit "),
         ({"webhooks": {"complete": "ftp://hooks.example/"}}, "webhooks.complete must be an http or https URL"),
-        ({"safe": True}, "safe "),
+        ({"safe": True, "nsfw_parameters": {"threshold": "high"}}, "nsfw_parameters.threshold must be a number"),
+        ({"safe": True, "nsfw_parameters": {"image_url": "no"}}, "nsfw_parameters.nsfw_image_url must be"),
         ({"background": "blue"}, "background must be a JSON object"),
     ],
 )

@@ -63,6 +63,8 @@ def to_artifact(request_id: str, artifact: Artifact) -> pb.Artifact:
         sampler=None if artifact.sampler is None else SAMPLERS[artifact.sampler],
         steps=artifact.steps,
         quality=artifact.quality,
+        nsfw_score=artifact.nsfw_score,
+        filtered=artifact.filtered or None,
     )
     if artifact.uri is not None:
         message.uri = artifact.uri

@@ -17,6 +17,7 @@ from orchestrator.params import (
     HorizontalPlace,
     ImageSource,
     LayoutParams,
+    SafetyParams,
     SizeParams,
     VerticalPlace,
 )
@@ -94,6 +95,12 @@ def to_caption(caption: pb.Caption) -> Caption:
         vertical=choice(VERTICAL, caption.vertical, "caption.vertical") or VerticalPlace.BOTTOM,
         **given(caption, "width_share", "padding_share", "padding_pixels", "opacity"),
     )
+
+
+def to_safety(safety: pb.Safety) -> SafetyParams:
+    """The filter."""
+    replacement = to_source(safety.replacement) if safety.HasField("replacement") else None
+    return SafetyParams(replacement=replacement, **given(safety, "enabled", "threshold", "inputs"))
 
 
 def _to_enhancement(enhancement: pb.Enhancement, field: str) -> Enhancement:

@@ -12,6 +12,7 @@ from orchestrator.api.converters.pictures import (
     to_caption,
     to_enhancements,
     to_layout,
+    to_safety,
     to_size,
 )
 from orchestrator.api.converters.tables import DELIVERIES, FORMATS, METADATA, PRIORITIES, SAMPLERS, choice
@@ -49,6 +50,7 @@ def to_params(request: pb.GenerateRequest, limits: Limits) -> RequestParams:
         background=to_background(request.background),
         enhancements=to_enhancements(request.enhancements),
         caption=to_caption(request.caption) if request.HasField("caption") else None,
+        safety=to_safety(request.safety) if request.HasField("safety") else None,
     )
 
 

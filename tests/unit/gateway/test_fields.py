@@ -22,6 +22,7 @@ SETS: dict[str, tuple[str, Any, str]] = {
     "output_quality": ("face", 85, "output.quality"),
     "max_file_size": ("face", "1mb", "output.max_file_size"),
     "metadata": ("face", "prompt", "output.metadata"),
+    "safe": ("face", True, "safety.enabled"),
     "generative_upscale": ("upscale", True, "upscale.image.url"),
     "upscale_strength": ("upscale", 9, "upscale.fidelity"),
     "background.generate": ("face", {"adapter_type": "control", "description": "a"}, "control.image.url"),
@@ -67,7 +68,6 @@ SETS_NOTHING = {
     "nsfw_parameters": {"threshold": 0.5},
 }
 REFUSED = {
-    "safe": True,
     "background.generate.context_images": [URL],
     "background.generate.avatar_generation_type": "creative_img2img",
 }

@@ -91,7 +91,7 @@ def test_no_path_that_rest_sets_is_told_as_it_is() -> None:
     unset = {
         *tasks,
         "detach_on_disconnect",
-        *("output", "output.delivery", "layout", "background"),
+        *("output", "output.delivery", "layout", "background", "safety", "safety.enabled", "safety.inputs"),
         *("face.likeness", "control.control_kind", "inpaint.mask_by_opacity"),
         *(f"{task}.edges{threshold}" for task in tasks for threshold in ("", ".low_threshold", ".high_threshold")),
     }

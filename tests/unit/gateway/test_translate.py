@@ -153,7 +153,7 @@ def test_an_empty_field_of_generate_is_an_absent_one(name: str) -> None:
 
 HARMLESS: list[dict[str, Any]] = [
     {"quality": None, "dpi": 300, "print_reorientation": True, "fit": "canvas"},
-    {"dpi": "300", "safe": False, "generative_upscale": "false", "min_length": 0, "padding": "0"},
+    {"dpi": "300", "generative_upscale": "false", "min_length": 0, "padding": "0"},
     {"webhooks": {"complete": None}, "caption": {"url": ""}, "enhancements": []},
     {"denoise_parameters": {"type": "v2"}, "nsfw_parameters": {"thresold": 0.5}},
     {"upscale_parameters": {"type": "v1"}},
@@ -173,7 +173,6 @@ def test_defaults_and_what_is_off_change_nothing(harmless: dict[str, Any]) -> No
 @pytest.mark.parametrize(
     ("asked", "field"),
     [
-        ({"safe": True}, "safe"),
         ({"generate": {"context_images": ["https://a.example"]}}, "background.generate.context_images"),
         ({"generate": {"avatar_generation_type": "creative_img2img"}}, "background.generate.avatar_generation_type"),
     ],

@@ -20,6 +20,7 @@ CODES = {
     "ApiKeyUnknownError": ("UNAUTHENTICATED", "API_KEY_UNKNOWN"),
     "NotFoundError": ("NOT_FOUND", "NOT_FOUND"),
     "PreconditionError": ("FAILED_PRECONDITION", "FAILED_PRECONDITION"),
+    "FilteredError": ("FAILED_PRECONDITION", "FILTERED"),
     "QueueFullError": ("RESOURCE_EXHAUSTED", "QUEUE_FULL"),
     "TooManyJobsError": ("RESOURCE_EXHAUSTED", "TOO_MANY_JOBS"),
     "RateLimitedError": ("RESOURCE_EXHAUSTED", "RATE_LIMITED"),

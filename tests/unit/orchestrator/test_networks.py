@@ -42,6 +42,8 @@ def client() -> Client:
     configs["small_image_encoder"] = config(FAMILY_ROLES["image_encoder"], side=32)
     configs |= {f"a_{role}": config(spec) for role, spec in TOOL_ROLES.items()}
     configs["a_matting"] = config(TOOL_ROLES["matting"], side=64)
+    configs |= {f"a_{role}": config(TOOL_ROLES[role], side=64) for role in ("nsfw", "watermark_decoder")}
+    configs["a_watermark_encoder"] = config(TOOL_ROLES["watermark_encoder"], side=64)
     configs["an_upscaler"] = config(TOOL_ROLES["upscaler"])
     return Client(configs)
 

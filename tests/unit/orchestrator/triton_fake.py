@@ -39,6 +39,8 @@ DIMS = {
     "landmarks": [468, 3],
     "score": [1],
     "upscaled": [3, -1, -1],
+    "bits": [32],
+    "marked": [3, -1, -1],
 }
 
 

@@ -38,6 +38,7 @@ matting = "matting"
 face_detector = "face_detector"
 face_landmarks = "face_landmarks"
 upscaler = "upscaler"
+nsfw = "nsfw"
 """
 )
 

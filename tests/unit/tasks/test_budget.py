@@ -109,7 +109,7 @@ data, budget, loaded = file.getvalue(), PixelBudget(int(sys.argv[1])), []
 class Request:
     task = Edit(image=ImageSource(data=data))
     background = dataclasses.make_dataclass("B", ["replace"])(ImageSource(data=data))
-    caption, enhancements = None, ()
+    caption, safety, enhancements = None, None, ()
 
 async def job():
     with budget.share() as share:
