@@ -1,7 +1,7 @@
-"""`python3 -m local up | down | status | demo | env | operate`: the embedded stack, from any Python 3.11 or newer.
+"""`python3 -m local up | down | status | demo | doctor | env | operate`: the embedded stack, from any Python.
 
-The first part runs in whatever Python was called, with the standard library alone; it makes the environments and goes
-on inside `.venv`.
+The first part runs in whatever Python was called, 3.9 or newer, with the standard library alone; it installs the
+environments and goes on inside `.venv`.
 """
 
 from __future__ import annotations
@@ -13,26 +13,32 @@ import sys
 _COMMANDS = {
     "up": "start PostgreSQL, Triton, the orchestrator and the gateway; return when they are ready",
     "down": "stop them; return when they are gone",
-    "status": "tell which of them run; exit status 1 unless all are ready",
-    "demo": "make the five pictures of the README into demo/, starting and stopping what is not running",
-    "env": "make the virtual environments only",
+    "status": "print which of them run; exit status 1 unless all are ready",
+    "demo": "generate the pictures of the README into demo/, starting and stopping what does not run",
+    "doctor": "check this machine, and say what to do; exit status 1 if something stands in the way",
+    "env": "install the environments only: `env` what serves, `env dev` what tests and linters need too",
     "operate": "run a command of the orchestrator on the stack's database: operate accounts list",
 }
+_OLDEST = (3, 9)
 
 
 def main() -> int:
     """Run one command; returns the exit status."""
-    if sys.version_info < (3, 11):  # noqa: UP036 - it runs in whatever Python the machine has
-        print(f"imagegen needs Python 3.11 or newer; this is {sys.version.split()[0]}", file=sys.stderr)
+    if sys.version_info < _OLDEST:
+        print("Python %d.%d or newer is needed to begin with; this is %s" % (*_OLDEST, sys.version.split()[0]))  # noqa: UP031 - read by an older Python
         return 2
     from local.errors import LocalError  # noqa: PLC0415 - an older Python could not read what it imports
 
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # type: ignore[union-attr]  # a terminal without UTF-8 shows "?"
     parser = argparse.ArgumentParser(prog="local", description="The embedded stack of imagegen.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in _COMMANDS.items():
         each = commands.add_parser(name, help=text, description=text)
         if name == "operate":
             each.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="the orchestrator's")
+        if name == "env":
+            each.add_argument("arguments", nargs="*", choices=["service", "triton", "c2pa", "dev", []], metavar="NAME")
     parsed = parser.parse_args()
     try:
         return _prepare(parsed.command, getattr(parsed, "arguments", []))
@@ -44,20 +50,40 @@ def main() -> int:
 
 
 def _prepare(command: str, arguments: list[str]) -> int:
-    """Make the environments that the command needs, and run it inside `.venv`."""
-    from local import environments  # noqa: PLC0415
+    """Install the environments that the command needs, and run it inside `.venv`."""
+    from local import doctor, environments, stubs  # noqa: PLC0415
+    from local.folders import HOME, ROOT  # noqa: PLC0415
 
-    service = environments.ensure("service")
-    if command in {"up", "demo", "env"}:
-        environments.ensure("triton")
+    if command == "doctor":
+        return doctor.run()
+    names = {"up": ["service", "triton"], "demo": ["service", "triton"], "env": arguments or ["service", "triton"]}
+    wanted = names.get(command, ["service"])
+    if command in {"up", "demo"} and os.environ.get("IMAGEGEN_C2PA_CERT_FILE"):
+        wanted.append("c2pa")
+    if notice := environments.announce(wanted):
+        print(notice, file=sys.stderr)
+    for name in wanted:
+        environment = environments.ensure(name)
+        if name != "triton":
+            stubs.ensure(environment)
     if command == "env":
         return 0
-    if os.path.realpath(sys.prefix) != os.path.realpath(service.folder):
+    python = environments.ENVIRONMENTS["service"].python
+    if os.path.realpath(sys.prefix) != os.path.realpath(python.parent.parent):
+        _export(str(HOME), str(ROOT))
         sys.stdout.flush()
-        os.execv(service.python, [str(service.python), "-m", "local", command, *arguments])  # noqa: S606 - no shell is wanted
+        os.execv(str(python), [str(python), "-m", "local", command, *arguments])  # noqa: S606 - no shell is wanted
     from local import commands  # noqa: PLC0415 - it needs what `.venv` holds
 
     return commands.run(command, arguments)
+
+
+def _export(home: str, root: str) -> None:
+    """Set what the programs of the stack inherit."""
+    if home != root:  # where the package imagegen is generated
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [home, os.environ.get("PYTHONPATH", "")]))
+    for name in ("no_proxy", "NO_PROXY"):  # they call each other on loopback, which no proxy can reach
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name, ""), "127.0.0.1,localhost"]))
 
 
 if __name__ == "__main__":

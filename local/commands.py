@@ -6,8 +6,12 @@ import os
 
 from local import demo, postgres, stack
 from local.errors import LocalError
+from local.folders import HOME
 from local.services import run_command
-from local.settings import ROOT, Settings
+from local.settings import HOST, Settings
+
+_INTERRUPTED_DEMO = "demo.running"  # file of the state folder: what runs was started by a demo, which stops it
+_EXAMPLE = '{"width": 512, "height": 512, "background": {"generate": {"description": "red apple"}}}'
 
 
 def run(command: str, arguments: list[str]) -> int:
@@ -22,10 +26,19 @@ def run(command: str, arguments: list[str]) -> int:
     return {"up": _up, "down": _down, "status": _status, "demo": _demo}[command](settings)
 
 
-def _up(settings: Settings) -> int:
-    stack.up(settings)
-    print(f"REST  {settings.rest_url}   gRPC  127.0.0.1:{settings.ports.grpc}")
+def _up(wanted: Settings) -> int:
+    with stack.choosing_ports(wanted) as (settings, notes):
+        _print_all(notes)
+        stack.up(settings)
+    (settings.state_dir / _INTERRUPTED_DEMO).unlink(missing_ok=True)  # what runs is the user's now
+    key = stack.read_api_key(settings)
+    print(f"REST  {settings.rest_url}   gRPC  {HOST}:{settings.ports.grpc}")
     print(f"API key in {settings.state_dir / 'api-key'}, logs in {settings.state_dir / 'logs'}. `make down` stops it.")
+    print(f"\nOpen the page {settings.rest_url}/ and give it the key {key}, or save a picture as apple.png:\n")
+    print(
+        f"curl -s {settings.rest_url}/rest_api/process_result -H 'x-api-key: {key}' "
+        f"-H 'content-type: application/json' -d '{_EXAMPLE}' | grep -o 'http[^\"]*[.]png' | xargs curl -so apple.png"
+    )
     return 0
 
 
@@ -50,11 +63,27 @@ def _operate(settings: Settings, arguments: list[str]) -> int:
     return 0
 
 
-def _demo(settings: Settings) -> int:
-    started = stack.up(settings)
+def _demo(wanted: Settings) -> int:
+    folder = HOME / "demo"
+    interrupted = wanted.state_dir / _INTERRUPTED_DEMO
+    with stack.choosing_ports(wanted) as (settings, notes):
+        _print_all(notes)
+        if set(stack.list_states(settings).values()) == {"stopped"}:
+            interrupted.touch()
+        started = stack.up(settings)
     try:
-        demo.run(settings, ROOT / "demo")
+        demo.run(settings, folder)
     finally:
-        if started:
+        if interrupted.exists():
+            stack.down(settings)
+            interrupted.unlink()
+        elif started:
             stack.down(settings, started)
+    print(f"The pictures are in {folder}. See them all: {folder / 'contact_sheet.png'}, {folder / 'adapters.png'}")
+    print("Next: `make up` starts the service and prints how to use it; `make down` stops it.")
     return 0
+
+
+def _print_all(lines: list[str]) -> None:
+    for line in lines:
+        print(line)

@@ -57,7 +57,6 @@ def run(
     cv2.imwrite(str(folder / "contact_sheet.png"), sheet.draw(pictures[:first], captions[:first]))
     cv2.imwrite(str(folder / "adapters.png"), sheet.draw(*_pairs(adapters, pictures[first:]), columns=4))
     print("\n".join(list_lines(shots, answers)))
-    print(f"The pictures are in {folder}; contact_sheet.png and adapters.png show them all.")
 
 
 def list_lines(shots: Sequence[Shot], answers: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -6,9 +6,7 @@ The facts are asked of the Python that Triton would run, by a short program: it 
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +14,9 @@ from local.errors import HostError
 
 PYTHONS = ("3.11", "3.12")  # of these both numpy 1.26 and the server's stub exist
 _GLIBC = (2, 35)  # that the wheel is built for
-_ELSEWHERE = "Elsewhere run Triton from NVIDIA's container and the services beside it."
+ELSEWHERE = (
+    "There, run the container images: docs/operations.md says how; on arm64 and macOS as `--platform linux/amd64`."
+)
 
 _PROBE = """
 import importlib.metadata, importlib.util, json, os, platform, sys, sysconfig
@@ -39,6 +39,7 @@ print(json.dumps({
     "packages": sysconfig.get_path("purelib"),
     "numpy": version("numpy"),
     "openvino": version("openvino"),
+    "ensurepip": importlib.util.find_spec("ensurepip") is not None,
     "pytriton": wheel.submodule_search_locations[0] if wheel else "",
 }))
 """
@@ -58,6 +59,7 @@ class Host:
         numpy: installed version; "" if not installed.
         openvino: the same.
         pytriton: folder of the wheel that carries the server; "" if not installed.
+        ensurepip: whether it can make environments; Debian leaves that to a package of its own.
     """
 
     version: str
@@ -69,6 +71,7 @@ class Host:
     numpy: str = ""
     openvino: str = ""
     pytriton: str = ""
+    ensurepip: bool = True
 
 
 def inspect(python: Path | str) -> Host:
@@ -92,22 +95,45 @@ def check_machine(host: Host) -> None:
     Raises:
         HostError: it cannot; the message says why.
     """
+    check_platform(host)
+    check_python(host)
+
+
+def check_platform(host: Host) -> None:
+    """Check that the wheel's Triton can run on this machine, with whatever Python.
+
+    Raises:
+        HostError: it cannot; the message says why, and what to do in place of it.
+    """
     name, _, libc = host.libc.partition(" ")
     if (host.system, host.machine) != ("Linux", "x86_64"):
-        raise HostError(f"the embedded Triton runs on x86-64 Linux, not on {host.system} {host.machine}. {_ELSEWHERE}")
+        raise HostError(f"the embedded Triton runs on x86-64 Linux, not on {host.system} {host.machine}. {ELSEWHERE}")
     if name != "glibc" or _numbers(libc) < _GLIBC:
         raise HostError(
-            f"the embedded Triton needs glibc 2.35 or newer, not {host.libc or 'another libc'}. {_ELSEWHERE}"
+            f"the embedded Triton needs glibc 2.35 or newer, not {host.libc or 'another libc'}. {ELSEWHERE}"
         )
+
+
+def check_python(host: Host) -> None:
+    """Check that the environments can be made with this Python.
+
+    Raises:
+        HostError: they cannot; the message says why.
+    """
     if host.version not in PYTHONS:
         raise HostError(
-            f"the embedded Triton needs Python {' or '.join(PYTHONS)} (its numpy below 2 has no builds for others); "
-            f"this is {host.version}. Put python3.12 or python3.11 on PATH. {_ELSEWHERE}"
+            f"The embedded Triton needs Python {' or '.join(PYTHONS)} (its numpy below 2 has no wheels for others); "
+            f"this is {host.version}."
         )
     if not host.libpython:
         raise HostError(
-            f"the embedded Triton needs a Python with a shared libpython, and Python {host.version} here has none: "
-            f"install libpython{host.version} (Debian, Ubuntu), or build Python with --enable-shared. {_ELSEWHERE}"
+            f"The embedded Triton needs a Python with a shared libpython, and Python {host.version} here has none "
+            f"(Debian and Ubuntu: `apt install libpython{host.version}`)."
+        )
+    if not host.ensurepip:
+        raise HostError(
+            f"Python {host.version} here cannot make virtual environments (Debian and Ubuntu: `apt install "
+            f"python{host.version}-venv`)."
         )
 
 
@@ -126,24 +152,6 @@ def check_packages(host: Host) -> None:
             f"Triton's environment {host.packages} has numpy {host.numpy}. The server's Python backend needs numpy "
             f"below 2: with a newer one it hands zeros to every model, and says nothing. To mend it, {again}"
         )
-
-
-def find_python() -> str:
-    """Return a Python that the embedded Triton can run: this one, or one on PATH.
-
-    Raises:
-        HostError: there is none; about this Python, since it is the one that was chosen.
-    """
-    on_path = [path for version in reversed(PYTHONS) if (path := shutil.which(f"python{version}"))]
-    errors: list[HostError] = []
-    for python in (sys.executable, *on_path):
-        try:
-            check_machine(inspect(python))
-        except HostError as error:  # pyenv puts a name on PATH for every version, also for those that do not run
-            errors.append(error)
-        else:
-            return python
-    raise errors[0]
 
 
 def _numbers(version: str) -> tuple[int, ...]:

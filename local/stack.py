@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,10 +17,12 @@ from local import processes
 from local.errors import LocalError, StartError
 from local.progress import Bar
 from local.services import Service, list_services, pid_file, run_command
-from local.settings import Settings
+from local.settings import Settings, move_ports
 
 RECOVERY_SECONDS = 10.0  # that a running service has to answer again
 _ACCOUNT = "local"  # the key's
+_OTHERS_SECONDS = 120.0  # longest wait for a stack that is just starting somewhere else on this machine
+_POLL = 0.1
 
 
 def up(settings: Settings) -> list[str]:
@@ -50,6 +54,30 @@ def up(settings: Settings) -> list[str]:
     return [service.name for service in started]
 
 
+@contextmanager
+def choosing_ports(settings: Settings) -> Iterator[tuple[Settings, list[str]]]:
+    """Choose ports for what does not run yet; other stacks of this machine choose theirs after the `with` block.
+
+    Gives the settings to start with, and a line for a person about each port that another program has. They are noted
+    in the state folder.
+    """
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    with socket.socket(socket.AF_UNIX) as turn:
+        deadline = time.monotonic() + _OTHERS_SECONDS
+        while True:
+            try:  # a name, not a file: it is gone with the process, and belongs to the network whose ports are chosen
+                turn.bind("\0imagegen-ports")
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    break
+                time.sleep(_POLL)
+        stopped = [each for each in list_services(settings) if processes.load(pid_file(settings, each.name)) is None]
+        settings, lines = move_ports(settings, [name for service in stopped for name in service.ports])
+        settings.write_ports()
+        yield settings, lines
+
+
 def down(settings: Settings, names: list[str] | None = None) -> list[str]:
     """Stop services of this state folder, last started first; return when they are gone.
 
@@ -62,7 +90,10 @@ def down(settings: Settings, names: list[str] | None = None) -> list[str]:
     """
     services = [each for each in list_services(settings) if names is None or each.name in names]
     with _locked(settings), Bar("Stopping", len(services)) as bar:
-        return _stop(settings, services, bar)
+        killed = _stop(settings, services, bar)
+        if set(list_states(settings).values()) == {"stopped"}:
+            settings.forget_ports()
+    return killed
 
 
 def list_states(settings: Settings) -> dict[str, str]:

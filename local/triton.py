@@ -30,7 +30,7 @@ NAME = triton_command.NAME
 START_SECONDS = triton_command.START_SECONDS
 STOP_SECONDS = 40.0  # Triton's own limit is 30
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory lies, not a temporary file
-_PORTS = ("triton_http", "triton_grpc", "triton_metrics")
+PORTS = ("triton_http", "triton_grpc", "triton_metrics")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def start(settings: Settings, *, allow_broken: bool = False) -> Server:
     models = repository.list_models(settings.repositories)
     if not allow_broken:
         repository.check_models(models)
-    check_ports_free(settings.ports, _PORTS)
+    check_ports_free(settings.ports, PORTS)
     _clear_shared_memory(settings)
     command = triton_command.build(settings, triton_host, HOST)
     log = settings.state_dir / "logs" / f"{NAME}.log"

@@ -1,9 +1,9 @@
 """What the embedded Triton needs of machine and Python, each lack in a clear message."""
 
 import dataclasses
-import shutil
 import sys
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -37,14 +37,15 @@ def test_a_good_host_passes() -> None:
         ({"libc": "glibc 2.31"}, r"needs glibc 2\.35 or newer, not glibc 2\.31"),
         ({"libc": ""}, "needs glibc 2.35 or newer, not another libc"),
         ({"version": "3.13"}, r"needs Python 3\.11 or 3\.12 .*; this is 3\.13"),
+        ({"ensurepip": False}, r"Python 3\.11 here cannot make virtual environments .*`apt install python3\.11-venv`"),
         ({"version": "3.10"}, r"this is 3\.10"),
-        ({"libpython": ""}, r"shared libpython, and Python 3\.11 here has none: install libpython3\.11"),
+        ({"libpython": ""}, r"shared libpython, and Python 3\.11 here has none .*`apt install libpython3\.11"),
     ],
 )
-def test_another_machine_is_refused_with_what_to_do(change: dict[str, str], message: str) -> None:
+def test_another_machine_is_refused_with_what_to_do(change: dict[str, Any], message: str) -> None:
     with pytest.raises(HostError, match=message) as caught:
         host.check_machine(dataclasses.replace(GOOD, **change))
-    assert "NVIDIA's container" in str(caught.value)
+    assert ("run the container images" in str(caught.value)) is bool({"machine", "system", "libc"} & change.keys())
 
 
 @pytest.mark.parametrize("version", ["2.0.0", "2.4.6", "3.0"])
@@ -56,7 +57,7 @@ def test_numpy_2_is_refused_before_it_can_hand_in_zeros(version: str) -> None:
 @pytest.mark.parametrize("package", ["numpy", "openvino", "pytriton"])
 def test_a_missing_package_is_named(package: str) -> None:
     with pytest.raises(HostError, match=f"lacks {package}: delete the folder .triton"):
-        host.check_packages(dataclasses.replace(GOOD, **{package: ""}))
+        host.check_packages(dataclasses.replace(GOOD, **cast("dict[str, Any]", {package: ""})))
 
 
 def test_this_python_tells_about_itself() -> None:
@@ -71,20 +72,3 @@ def test_a_program_that_is_no_python_is_named(tmp_path: Path) -> None:
         host.inspect(tmp_path / "nowhere")
     with pytest.raises(HostError, match="false does not run"):
         host.inspect("/bin/false")
-
-
-def test_a_fitting_python_on_path_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As with Python 3.13 called, and 3.12 beside it; pyenv's name for 3.11 does not run."""
-    facts = {sys.executable: dataclasses.replace(GOOD, version="3.13"), "/usr/bin/python3.12": GOOD}
-
-    def inspect(python: str) -> host.Host:
-        if python not in facts:
-            raise HostError(f"{python} does not run")
-        return facts[python]
-
-    monkeypatch.setattr(host, "inspect", inspect)
-    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
-    assert host.find_python() == "/usr/bin/python3.12"
-    monkeypatch.setattr(shutil, "which", lambda _: None)
-    with pytest.raises(HostError, match=r"this is 3\.13"):
-        host.find_python()

@@ -69,6 +69,18 @@ def test_it_leads_a_session_so_that_ctrl_c_passes_it_by(program: Program) -> Non
     assert os.getsid(process.pid) == os.getpgid(process.pid) == process.pid
 
 
+def test_one_that_was_not_noted_yet_is_found_and_killed(program: Program) -> None:
+    """As where the program that started it was killed in between."""
+    process = program.start(FOREVER)
+    program.wait("started")
+    program.pid_file.unlink()
+    assert processes.load(program.pid_file) is None
+    processes.sweep(program.pid_file.with_name("other.json"))
+    assert process.is_alive()
+    processes.sweep(program.pid_file)
+    wait_gone(process.pid)
+
+
 def test_one_that_ignores_sigterm_is_killed(program: Program) -> None:
     process = program.start(STUBBORN)
     program.wait("started")
@@ -106,7 +118,9 @@ def test_sweeping_leaves_alone_what_runs(program: Program) -> None:
 
 def test_another_program_with_its_pid_is_left_alone(program: Program) -> None:
     """After a reboot, or when pids have wrapped around."""
+    noted_elsewhere, program.pid_file = program.pid_file, program.pid_file.with_name("other.json")
     process = program.start(FOREVER)
+    program.pid_file = noted_elsewhere
     program.pid_file.write_text(json.dumps({"pid": process.pid, "started": process.started - 1}))
     assert processes.load(program.pid_file) is None
     assert not processes.Process(process.pid, process.started - 1).is_alive()
