@@ -52,8 +52,9 @@ class Settings:
         max_pixels: largest width times height of a picture that is made.
         max_input_bytes: largest file of a client's picture.
         max_input_pixels: largest width times height of a client's picture.
-        max_decoded_pixels: of the clients' pictures that running jobs hold decoded, together.
-        max_held_bytes: of pictures that came with requests that wait or run, together.
+        picture_memory: bytes for client pictures, received, decoded and worked on; None: by the machine or its cgroup.
+        decoders: files that are decoded at a time.
+        decode_seconds: longest time for decoding one.
         fetch_seconds: longest time for fetching a picture.
         fetch_private: whether pictures may be fetched from loopback and private addresses; for closed networks.
         fetch_ports: of servers that pictures may be fetched from; None: WEB_PORTS, or any where fetch_private is true.
@@ -100,8 +101,9 @@ class Settings:
     max_pixels: int = 4096 * 4096
     max_input_bytes: int = 32 * 1024 * 1024
     max_input_pixels: int = 64 * 1024 * 1024
-    max_decoded_pixels: int = 192 * 1024 * 1024
-    max_held_bytes: int = 512 * 1024 * 1024
+    picture_memory: int | None = None
+    decoders: int = 2
+    decode_seconds: int = 60
     fetch_seconds: float = 20.0
     fetch_private: bool = False
     fetch_ports: Ports | None = None
@@ -296,8 +298,9 @@ _CASTS: dict[str, Callable[[str], object]] = {
     "max_pixels": _ranged(int, 64 * 64, 4096 * 4096),
     "max_input_bytes": _ranged(int, 1024, 512 * 1024 * 1024),
     "max_input_pixels": _ranged(int, 64 * 64, 1 << 30),
-    "max_decoded_pixels": _ranged(int, 64 * 64, 1 << 34),
-    "max_held_bytes": _ranged(int, 0, 1 << 40),
+    "picture_memory": _ranged(int, 64 << 20, 1 << 42),
+    "decoders": _ranged(int, 1, 256),
+    "decode_seconds": _ranged(int, 1, 600),
     "fetch_seconds": _ranged(float, 0.1, 600.0),
     "fetch_private": _switch,
     "fetch_ports": _ports,

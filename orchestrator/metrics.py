@@ -11,7 +11,14 @@ IN_FLIGHT = Gauge("imagegen_in_flight", "Generate streams that run.")
 JOBS = Gauge("imagegen_jobs", "Durable jobs in the database, as every server sees them.", ["state"])
 BACKLOG = Gauge("imagegen_backlog_seconds", "About how long a durable job that comes now waits for its start.")
 HELD_BYTES = Gauge("imagegen_held_bytes", "Bytes of pictures that came with requests that wait or run.")
-DECODED_PIXELS = Gauge("imagegen_decoded_pixels", "Pixels of clients' pictures that running jobs hold decoded.")
+PICTURE_MEMORY = Gauge(
+    "imagegen_picture_memory_bytes", "Memory that jobs have taken for pictures: fetched or working.", ["use"]
+)
+DECODED = Counter(
+    "imagegen_decoded_files",
+    "Clients' files that were measured or decoded: done, refused, crashed, timed_out or out_of_memory.",
+    ["outcome"],
+)
 WEBHOOKS = Counter("imagegen_webhooks", "Tries to deliver a webhook: delivered, retried or failed.", ["outcome"])
 STAGE = Histogram("imagegen_stage_seconds", "Wall time of a stage.", ["family", "stage"], buckets=_FAST)
 STEPS = Counter("imagegen_denoising_steps", "Denoising steps done.", ["family", "sampler"])

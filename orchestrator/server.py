@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from dataclasses import asdict
 from decimal import Decimal
 from functools import partial
 
@@ -25,6 +26,7 @@ from orchestrator.api.jobs import JobServicer
 from orchestrator.config import Settings
 from orchestrator.database.listen import ACCOUNTS, Listener
 from orchestrator.database.pool import Database
+from orchestrator.decoding.decoders import DecoderProcess, Decoders
 from orchestrator.diffusion.pipeline import Pipeline
 from orchestrator.errors import SettingsError
 from orchestrator.generation.job import Job
@@ -32,6 +34,7 @@ from orchestrator.generation.runner import Runner
 from orchestrator.imaging.decode import DecodeLimits
 from orchestrator.jobs.service import link
 from orchestrator.jobs.system import JobSystem
+from orchestrator.memory import PictureMemory
 from orchestrator.models.families import NEEDS, Families
 from orchestrator.models.readiness import TritonNetworks
 from orchestrator.models.triton import TritonServer
@@ -43,7 +46,8 @@ from orchestrator.results.store import ResultStore
 from orchestrator.streams.admission import Admission
 from orchestrator.streams.leases import Leases
 from orchestrator.streams.queue import StreamQueue
-from orchestrator.tasks.budget import PixelBudget
+from orchestrator.tasks import memory
+from orchestrator.tasks.budget import Budgets
 from orchestrator.web.fetching import Fetcher, FetchSettings
 from orchestrator.web.posting import Poster
 from orchestrator.webhooks.delivery import AT_ONCE, POST_SECONDS, Deliverer
@@ -82,6 +86,9 @@ class Orchestrator:
         for family in self._families:
             if family.default_width * family.default_height > settings.max_pixels:
                 raise SettingsError(f"IMAGEGEN_MAX_PIXELS is less than the default size of family {family.name!r}")
+        self._memory = PictureMemory.of(settings)
+        memory.check(settings, self._memory)
+        self._decoding = DecoderProcess()
         self._health = HealthServicer()
         self.grpc_port = 0
         self.metrics_port = 0
@@ -100,6 +107,7 @@ class Orchestrator:
         settings = self._settings
         self._triton = TritonServer(settings.triton_url, settings.triton_timeout_seconds)
         self._networks = TritonNetworks(self._triton, self._families)
+        await asyncio.to_thread(self._decoding.start)
         await self._database.open()
         await self._listener.start()
         self._wire()
@@ -113,6 +121,7 @@ class Orchestrator:
         await self._deliverer.start()
         await self._server.start()
         self._watch = asyncio.create_task(self._watch_triton(), name="watch Triton")
+        log.info("memory for pictures", **asdict(self._memory))
         log.info("started", grpc=settings.grpc_address, metrics=settings.metrics_address, triton=settings.triton_url)
 
     async def stop(self) -> bool:
@@ -128,6 +137,7 @@ class Orchestrator:
         await self._server.stop(grace=5.0 if drained else 0.0)  # streams still send what their jobs made
         await self._leases.close()
         await self._fetcher.close()
+        await asyncio.to_thread(self._decoding.close)
         await self._listener.close()
         await self._accounts.close()
         await self._database.close()
@@ -166,11 +176,13 @@ class Orchestrator:
             results=self._results,
             sources=Sources(self._fetcher.fetch, storages, partial(source_hosts, self._database)),
             limits=DecodeLimits(max_pixels=settings.max_input_pixels),
-            budget=PixelBudget(settings.max_decoded_pixels),
+            max_input_bytes=settings.max_input_bytes,
+            decoders=Decoders(self._decoding, at_once=settings.decoders, seconds=settings.decode_seconds),
+            budgets=Budgets.of(self._memory.fetched, self._memory.working),
             max_pixels=settings.max_pixels,
             marking=self._marking,
         )
-        admission = Admission[Job](settings.max_in_flight, settings.max_queued, settings.max_held_bytes)
+        admission = Admission[Job](settings.max_in_flight, settings.max_queued, self._memory.held)
         self._queue = StreamQueue(runner, admission)
         parse = partial(from_stored, limits=self._limits)
         self._system = JobSystem(settings, self._database, self._listener, runner, self._results, parse, self._can_make)

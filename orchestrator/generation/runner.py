@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from orchestrator.accounts.account import Account
+from orchestrator.decoding.decoders import Decoders
 from orchestrator.diffusion.latents import Pixels
 from orchestrator.diffusion.pipeline import Pipeline, Stage, StageTime, StepDone, Timer
 from orchestrator.generation.events import Artifact, Preview, Progress, Started
@@ -18,7 +19,7 @@ from orchestrator.params import Delivery, ImageFormat, OutputParams, RequestPara
 from orchestrator.provenance.marking import Marking
 from orchestrator.results.sources import Sources
 from orchestrator.results.store import ResultStore
-from orchestrator.tasks.budget import PixelBudget, Share
+from orchestrator.tasks.budget import Budgets, JobMemory
 from orchestrator.tasks.plan import Plan
 from orchestrator.tasks.plan import plan as plan_task
 from orchestrator.tasks.run import run as run_task
@@ -41,7 +42,9 @@ class Runner:
         results: where pictures go.
         sources: where the client's pictures come from, and copies of results go.
         limits: of the client's pictures.
-        budget: of all of them that are decoded at a time.
+        max_input_bytes: of a file that is fetched.
+        decoders: read them.
+        budgets: of the memory that they take, over all jobs.
         max_pixels: of pictures that are made.
         marking: of their files.
     """
@@ -52,7 +55,9 @@ class Runner:
     results: ResultStore
     sources: Sources
     limits: DecodeLimits
-    budget: PixelBudget
+    max_input_bytes: int
+    decoders: Decoders
+    budgets: Budgets
     max_pixels: int
     marking: Marking
 
@@ -89,8 +94,8 @@ class Runner:
         def models() -> tuple[ModelDigest, ...]:
             return tuple(dict.fromkeys(digest for role, digest in digests.items() if role in roles))
 
-        with self.budget.share() as share:
-            made = await run_task(plan, self._workshop(job, plan, timer, roles, share, models))
+        with self.budgets.job(job.unless_stopped) as memory:
+            made = await run_task(plan, self._workshop(job, plan, timer, roles, memory, models))
         return await self._artifact(job, made, models(), timer.stages)
 
     async def discard(self, job: Job) -> None:
@@ -104,16 +109,13 @@ class Runner:
         plan: Plan,
         timer: Timer,
         roles: set[str],
-        share: Share,
+        memory: JobMemory,
         models: Callable[[], tuple[ModelDigest, ...]],
     ) -> Workshop:
         pipeline = self.pipelines[plan.family]
 
         async def fetch(url: str, field: str) -> bytes:
             return await job.unless_stopped(self.sources.fetch(job.account.id, url, field))
-
-        async def reserve(pixels: int, field: str) -> None:
-            await job.unless_stopped(share.take(pixels, field))
 
         async def listener(done: StepDone) -> None:
             job.check_wanted()
@@ -131,8 +133,10 @@ class Runner:
             networks=recording(self.source.networks(plan.family), roles) if plan.paints else None,
             tools=recording(self.source.tools(), roles),
             fetch=fetch,
-            reserve=reserve,
+            memory=memory,
+            decoders=self.decoders,
             limits=self.limits,
+            max_input_bytes=self.max_input_bytes,
             max_pixels=self.max_pixels,
             listener=listener,
             timer=timer,

@@ -12,6 +12,8 @@ import numpy.typing as npt
 Pixels = npt.NDArray[np.uint8]
 
 WHITE = (255, 255, 255)
+STRIP = 1 << 20
+"""Pixels that are worked on at a time where numbers need more room than pixels."""
 SHARP_ALPHA = 64
 """From this opacity on, of 255, colours are enlarged by Lanczos; below it the weights would be small and noisy."""
 
@@ -28,15 +30,18 @@ def resized(picture: Pixels, size: tuple[int, int]) -> Pixels:
         return picture
     if picture.shape[2] == 3:
         return np.asarray(_stretch(picture, size), np.uint8)
-    weighted = picture.astype(np.float32)
-    weighted[..., :3] *= weighted[..., 3:] / 255
-    smooth = _stretch(weighted, size, cv2.INTER_LINEAR)
-    colours = np.divide(
-        smooth[..., :3] * 255, smooth[..., 3:], out=np.zeros_like(smooth[..., :3]), where=smooth[..., 3:] > 0
-    )
-    sharp = _stretch(weighted, size)
-    np.divide(sharp[..., :3] * 255, sharp[..., 3:], out=colours, where=sharp[..., 3:] >= SHARP_ALPHA)
-    return _bytes(np.concatenate([colours, smooth[..., 3:]], axis=2))
+    alpha = picture[..., 3].astype(np.float32)
+    smooth_alpha, sharp_alpha = _stretch(alpha, size, cv2.INTER_LINEAR), _stretch(alpha, size)
+    result = np.empty((size[1], size[0], 4), np.uint8)
+    result[..., 3] = _bytes(smooth_alpha)
+    for channel in range(3):  # one after the other: floats of a large picture take much room
+        weighted = picture[..., channel] * (alpha / 255)
+        smooth = _stretch(weighted, size, cv2.INTER_LINEAR) * 255
+        colours = np.divide(smooth, smooth_alpha, out=np.zeros_like(smooth), where=smooth_alpha > 0)
+        sharp = _stretch(weighted, size) * 255
+        np.divide(sharp, sharp_alpha, out=colours, where=sharp_alpha >= SHARP_ALPHA)
+        result[..., channel] = _bytes(colours)
+    return result
 
 
 def with_alpha(picture: Pixels, alpha: npt.NDArray[np.floating] | None = None) -> Pixels:
@@ -64,6 +69,16 @@ def over(front: Pixels, back: Pixels) -> Pixels:
     """RGBA `front` over `back` of one size (Porter and Duff 1984), RGB where back is; opaque pixels stay exactly."""
     if front.shape[2] == 3:
         return front
+    result = np.empty_like(back)
+    rows = max(1, STRIP // front.shape[1])
+    for top in range(0, front.shape[0], rows):
+        strip = slice(top, top + rows)
+        result[strip] = _over(front[strip], back[strip])
+    return result
+
+
+def _over(front: Pixels, back: Pixels) -> Pixels:
+    """The same, of a few rows: floats of a large picture take much room."""
     front_alpha = front[..., 3:].astype(np.float32) / 255
     if back.shape[2] == 3:
         mixed = back + front_alpha * (front[..., :3].astype(np.float32) - back)

@@ -43,6 +43,12 @@ class Frame:
         return cls(own, _limited(made, max_pixels), target)
 
 
+def result_size(own: Size, size: SizeParams, layout: LayoutParams, max_pixels: int) -> Size:
+    """About the size of the largest picture on the way to the result, of one of size `own`; nothing is refused here."""
+    asked = _asked(own, size)
+    return _limited(covering(own, asked) if layout.fit in {Fit.COVER, Fit.CROP} else asked, max_pixels)
+
+
 def room(target: Size, layout: LayoutParams) -> Size:
     """What the padding leaves of a canvas.
 

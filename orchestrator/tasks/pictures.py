@@ -1,27 +1,22 @@
 """The client's pictures: fetched, measured, and decoded once there is room for all of them."""
 
 import asyncio
-import contextvars
-from collections.abc import Callable, Coroutine, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, TypeVar
 
 from orchestrator.diffusion.latents import Pixels, Size
-from orchestrator.imaging.decode import DecodeLimits, decode, measure
+from orchestrator.imaging.decode import Measured
 from orchestrator.params import ImageSource, Inpaint, TextToImage
 from orchestrator.provenance.marking import Parent, inspect
+from orchestrator.tasks import memory
 from orchestrator.tasks.enhance import enhance
-from orchestrator.tasks.plan import Plan
+from orchestrator.tasks.frame import result_size
+from orchestrator.tasks.plan import Plan, text_size
 from orchestrator.tasks.safety import screen
 from orchestrator.tasks.workshop import Workshop
 
 T = TypeVar("T")
-
-_READERS = ThreadPoolExecutor(max_workers=2, thread_name_prefix="decode")
-"""Of this process. A decoder that has begun cannot be stopped: so files that are slow to read, sent and cancelled again
-and again, hold up each other and not the rest of the work; and no more than two pay the price of decoding at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +51,8 @@ async def load(plan: Plan, workshop: Workshop) -> Pictures:
     """Fetch and decode all pictures of a request, and make the one that the task starts from better.
 
     Raises:
-        InvalidRequestError: one cannot be fetched or read; the field is named, and the others are given up.
+        InvalidRequestError: one cannot be fetched or read, or all of it needs more memory than there is; the field is
+            named, and the others are given up.
         PictureFilteredError: the request has its inputs screened, and one reaches the threshold.
     """
     task = plan.task
@@ -67,21 +63,42 @@ async def load(plan: Plan, workshop: Workshop) -> Pictures:
         (None if plan.caption is None else plan.caption.image, "caption.image"),
         (None if plan.safety is None else plan.safety.replacement, "safety.replacement"),
     )
-    files = await _together(_fetch(source, field, workshop) for source, field in wanted)
-    there = [(file.pixels, field) for file, (_, field) in zip(files, wanted, strict=True) if file is not None]
-    if there:
-        await workshop.reserve(sum(pixels for pixels, _ in there), there[0][1])
-    decoding = (_decode(file, field, workshop.limits) for file, (_, field) in zip(files, wanted, strict=True))
-    image, mask, behind, caption, replacement = await _together(decoding)
+    given = [(source, field) for source, field in wanted if source is not None]
+    await _reserve_fetching(given, workshop)
+    files = await _together(_fetch(source, field, workshop) for source, field in given)
+    workshop.memory.fetched.keep(sum(len(file.data) for file in files if file.is_fetched))
+    need = await _reserve_work(plan, workshop, files)
+    decoded = dict(
+        zip([file.field for file in files], await _together(_decode(f, workshop) for f in files), strict=True)
+    )
+    workshop.memory.working.keep(need.working)
+    image, mask, behind, caption, replacement = (decoded.get(field) for _, field in wanted)
     if plan.safety is not None and plan.safety.inputs:
         for picture, (_, field) in zip((image, behind, caption), (wanted[0], wanted[2], wanted[3]), strict=True):
             if picture is not None:
                 await screen(workshop, plan.safety, picture, replacement, field)
-    shown = [file.data for file in (files[0], files[2], files[3]) if file is not None]
+    shown = [file.data for file in files if file.field in {wanted[0][1], wanted[2][1], wanted[3][1]}]
     parents = await asyncio.to_thread(lambda: tuple(inspect(data) for data in shown))
     if image is not None and plan.enhancements:
         image = await enhance(image, plan.enhancements)
     return Pictures(image, mask, behind, caption, replacement, parents)
+
+
+async def _reserve_fetching(given: Iterable[tuple[ImageSource, str]], workshop: Workshop) -> None:
+    """Wait for memory for the files that are fetched, as large as they may be."""
+    fields = [field for source, field in given if source.url is not None]
+    if fields:
+        await workshop.memory.fetch(len(fields) * workshop.max_input_bytes, fields[0])
+
+
+async def _reserve_work(plan: Plan, workshop: Workshop, files: "list[_File]") -> memory.Need:
+    """Wait for memory for decoding the files and working on them."""
+    main = next((file.measured for file in files if file.field == f"{plan.task.name}.image"), None)
+    own = text_size(plan.size, workshop.family) if main is None else (main.width, main.height)
+    result = result_size(own, plan.size, plan.layout, workshop.max_pixels)
+    need = memory.needed(plan, [file.measured for file in files], main, result)
+    await workshop.memory.work(need.most, files[0].field if files else "size")
+    return need
 
 
 def size_of(picture: Pixels) -> Size:
@@ -102,28 +119,21 @@ async def _together(work: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A picture that is not decoded yet, and how many pixels it will have."""
+    """A picture that is not decoded yet."""
 
+    field: str
     data: bytes
-    pixels: int
+    is_fetched: bool
+    measured: Measured
 
 
-async def _fetch(source: ImageSource | None, field: str, workshop: Workshop) -> _File | None:
-    if source is None:
-        return None
+async def _fetch(source: ImageSource, field: str, workshop: Workshop) -> _File:
     data = (source.data if source.url is None else await workshop.fetch(source.url, field)) or b""
-    return _File(data, await _read(measure, data, field, workshop.limits))
+    measured = await workshop.decoders.measure(data, workshop.limits, field)
+    return _File(field, data, source.url is not None, measured)
 
 
-async def _decode(file: _File | None, field: str, limits: DecodeLimits) -> Pixels | None:
-    if file is None:
-        return None
+async def _decode(file: _File, workshop: Workshop) -> Pixels:
     # No more than measured: a file may hold another size than its header says.
-    return await _read(decode, file.data, field, replace(limits, max_pixels=min(limits.max_pixels, file.pixels)))
-
-
-async def _read(work: Callable[[bytes, DecodeLimits, str], T], data: bytes, field: str, limits: DecodeLimits) -> T:
-    """What `work` answers of a file, in a thread."""
-    # As asyncio.to_thread: what is logged there bears the request's id.
-    read = partial(contextvars.copy_context().run, work, data, limits, field)
-    return await asyncio.get_running_loop().run_in_executor(_READERS, read)
+    limits = replace(workshop.limits, max_pixels=min(workshop.limits.max_pixels, file.measured.decoded))
+    return await workshop.decoders.decode(file.data, limits, file.field, file.measured.memory)

@@ -1,5 +1,7 @@
 """A picture from text alone."""
 
+from contextlib import nullcontext
+
 from orchestrator.diffusion.latents import choose_bucket
 from orchestrator.diffusion.pipeline import Stage
 from orchestrator.imaging import geometry
@@ -17,10 +19,8 @@ async def text_to_image(plan: Plan, workshop: Workshop) -> Made:
     size = text_size(plan.size, workshop.family)
     frame = Frame.of(size, SizeParams(), LayoutParams(), workshop.max_pixels)
     scene = Scene(size=choose_bucket(workshop.family.networks.buckets, *size))
-    pictures = None
-    if plan.sources:
-        async with workshop.stage(Stage.PREPARE):
-            pictures = await load(plan, workshop)
+    async with workshop.stage(Stage.PREPARE) if plan.sources else nullcontext():
+        pictures = await load(plan, workshop)
     workshop.begin(scene.begun)
     painted = await paint(plan, workshop, scene)
     compose = in_thread(lambda: geometry.cover(painted.pixels, *size))

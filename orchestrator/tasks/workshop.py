@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from orchestrator.decoding.decoders import Decoders
 from orchestrator.diffusion.latents import Size
 from orchestrator.diffusion.pipeline import Listener, Pipeline, Stage, Timer
 from orchestrator.diffusion.stages import Steps
@@ -16,11 +17,10 @@ from orchestrator.models.source import ModelDigest
 from orchestrator.models.tools import Tools
 from orchestrator.params import SamplerName
 from orchestrator.provenance.marking import Marking
+from orchestrator.tasks.budget import JobMemory
 
 Fetch = Callable[[str, str], Awaitable[bytes]]
 """The file behind a URL; the second is the request's field that errors name."""
-Reserve = Callable[[int, str], Awaitable[None]]
-"""Waits until so many pixels may be decoded; called once. The second is the request's field that errors name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,10 @@ class Workshop:
         networks: the family's; None while they are not ready, which only tasks that do not paint can do with.
         tools: networks of no family.
         fetch: gets pictures.
-        reserve: asked before pictures are decoded.
+        memory: the request's share of the memory for pictures.
+        decoders: read pictures.
         limits: of pictures that are read.
+        max_input_bytes: of a file that is fetched.
         max_pixels: of pictures that are made.
         listener: told of every step; what it raises ends the work.
         timer: of the stages.
@@ -83,8 +85,10 @@ class Workshop:
     networks: Networks | None
     tools: Tools
     fetch: Fetch
-    reserve: Reserve
+    memory: JobMemory
+    decoders: Decoders
     limits: DecodeLimits
+    max_input_bytes: int
     max_pixels: int
     listener: Listener
     timer: Timer

@@ -20,6 +20,8 @@ SMALL, SMOOTH, FINER = 768, 12.0, 5.0
 MOST_GAIN = 2.5
 MIDDLE, LEAST_GAMMA, MOST_GAMMA = 0.46, 0.45, 2.2
 """Where the median brightness goes to, of 1, and the bounds of the gamma that takes it there."""
+DETAIL_SIGMA, DETAIL_BAND, DETAIL_MARGIN = 10, 1024, 80
+"""Of lifting detail: how far it looks, pixels; rows at a time (100 bytes a pixel), and rows beside them for context."""
 BAND = 256
 """Rows that are worked on at a time, so that the numbers need little room."""
 
@@ -47,8 +49,13 @@ def fuse(picture: Pixels, level: float, *, advanced: bool = False) -> Pixels:
     lit = _with_gain(picture, _gain(picture, gammas, smooth), level)
     if not advanced:
         return lit
-    detailed = cv2.detailEnhance(lit, sigma_s=10, sigma_r=0.08)
-    return np.asarray(cv2.addWeighted(detailed, level / 2, lit, 1 - level / 2, 0), np.uint8)
+    result = np.empty_like(lit)
+    for top in range(0, lit.shape[0], DETAIL_BAND):
+        first, last = max(0, top - DETAIL_MARGIN), min(lit.shape[0], top + DETAIL_BAND + DETAIL_MARGIN)
+        detailed = cv2.detailEnhance(lit[first:last], sigma_s=DETAIL_SIGMA, sigma_r=0.08)[top - first :]
+        rows = lit[top : top + DETAIL_BAND]
+        result[top : top + DETAIL_BAND] = cv2.addWeighted(detailed[: len(rows)], level / 2, rows, 1 - level / 2, 0)
+    return result
 
 
 def expose(picture: Pixels, level: float, opacity: Pixels | None = None) -> Pixels:

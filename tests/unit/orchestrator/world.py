@@ -14,6 +14,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
 from orchestrator.accounts.account import Account
+from orchestrator.decoding.decoders import DecoderProcess, Decoders
 from orchestrator.diffusion.pipeline import Pipeline
 from orchestrator.errors import ImagegenError, InvalidRequestError, Violation
 from orchestrator.generation.events import Artifact, Event
@@ -30,7 +31,7 @@ from orchestrator.results.storages import Storages
 from orchestrator.results.store import ResultStore, Written
 from orchestrator.streams.admission import Admission
 from orchestrator.streams.queue import StreamQueue
-from orchestrator.tasks.budget import PixelBudget
+from orchestrator.tasks.budget import Budgets
 from orchestrator.web.hosts import Hosts
 
 TEXT_LENGTH = 8
@@ -52,6 +53,8 @@ def account(number: int, name: str) -> Account:
 
 ALICE, BOB = account(2, "alice"), account(3, "bob")
 
+DECODING = DecoderProcess()
+"""Of all tests of this process: it ends with it."""
 FAMILIES = f"""
 [networks.small]
 text_encoder = "small_text_encoder"
@@ -245,7 +248,7 @@ def build(
     slots: int = 1,
     max_queued: int = 100,
     max_held_bytes: int = 1_000_000,
-    max_decoded_pixels: int = 1 << 30,
+    picture_memory: int = 1 << 32,
     families: str = FAMILIES,
 ) -> World:
     """A world in `tmp_path`."""
@@ -260,7 +263,9 @@ def build(
         results=results,
         sources=Sources(shelf.fetch, Copies(folder), any_host),
         limits=DecodeLimits(),
-        budget=PixelBudget(max_decoded_pixels),
+        max_input_bytes=1 << 25,
+        decoders=Decoders(DECODING, at_once=2, seconds=60),
+        budgets=Budgets.of(1 << 30, picture_memory),
         max_pixels=4096 * 4096,
         marking=Marking(version="1.2.3"),
     )

@@ -1,6 +1,6 @@
 """A place where tasks run over fakes: a family with every network, pictures made here, results as arrays."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,17 +9,18 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.decoding.decoders import Decoders
 from orchestrator.diffusion.pipeline import Pipeline, PipelineInputs, StepDone, Timer
 from orchestrator.imaging.decode import DecodeLimits
 from orchestrator.models.fakes import FakeNetworks
 from orchestrator.models.families import Families
 from orchestrator.params import ImageSource, RequestParams, Task
 from orchestrator.provenance.marking import Marking
-from orchestrator.tasks.budget import PixelBudget
+from orchestrator.tasks.budget import Budgets, JobMemory
 from orchestrator.tasks.plan import Plan, plan
 from orchestrator.tasks.run import run
 from orchestrator.tasks.workshop import Begun, Made, Workshop
-from tests.unit.orchestrator.world import FAMILIES, params, write_families
+from tests.unit.orchestrator.world import DECODING, FAMILIES, params, write_families
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -54,6 +55,7 @@ class Studio:
         steps: what the listener was told.
         scenes: what the pipeline was given.
         stop_at: called with each step; what it raises ends the work.
+        budgets: of memory.
     """
 
     family_text: str
@@ -67,6 +69,7 @@ class Studio:
     stop_at: Callable[[StepDone], object] = lambda _: None
     max_pixels: int = 4096 * 4096
     ready: bool = True
+    budgets: Budgets = field(default_factory=lambda: Budgets.of(1 << 30, 1 << 32))
     marking: Marking = field(default_factory=lambda: Marking(version="1.2.3"))
 
     async def plan(self, task: Task, **fields: Any) -> Plan:
@@ -81,7 +84,8 @@ class Studio:
         family = registry.get(None)
         pipeline = _Recording(family, registry.folder)
         pipeline.scenes = self.scenes
-        return await run(await self.plan(task, **fields), self._workshop(family, pipeline))
+        with self.budgets.job(_forever) as memory:
+            return await run(await self.plan(task, **fields), self._workshop(family, pipeline, memory))
 
     async def picture(self, task: Task, **fields: Any) -> Pixels:
         """The picture of a task as an array, RGB or RGBA; its size is what was told."""
@@ -90,7 +94,7 @@ class Studio:
         assert pixels.shape[:2] == (made.height, made.width)
         return pixels
 
-    def _workshop(self, family: Any, pipeline: Pipeline) -> Workshop:
+    def _workshop(self, family: Any, pipeline: Pipeline, memory: JobMemory) -> Workshop:
         async def fetch(url: str, _: str) -> bytes:
             return self.files[url]
 
@@ -104,8 +108,10 @@ class Studio:
             networks=self.fakes.networks("small") if self.ready else None,
             tools=self.fakes.tools(),
             fetch=fetch,
-            reserve=PixelBudget(1 << 30).take,
+            memory=memory,
+            decoders=Decoders(DECODING, at_once=2, seconds=60),
             limits=DecodeLimits(),
+            max_input_bytes=1 << 25,
             max_pixels=self.max_pixels,
             listener=listener,
             timer=self.timer,
@@ -113,6 +119,11 @@ class Studio:
             marking=self.marking,
             models=lambda: (),
         )
+
+
+async def _forever(waiting: Awaitable[None]) -> None:
+    """Nobody stops these jobs."""
+    await waiting
 
 
 class _Recording(Pipeline):

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from orchestrator.imaging import mattes
-from orchestrator.imaging.decode import decode
 from orchestrator.params import (
     BackgroundParams,
     Edit,
@@ -54,30 +53,6 @@ async def test_cutting_out(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> N
     watch(monkeypatch, mattes, "has_object", seen)
     await studio.run(Edit(image=source(transparent())), background=BackgroundParams(remove=Removal.AUTO))
     assert seen == {"has_object": False}
-
-
-async def test_files_that_are_slow_to_read_hold_up_each_other_alone(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Also once their requests are gone: a decoder cannot be stopped."""
-    go, running = threading.Event(), threading.Semaphore(0)
-
-    def slow(*args: Any) -> Any:
-        running.release()
-        go.wait(60)
-        return decode(*args)
-
-    monkeypatch.setattr("orchestrator.tasks.pictures.decode", slow)
-    task = Edit(image=source(noise(20, 20)))
-    requests = [asyncio.create_task(studio.run(task)) for _ in range(40)]
-    try:
-        assert await asyncio.wait_for(asyncio.to_thread(running.acquire), 10)
-        for request in requests[:-1]:
-            request.cancel()
-        assert await asyncio.wait_for(asyncio.to_thread(lambda: "free"), 10) == "free"
-    finally:
-        go.set()
-    assert (await asyncio.wait_for(requests[-1], 30)).width == 20
 
 
 async def test_slow_enhancements_hold_up_each_other_alone(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
