@@ -60,6 +60,11 @@ def is_dead(pid: int) -> bool:
         return True
 
 
+def cpu_ticks(pid: int) -> int:
+    """CPU time of a process, in hundredths of a second (proc(5): utime)."""
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11])
+
+
 def environment(process: DecoderProcess) -> bytes:
     process.start()
     assert process._process is not None
@@ -168,6 +173,9 @@ async def test_a_file_that_takes_too_long_is_given_up(process: DecoderProcess) -
 async def test_a_request_that_is_cancelled_ends_its_decoder(decoders: Decoders, process: DecoderProcess) -> None:
     request = asyncio.create_task(decoders.decode(slow_file(), LIMITS, "x", 1 << 30))
     decoder = await running(process)
+    async with asyncio.timeout(30):
+        while cpu_ticks(decoder) < 20:  # noqa: ASYNC110 - it decodes; no event tells so
+            await asyncio.sleep(0.005)
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request
