@@ -1,0 +1,163 @@
+"""The synchronous client."""
+
+from collections.abc import Generator, Iterator
+from types import TracebackType
+from typing import Self, Unpack
+
+from imagegen_client import calls
+from imagegen_client.calls import Tls
+from imagegen_client.connection import Connection
+from imagegen_client.events import Event
+from imagegen_client.jobs import Account, Family, JobStatus, State, state_number
+from imagegen_client.pictures import Picture
+from imagegen_client.requests import Options, build
+from imagegen_client.tasks import Task
+from imagegen_client.v1 import accounts_pb2, jobs_pb2
+from imagegen_client.v1 import generation_pb2 as pb
+
+
+class Client:
+    """A client of one service. Safe to share between threads; close it, or use it as a context manager."""
+
+    def __init__(
+        self,
+        address: str | None = None,
+        key: str | None = None,
+        *,
+        tls: Tls = False,
+        timeout: float | None = calls.TIMEOUT,
+        retry_seconds: float = calls.RETRY_SECONDS,
+    ) -> None:
+        """Open a channel; it connects with the first call.
+
+        Args:
+            address: host:port, or grpcs://host:port; default: IMAGEGEN_ADDRESS, else 127.0.0.1:50051.
+            key: API key; default: IMAGEGEN_API_KEY.
+            tls: see calls.Tls.
+            timeout: seconds that a picture may take, with waiting; None for any time.
+            retry_seconds: how long a call is sent again while nobody answers it or a limit passes; 0 for once.
+        """
+        self._connection = Connection(address, key, tls, timeout, retry_seconds)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the channel. Jobs go on."""
+        self._connection.channel.close()
+
+    def generate(self, prompt: str | None = None, task: Task | None = None, **options: Unpack[Options]) -> Picture:
+        """Generate a picture and wait for it. Ctrl-C cancels it.
+
+        Args:
+            prompt: what the picture shows; some tasks do without.
+            task: of tasks.py; default: from text alone.
+            options: see requests.Options.
+
+        Raises:
+            ImagegenError: see errors.py.
+        """
+        *_, picture = self.stream(prompt, task, **options)
+        assert isinstance(picture, Picture)  # noqa: S101 - the last event is one
+        return picture
+
+    def stream(
+        self, prompt: str | None = None, task: Task | None = None, **options: Unpack[Options]
+    ) -> Generator[Event, None, None]:
+        """Generate a picture, and give what happens meanwhile; the picture is last. Closing it cancels the job."""
+        job = self.submit(prompt, task, **options)
+        is_done = False
+        try:
+            for event in job.watch():
+                is_done = isinstance(event, Picture)
+                yield event
+        finally:
+            if not is_done:
+                self._connection.give_up(job.id)
+
+    def submit(self, prompt: str | None = None, task: Task | None = None, **options: Unpack[Options]) -> "Job":
+        """Queue a picture. Its job goes on without this client; it is one job, however often it had to be sent."""
+        request = jobs_pb2.CreateJobRequest(request=build(prompt, task, options))
+        return Job(self._connection, self._connection.call(self._connection.jobs.CreateJob, request))
+
+    def job(self, job_id: str) -> "Job":
+        """A job of the account, by its id."""
+        return Job(self._connection, self._connection.get(job_id))
+
+    def jobs(self, state: State | None = None) -> Iterator["Job"]:
+        """The account's jobs, newest first; in one state if it is named."""
+        token: str | None = None
+        while token != "":
+            request = jobs_pb2.ListJobsRequest(page_size=100, page_token=token, state=state_number(state))
+            page = self._connection.call(self._connection.jobs.ListJobs, request)
+            yield from (Job(self._connection, job) for job in page.jobs)
+            token = page.next_page_token
+
+    def families(self) -> list[Family]:
+        """The model families; the first is the default."""
+        answer = self._connection.call(self._connection.generation.ListFamilies, pb.ListFamiliesRequest())
+        return [Family.of(family) for family in answer.families]
+
+    def account(self) -> Account:
+        """The account of the key."""
+        request = accounts_pb2.GetAccountRequest()
+        return Account.of(self._connection.call(self._connection.accounts.GetAccount, request))
+
+
+class Job:
+    """A job of the service: it goes on whatever becomes of this object."""
+
+    def __init__(self, connection: Connection, job: jobs_pb2.Job) -> None:
+        self._connection, self._job = connection, job
+
+    def __repr__(self) -> str:
+        return f"Job(id={self.id!r}, state={self.status.state!r})"
+
+    @property
+    def id(self) -> str:
+        """Its id."""
+        return self._job.job_id
+
+    @property
+    def status(self) -> JobStatus:
+        """As it was when it was last asked for."""
+        return JobStatus.of(self._job)
+
+    def refresh(self) -> JobStatus:
+        """Ask for its state."""
+        self._job = self._connection.get(self.id)
+        return self.status
+
+    def watch(self, timeout: float | None = None) -> Generator[Event, None, None]:
+        """What happens to it; the picture is last.
+
+        Raises:
+            ImagegenError: it failed, or was cancelled, or the timeout (seconds; default: the client's) passed.
+        """
+        for event in self._connection.watch(self.id, self._connection.deadline(timeout)):
+            if isinstance(event, Picture):
+                self.refresh()
+            yield event
+
+    def wait(self, timeout: float | None = None) -> Picture:
+        """Wait for its picture. Raises as watch does; the job goes on."""
+        *_, picture = self.watch(timeout)
+        assert isinstance(picture, Picture)  # noqa: S101 - the last event is one
+        return picture
+
+    def cancel(self) -> JobStatus:
+        """Stop it. One that has ended stays as it is."""
+        request = jobs_pb2.CancelJobRequest(job_id=self.id)
+        self._job = self._connection.call(self._connection.jobs.CancelJob, request)
+        return self.status
+
+    def delete(self) -> JobStatus:
+        """Remove its picture; one that waits or runs is stopped first."""
+        request = jobs_pb2.DeleteJobRequest(job_id=self.id)
+        self._job = self._connection.call(self._connection.jobs.DeleteJob, request)
+        return self.status
