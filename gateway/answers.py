@@ -30,6 +30,7 @@ class JobAnswer(BaseModel):
         request_id: the request's id in the logs.
         nsfw_score: 0 to 1, of the safety filter, where it was asked for.
         filtered: true where nsfw_image_url took the place of the picture.
+        warnings: known fields of the request that its task does not use; of the answer to a POST.
     """
 
     model_config = ConfigDict(
@@ -71,6 +72,7 @@ class JobAnswer(BaseModel):
     request_id: str | None = None
     nsfw_score: float | None = None
     filtered: bool | None = None
+    warnings: list[str] | None = None
 
 
 class MessageAnswer(BaseModel):

@@ -13,6 +13,7 @@ Whole64 = Annotated[int, BeforeValidator(scalars.whole(scalars.UINT64), json_sch
 FileSize = Annotated[int, BeforeValidator(scalars.file_size, json_schema_input_type=int | str)]
 Number = Annotated[float, BeforeValidator(scalars.number, json_schema_input_type=float | str)]
 Texts = Annotated[list[str], Field(max_length=16)]  # more than any client has; bounds the errors of one request
+Words = Annotated[Texts, BeforeValidator(scalars.words, json_schema_input_type=list[str] | str)]
 Color = str | tuple[Number, Number, Number]
 JsonObject = dict[str, object]
 
@@ -37,7 +38,8 @@ class Generate(Part):
     """What shall be made."""
 
     description: str | None = None
-    """The prompt. The family adds its own words, by default ", high quality, highly detailed, 8K"."""
+    """The prompt. The family adds its own words, by default ", high quality, highly detailed, 8K". Required without a
+    picture."""
     additional_prompt: str | None = None
     """More of the prompt, put after the description and a comma."""
     negative_prompt: str | None = None
@@ -54,16 +56,19 @@ class Generate(Part):
     """How much the edges of the picture are kept, 0 to 1. Default: 0.5 with control and control2; the other adapters
     look at edges only if it is given. Not with upscale."""
     ip_image2: str | None = None
-    """With adapter_type inpainting: the mask, a picture as url is. White changes. Faces are not served yet."""
+    """With adapter_type inpainting: the mask, a picture as url is. White changes. With adapter_type face: the picture
+    of the face that replaces the one in url."""
     context_images: Texts | None = None
-    """URLs of further pictures. Not served yet."""
+    """With adapter_type img2img: 1 to 4 pictures, each as url is. Without a url the first one is changed; the others
+    steer by their likeness."""
     strength: Number | None = None
-    """With adapter_type img2img: how much is changed, above 0 to 1. Default: 0.6. Face swaps are not served yet."""
+    """With adapter_type img2img: how much is changed, above 0 to 1. Default: 0.6. Of a face swap (adapter_type face
+    with ip_image2): how much of the new face is generated over, 0 to 1. Default: 0.1."""
     avatar_generation_type: str | None = None
-    """Kind of a face swap. Not served yet."""
+    """With adapter_type face: kind of avatar, such as regular or creative_img2img. ip_image2 decides what happens."""
     item_area_percentage: Number | None = None
     """With adapter_type generate_background: share of the picture that a box around the item may take, above 0 to 1.
-    Default: 1."""
+    Default: 1, which 0 stands for too."""
     color: Color | None = None
     """With adapter_type generate_background: what the background starts from. As background.color, or [r, g, b]."""
 
@@ -73,10 +78,13 @@ class Background(Part):
 
     generate: Generate | None = None
     remove: str | None = None
-    """Cuts out the main object (auto), persons (human) or things (item)."""
+    """Cuts out the main object (auto, v2), persons (human), things (item) or what prompt names (generative)."""
+    prompt: str | None = None
+    """With remove "generative": what stays. Words for persons keep persons, words for things keep things; else the main
+    object stays."""
     color: str | None = None
-    """Colour behind what is transparent, and around what does not fill its canvas: auto (as the picture's border),
-    transparent, #rrggbb, #rrggbbaa, rgb(), rgba(), hsl(), hsv(), or a name of HTML.
+    """Colour behind what is transparent, and around what does not fill its canvas: auto (the picture's frame, else
+    white), transparent, #rrggbb, #rrggbbaa, rgb(), rgba(), hsl(), hsv(), or a name of HTML.
     Default: transparent; in jpeg white."""
     replace: str | None = None
     """Another background, a picture as url is. The main object is cut out if remove does not say which."""

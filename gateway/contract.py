@@ -16,15 +16,16 @@ from gateway.blocks import (
     Extensions,
     FaceParameters,
     FileSize,
+    Generate,
     JsonObject,
     LevelParameters,
     NsfwParameters,
     Part,
     Side,
-    Texts,
     WayParameters,
     Webhooks,
     Whole32,
+    Words,
 )
 from gateway.errors import BadRequestError
 
@@ -60,10 +61,11 @@ class ProcessRequest(Part):
 
     model_config = ConfigDict(json_schema_extra={"examples": [*EXAMPLES]})
     _file: tuple[str, bytes] | None = PrivateAttr(default=None)
+    _starts_from_context: bool = PrivateAttr(default=False)
 
     url: str | None = None
     """The picture to work on: an http or https URL, "base64,<data>" or a data URI in base64. Left out: a picture is
-    made from text alone. Or storage://NAME/PATH, in a storage that the account has."""
+    generated from text alone. Or storage://NAME/PATH, in a storage that the account has."""
     width: Side | None = None
     """Width, pixels, 64 to 4096, or a share of the picture's own, "200%". Default: what keeps the picture's ratio to
     the height, or its own width; from text, the height, or the family's default."""
@@ -85,7 +87,8 @@ class ProcessRequest(Part):
     """storage://NAME/PATH: a copy of the result is written there, into a storage that the account has."""
     webhooks: Webhooks | None = None
     min_length: Whole32 | None = None
-    """Least length of the picture's shorter side, pixels, 64 to 4096: it is enlarged where it would be less."""
+    """Least length of the picture's shorter side, pixels, 64 to 4096: it is enlarged where it would be less. With
+    background.remove it is also that of the object that is cut out."""
     padding: Side | None = None
     """Room around the picture, or around the item, on each side: pixels, 0 to 2048, or a share of the shorter side up
     to "45%". With fit canvas."""
@@ -100,7 +103,7 @@ class ProcessRequest(Part):
     print_reorientation: bool | None = None
     """Turns the paper the way the picture lies. Default: true."""
     caption: Caption | None = None
-    enhancements: Texts | None = None
+    enhancements: Words | None = None
     """What is made better: denoise, deblur, clean, face_enhance, light, color, white_balance, exposure_correction."""
     clean_parameters: LevelParameters | None = None
     """Acts only if enhancements lists clean."""
@@ -123,7 +126,8 @@ class ProcessRequest(Part):
     upscale_strength: Whole32 | None = None
     """With generative_upscale or adapter upscale: 1 (changes most) to 9 (nearest to plain enlarging), default 5."""
     upscale_parameters: JsonObject | None = None
-    """Way of plain enlargement: {"type": "v1"}, the default. Others are not served yet."""
+    """Way of enlargement without generation: {"type": "v1"}, the default, or {"type": "text_x4"}, which keeps the
+    strokes of text sharp."""
     preset: str | None = None
     """Name of a bundle of parameters, over which the request's own are laid: real_estate, real_estate_upscaled,
     ecommerce, ecommerce_upscaled, or another that this server has."""
@@ -139,14 +143,39 @@ class ProcessRequest(Part):
         return self.url is not None or self._file is not None
 
     @property
+    def is_clear(self) -> bool:
+        """Whether its result has transparent parts, as far as the request shows."""
+        background = self.background
+        color = (background.color or "transparent").strip().lower() if background else ""
+        return background is not None and background.remove is not None and color == "transparent"
+
+    @property
     def file(self) -> bytes | None:
         """The picture that came as a file."""
         return None if self._file is None else self._file[1]
 
     @property
+    def starts_from_context(self) -> bool:
+        """Whether its picture was the first of its context_images."""
+        return self._starts_from_context
+
+    @property
     def picture_field(self) -> str:
         """What the client calls its picture."""
+        if self._starts_from_context:
+            return "background.generate.context_images[0]"
         return "url" if self._file is None else self._file[0]
+
+    def starting_from_context(self) -> "ProcessRequest":
+        """The same, its first context image as the picture to start from."""
+        background = self.background or Background()
+        generate = background.generate or Generate()
+        first, *others = generate.context_images or []
+        generate = generate.model_copy(update={"context_images": others or None})
+        background = background.model_copy(update={"generate": generate})
+        copy = self.model_copy(update={"url": first, "background": background})
+        copy._starts_from_context = True  # noqa: SLF001 - of its own class
+        return copy
 
     def with_file(self, name: str, data: bytes) -> "ProcessRequest":
         """The same, with a picture that came as a file, the part `name` of the body.

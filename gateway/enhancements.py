@@ -57,12 +57,9 @@ def set_enhancements(message: pb.GenerateRequest, request: ProcessRequest) -> No
     """Set what is made better, each with its parameters; those of what is not listed do not act.
 
     Raises:
-        BadRequestError: a name or a type is none of the documented ones; or there is no picture, which all but faces
-            need.
+        BadRequestError: a name or a type is none of the documented ones.
     """
     for name in names(request):
-        if not request.has_picture and name != "face_enhance":
-            raise BadRequestError(f"enhancements {name} needs a picture (url)")
         enhancement = message.enhancements.add(kind=KINDS[name])
         parameters: LevelParameters | None = getattr(request, f"{name}_parameters")
         if parameters is None:

@@ -23,6 +23,15 @@ def outpaints(request: ProcessRequest) -> bool:
     return isinstance(request.fit, dict) and _word(request.fit.get(_CANVAS)) == _OUTPAINTING
 
 
+def pads(request: ProcessRequest) -> bool:
+    """Whether padding has a meaning: the picture lies on a canvas.
+
+    Raises:
+        BadRequestError: fit is none of the documented ones.
+    """
+    return request.has_picture and _fit(request.fit)[0] is None
+
+
 def set_size(message: pb.GenerateRequest, request: ProcessRequest) -> None:
     """Set width, height and min_length.
 
@@ -38,8 +47,6 @@ def set_size(message: pb.GenerateRequest, request: ProcessRequest) -> None:
                 raise BadRequestError(f"{name} in percent needs a picture (url); give pixels")
             setattr(size, f"{name}_percent", _whole_percent(side, name))
     if request.min_length:
-        if not request.has_picture:
-            raise BadRequestError("min_length needs a picture (url)")
         size.min_length = request.min_length
 
 
@@ -47,15 +54,10 @@ def set_layout(message: pb.GenerateRequest, request: ProcessRequest) -> None:
     """Set fit and padding. The default, canvas without padding, sets nothing.
 
     Raises:
-        BadRequestError: fit is none of the documented ones; or without a picture there is nothing to fit or to pad.
+        BadRequestError: fit is none of the documented ones.
     """
     fit, gravity = _fit(request.fit)
     padding = _padding(request.padding)
-    for name, asks in (("fit", fit is not None or outpaints(request)), ("padding", bool(padding))):
-        if asks and not request.has_picture:
-            raise BadRequestError(f"{name} needs a picture (url)")
-    if padding and fit is not None:
-        raise BadRequestError("padding works only with fit canvas")
     if fit is not None:
         message.layout.fit = fit
     if gravity is not None:

@@ -1,8 +1,10 @@
-"""Bodies of multipart/form-data (RFC 7578): one file with the picture, and the JSON as text beside it."""
+"""Bodies of multipart/form-data (RFC 7578): one file with the picture, and parameters as JSON or as fields."""
 
 import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+import pydantic_core
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import Field, File, FormParser, parse_options_header
 
@@ -11,10 +13,12 @@ from gateway.errors import BadRequestError
 MEDIA_TYPE = "multipart/form-data"
 logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every body that is none
 FILES = ("image", "fileName")
-"""Names of the part that holds the picture: what nearly every client sends, and what the published description has."""
+"""Names of the part that holds the picture: what nearly every client sends, and what the published description has. A
+file of any other name is taken for the picture, too."""
 PARAMETERS = "parameters"
-MAX_PARTS = 32
-"""Others than these parts are ignored, as unknown fields of JSON are; but not without end."""
+MAX_PARTS = 64
+MAX_FIELD_BYTES = 128 * 1024
+"""Of a field that is not the picture and not the JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +27,13 @@ class Form:
 
     Attributes:
         parameters: JSON text; None without that part.
+        fields: the other fields, by name: their text, or what it says as JSON; of several of one name a list.
         name: of the part that holds the picture; "" without one.
         data: the picture's file; None without one.
     """
 
     parameters: bytes | None = None
+    fields: Mapping[str, object] = field(default_factory=dict)
     name: str = ""
     data: bytes | None = None
 
@@ -52,49 +58,87 @@ def parse(body: bytes, content_type: str, max_file_bytes: int) -> Form:
         raise BadRequestError(f"The body is not {MEDIA_TYPE}: {error}") from None
     if not parts.ended:
         raise BadRequestError(f"The body is not {MEDIA_TYPE}: it ends before its last boundary")
-    return _form(parts.known, max_file_bytes)
+    return _form(parts, max_file_bytes)
 
 
 class _Parts:
-    """Keeps the parts that have a meaning, as the parser finds them."""
+    """Keeps the parts as the parser finds them."""
 
     def __init__(self) -> None:
-        self.known: dict[str, bytes] = {}
+        self.parameters: bytes | None = None
+        self.files: dict[str, bytes] = {}
+        self.fields: dict[str, list[object]] = {}
         self.ended = False
         self._seen = 0
 
-    def on_field(self, field: Field) -> None:
-        self._keep(field.field_name, field.value or b"")
+    def on_field(self, part: Field) -> None:
+        name, content = self._name(part.field_name), part.value or b""
+        if name == PARAMETERS:
+            self._keep_parameters(content)
+        elif name in FILES and not _is_text(content):
+            self._keep_file(name, content)  # a file without a file name
+        elif len(content) > MAX_FIELD_BYTES:
+            raise BadRequestError(f"{name:.64} has {len(content)} bytes; a field may have {MAX_FIELD_BYTES}")
+        else:
+            field_name = "url" if name in FILES else name.removesuffix("[]")
+            self.fields.setdefault(field_name, []).append(_value(content))
 
     def on_file(self, file: File) -> None:
+        name = self._name(file.field_name)
         file.file_object.seek(0)
         content = file.file_object.read()
-        if content or file.file_name:  # a form whose file was not chosen sends neither
-            self._keep(file.field_name, content)
+        if name == PARAMETERS:
+            self._keep_parameters(content)
+        elif content or file.file_name:  # a form whose file was not chosen sends neither
+            self._keep_file(name, content)
 
     def on_end(self) -> None:
         self.ended = True
 
-    def _keep(self, name: bytes | None, content: bytes) -> None:
+    def _name(self, name: bytes | None) -> str:
         self._seen += 1
         if self._seen > MAX_PARTS:
             raise BadRequestError(f"The body has more than {MAX_PARTS} parts")
-        known = (name or b"").decode("utf-8", "replace")
-        if known in self.known:
-            raise BadRequestError(f"{known} comes twice; send it once")
-        if known in {*FILES, PARAMETERS}:
-            self.known[known] = content
+        return (name or b"").decode("utf-8", "replace")
+
+    def _keep_parameters(self, content: bytes) -> None:
+        if self.parameters is not None:
+            raise BadRequestError(f"{PARAMETERS} comes twice; send it once")
+        self.parameters = content
+
+    def _keep_file(self, name: str, content: bytes) -> None:
+        if name in self.files:
+            raise BadRequestError(f"{name:.64} comes twice; send it once")
+        self.files[name] = content
 
 
-def _form(found: dict[str, bytes], max_file_bytes: int) -> Form:
-    files = [name for name in FILES if name in found]
-    if len(files) > 1:
-        raise BadRequestError(f"{files[1]} does not go with {files[0]}: send one file")
-    if not files:
-        return Form(found.get(PARAMETERS))
-    (name,) = files
-    if not found[name]:
-        raise BadRequestError(f"{name} is empty")
-    if len(found[name]) > max_file_bytes:
-        raise BadRequestError(f"{name} has {len(found[name])} bytes; the limit is {max_file_bytes}")
-    return Form(found.get(PARAMETERS), name, found[name])
+def _is_text(content: bytes) -> bool:
+    """Whether it is the address of a picture rather than the picture itself."""
+    return content.lstrip()[:10].lower().startswith((b"http://", b"https://", b"storage://", b"base64,", b"data:"))
+
+
+def _value(content: bytes) -> object:
+    """What a field says: JSON where it is an object, a list, a number or a truth value, else text."""
+    text = content.decode("utf-8", "replace").strip()
+    if text[:1] in {"{", "["} or text in {"true", "false", "null"}:
+        try:
+            return pydantic_core.from_json(text, allow_inf_nan=False)
+        except ValueError:
+            return text
+    return text
+
+
+def _form(found: _Parts, max_file_bytes: int) -> Form:
+    fields = {name: values[0] if len(values) == 1 else values for name, values in found.fields.items()}
+    names = list(found.files)
+    if len(names) > 1:
+        raise BadRequestError(f"{names[1]:.64} does not go with {names[0]:.64}: send one file")
+    if not names:
+        return Form(found.parameters, fields)
+    (name,) = names
+    content, shown = found.files[name], f"{name or 'the file':.64}"
+    if not content:
+        raise BadRequestError(f"{shown} is empty")
+    if len(content) > max_file_bytes:
+        raise BadRequestError(f"{shown} has {len(content)} bytes; the limit is {max_file_bytes}")
+    return Form(found.parameters, fields, shown, content)

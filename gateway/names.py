@@ -34,6 +34,13 @@ _FIELDS: Mapping[str, str] = MappingProxyType(
         "*.strength": f"{_GENERATE}.strength",
         "*.item_area": f"{_GENERATE}.item_area_percentage",
         "*.color": _COLOR,
+        "*.face": _MASK,
+        "*.face.data": _MASK,
+        "*.face.url": _MASK,
+        "*.references": f"{_GENERATE}.context_images",
+        "*.references.data": f"{_GENERATE}.context_images",
+        "*.references.url": f"{_GENERATE}.context_images",
+        "*.enlargement": "upscale_parameters.type",
         "*.face_only": f"{_GENERATE}.face_id",
         "*.edges_only": f"{_GENERATE}.adapter_type",
         "*.fidelity": "upscale_strength",
@@ -85,6 +92,7 @@ _FIELDS: Mapping[str, str] = MappingProxyType(
 )
 # Repeated, and so with a number in the path.
 _ENHANCEMENT = re.compile(r"enhancements(?:\[(\d{1,3})\])?(?:\.([a-z]+))?")
+_NUMBER = re.compile(r"\[\d{1,3}\]")
 _PARAMETERS: Mapping[str | None, str] = MappingProxyType(
     {"method": "type", "level": "level", "smoothing": "smoothing_level"}
 )
@@ -144,8 +152,8 @@ class Names:
 
 
 def _key(path: str) -> str:
-    """A path as _FIELDS has it."""
-    head, dot, rest = path.partition(".")
+    """A path as _FIELDS has it: without numbers of repeated fields."""
+    head, dot, rest = _NUMBER.sub("", path).partition(".")
     return f"*.{rest}" if dot and head in _TASKS else path
 
 

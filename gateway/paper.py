@@ -89,13 +89,10 @@ def set_size(message: pb.GenerateRequest, request: ProcessRequest) -> None:
     """Set width, height and density of a print, and that it turns with the picture. Without print_size nothing is set.
 
     Raises:
-        BadRequestError: no such paper, too many pixels, or a width or height beside it.
+        BadRequestError: no such paper, or too many pixels.
     """
     if request.print_size is None:
         return
-    for field in ("width", "height"):
-        if getattr(request, field) is not None:
-            raise BadRequestError(f"{field} does not go with print_size; leave one out")
     name = request.print_size.strip().lower()
     if name not in SIZES:
         raise BadRequestError(f"print_size has no paper {name[:40]!r}; it may be {', '.join(SIZES)}")

@@ -9,6 +9,7 @@ from imagegen.v1 import generation_pb2 as pb
 _WEB = ("http://", "https://")
 _STORAGE = "storage://"
 _BARE = "base64,"  # the documented form without a media type
+_URL_SAFE = str.maketrans("-_", "+/")
 # RFC 2397: media type and its parameters, which say nothing here: the first bytes of a file tell its format.
 _DATA = re.compile(r"data:[^,]{0,200},", re.IGNORECASE)
 
@@ -46,12 +47,13 @@ def _data_start(text: str, field: str) -> int:
 
 
 def _decode(text: str, start: int, field: str, max_bytes: int) -> bytes:
-    """Decode base64 from `start` on, by RFC 4648, section 4: its own alphabet, padded, without line breaks."""
-    size = (len(text) - start) // 4 * 3 - text.count("=", max(start, len(text) - 2))
+    """Decode base64 from `start` on, of either alphabet of RFC 4648, padded or not; white space in it is left out."""
+    digits = "".join(text[start:].split()).translate(_URL_SAFE).rstrip("=")
+    size = len(digits) * 3 // 4
     if size > max_bytes:
         raise BadRequestError(f"{field} has {size} bytes; the limit is {max_bytes}")
     try:
-        data = binascii.a2b_base64(text[start:], strict_mode=True)
+        data = binascii.a2b_base64(digits + "=" * (-len(digits) % 4), strict_mode=True)
     except ValueError as error:  # binascii.Error is one, and so is what text outside ASCII raises
         raise BadRequestError(f"{field} is not base64: {error}") from None
     if not data:

@@ -56,13 +56,18 @@ class Presets:
         name = document.get("preset") if isinstance(document, dict) else None
         if not isinstance(document, dict) or not isinstance(name, str) or not name.strip():
             return document  # that preset is text is checked with everything else
-        preset = self._known.get(name.strip())
+        preset = self._known.get(name.strip()) or self._known.get(_plain(name))
         if preset is None:
             raise BadRequestError(sentences.UNKNOWN_PRESET.format(preset_name=f"{name.strip():.64}"), code=None)
         own = {key: value for key, value in document.items() if _FILLED_IN.get(key) != value or key not in preset}
         if any(own.get(field) not in (None, "") for field in _SIZE):
             preset = {key: value for key, value in preset.items() if key not in _SIZE}
         return _merged(preset, own)
+
+
+def _plain(name: str) -> str:
+    """A name as files have it: "Print/Photo" is print_photo."""
+    return re.sub(r"[^a-z0-9]+", "_", name.strip().lower()).strip("_")
 
 
 def _read(path: Path) -> JsonObject:

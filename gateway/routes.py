@@ -1,6 +1,8 @@
 """The paths. Each function converts, calls the orchestrator, and converts back."""
 
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import Annotated
 
@@ -9,7 +11,20 @@ import structlog
 from fastapi import APIRouter, Path, Request
 from starlette.responses import JSONResponse, Response
 
-from gateway import account, body, contract, errors, idempotency, jobs, multipart, results, translate, waiting, webhooks
+from gateway import (
+    account,
+    body,
+    contract,
+    errors,
+    idempotency,
+    jobs,
+    multipart,
+    results,
+    spellings,
+    translate,
+    waiting,
+    webhooks,
+)
 from gateway.account import AccountAnswer
 from gateway.answers import ErrorAnswer, HealthAnswer, JobAnswer, MessageAnswer
 from gateway.calls import Gateway, JobId, about_a_job, caller_of, gateway_of, request_id_of
@@ -29,7 +44,7 @@ ResultName = Annotated[str, Path(description="Last part of a result_url. It cann
 async def process_result(request: Request) -> Response:
     """Queue a request and wait for its picture; past the wait, answer with the job. The job outlives the connection."""
     gateway, caller = gateway_of(request), caller_of(request)
-    job, names = await _create(request, gateway, caller)
+    job, order = await _create(request, gateway, caller)
     if job.state not in waiting.ENDED:
         try:
             job = await waiting.wait_for_end(
@@ -42,14 +57,14 @@ async def process_result(request: Request) -> Response:
             )
         except grpc.aio.AioRpcError as error:
             raise api_error(error, caller.request_id) from None
-    return _answer(jobs.answer_to_waiting(job, names))
+    return _answer(jobs.answer_to_waiting(job, order.names), order.warnings)
 
 
 @router.post("/rest_api/process", openapi_extra=POST_BODY, **job_answers(posts=True))
 async def process(request: Request) -> Response:
     """Queue a request and answer at once."""
-    job, _ = await _create(request, gateway_of(request), caller_of(request))
-    return _answer(jobs.answer(job, just_made=True))
+    job, order = await _create(request, gateway_of(request), caller_of(request))
+    return _answer(jobs.answer(job, just_made=True), order.warnings)
 
 
 @router.get("/rest_api/result/{job}", **job_answers(posts=False))
@@ -112,23 +127,34 @@ async def readyz(request: Request) -> Response:
     return JSONResponse(HealthAnswer(status="ready").model_dump())
 
 
-async def _create(request: Request, gateway: Gateway, caller: Caller) -> tuple[jobs_pb2.Job, Names]:
-    """Make a job of the request's body; also tells what the client calls the fields in it."""
+@dataclass(frozen=True, slots=True)
+class _Order:
+    """A job that is asked for, how its client names fields, and what it is to be warned of."""
+
+    message: jobs_pb2.CreateJobRequest
+    names: Names
+    warnings: tuple[str, ...]
+
+
+async def _create(request: Request, gateway: Gateway, caller: Caller) -> tuple[jobs_pb2.Job, _Order]:
+    """Create a job from the request's body."""
     key = idempotency.read_key(request.headers.get(idempotency.HEADER))
     async with AsyncExitStack() as held:
         content = await body.read(request, gateway.settings.max_body_bytes, gateway.large_bodies, held)
         form = request.headers["content-type"] if body.is_multipart(request) else None
         work = partial(_to_proto, content, form, key, gateway)
-        message, names = await body.apart(len(content), work)
+        order = await body.apart(len(content), work)
         try:
-            job = await gateway.orchestrator.create(message, caller, gateway.settings.retry_seconds)
+            job = await gateway.orchestrator.create(order.message, caller, gateway.settings.retry_seconds)
         except grpc.aio.AioRpcError as error:
-            raise api_error(error, caller.request_id, names) from None
+            raise api_error(error, caller.request_id, order.names) from None
     structlog.contextvars.bind_contextvars(job=job.job_id)
-    return job, names
+    if order.warnings:
+        structlog.get_logger().info("fields are not used", warnings=order.warnings)
+    return job, order
 
 
-def _to_proto(content: bytes, form: str | None, key: str, gateway: Gateway) -> tuple[jobs_pb2.CreateJobRequest, Names]:
+def _to_proto(content: bytes, form: str | None, key: str, gateway: Gateway) -> _Order:
     """Turn a body into proto; `form` is its Content-Type where it is a form with files."""
     max_input_bytes = gateway.settings.max_input_bytes
     if form is None:
@@ -136,12 +162,16 @@ def _to_proto(content: bytes, form: str | None, key: str, gateway: Gateway) -> t
     else:
         sent = multipart.parse(content, form, max_input_bytes)
         document = {} if not sent.parameters else body.parse_json(sent.parameters, multipart.PARAMETERS)
-    asked = contract.parse(gateway.presets.under(document))
+        if isinstance(document, dict):
+            document = {**sent.fields, **document}
+    asked = contract.parse(gateway.presets.under(spellings.present(document)))
     if sent.data is not None:
         asked = asked.with_file(sent.name, sent.data)
-    message = translate.to_proto(asked, key, max_input_bytes)
-    return jobs_pb2.CreateJobRequest(request=message, webhook=webhooks.to_proto(asked, document)), Names.of(asked)
+    found = translate.translated(asked, key, max_input_bytes)
+    message = jobs_pb2.CreateJobRequest(request=found.message, webhook=webhooks.to_proto(asked, document))
+    return _Order(message, Names.of(asked), found.warnings)
 
 
-def _answer(found: JobAnswer) -> Response:
-    return JSONResponse(found.model_dump(exclude_none=True))
+def _answer(found: JobAnswer, warnings: Sequence[str] = ()) -> Response:
+    told = found.model_copy(update={"warnings": list(warnings)}) if warnings else found
+    return JSONResponse(told.model_dump(exclude_none=True))

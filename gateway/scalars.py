@@ -63,6 +63,11 @@ def side(value: object) -> int | str:
     return pixels
 
 
+def words(value: object) -> object:
+    """Read a list of words that may have been written as one text: "denoise, light"."""
+    return [word for word in value.replace(",", " ").split() if word] if isinstance(value, str) else value
+
+
 def file_size(value: object) -> int:
     """Read a number of bytes: 500000, "500000", "500kb", "1.5 MB", "1gb".
 

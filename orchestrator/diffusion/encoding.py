@@ -62,11 +62,15 @@ async def _likeness(networks: Networks, prompt: ImagePrompt, rows: int, steps: S
     """Tokens in the rows of the prompt: the unconditional row has the encoder's own tokens for no picture."""
     encoder = _image_encoder(networks, prompt)
     assert encoder is not None  # noqa: S101  # _check_networks
-    pixels = await asyncio.to_thread(geometry.cover, prompt.pixels, encoder.side, encoder.side)
-    await steps.call()
-    embeds, negative = await encoder(latents.from_pixels(pixels))
-    expect("image encoder", embeds, (1, *embeds.shape[-2:]))
-    expect("image encoder", negative, embeds.shape)
+    found = []
+    for picture in (prompt.pixels, *prompt.more):
+        pixels = await asyncio.to_thread(geometry.cover, picture, encoder.side, encoder.side)
+        await steps.call()
+        embeds, negative = await encoder(latents.from_pixels(pixels))
+        expect("image encoder", embeds, (1, *embeds.shape[-2:]))
+        expect("image encoder", negative, embeds.shape)
+        found.append(embeds)
+    embeds = found[0] if len(found) == 1 else np.mean(found, axis=0, dtype=np.float32)
     return np.concatenate([negative, embeds][-rows:])
 
 

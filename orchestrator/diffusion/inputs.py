@@ -44,7 +44,8 @@ class ImagePrompt:
     """A picture whose likeness is wanted.
 
     Attributes:
-        pixels: uint8 RGB, a square of any side.
+        pixels: uint8 RGB, of any size; its middle square is looked at.
+        more: others; the mean of what the encoder answers steers.
         scale: from 0 (as without it) to 1 and above.
         face: whether it is an inner face, which the family's face encoder takes if it has one.
     """
@@ -52,6 +53,7 @@ class ImagePrompt:
     pixels: Pixels
     scale: float
     face: bool = False
+    more: tuple[Pixels, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

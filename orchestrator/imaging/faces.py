@@ -144,6 +144,12 @@ def mesh_crop(picture: Pixels, face: Face) -> Pixels:
     return _warp(picture, _upright(face, LANDMARK_SIDE, MESH_SIDE, 0.0), LANDMARK_SIDE)
 
 
+def mesh_points(face: Face, landmarks: Floats) -> Points:
+    """The points (468, 2) of a face in the picture's pixels; `landmarks` (468, 3) are in those of mesh_crop."""
+    back = cv2.invertAffineTransform(_upright(face, LANDMARK_SIDE, MESH_SIDE, 0.0))
+    return np.asarray(landmarks[:, :2].astype(np.float64) @ back[:, :2].T + back[:, 2])
+
+
 def inner_face(picture: Pixels, face: Face, landmarks: Floats, side: int) -> Pixels:
     """The details of a face alone, upright, with neutral grey where hair and surroundings are.
 

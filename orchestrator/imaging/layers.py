@@ -14,6 +14,8 @@ Pixels = npt.NDArray[np.uint8]
 WHITE = (255, 255, 255)
 STRIP = 1 << 20
 """Pixels that are worked on at a time where numbers need more room than pixels."""
+FRAME_SHARE, FRAME_LEVELS = 0.9, 16
+"""How much of a picture's border has one colour where there is a frame, and how far it may vary, grey levels."""
 SHARP_ALPHA = 64
 """From this opacity on, of 255, colours are enlarged by Lanczos; below it the weights would be small and noisy."""
 
@@ -120,14 +122,19 @@ def _overlap(start: int, length: int, side: int) -> slice:
     return slice(first, max(first, min(start + length, side)))
 
 
-def border_color(picture: Pixels) -> tuple[int, int, int]:
-    """The median colour, channel by channel, of the opaque pixels of a picture's outermost rows and columns.
+def frame_color(picture: Pixels) -> tuple[int, int, int]:
+    """The colour of the frame around a picture's object, as photographs of products have it; white without a frame.
 
-    Where none of them is opaque it is white.
+    A frame is where FRAME_SHARE of the outermost rows and columns is opaque and within FRAME_LEVELS of one colour: the
+    median, channel by channel.
     """
     border = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
     seen = border[border[:, 3] >= 128] if picture.shape[2] == 4 else border
     if not len(seen):
         return WHITE
-    red, green, blue = np.median(seen[:, :3], axis=0).round().astype(int).tolist()
+    median = np.median(seen[:, :3], axis=0)
+    near = (np.abs(seen[:, :3] - median).max(axis=1) <= FRAME_LEVELS).sum()
+    if near < FRAME_SHARE * len(border):
+        return WHITE
+    red, green, blue = median.round().astype(int).tolist()
     return red, green, blue

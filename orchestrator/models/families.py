@@ -25,6 +25,7 @@ NEEDS: Mapping[str, frozenset[str]] = {
     "control": frozenset({"control", "vae_encoder"}),
     "upscale": frozenset({"unet", "vae_encoder"}),
     "edit": frozenset(),
+    "face_swap": frozenset({"likeness", "vae_encoder", "face_detector", "face_landmarks"}),
 }
 """Tasks, and what each needs: abilities of the family's networks (NetworkTable.abilities) and roles of tools."""
 

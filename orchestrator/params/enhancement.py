@@ -49,6 +49,8 @@ METHODS: Mapping[EnhancementKind, Sequence[EnhancementMethod]] = MappingProxyTyp
     }
 )
 """Ways of each kind; the first is the default."""
+FACE_LEVEL = 0.5
+"""Level of better faces, where none is given."""
 LEAST_STRENGTH, MOST_STRENGTH = 0.08, 0.4
 """Of painting faces over, at level 0 and at level 1."""
 
@@ -90,12 +92,17 @@ class Enhancement:
         """The level, or its default."""
         if self.level is not None:
             return self.level
-        return 0.5 if self.kind is EnhancementKind.FACE_ENHANCE else 1.0
+        return FACE_LEVEL if self.kind is EnhancementKind.FACE_ENHANCE else 1.0
 
     @property
     def strength(self) -> float:
         """Of painting faces over: how far back towards noise it starts."""
         return LEAST_STRENGTH + self.amount * (MOST_STRENGTH - LEAST_STRENGTH)
+
+    @property
+    def detail(self) -> float:
+        """How much of the detail that painting faces over has changed is taken: all of it from the default level on."""
+        return min(1.0, self.amount / FACE_LEVEL)
 
     @property
     def smooth(self) -> float:
@@ -118,8 +125,9 @@ def validate_all(enhancements: Sequence[Enhancement], violations: Violations, *,
 
 
 def faces_wanted(enhancements: Sequence[Enhancement]) -> Enhancement | None:
-    """How faces are made better, if they are."""
-    return next((each for each in enhancements if each.kind is EnhancementKind.FACE_ENHANCE), None)
+    """How faces are made better, if they are: at level 0, and without smoothing, nothing changes."""
+    faces = (each for each in enhancements if each.kind is EnhancementKind.FACE_ENHANCE)
+    return next((each for each in faces if each.amount > 0 or each.smooth > 0), None)
 
 
 class HorizontalPlace(StrEnum):

@@ -11,6 +11,7 @@ from orchestrator.params.violations import Violations
 MAX_CANNY = 4000.0
 CONTROL_STRENGTH_SLOPE = 0.6
 MIN_FIDELITY, MAX_FIDELITY = 1, 9
+MAX_REFERENCES = 3
 
 _KIND = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
@@ -27,6 +28,13 @@ class TaskName(StrEnum):
     UPSCALE = "upscale"
     OUTPAINT = "outpaint"
     EDIT = "edit"
+    FACE_SWAP = "face_swap"
+
+
+class Enlargement(StrEnum):
+    """How a picture is enlarged without generation; the schema says what each does."""
+
+    TEXT = "text"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +89,7 @@ class _FromPicture:
     """
 
     name: ClassVar[TaskName]
-    needs_prompt: ClassVar[bool] = True
+    needs_prompt: ClassVar[bool] = False
     starts_from_picture: ClassVar[bool] = True
 
     image: ImageSource
@@ -105,15 +113,33 @@ class _FromPicture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageToImage(_FromPicture):
-    """A picture changed by the prompt; strength above 0 to 1."""
+    """A picture changed by the prompt.
+
+    Attributes:
+        strength: above 0 to 1.
+        references: up to 3 pictures whose likeness steers.
+        likeness: 0 to 1, how much they do.
+    """
 
     name: ClassVar[TaskName] = TaskName.IMAGE_TO_IMAGE
     strength: float = 0.6
+    references: tuple[ImageSource, ...] = ()
+    likeness: float = 0.6
+
+    @property
+    def sources(self) -> dict[str, ImageSource]:
+        """The picture, and those that steer."""
+        references = {f"{self.name}.references[{n}]": source for n, source in enumerate(self.references)}
+        return {f"{self.name}.image": self.image, **references}
 
     def validate(self, violations: Violations) -> None:
         """Note what is wrong beside the pictures."""
         _FromPicture.validate(self, violations)
         self._share(violations, "strength", self.strength, above_zero=True)
+        self._share(violations, "likeness", self.likeness)
+        count = len(self.references)
+        few = count <= MAX_REFERENCES
+        violations.check(f"{self.name}.references", few, f"may be {MAX_REFERENCES} pictures at most, not {count}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -207,7 +233,6 @@ class Upscale(_FromPicture):
     """A picture enlarged; fidelity 1 (much is painted in) to 9 (nearly a plain enlargement)."""
 
     name: ClassVar[TaskName] = TaskName.UPSCALE
-    needs_prompt: ClassVar[bool] = False
     fidelity: int = 5
 
     def validate(self, violations: Violations) -> None:
@@ -221,15 +246,40 @@ class Outpaint(_FromPicture):
     """A picture continued beyond its borders."""
 
     name: ClassVar[TaskName] = TaskName.OUTPAINT
-    needs_prompt: ClassVar[bool] = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edit(_FromPicture):
-    """A picture without any painting."""
+    """A picture without any painting; enlargement None is plain resampling."""
 
     name: ClassVar[TaskName] = TaskName.EDIT
-    needs_prompt: ClassVar[bool] = False
+    enlargement: Enlargement | None = None
 
 
-Task = TextToImage | ImageToImage | Inpaint | GenerateBackground | Face | Control | Upscale | Outpaint | Edit
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaceSwap(_FromPicture):
+    """The picture's first found face replaced by that of `face`.
+
+    Attributes:
+        face: the picture with the new face.
+        strength: 0 to 1, how much of it is generated over.
+        likeness: 0 to 1, how much the new face steers that.
+    """
+
+    name: ClassVar[TaskName] = TaskName.FACE_SWAP
+    face: ImageSource
+    strength: float = 0.1
+    likeness: float = 0.8
+
+    @property
+    def sources(self) -> dict[str, ImageSource]:
+        """The picture and the new face."""
+        return {f"{self.name}.image": self.image, f"{self.name}.face": self.face}
+
+    def validate(self, violations: Violations) -> None:
+        """Note what is wrong beside the pictures."""
+        self._share(violations, "strength", self.strength)
+        self._share(violations, "likeness", self.likeness)
+
+
+Task = TextToImage | ImageToImage | Inpaint | GenerateBackground | Face | Control | Upscale | Outpaint | Edit | FaceSwap

@@ -8,21 +8,17 @@ import numpy as np
 
 from orchestrator.diffusion.latents import Pixels, choose_bucket
 from orchestrator.diffusion.pipeline import Start
-from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.enhancing.faces import blend
-from orchestrator.imaging.faces import Face
 from orchestrator.imaging.layers import resized
 from orchestrator.params import EdgesParams, Enhancement
 from orchestrator.tasks.painting import Scene, Steering, paint
-from orchestrator.tasks.people import Person
+from orchestrator.tasks.people import Person, around
 from orchestrator.tasks.pictures import size_of
 from orchestrator.tasks.plan import Plan
 from orchestrator.tasks.workshop import Workshop
 
 MOST_FACES = 6
 """The largest that are painted anew."""
-FACE_ROOM = 1.7
-"""Side of what is painted around a face, in sides of the face."""
 EDGES = 0.8
 """How much the edges of a face are kept, where the family can keep edges."""
 
@@ -39,7 +35,7 @@ async def enhance_faces(
     can_steer = "edges" in workshop.family.abilities
     quiet = replace(plan, preview_interval=0, control_kind=workshop.family.networks.edge_kind or 0)
     for person in people[:MOST_FACES]:
-        box = _around(person.face, picture)
+        box = around(person.face, picture)
         crop = np.ascontiguousarray(picture[box.rows, box.columns, :3])
         size = choose_bucket(workshop.family.networks.buckets, *size_of(crop))
         shown = await asyncio.to_thread(resized, crop, size)
@@ -47,15 +43,7 @@ async def enhance_faces(
         scene = Scene(size=size, start=Start(shown, wanted.strength), steering=steering)
         painted = await paint(quiet, workshop, scene)
         unpainted = await workshop.pipeline.reconstruct(workshop.painting, shown, workshop.listener, workshop.timer)
-        blended = await asyncio.to_thread(blend, crop, unpainted, painted.pixels, wanted.smooth)
+        blended = await asyncio.to_thread(blend, crop, unpainted, painted.pixels, wanted.smooth, wanted.detail)
         picture = picture.copy()
         picture[box.rows, box.columns, :3] = blended
     return picture
-
-
-def _around(face: Face, picture: Pixels) -> Box:
-    """A square around a face, as far as the picture goes."""
-    width, height = size_of(picture)
-    side = min(round(face.side * FACE_ROOM), width, height)
-    left, top = (round(middle - side / 2) for middle in face.middle)
-    return Box(min(max(0, left), width - side), min(max(0, top), height - side), side, side)

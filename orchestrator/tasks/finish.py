@@ -4,27 +4,32 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-from orchestrator.diffusion.latents import Pixels, Size
+import numpy as np
+
+from orchestrator.diffusion.latents import Pixels
 from orchestrator.diffusion.pipeline import Stage
 from orchestrator.diffusion.stages import Steps
 from orchestrator.imaging import codec, geometry
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.codec import Encoded
 from orchestrator.imaging.density import with_density
-from orchestrator.imaging.layers import border_color, filled, opaque, over, placed, resized
+from orchestrator.imaging.layers import filled, frame_color, opaque, over, placed, resized
+from orchestrator.imaging.mattes import object_box
 from orchestrator.params import BackgroundParams, Enhancement, Fit, OutputParams
 from orchestrator.provenance.marking import Parent, Work
 from orchestrator.tasks.caption import lay_over
 from orchestrator.tasks.cropping import crop_box
 from orchestrator.tasks.cutout import cut_out
 from orchestrator.tasks.face_enhance import enhance_faces
-from orchestrator.tasks.frame import Frame
+from orchestrator.tasks.frame import Frame, with_item
 from orchestrator.tasks.people import find_people
 from orchestrator.tasks.pictures import Pictures, size_of
 from orchestrator.tasks.plan import Plan
 from orchestrator.tasks.safety import screen
 from orchestrator.tasks.workshop import Made, Workshop
 
+Channels = tuple[int, ...]
+"""A colour: red, green, blue, and opacity where it has any; 0 to 255 each."""
 Compose = Callable[[Steps], Awaitable[Pixels]]
 """Makes the task's picture, of frame.made, of what was painted."""
 
@@ -59,9 +64,10 @@ async def finish(
     background, layout = plan.background, plan.layout
     async with workshop.stage(Stage.FINISH) as telling:
         picture = await compose(telling)
-        behind = await asyncio.to_thread(_behind, background, picture, frame.target)
+        behind = await asyncio.to_thread(_behind, background, picture)
         if background.remove is not None:
             picture = await cut_out(workshop, picture, background.remove, telling)
+            frame, picture = await asyncio.to_thread(_around_item, plan, picture, frame, workshop.max_pixels)
         box = None
         if layout.fit is Fit.CROP and size_of(picture) != frame.target:
             box = await crop_box(workshop, picture, frame.target, layout.gravity, telling)
@@ -83,24 +89,38 @@ async def _with_faces(plan: Plan, workshop: Workshop, compose: Compose, wanted: 
     return in_thread(lambda: better)
 
 
-def _behind(background: BackgroundParams, picture: Pixels, size: Size) -> Pixels | None:
-    """What is laid behind everything: one colour at `size`, or nothing."""
+def _around_item(plan: Plan, picture: Pixels, frame: Frame, max_pixels: int) -> tuple[Frame, Pixels]:
+    """The frame and the picture, enlarged where the object that was cut out is smaller than size.min_length."""
+    if plan.size.min_length is None:
+        return frame, picture
+    box = object_box(np.asarray(picture[..., 3] / np.float32(255), np.float32))
+    larger = with_item(frame, (box.width, box.height), plan.size, max_pixels)
+    return larger, resized(picture, larger.made) if larger is not frame else picture
+
+
+def _behind(background: BackgroundParams, picture: Pixels) -> Channels | None:
+    """The colour, of three or four channels, that is laid behind everything; None for none."""
     color = background.color
     if color is None:
         return None
     if color.auto:
-        return filled(size, border_color(picture))
-    return filled(size, color.rgba if color.alpha < 255 else color.rgba[:3])
+        return frame_color(picture)
+    return color.rgba if color.alpha < 255 else color.rgba[:3]
 
 
 def _laid_out(
-    plan: Plan, picture: Pixels, frame: Frame, box: Box | None, behind: Pixels | None, pictures: Pictures | None
+    plan: Plan,
+    picture: Pixels,
+    frame: Frame,
+    box: Box | None,
+    behind: Channels | None,
+    pictures: Pictures | None,
 ) -> Pixels:
     fitted = _fitted(picture, frame, box)
     if pictures is not None and pictures.replace is not None:
         fitted = over(fitted, geometry.cover(pictures.replace, *frame.target))
     if behind is not None:
-        fitted = over(fitted, behind)
+        fitted = over(fitted, filled(frame.target, behind))
     if plan.caption is not None and pictures is not None and pictures.caption is not None:
         fitted = lay_over(fitted, pictures.caption, plan.caption)
     return fitted

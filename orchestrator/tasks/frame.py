@@ -6,6 +6,9 @@ from orchestrator.diffusion.latents import Size
 from orchestrator.errors import InvalidRequestError, Reason, Violation
 from orchestrator.params import MAX_SIDE, Fit, LayoutParams, SizeParams
 
+ITEM_SCALE = 4
+"""How much a picture is enlarged at most for an object that is smaller than min_length."""
+
 
 @dataclass(frozen=True, slots=True)
 class Frame:
@@ -46,7 +49,26 @@ class Frame:
 def result_size(own: Size, size: SizeParams, layout: LayoutParams, max_pixels: int) -> Size:
     """About the size of the largest picture on the way to the result, of one of size `own`; nothing is refused here."""
     asked = _asked(own, size)
+    if size.min_length is not None:  # a small object that is cut out may be enlarged further
+        asked = asked[0] * ITEM_SCALE, asked[1] * ITEM_SCALE
     return _limited(covering(own, asked) if layout.fit in {Fit.COVER, Fit.CROP} else asked, max_pixels)
+
+
+def with_item(frame: Frame, item: Size, size: SizeParams, max_pixels: int) -> Frame:
+    """The frame of a picture whose object, at `made` of the size `item`, has at least min_length on its shorter side.
+
+    A width or a height that was asked for stays as it is; no side becomes more than ITEM_SCALE times as long.
+
+    Raises:
+        InvalidRequestError: the result would be too large.
+    """
+    is_fixed = any((size.width, size.height, size.width_percent, size.height_percent))
+    if size.min_length is None or is_fixed or min(item) >= size.min_length:
+        return frame
+    scale = min(ITEM_SCALE, size.min_length / max(1, min(item)))
+    made, target = ((_side(side[0] * scale), _side(side[1] * scale)) for side in (frame.made, frame.target))
+    _check(target, max_pixels, "size.min_length")
+    return Frame(frame.own, made, target)
 
 
 def room(target: Size, layout: LayoutParams) -> Size:
@@ -81,10 +103,11 @@ def _scaled(own: Size, to: Size) -> tuple[Size, Size]:
 
 def _asked(own: Size, size: SizeParams) -> Size:
     width, height = size.width, size.height
-    if size.width_percent is not None:
-        width = _side(own[0] * size.width_percent / 100)
-    if size.height_percent is not None:
-        height = _side(own[1] * size.height_percent / 100)
+    across, down = size.width_percent, size.height_percent
+    if across is not None or (down is not None and width is None):  # one alone keeps the ratio exactly
+        width = _side(own[0] * (across or down or 0) / 100)
+    if down is not None or (across is not None and height is None):
+        height = _side(own[1] * (down or across or 0) / 100)
     if width is None and height is None:
         width, height = own
     if size.reorient and width and height and (width - height) * (own[0] - own[1]) < 0:

@@ -6,7 +6,7 @@ import numpy as np
 
 from orchestrator.diffusion.latents import Pixels, Size
 from orchestrator.diffusion.pipeline import Stage, Start
-from orchestrator.imaging.layers import border_color, opaque, over, placed, resized
+from orchestrator.imaging.layers import frame_color, opaque, over, placed, resized
 from orchestrator.imaging.masks import Mask
 from orchestrator.imaging.mattes import object_box
 from orchestrator.params import Color, Fit, GenerateBackground, LayoutParams
@@ -82,7 +82,7 @@ def _behind(color: Color | None, source: Pixels) -> tuple[int, int, int] | None:
     """The colour that the background starts from."""
     if color is None:
         return None
-    return border_color(source) if color.auto else color.rgba[:3]
+    return frame_color(source) if color.auto else color.rgba[:3]
 
 
 def _scene(task: GenerateBackground, item: Pixels, color: tuple[int, int, int] | None, size: Size) -> Scene:

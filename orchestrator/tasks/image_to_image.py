@@ -3,7 +3,7 @@
 import asyncio
 
 from orchestrator.diffusion.latents import Pixels
-from orchestrator.diffusion.pipeline import Stage, Start
+from orchestrator.diffusion.pipeline import ImagePrompt, Stage, Start
 from orchestrator.imaging.layers import opaque, resized, with_alpha
 from orchestrator.params import EdgesParams, ImageToImage
 from orchestrator.tasks.canvas import Canvas
@@ -18,11 +18,13 @@ from orchestrator.tasks.workshop import Made, Workshop
 async def image_to_image(plan: Plan, workshop: Workshop) -> Made:
     """Start from the picture, as far as the strength says. Raises as tasks.run does."""
     task = task_of(plan, ImageToImage)
-    return await repaint(plan, workshop, task.strength, task.edges)
+    return await repaint(plan, workshop, task.strength, task.edges, task.likeness)
 
 
-async def repaint(plan: Plan, workshop: Workshop, strength: float, edges: EdgesParams | None) -> Made:
-    """The picture painted over at that strength; what is transparent in it stays so."""
+async def repaint(
+    plan: Plan, workshop: Workshop, strength: float, edges: EdgesParams | None, likeness: float = 0.0
+) -> Made:
+    """The picture painted over at that strength, like the pictures that came with it; what is transparent stays so."""
     async with workshop.stage(Stage.PREPARE):
         pictures = await load(plan, workshop)
         source = pictures.main
@@ -31,7 +33,14 @@ async def repaint(plan: Plan, workshop: Workshop, strength: float, edges: EdgesP
 
         def scene() -> Scene:
             start = opaque(canvas.put(source))
-            return Scene(size=canvas.size, start=Start(start, strength), steering=Steering.of(start, edges))
+            others = tuple(map(opaque, pictures.others))
+            prompt = ImagePrompt(others[0], likeness, more=others[1:]) if others else None
+            return Scene(
+                size=canvas.size,
+                start=Start(start, strength),
+                image_prompt=prompt,
+                steering=Steering.of(start, edges),
+            )
 
         prepared = await asyncio.to_thread(scene)
         workshop.begin(prepared.begun)

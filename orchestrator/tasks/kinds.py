@@ -3,7 +3,7 @@
 from orchestrator.errors import InvalidRequestError, UnsupportedTaskError, Violation
 from orchestrator.models.families import Family
 from orchestrator.models.tables import EDGE_KINDS
-from orchestrator.params import Control, EdgesParams, Edit, Task, TextToImage, Upscale
+from orchestrator.params import Control, EdgesParams, Edit, FaceSwap, Task, TextToImage, Upscale
 
 SHOWN = 64
 """Characters of a client's word that an error repeats."""
@@ -11,7 +11,7 @@ SHOWN = 64
 
 def edges_of(task: Task) -> EdgesParams | None:
     """How edges steer a task; None for not at all."""
-    return None if isinstance(task, (TextToImage, Upscale, Edit)) else task.edges
+    return None if isinstance(task, (TextToImage, Upscale, Edit, FaceSwap)) else task.edges
 
 
 def control_kind(task: Task, family: Family) -> int:

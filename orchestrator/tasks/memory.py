@@ -20,7 +20,7 @@ PLAIN, COMPOSING = 36, 52
 """For each pixel of the result: where it is only resized, and where objects are cut out or painted parts blended."""
 WRITING = {ImageFormat.PNG: 8, ImageFormat.JPEG: 6, ImageFormat.WEBP: 32}
 """For each pixel of the result: the file, and what its encoder takes."""
-MOST_URLS = 4
+MOST_URLS = 7
 """Pictures of one request."""
 
 

@@ -22,6 +22,8 @@ Place = TypeVar("Place")
 
 ROWS = 8
 """Pictures of one request to a network."""
+FACE_ROOM = 1.7
+"""Side of what is generated around a face, in sides of the face."""
 MOST = 32
 """The most faces that are looked at closely: the largest."""
 
@@ -32,6 +34,19 @@ class Person:
 
     face: Face
     landmarks: Floats
+
+    @property
+    def points(self) -> faces.Points:
+        """The points (468, 2) in the picture's pixels."""
+        return faces.mesh_points(self.face, self.landmarks)
+
+
+def around(face: Face, picture: Pixels) -> Box:
+    """A square around a face, FACE_ROOM times its side, as far as the picture goes."""
+    width, height = size_of(picture)
+    side = min(round(face.side * FACE_ROOM), width, height)
+    left, top = (round(middle - side / 2) for middle in face.middle)
+    return Box(min(max(0, left), width - side), min(max(0, top), height - side), side, side)
 
 
 async def find_people(workshop: Workshop, picture: Pixels, steps: Steps) -> list[Person]:

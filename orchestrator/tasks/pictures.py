@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from orchestrator.diffusion.latents import Pixels, Size
 from orchestrator.imaging.decode import Measured
-from orchestrator.params import ImageSource, Inpaint, TextToImage
+from orchestrator.params import ImageSource
 from orchestrator.provenance.marking import Parent, inspect
 from orchestrator.tasks import memory
 from orchestrator.tasks.enhance import enhance
@@ -29,6 +29,7 @@ class Pictures:
         replace: what goes behind the picture.
         caption: what is laid over the result.
         replacement: what takes the place of a picture that the safety filter stops.
+        others: that go with it: new face of face_swap, references of image_to_image, in their order.
         parents: what the files of image, replace and caption, those that are given, state about their origin.
     """
 
@@ -38,6 +39,7 @@ class Pictures:
     caption: Pixels | None
     replacement: Pixels | None = None
     parents: tuple[Parent, ...] = ()
+    others: tuple[Pixels, ...] = ()
 
     @property
     def main(self) -> Pixels:
@@ -56,12 +58,15 @@ async def load(plan: Plan, workshop: Workshop) -> Pictures:
         PictureFilteredError: the request has its inputs screened, and one reaches the threshold.
     """
     task = plan.task
-    wanted = (
-        (None if isinstance(task, TextToImage) else task.image, f"{task.name}.image"),
-        (task.mask if isinstance(task, Inpaint) else None, f"{task.name}.mask"),
+    main, masked = f"{task.name}.image", f"{task.name}.mask"
+    around = {field: source for field, source in task.sources.items() if field not in {main, masked}}
+    wanted: tuple[tuple[ImageSource | None, str], ...] = (
+        (task.sources.get(main), main),
+        (task.sources.get(masked), masked),
         (plan.background.replace, "background.replace"),
         (None if plan.caption is None else plan.caption.image, "caption.image"),
         (None if plan.safety is None else plan.safety.replacement, "safety.replacement"),
+        *((source, field) for field, source in around.items()),
     )
     given = [(source, field) for source, field in wanted if source is not None]
     await _reserve_fetching(given, workshop)
@@ -72,16 +77,19 @@ async def load(plan: Plan, workshop: Workshop) -> Pictures:
         zip([file.field for file in files], await _together(_decode(f, workshop) for f in files), strict=True)
     )
     workshop.memory.working.keep(need.working)
-    image, mask, behind, caption, replacement = (decoded.get(field) for _, field in wanted)
+    image, mask, behind, caption, replacement = (decoded.get(field) for _, field in wanted[:5])
+    others = {field: decoded[field] for field in around}
     if plan.safety is not None and plan.safety.inputs:
-        for picture, (_, field) in zip((image, behind, caption), (wanted[0], wanted[2], wanted[3]), strict=True):
+        shown = {main: image, "background.replace": behind, "caption.image": caption, **others}
+        for field, picture in shown.items():
             if picture is not None:
                 await screen(workshop, plan.safety, picture, replacement, field)
-    shown = [file.data for file in files if file.field in {wanted[0][1], wanted[2][1], wanted[3][1]}]
-    parents = await asyncio.to_thread(lambda: tuple(inspect(data) for data in shown))
+    seen = {main, "background.replace", "caption.image", *around}
+    data = [file.data for file in files if file.field in seen]
+    parents = await asyncio.to_thread(lambda: tuple(inspect(each) for each in data))
     if image is not None and plan.enhancements:
         image = await enhance(image, plan.enhancements)
-    return Pictures(image, mask, behind, caption, replacement, parents)
+    return Pictures(image, mask, behind, caption, replacement, parents, tuple(others.values()))
 
 
 async def _reserve_fetching(given: Iterable[tuple[ImageSource, str]], workshop: Workshop) -> None:

@@ -18,6 +18,7 @@ from orchestrator.params import (
     Control,
     Edit,
     Enhancement,
+    FaceSwap,
     ImageSource,
     ImageToImage,
     Inpaint,
@@ -103,7 +104,7 @@ class Plan:
     @property
     def needs(self) -> frozenset[str]:
         """Roles of networks and tools beside those that every family has: see models.families.NEEDS."""
-        needed = NEEDS[self.task.name] | (FACE_NEEDS if self.faces else frozenset())
+        needed = NEEDS[self.task.name] | (FACE_NEEDS if self.faces else frozenset()) | likeness_needs(self.task)
         return needed if self.safety is None else needed | {"nsfw"}
 
     @property
@@ -131,6 +132,8 @@ async def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Pla
         raise UnsupportedTaskError("this server has no safety filter; leave safety out, or ask the operator for one")
     if faces_wanted(params.enhancements) is not None and not family.abilities >= FACE_NEEDS:
         raise UnsupportedTaskError(f"family {family.name} has no networks for face_enhance")
+    if not family.abilities >= likeness_needs(params.task):
+        raise UnsupportedTaskError(f"family {family.name} has no networks for image_to_image with references")
     kind = control_kind(params.task, family)
     sampler = params.sampler or family.default_sampler
     steps = params.steps or family.default_steps
@@ -171,6 +174,11 @@ async def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Pla
     )
 
 
+def likeness_needs(task: Task) -> frozenset[str]:
+    """What pictures whose likeness steers need of a family."""
+    return frozenset({"likeness"} if isinstance(task, ImageToImage) and task.references else ())
+
+
 def task_of(plan: Plan, kind: type[Kind]) -> Kind:
     """The plan's task, which is of that kind."""
     if not isinstance(plan.task, kind):
@@ -188,6 +196,10 @@ def _sources(task: Task, background: BackgroundParams, caption: Caption | None) 
         yield task.image
     if isinstance(task, Inpaint):
         yield task.mask
+    if isinstance(task, ImageToImage):
+        yield from task.references
+    if isinstance(task, FaceSwap):
+        yield task.face
     if background.replace is not None:
         yield background.replace
     if caption is not None:
@@ -211,6 +223,6 @@ def _cost(params: RequestParams, family: Family, kind: int, steps: int, guidance
         pixels, strength = TILE_OVERLAP * width * height, upscale_strength(task.fidelity)
     elif isinstance(task, Control) and not starts_from_noise(task, family, kind):
         strength = task.walked_strength
-    elif isinstance(task, (ImageToImage, Inpaint)):
+    elif isinstance(task, (ImageToImage, Inpaint, FaceSwap)):
         strength = task.strength
     return pixels * rows * max(1.0, steps * strength) + faces

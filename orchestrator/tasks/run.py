@@ -10,6 +10,7 @@ from orchestrator.provenance.origin import Origin
 from orchestrator.tasks.control import control
 from orchestrator.tasks.edit import edit
 from orchestrator.tasks.face import face
+from orchestrator.tasks.face_swap import face_swap
 from orchestrator.tasks.finish import write
 from orchestrator.tasks.generate_background import generate_background
 from orchestrator.tasks.image_to_image import image_to_image
@@ -32,6 +33,7 @@ TASKS: Mapping[TaskName, Callable[[Plan, Workshop], Awaitable[Made]]] = {
     TaskName.UPSCALE: upscale,
     TaskName.OUTPAINT: outpaint,
     TaskName.EDIT: edit,
+    TaskName.FACE_SWAP: face_swap,
 }
 
 

@@ -120,7 +120,7 @@ async def test_a_gateway_that_does_not_wait(stack: Stack) -> None:
 
 
 async def test_something_unexpected(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(translate, "to_proto")
+    monkeypatch.delattr(translate, "translated")
     answer = await stack.client.post(NOW, json=REQUEST)
     assert answer.status_code == 500
     assert answer.json() == {

@@ -29,6 +29,17 @@ async def test_a_file_is_the_picture(stack: Stack, path: str, name: str) -> None
     assert sent.size == pb.Size(width_percent=200)
 
 
+async def test_fields_count_without_parameters_and_parameters_win(stack: Stack) -> None:
+    parts: dict[str, Any] = {"upload": ("a.png", PICTURE), "width": (None, "200%"), "height": (None, "64")}
+    assert (await stack.client.post(NOW, files=parts)).status_code == 200
+    parameters = (None, json.dumps({"height": 100}))
+    assert (await stack.client.post(NOW, files={**parts, "parameters": parameters})).status_code == 200
+    first, second = stack.script.requests
+    assert first.edit.image.data == PICTURE
+    assert first.size == pb.Size(width_percent=200, height=64)
+    assert second.size == pb.Size(width_percent=200, height=100)
+
+
 async def test_a_file_serves_an_adapter(stack: Stack) -> None:
     generate = {"description": "item on the beach", "adapter_type": "generate_background"}
     await stack.client.post(NOW, **form(background={"generate": generate}))
@@ -54,7 +65,7 @@ async def test_a_file_without_parameters_is_edited_by_none(stack: Stack) -> None
         ({"files": {"parameters": (None, "{")}}, "parameters is not JSON: "),
         ({"files": {"parameters": (None, "[1]")}}, "The body must be a JSON object"),
         ({"files": {"image": ("a.png", b"")}}, "image is empty"),
-        ({"files": {"other": ("a.png", b"x")}}, "File or image url is required"),
+        ({"files": {"parameters": (None, "{}")}}, "File or image url is required"),
         (
             form(name="fileName", enhancements=["light"], light_parameters={"level": 2}),
             "light_parameters.level must be",

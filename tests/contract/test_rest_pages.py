@@ -95,6 +95,4 @@ async def test_the_description_says_what_is_not_served_yet(stack: Stack) -> None
         if "description" in field
     }
     unserved = {name for name, words in fields.items() if words.endswith("Not served yet.")}
-    assert unserved == {
-        *("context_images", "avatar_generation_type"),
-    }
+    assert unserved == set()

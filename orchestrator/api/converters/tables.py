@@ -14,6 +14,7 @@ from orchestrator.params import (
     Delivery,
     EnhancementKind,
     EnhancementMethod,
+    Enlargement,
     Fit,
     HorizontalPlace,
     ImageFormat,
@@ -39,6 +40,7 @@ KINDS = {name: pb.EnhancementKind.Value(f"ENHANCEMENT_KIND_{name.name}") for nam
 METHODS = {name: pb.EnhancementMethod.Value(f"ENHANCEMENT_METHOD_{name.name}") for name in EnhancementMethod}
 HORIZONTAL = {name: pb.HorizontalPlace.Value(f"HORIZONTAL_PLACE_{name.name}") for name in HorizontalPlace}
 VERTICAL = {name: pb.VerticalPlace.Value(f"VERTICAL_PLACE_{name.name}") for name in VerticalPlace}
+ENLARGEMENTS = {name: pb.Enlargement.Value(f"ENLARGEMENT_{name.name}") for name in Enlargement}
 STAGES = {name: pb.Stage.Value(f"STAGE_{name.name}") for name in Stage}
 STATES = {name: jobs_pb2.JobState.Value(f"JOB_STATE_{name.name}") for name in JobState}
 

@@ -6,6 +6,7 @@ from typing import Any
 from imagegen.v1 import generation_pb2 as pb
 from orchestrator import params
 from orchestrator.api.converters.pictures import given, to_color, to_edges, to_source
+from orchestrator.api.converters.tables import ENLARGEMENTS, choice
 
 
 def _text_to_image(_: pb.TextToImage) -> params.TextToImage:
@@ -13,7 +14,12 @@ def _text_to_image(_: pb.TextToImage) -> params.TextToImage:
 
 
 def _image_to_image(task: pb.ImageToImage) -> params.ImageToImage:
-    return params.ImageToImage(image=to_source(task.image), edges=to_edges(task), **given(task, "strength"))
+    return params.ImageToImage(
+        image=to_source(task.image),
+        references=tuple(map(to_source, task.references)),
+        edges=to_edges(task),
+        **given(task, "strength", "likeness"),
+    )
 
 
 def _inpaint(task: pb.Inpaint) -> params.Inpaint:
@@ -55,7 +61,13 @@ def _outpaint(task: pb.Outpaint) -> params.Outpaint:
 
 
 def _edit(task: pb.Edit) -> params.Edit:
-    return params.Edit(image=to_source(task.image))
+    enlargement = choice(ENLARGEMENTS, task.enlargement, "edit.enlargement")
+    return params.Edit(image=to_source(task.image), enlargement=enlargement)
+
+
+def _face_swap(task: pb.FaceSwap) -> params.FaceSwap:
+    face = to_source(task.face)
+    return params.FaceSwap(image=to_source(task.image), face=face, **given(task, "strength", "likeness"))
 
 
 TASKS: Mapping[str, Callable[[Any], params.Task]] = {
@@ -68,5 +80,6 @@ TASKS: Mapping[str, Callable[[Any], params.Task]] = {
     "upscale": _upscale,
     "outpaint": _outpaint,
     "edit": _edit,
+    "face_swap": _face_swap,
 }
 """By the field of the oneof."""

@@ -17,7 +17,7 @@ SKIN_CELLS = 60
 """Smoothing reaches over this part of the crop's side."""
 
 
-def blend(crop: Pixels, unpainted: Pixels, painted: Pixels, smoothing: float) -> Pixels:
+def blend(crop: Pixels, unpainted: Pixels, painted: Pixels, smoothing: float, detail: float = 1.0) -> Pixels:
     """The detail that painting has changed of a face, in a soft ellipse. Light and colours stay: detail is brightness.
 
     Args:
@@ -26,10 +26,11 @@ def blend(crop: Pixels, unpainted: Pixels, painted: Pixels, smoothing: float) ->
             lost to nobody, and what is finer than the network sees stays as it is.
         painted: the same, painted over.
         smoothing: how smooth skin becomes by a bilateral filter (Tomasi and Manduchi 1998), 0 to 1.
+        detail: how much of the changed detail is taken, 0 to 1.
     """
     height, width = crop.shape[:2]
     after, before = (_brightness(resized(each, (width, height))) for each in (painted, unpainted))
-    toned = match_low_frequencies(np.clip(crop + (after - before), 0, 255).astype(np.uint8), crop)
+    toned = match_low_frequencies(np.clip(crop + detail * (after - before), 0, 255).astype(np.uint8), crop)
     if smoothing > 0:
         smooth = cv2.bilateralFilter(toned, 0, SKIN_TONES, max(2.0, height / SKIN_CELLS))
         toned = np.asarray(cv2.addWeighted(smooth, smoothing, toned, 1 - smoothing, 0), np.uint8)

@@ -16,6 +16,11 @@ def proto(document: object) -> pb.GenerateRequest:
     return translate.to_proto(contract.parse(document), "id", LIMIT)
 
 
+def warnings(document: object) -> tuple[str, ...]:
+    """What a request's client is warned of."""
+    return translate.translated(contract.parse(document), "id", LIMIT).warnings
+
+
 def from_text(**top: Any) -> pb.GenerateRequest:
     """The proto of a request for a fox; `generate` changes background.generate, the rest stands beside background."""
     generate = {"description": "a fox", **top.pop("generate", {})}

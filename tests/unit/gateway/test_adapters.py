@@ -6,7 +6,7 @@ import pytest
 
 from gateway.errors import BadRequestError
 from imagegen.v1 import generation_pb2 as pb
-from tests.unit.gateway.asking import IMAGE, MASK, URL, edited, from_picture, from_text, proto
+from tests.unit.gateway.asking import IMAGE, MASK, URL, edited, from_picture, from_text, proto, warnings
 
 ADAPTERS = ("generate_background", "face", "control", "control2", "upscale", "inpainting", "img2img")
 HALF = pb.Edges(scale=0.5)
@@ -66,6 +66,7 @@ def test_what_every_adapter_takes(adapter: str) -> None:
     [
         ("generate_background", {"item_area_percentage": 0.65}, pb.GenerateBackground(item_area=0.65)),
         ("generate_background", {"item_area_percentage": 1}, pb.GenerateBackground()),
+        ("generate_background", {"item_area_percentage": 0}, pb.GenerateBackground()),
         ("generate_background", {"color": "#ff8000"}, pb.GenerateBackground(color=pb.Color(rgba=0xFF8000FF))),
         ("generate_background", {"color": [217, 179, 190]}, pb.GenerateBackground(color=pb.Color(rgba=0xD9B3BEFF))),
         ("generate_background", {"color": "auto"}, pb.GenerateBackground(color=pb.Color(auto=True))),
@@ -120,14 +121,28 @@ def test_generative_upscale_takes_its_prompt_with_the_adapter() -> None:
 
 
 @pytest.mark.parametrize("adapter", sorted({*ADAPTERS, ""} - {"upscale"}))
-def test_generative_upscale_and_another_adapter_are_two_requests(adapter: str) -> None:
-    with pytest.raises(BadRequestError, match=r"^background\.generate\.adapter_type must be upscale with generative"):
-        from_picture(adapter, generative_upscale=True)
+def test_generative_upscale_with_another_adapter_changes_nothing(adapter: str) -> None:
+    assert from_picture(adapter, generative_upscale=True, upscale_strength=7) == from_picture(adapter)
+    generate = {"description": "a fox", "adapter_type": adapter, "ip_image2": MASK}
+    document = {"url": URL, "generative_upscale": True, "background": {"generate": generate}}
+    assert any(each.startswith("generative_upscale is not used: ") for each in warnings(document))
 
 
 def test_the_strength_of_upscaling_acts_only_on_upscaling() -> None:
     assert edited(upscale_strength=7) == edited()
     assert from_picture("upscale", upscale_strength="1").upscale.fidelity == 1
+
+
+@pytest.mark.parametrize("way", ["text_x4", " TEXT_X4 "])
+def test_text_is_enlarged_in_a_way_of_its_own(way: str) -> None:
+    found = edited(width="400%", upscale_parameters={"type": way})
+    assert found.edit == pb.Edit(image=IMAGE, enlargement=pb.ENLARGEMENT_TEXT)
+    assert from_picture("upscale", upscale_parameters={"type": way}) == from_picture("upscale")
+
+
+def test_an_unknown_way_of_enlarging_is_refused_with_those_there_are() -> None:
+    with pytest.raises(BadRequestError, match=r"^upscale_parameters\.type must be one of v1, text_x4$"):
+        edited(upscale_parameters={"type": "v2"})
 
 
 # --- outpainting
@@ -149,14 +164,9 @@ def test_outpainting_with_a_prompt(adapter: str | None) -> None:
 
 
 @pytest.mark.parametrize("adapter", ["face", "control", "control2", "inpainting", "img2img"])
-def test_outpainting_and_another_adapter_are_two_requests(adapter: str) -> None:
-    with pytest.raises(BadRequestError, match=r"^background\.generate\.adapter_type must be upscale with fit"):
-        from_picture(adapter, fit={"canvas": "outpainting"})
-
-
-def test_outpainting_and_upscaling_are_two_requests() -> None:
-    with pytest.raises(BadRequestError, match=r"^generative_upscale does not go with fit"):
-        edited(fit={"canvas": "outpainting"}, generative_upscale=True)
+def test_outpainting_wins_over_another_adapter_and_upscaling(adapter: str) -> None:
+    found = from_picture(adapter, fit={"canvas": "outpainting"}, generative_upscale=True)
+    assert found == with_prompt(pb.GenerateRequest(outpaint=pb.Outpaint(image=IMAGE)))
 
 
 # --- without painting
@@ -169,11 +179,16 @@ def test_a_picture_alone_is_written_again() -> None:
 # --- what is missing
 
 
-@pytest.mark.parametrize("adapter", sorted({*ADAPTERS} - {"upscale"}))
-def test_an_adapter_without_a_description(adapter: str) -> None:
-    block = {"adapter_type": adapter, "negative_prompt": "people"}
-    with pytest.raises(BadRequestError, match=r"^background\.generate\.description is required"):
-        edited(background={"generate": block})
+@pytest.mark.parametrize("description", [None, "", "  "])
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_a_description_is_optional_with_a_picture(adapter: str, description: str | None) -> None:
+    prompts = {"generate_background": "plain studio background", "face": "portrait of a person"}
+    found = from_picture(adapter, generate={"description": description})
+    assert found == with_prompt(TASKS[adapter], prompt=prompts.get(adapter))
+
+
+def test_without_a_picture_an_empty_description_is_named() -> None:
+    assert from_text(generate={"description": ""}).prompt == ""  # which the orchestrator refuses by name
 
 
 def test_inpainting_without_a_mask() -> None:
@@ -189,7 +204,6 @@ def test_inpainting_without_a_mask() -> None:
         {"background": {"remove": "auto"}},
         {"background": {"generate": {"model_type": "fantasy"}}},
         {"generative_upscale": True},
-        {"generative_upscale": True, "background": {"generate": {"description": "a"}}},
         *({"background": {"generate": {"description": "a", "adapter_type": name}}} for name in ADAPTERS[1:]),
     ],
 )
@@ -204,32 +218,94 @@ def test_what_needs_a_picture_and_has_none(document: dict[str, Any]) -> None:
 
 FOREIGN = {
     "face_id": (True, {"face"}),
-    "ip_image2": (URL, {"inpainting"}),
+    "ip_image2": (URL, {"inpainting", "face"}),
     "strength": (0.1, {"img2img"}),
     "item_area_percentage": (0.7, {"generate_background"}),
     "color": ("red", {"generate_background"}),
     "controlnet_conditioning_scale": (0.75, set(ADAPTERS) - {"upscale"}),
+    "avatar_generation_type": ("regular", {"face"}),
+    "context_images": ([URL], {"img2img"}),
 }
 
 
 @pytest.mark.parametrize("field", FOREIGN)
 @pytest.mark.parametrize("adapter", [None, *ADAPTERS])
-def test_a_field_works_with_its_adapters_and_is_refused_by_name_with_others(field: str, adapter: str | None) -> None:
+def test_a_field_changes_nothing_with_an_adapter_that_does_not_use_it(field: str, adapter: str | None) -> None:
     value, adapters = FOREIGN[field]
-    if adapter in adapters or (adapter is None and "generate_background" in adapters):
-        assert from_picture(adapter, generate={field: value}).WhichOneof("task")
+    generate = {"description": "a fox", "adapter_type": adapter, "ip_image2": MASK if adapter == "inpainting" else None}
+    document = {"url": URL, "background": {"generate": {**generate, field: value}}}
+    if (adapter or "generate_background") in adapters:
+        assert warnings(document) == ()
         return
-    with pytest.raises(BadRequestError, match=rf"^background\.generate\.{field} "):
-        from_picture(adapter, generate={field: value})
+    assert proto(document) == from_picture(adapter)
+    (warning,) = warnings(document)
+    assert warning.startswith(f"background.generate.{field} is not used: ")
 
 
 @pytest.mark.parametrize("field", FOREIGN)
-def test_a_field_of_pictures_is_refused_by_name_without_one(field: str) -> None:
-    with pytest.raises(BadRequestError, match=rf"^background\.generate\.{field} (works only with|needs) a picture"):
-        from_text(generate={field: FOREIGN[field][0]})
+def test_a_field_of_pictures_changes_nothing_without_one(field: str) -> None:
+    assert from_text(generate={field: FOREIGN[field][0]}) == from_text()
 
 
 @pytest.mark.parametrize("field", ["item_area_percentage", "color"])
-def test_outpainting_does_not_know_the_fields_of_the_default_adapter(field: str) -> None:
-    with pytest.raises(BadRequestError, match=rf"^background\.generate\.{field} works only with"):
-        from_picture(generate={field: FOREIGN[field][0]}, fit={"canvas": "outpainting"})
+def test_outpainting_does_not_use_the_fields_of_the_default_adapter(field: str) -> None:
+    fit = {"canvas": "outpainting"}
+    assert from_picture(generate={field: FOREIGN[field][0]}, fit=fit) == from_picture(fit=fit)
+
+
+# --- face swap, context images
+
+
+@pytest.mark.parametrize("kind", [None, "creative_img2img", "Creative_Img2Img", "regular", "another"])
+@pytest.mark.parametrize("description", [None, "an old man"])
+def test_a_face_swap_as_its_page_has_it(kind: str | None, description: str | None) -> None:
+    generate = {"strength": 0.1, "adapter_type": "face", "avatar_generation_type": kind, "ip_image2": MASK}
+    found = edited(background={"generate": {**generate, "description": description}})
+    expected = pb.FaceSwap(image=IMAGE, face=pb.ImageSource(url=MASK), strength=0.1)
+    assert found == with_prompt(pb.GenerateRequest(face_swap=expected), prompt=description)
+
+
+def test_a_face_without_another_is_an_avatar_whatever_its_kind() -> None:
+    for kind in ("regular", "creative_img2img", "another"):
+        assert from_picture("face", generate={"avatar_generation_type": kind}) == from_picture("face")
+
+
+def context(*pictures: str, **top: Any) -> dict[str, Any]:
+    generate = {"description": "a fox", "adapter_type": "img2img", "context_images": list(pictures)}
+    return {**top, "background": {"generate": generate}}
+
+
+def test_context_images_take_the_place_of_a_url() -> None:
+    found = proto(context(URL, MASK, "base64,QUJD", width=1344, height=768))
+    references = [pb.ImageSource(url=MASK), pb.ImageSource(data=b"ABC")]
+    expected = pb.GenerateRequest(image_to_image=pb.ImageToImage(image=IMAGE, references=references))
+    expected.size.width, expected.size.height = 1344, 768
+    assert found == with_prompt(expected)
+    assert proto(context(URL, width="50%")).size.width_percent == 50  # of the picture that it starts from
+    assert proto(context(URL)) == proto(context(url=URL)) == from_picture("img2img")
+
+
+def test_context_images_go_with_a_url() -> None:
+    found = proto(context(MASK, url=URL)).image_to_image
+    assert found == pb.ImageToImage(image=IMAGE, references=[pb.ImageSource(url=MASK)])
+
+
+@pytest.mark.parametrize("document", [context(*[URL] * 5), context(*[URL] * 4, url=URL)])
+def test_one_to_four_pictures_are_taken(document: dict[str, Any]) -> None:
+    said = r"^background\.generate\.context_images may have 1 to 4 pictures, url counted; it has 5$"
+    with pytest.raises(BadRequestError, match=said):
+        proto(document)
+
+
+@pytest.mark.parametrize(
+    ("document", "field"),
+    [
+        (context("ftp://a.example"), "context_images[0]"),
+        (context(URL, "ftp://a.example"), "context_images[1]"),
+        (context("ftp://a.example", url=URL), "context_images[0]"),
+    ],
+)
+def test_a_wrong_context_image_is_named_by_its_number(document: dict[str, Any], field: str) -> None:
+    with pytest.raises(BadRequestError) as caught:
+        proto(document)
+    assert str(caught.value).startswith(f"background.generate.{field} must be ")

@@ -29,6 +29,7 @@ def test_the_background_goes_with_every_task(adapter: str) -> None:
     [
         ({"remove": "auto"}, pb.Background(remove=pb.REMOVAL_AUTO)),
         ({"remove": "Item"}, pb.Background(remove=pb.REMOVAL_ITEM)),
+        ({"remove": "v2"}, pb.Background(remove=pb.REMOVAL_AUTO)),
         ({"color": "auto"}, pb.Background(color=pb.Color(auto=True))),
         ({"color": "transparent"}, pb.Background(color=pb.Color(rgba=0))),
         ({"replace": "base64,QUJD"}, pb.Background(remove=pb.REMOVAL_AUTO, replace=pb.ImageSource(data=b"ABC"))),
@@ -44,13 +45,28 @@ def test_a_generated_background_takes_the_place_of_the_removed_one() -> None:
     assert from_picture(background={"color": "red"}).background == pb.Background(color=pb.Color(rgba=0xFF0000FF))
 
 
+@pytest.mark.parametrize("asked", [{"remove": "human"}, {"remove": "item"}, {"remove": "v2"}, {"replace": URL}])
+def test_a_generated_background_leaves_no_other(asked: dict[str, Any]) -> None:
+    assert from_picture(background=asked) == from_picture()
+
+
 @pytest.mark.parametrize(
-    ("asked", "field"),
-    [({"remove": "human"}, "remove"), ({"remove": "item"}, "remove"), ({"replace": URL}, "replace")],
+    ("prompt", "kept"),
+    [
+        (None, pb.REMOVAL_AUTO),
+        ("the main subject", pb.REMOVAL_AUTO),
+        ("Keep the woman and the children", pb.REMOVAL_HUMAN),
+        ("both persons", pb.REMOVAL_HUMAN),
+        ("the bottle and the box", pb.REMOVAL_ITEM),
+        ("the girl with her bicycle", pb.REMOVAL_AUTO),
+    ],
 )
-def test_a_generated_background_and_another_contradict(asked: dict[str, Any], field: str) -> None:
-    with pytest.raises(BadRequestError, match=rf"^background\.{field} "):
-        from_picture(background=asked)
+def test_a_prompt_says_what_stays(prompt: str | None, kept: pb.Removal.ValueType) -> None:
+    assert edited(background={"remove": "generative", "prompt": prompt}).background == pb.Background(remove=kept)
+
+
+def test_a_prompt_without_generative_removal_changes_nothing() -> None:
+    assert edited(background={"remove": "auto", "prompt": "the woman"}) == edited(background={"remove": "auto"})
 
 
 @pytest.mark.parametrize(

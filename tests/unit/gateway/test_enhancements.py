@@ -7,7 +7,7 @@ import pytest
 from gateway import contract, enhancements, paper
 from gateway.errors import BadRequestError
 from imagegen.v1 import generation_pb2 as pb
-from tests.unit.gateway.asking import IMAGE, URL, edited, from_text
+from tests.unit.gateway.asking import IMAGE, URL, edited, from_text, warnings
 
 KINDS = list(enhancements.KINDS)
 
@@ -66,19 +66,24 @@ def test_the_order_is_the_clients() -> None:
 def test_what_is_no_enhancement_is_named() -> None:
     with pytest.raises(BadRequestError, match=r"^enhancements has 'shiny'; it may have denoise, deblur, "):
         edited(enhancements=["light", "shiny"])
-    for wrong in ("light", [1], {"light": True}):
+    for wrong in ([1], {"light": True}):
         with pytest.raises(BadRequestError, match=r"^enhancements"):
             edited(enhancements=wrong)
     with pytest.raises(BadRequestError, match=r"^light_parameters\.level must be a number"):
         edited(enhancements=["light"], light_parameters={"level": "much"})
 
 
+def test_words_may_be_one_text() -> None:
+    assert edited(enhancements="light, denoise") == edited(enhancements=["light", "denoise"])
+
+
 def test_text_alone_has_faces_and_nothing_else_to_make_better() -> None:
     assert from_text(enhancements=["face_enhance"]).enhancements[0].kind == pb.ENHANCEMENT_KIND_FACE_ENHANCE
     for name in KINDS:
         if name != "face_enhance":
-            with pytest.raises(BadRequestError, match=rf"^enhancements {name} needs a picture \(url\)$"):
-                from_text(enhancements=[name])
+            assert from_text(enhancements=[name]) == from_text()
+            document = {"enhancements": [name], "background": {"generate": {"description": "a fox"}}}
+            assert warnings(document) == (f"enhancements {name} is not used: it works with a picture (url)",)
 
 
 # --- captions
@@ -204,8 +209,6 @@ def test_dpi_and_reorientation_alone_change_nothing() -> None:
         ({"print_size": "a3"}, "print_size a3 at 300 dpi has 3508 x 4961 pixels; a side may have 4096: dpi up to 247 "),
         ({"print_size": "a6", "dpi": 0}, "dpi must be from 1 to 2400, not 0"),
         ({"print_size": "a6", "dpi": 2401}, "dpi must be from 1 to 2400, not 2401"),
-        ({"print_size": "a6", "width": 100}, "width does not go with print_size"),
-        ({"print_size": "a6", "height": "50%"}, "height does not go with print_size"),
         ({"print_size": 4}, "print_size must be a valid string"),
     ],
 )
@@ -225,3 +228,7 @@ def test_previews_are_asked_for_in_a_block_of_our_own() -> None:
     with pytest.raises(BadRequestError, match=r"^imagegen\.preview_interval must be a whole number"):
         edited(imagegen={"preview_interval": -1})
     assert contract.parse({"imagegen": None}).imagegen is None
+
+
+def test_paper_says_the_size() -> None:
+    assert edited(print_size="a6", width=100, height="50%") == edited(print_size="a6")

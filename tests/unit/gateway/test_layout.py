@@ -6,7 +6,7 @@ import pytest
 
 from gateway.errors import BadRequestError
 from imagegen.v1 import generation_pb2 as pb
-from tests.unit.gateway.asking import edited, from_picture, from_text
+from tests.unit.gateway.asking import URL, edited, from_picture, from_text, warnings
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,11 @@ def test_an_unknown_fit_is_named(fit: object) -> None:
 
 
 @pytest.mark.parametrize("fit", ["crop", "bounds", "cover", {"crop": "item"}])
-def test_padding_goes_with_a_canvas_only(fit: object) -> None:
-    with pytest.raises(BadRequestError, match=r"^padding works only with fit canvas$"):
-        edited(fit=fit, padding=5)
+def test_padding_changes_nothing_without_a_canvas(fit: object) -> None:
+    assert edited(fit=fit, padding=5) == edited(fit=fit)
+    assert warnings({"url": URL, "fit": fit, "padding": 5}) == (
+        "padding is not used: it works with a picture (url) and fit canvas",
+    )
 
 
 @pytest.mark.parametrize(
@@ -106,14 +108,25 @@ def test_a_wrong_length_is_named(asked: dict[str, Any], start: str) -> None:
     [
         ({"width": "200%"}, "width"),
         ({"height": "200%"}, "height"),
-        ({"min_length": 300}, "min_length"),
-        ({"padding": 5}, "padding"),
-        ({"padding": "5%"}, "padding"),
-        ({"fit": "crop"}, "fit"),
-        ({"fit": {"crop": "center"}}, "fit"),
-        ({"fit": {"canvas": "outpainting"}}, "fit"),
     ],
 )
 def test_what_needs_a_picture_is_named_without_one(asked: dict[str, Any], field: str) -> None:
     with pytest.raises(BadRequestError, match=rf"^{field} (in percent )?needs a picture \(url\)"):
         from_text(**asked)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"min_length": 300},
+        {"padding": 5},
+        {"padding": "5%"},
+        {"fit": "crop"},
+        {"fit": {"crop": "center"}},
+        {"fit": {"canvas": "outpainting"}},
+    ],
+)
+def test_what_works_on_a_picture_changes_nothing_without_one(asked: dict[str, Any]) -> None:
+    assert from_text(**asked) == from_text()
+    (warning,) = warnings({"background": {"generate": {"description": "a fox"}}, **asked})
+    assert warning.startswith(f"{next(iter(asked))} is not used: ")

@@ -30,22 +30,43 @@ def by_hand(*parts: str, end: str = "--x--\r\n") -> multipart.Form:
     return multipart.parse(body.encode(), "multipart/form-data; boundary=x", LIMIT)
 
 
-@pytest.mark.parametrize("name", ["image", "fileName"])
+@pytest.mark.parametrize("name", ["image", "fileName", "file", "upload", "parameters2"])
 def test_a_file_and_its_parameters(name: str) -> None:
     found = parse((name, ("a.png", PNG, "image/png")), ("parameters", (None, '{"width": 100}')))
-    assert found == multipart.Form(b'{"width": 100}', name, PNG)
+    assert found == multipart.Form(b'{"width": 100}', {}, name, PNG)
 
 
-def test_the_order_and_other_parts_do_not_matter() -> None:
-    found = parse(("other", (None, "1")), ("parameters", (None, "{}")), ("image", ("a", b"x")))
-    assert found == multipart.Form(b"{}", "image", b"x")
+def test_fields_stand_next_to_parameters_in_any_order() -> None:
+    found = parse(
+        ("width", (None, "100")),
+        ("enhancements", (None, "denoise")),
+        ("parameters", (None, "{}")),
+        ("image", ("a", b"x")),
+        ("enhancements", (None, "light")),
+        ("light_parameters", (None, '{"level": 0.5}')),
+        ("print_reorientation", (None, "false")),
+        ("preset", (None, "{not json")),
+    )
+    fields = {
+        "width": "100",
+        "enhancements": ["denoise", "light"],
+        "light_parameters": {"level": 0.5},
+        "print_reorientation": False,
+        "preset": "{not json",
+    }
+    assert found == multipart.Form(b"{}", fields, "image", b"x")
+
+
+def test_a_list_may_be_named_as_one_and_a_picture_may_be_an_address() -> None:
+    found = parse(("enhancements[]", (None, "denoise")), ("image", (None, "https://a.example/b.png")))
+    assert found == multipart.Form(None, {"enhancements": "denoise", "url": "https://a.example/b.png"})
 
 
 def test_parameters_may_come_as_a_file_and_a_picture_as_text() -> None:
     """Some clients give every part a file name, some give none."""
     assert parse(("parameters", ("p.json", b"{}", "application/json"))) == multipart.Form(b"{}")
     found = by_hand('Content-Disposition: form-data; name="image"\r\n\r\nabc')
-    assert found == multipart.Form(None, "image", b"abc")
+    assert found == multipart.Form(None, {}, "image", b"abc")
 
 
 def test_base64_as_a_transfer_encoding() -> None:
@@ -64,9 +85,11 @@ def test_a_file_that_was_not_chosen_is_none() -> None:
         ([("image", ("a", b"x")), ("fileName", ("b", b"y"))], "fileName does not go with image: send one file"),
         ([("image", ("a", b"x")), ("image", ("b", b"y"))], "image comes twice; send it once"),
         ([("parameters", (None, "{}")), ("parameters", (None, "{}"))], "parameters comes twice; send it once"),
+        ([("image", ("a", b"x")), ("mask", ("b", b"y"))], "mask does not go with image: send one file"),
+        ([("width", (None, "1" * 131_073))], "width has 131073 bytes; a field may have 131072"),
         ([("image", ("a", b""))], "image is empty"),
         ([("image", ("a", b"x" * 1001))], "image has 1001 bytes; the limit is 1000"),
-        ([(f"other{n}", (None, "1")) for n in range(33)], "The body has more than 32 parts"),
+        ([(f"other{n}", (None, "1")) for n in range(65)], "The body has more than 64 parts"),
     ],
 )
 def test_what_is_wrong_is_named(parts: list[tuple[str, Part]], said: str) -> None:

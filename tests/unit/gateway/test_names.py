@@ -36,6 +36,9 @@ def wrong(
         ("request.face.image.url", "url"),
         ("inpaint.mask", "background.generate.ip_image2"),
         ("inpaint.mask.url", "background.generate.ip_image2"),
+        ("face_swap.face", "background.generate.ip_image2"),
+        ("image_to_image.references[1].url", "background.generate.context_images"),
+        ("edit.enlargement", "upscale_parameters.type"),
         ("control.edges.scale", "background.generate.controlnet_conditioning_scale"),
         ("image_to_image.strength", "background.generate.strength"),
         ("generate_background.item_area", "background.generate.item_area_percentage"),
@@ -92,7 +95,8 @@ def test_no_path_that_rest_sets_is_told_as_it_is() -> None:
         *tasks,
         "detach_on_disconnect",
         *("output", "output.delivery", "layout", "background", "safety", "safety.enabled", "safety.inputs"),
-        *("face.likeness", "control.control_kind", "inpaint.mask_by_opacity"),
+        *("face.likeness", "face_swap.likeness", "image_to_image.likeness"),
+        *("control.control_kind", "inpaint.mask_by_opacity"),
         *(f"{task}.edges{threshold}" for task in tasks for threshold in ("", ".low_threshold", ".high_threshold")),
     }
     same = {path for path in paths(pb.GenerateRequest.DESCRIPTOR) if Names().field(path) == path}

@@ -59,12 +59,10 @@ def test_the_size_is_checked_before_anything_is_decoded() -> None:
     ("value", "reason"),
     [
         ("base64,", "has no data"),
-        ("base64,QQ", "is not base64"),
-        ("base64,QQ=", "is not base64"),
+        ("base64,Q", "is not base64"),
+        ("base64,QUJDR", "is not base64"),
         ("base64,=QQ=", "is not base64"),
         ("base64,QQ==QQ==", "is not base64"),
-        ("base64,QUJ\nD", "is not base64"),
-        ("base64,QU-_", "is not base64"),
         ("base64,QUÄD", "is not base64"),
         ("data:image/png,abc", "must be a data URI in base64"),
         ("data:image/png;base64", "must be a data URI in base64"),
@@ -91,3 +89,13 @@ def test_any_text_is_a_source_or_a_bad_request(text: str) -> None:
     except BadRequestError:
         return
     assert bool(found.data) != bool(found.url)
+
+
+@given(st.binary(min_size=1, max_size=200), st.booleans(), st.booleans(), st.sampled_from(["", "\n", "\r\n", " "]))
+def test_base64_is_read_however_it_is_written(data: bytes, url_safe: bool, padded: bool, between: str) -> None:
+    """RFC 4648 sections 4 and 5, padded or not, in lines as RFC 2045 has them or in one."""
+    text = (base64.urlsafe_b64encode if url_safe else base64.b64encode)(data).decode()
+    text = text if padded else text.rstrip("=")
+    lines = between.join(text[start : start + 76] for start in range(0, len(text), 76)) + between
+    for head in ("base64,", "data:image/png;base64,"):
+        assert pictures.source(head + lines, "url", LIMIT).data == data

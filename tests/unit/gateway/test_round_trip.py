@@ -15,7 +15,7 @@ from tests.unit.gateway.asking import proto
 
 Document = dict[str, Any]
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=12).filter(str.strip)
 URLS = st.sampled_from(["https://a.example/b.png", "http://[2001:db8::1]/", "storage://mine/p/q.png"])
 COLORS = st.integers(0, 2**32 - 1).map("#{:08x}".format)
 OPAQUE = st.integers(0, 2**24 - 1).map("#{:06x}ff".format)
@@ -78,13 +78,13 @@ OUTPUT = {
 PAINTING = {
     "description": TEXTS,
     "negative_prompt": TEXTS,
-    "model_type": TEXTS,
+    "model_type": st.from_regex(r"[a-z0-9_-]{1,20}", fullmatch=True),
     "sample_num": st.integers(0, 2**64 - 1),
 }
 
 
 @st.composite
-def requests(draw: st.DrawFn) -> Document:
+def requests(draw: st.DrawFn) -> Document:  # noqa: C901 - a case for each adapter
     """Requests in the spelling that the way back has."""
     adapter = draw(
         st.sampled_from(
@@ -101,6 +101,8 @@ def requests(draw: st.DrawFn) -> Document:
     else:
         top |= {"width": st.integers(0, 2**32 - 1), "height": st.integers(0, 2**32 - 1)}
     document |= draw(some(**top))
+    if "max_file_size" in document:
+        document["output_format"] = draw(st.sampled_from(["jpeg", "webp"]))
     background = draw(_background(adapter))
     if adapter is not None:
         fields = dict(PAINTING)

@@ -170,24 +170,18 @@ def test_defaults_and_what_is_off_change_nothing(harmless: dict[str, Any]) -> No
         assert from_picture(adapter, **harmless) == from_picture(adapter)
 
 
-@pytest.mark.parametrize(
-    ("asked", "field"),
-    [
-        ({"generate": {"context_images": ["https://a.example"]}}, "background.generate.context_images"),
-        ({"generate": {"avatar_generation_type": "creative_img2img"}}, "background.generate.avatar_generation_type"),
-    ],
-)
-def test_what_is_not_served_is_named(asked: dict[str, Any], field: str) -> None:
-    for ask in (from_text, from_picture):
-        with pytest.raises(BadRequestError, match=f"^{field} is not served by this build$"):
-            ask(**asked)
+def test_capitals_do_not_matter() -> None:
+    assert from_text(generate={"model_type": " REALISTIC "}) == from_text(generate={"model_type": "realistic"})
+    assert from_text(output_format=" WebP ") == from_text(output_format="webp")
 
 
-def test_another_way_of_plain_upscaling_is_named_where_there_is_a_picture() -> None:
-    asked = {"upscale_parameters": {"type": "text_x4"}}
-    assert from_text(**asked) == from_text()
-    with pytest.raises(BadRequestError, match=r"^upscale_parameters\.type other than v1 is not served"):
-        edited(**asked)
+def test_a_largest_size_takes_a_format_that_it_works_with() -> None:
+    assert edited(max_file_size="1mb").output.format == pb.IMAGE_FORMAT_JPEG
+    assert edited(max_file_size="1mb", background={"remove": "auto"}).output.format == pb.IMAGE_FORMAT_WEBP
+    assert edited(max_file_size="1mb", background={"remove": "auto", "color": "red"}).output.format == (
+        pb.IMAGE_FORMAT_JPEG
+    )
+    assert edited(max_file_size="1mb", output_format="png") == edited(output_format="png")
 
 
 @pytest.mark.parametrize(

@@ -109,13 +109,24 @@ def test_alpha_of_its_own_or_given() -> None:
     assert layers.with_alpha(clear, np.ones((2, 3)))[..., 3].min() == 255
 
 
-def test_the_colour_of_the_border() -> None:
-    picture = layers.filled((9, 9), (250, 240, 230))
-    picture[2:7, 2:7] = 0
+def test_the_colour_of_a_frame() -> None:
+    picture = layers.filled((39, 39), (250, 240, 230))
+    picture[2:37, 2:37] = 0
     picture[0, :2] = (255, 0, 0)
-    assert layers.border_color(picture) == (250, 240, 230)
-    clear = layers.with_alpha(picture, np.zeros((9, 9)))
-    assert layers.border_color(clear) == (255, 255, 255)
+    picture[38] = (245, 235, 225)  # light falls off
+    assert layers.frame_color(picture) == (250, 240, 230)
+
+
+def test_without_a_frame_it_is_white() -> None:
+    """The object reaches the border, the border has many colours, or nothing is seen of it."""
+    picture = layers.filled((40, 40), (250, 240, 230))
+    clear = layers.with_alpha(picture, np.zeros((40, 40)))
+    half = layers.with_alpha(picture, np.where(np.arange(40)[:, None] < 20, 1.0, 0.0) * np.ones((40, 40)))
+    cut = picture.copy()
+    cut[20:, 10:35] = (30, 60, 20)
+    noise = np.random.default_rng(1).integers(0, 256, (40, 40, 3), np.uint8)
+    for each in (clear, half, cut, noise):
+        assert layers.frame_color(each) == (255, 255, 255)
 
 
 def read(data: bytes) -> Pixels:

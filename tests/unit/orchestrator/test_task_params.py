@@ -14,6 +14,7 @@ from orchestrator.params import (
     EdgesParams,
     Edit,
     Face,
+    FaceSwap,
     Fit,
     GenerateBackground,
     ImageSource,
@@ -32,6 +33,7 @@ from orchestrator.params import (
 )
 
 PICTURE = ImageSource(url="http://pictures.example/a.png")
+FROM_PICTURES = (ImageToImage, GenerateBackground, Face, Control, Inpaint, Upscale, Outpaint, Edit, FaceSwap)
 BEYOND = {"low": math.nextafter(0, -1), "high": math.nextafter(1, 2)}
 
 
@@ -47,7 +49,8 @@ def violations(task: Task, **fields: Any) -> list[str]:
 
 def of(kind: Any, **fields: Any) -> Task:
     """A task of that kind, right but for `fields`."""
-    pictures = {"mask": PICTURE} if kind is Inpaint else {}
+    needed: dict[Any, str] = {Inpaint: "mask", FaceSwap: "face"}
+    pictures = {needed[kind]: PICTURE} if kind in needed else {}
     made: Task = kind(**{"image": PICTURE, **pictures, **fields})
     return made
 
@@ -107,7 +110,9 @@ def test_strength_of_control_follows_the_scale_of_its_edges() -> None:
     assert Control(image=PICTURE, strength=0.2).walked_strength == 0.2
 
 
-@pytest.mark.parametrize("kind", [ImageToImage, GenerateBackground, Face, Control, Inpaint, Upscale, Outpaint, Edit])
+@pytest.mark.parametrize(
+    "kind", [ImageToImage, GenerateBackground, Face, Control, Inpaint, Upscale, Outpaint, Edit, FaceSwap]
+)
 def test_pictures_of_tasks(kind: Any) -> None:
     path = f"{kind.name}.image"
     wrong = [
@@ -213,7 +218,7 @@ def test_colours() -> None:
 
 
 def test_names_and_defaults_are_those_of_the_schema() -> None:
-    kinds = (TextToImage, ImageToImage, Inpaint, GenerateBackground, Face, Control, Upscale, Outpaint, Edit)
+    kinds = (TextToImage, ImageToImage, Inpaint, GenerateBackground, Face, Control, Upscale, Outpaint, Edit, FaceSwap)
     assert [kind.name for kind in kinds] == [*TaskName]
     assert (LayoutParams().fit, LayoutParams().gravity) == (Fit.CANVAS, CropGravity.CONTENT)
     assert (EdgesParams().scale, Face(image=PICTURE).likeness, Upscale(image=PICTURE).fidelity) == (0.5, 0.8, 5)

@@ -14,7 +14,9 @@ from orchestrator.params import (
     Control,
     EdgesParams,
     Edit,
+    Enlargement,
     Face,
+    FaceSwap,
     GenerateBackground,
     ImageSource,
     ImageToImage,
@@ -42,12 +44,22 @@ BARE: list[tuple[Message, Task]] = [
     (pb.Control(image=URL), Control(image=PLACE, edges=EdgesParams(scale=0.5), edges_only=False, strength=None)),
     (pb.Upscale(image=URL), Upscale(image=PLACE, fidelity=5)),
     (pb.Outpaint(image=URL), Outpaint(image=PLACE)),
-    (pb.Edit(image=URL), Edit(image=PLACE)),
+    (pb.Edit(image=URL), Edit(image=PLACE, enlargement=None)),
+    (pb.FaceSwap(image=URL, face=BYTES), FaceSwap(image=PLACE, face=FILE, strength=0.1, likeness=0.8)),
 ]
 """Only what is required, and what the schema says of the rest."""
 
 FULL: list[tuple[Message, Task]] = [
     (pb.ImageToImage(image=BYTES, strength=1.0, edges=EDGES), ImageToImage(image=FILE, strength=1.0, edges=STEER)),
+    (
+        pb.ImageToImage(image=BYTES, references=[URL, BYTES], likeness=0.25),
+        ImageToImage(image=FILE, references=(PLACE, FILE), likeness=0.25),
+    ),
+    (pb.Edit(image=BYTES, enlargement=pb.ENLARGEMENT_TEXT), Edit(image=FILE, enlargement=Enlargement.TEXT)),
+    (
+        pb.FaceSwap(image=BYTES, face=URL, strength=0.0, likeness=1.0),
+        FaceSwap(image=FILE, face=PLACE, strength=0.0, likeness=1.0),
+    ),
     (
         pb.Inpaint(image=BYTES, mask=URL, strength=0.1, edges=EDGES, mask_by_opacity=True),
         Inpaint(image=FILE, mask=PLACE, strength=0.1, edges=STEER, mask_by_opacity=True),
@@ -118,13 +130,14 @@ def test_every_field_of_a_task_is_used() -> None:
 @pytest.mark.parametrize("task", [message for message, _ in BARE[1:]], ids=lambda value: type(value).__name__)
 def test_a_task_without_its_picture_is_refused(task: Message) -> None:
     bare = type(task)()
-    paths = [f"{name(task)}.image", *(["inpaint.mask"] if name(task) == "inpaint" else [])]
+    others = {"inpaint": ["inpaint.mask"], "face_swap": ["face_swap.face"]}
+    paths = [f"{name(task)}.image", *others.get(name(task), [])]
     assert refused(request(bare)) == paths
 
 
 @pytest.mark.parametrize("task", [message for message, _ in BARE], ids=lambda value: type(value).__name__)
 def test_who_may_go_without_a_prompt(task: Message) -> None:
-    free = name(task) in {"upscale", "outpaint", "edit"}
+    free = name(task) != "text_to_image"
     for prompt in ("", " \n"):
         assert refused(request(task, prompt=prompt)) == ([] if free else ["prompt"])
 
@@ -147,6 +160,11 @@ BAD: list[tuple[Message, str]] = [
     (pb.Control(image=URL, control_kind=""), "control.control_kind"),
     (pb.Control(image=URL, control_kind="Depth"), "control.control_kind"),
     (pb.Control(image=URL, control_kind="d" * 33), "control.control_kind"),
+    (pb.FaceSwap(image=URL, face=URL, strength=1.1), "face_swap.strength"),
+    (pb.FaceSwap(image=URL, face=URL, likeness=-0.1), "face_swap.likeness"),
+    (pb.ImageToImage(image=URL, likeness=2.0), "image_to_image.likeness"),
+    (pb.ImageToImage(image=URL, references=[URL] * 4), "image_to_image.references"),
+    (pb.Edit(image=URL, enlargement=99), "edit.enlargement"),  # type: ignore[arg-type]  # none of the enum's
     (pb.Upscale(image=URL, fidelity=0), "upscale.fidelity"),
     (pb.Upscale(image=URL, fidelity=10), "upscale.fidelity"),
 ]

@@ -97,7 +97,18 @@ async def test_more_level_is_more_strength(studio: Studio) -> None:
         wanted = Enhancement(kind=EnhancementKind.FACE_ENHANCE, level=level)
         await studio.run(Edit(image=source(bright())), prompt="", steps=10, enhancements=(wanted,))
     strengths = [scene.start.strength for scene in studio.scenes if scene.start is not None]
-    assert sorted(set(strengths)) == pytest.approx([0.08, 0.24, 0.4])
+    assert sorted(set(strengths)) == pytest.approx([0.24, 0.4])  # at level 0 nothing is generated
+
+
+async def test_level_0_changes_nothing_and_leaves_smoothing(studio: Studio) -> None:
+    plain = await studio.picture(Edit(image=source(bright())), prompt="")
+    pictures = {}
+    for smoothing in (None, 0.0, 1.0):
+        wanted = Enhancement(kind=EnhancementKind.FACE_ENHANCE, level=0.0, smoothing=smoothing)
+        pictures[smoothing] = await studio.picture(Edit(image=source(bright())), prompt="", enhancements=(wanted,))
+    assert (pictures[None] == plain).all()
+    assert (pictures[0.0] == plain).all()
+    assert (pictures[1.0] != plain).any()
 
 
 async def test_beautified_skin_is_smoother(studio: Studio) -> None:
