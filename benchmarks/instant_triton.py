@@ -24,7 +24,7 @@ SIDES: Mapping[str, tuple[str, Fraction]] = {
     "latents": ("image", Fraction(1, 8)),
     "upscaled": ("image", Fraction(2)),
 }
-"""Outputs whose sides are free: the input that they follow, and how many times its sides they are long."""
+"""Outputs whose free sides follow an input: that input, and how many times its sides they are long. Others' are 1."""
 
 _BYTES = 4
 """Of a number: all outputs are float32."""
@@ -38,9 +38,12 @@ class InstantTriton(service_pb2_grpc.GRPCInferenceServiceServicer):  # type: ign
     def __init__(self, configs: Mapping[str, model_config_pb2.ModelConfig]) -> None:
         self._configs = configs
 
-    async def ModelReady(self, request: Any, _context: Context) -> Any:  # noqa: ANN401, N802  # generated code's
-        """Whether there is such a model."""
-        return service_pb2.ModelReadyResponse(ready=request.name in self._configs)
+    async def RepositoryIndex(self, _request: Any, _context: Context) -> Any:  # noqa: ANN401, N802  # generated code's
+        """All models, each ready."""
+        answer = service_pb2.RepositoryIndexResponse()
+        for name in self._configs:
+            answer.models.add(name=name, state="READY")
+        return answer
 
     async def ModelConfig(self, request: Any, context: Context) -> Any:  # noqa: ANN401, N802  # generated code's
         """The model's config.pbtxt."""
@@ -77,8 +80,8 @@ def find_shape(name: str, dims: Sequence[int], inputs: Mapping[str, Sequence[int
         inputs: shapes of the request's inputs, the batch first.
     """
     rows = next(iter(inputs.values()))[0]
-    if min(dims) > 0:
-        return [rows, *dims]
+    if min(dims) > 0 or name not in SIDES:
+        return [rows, *(max(1, size) for size in dims)]
     source, factor = SIDES[name]
     return [rows, dims[0], *(int(side * factor) for side in inputs[source][2:])]
 

@@ -91,9 +91,10 @@ class TritonPythonModel:
             try:
                 batch[index] = self._read(request)
             except (InputError, RowsError) as error:
-                responses[index] = _answer_error(str(error))
+                responses[index] = _answer_error(str(error), pb_utils.TritonError.INVALID_ARG)
         for index, answer in zip(batch, self._run(list(batch.values())), strict=True):
-            responses[index] = _answer_error(_FAILED) if answer is None else _answer(requests[index], answer)
+            failed = _answer_error(_FAILED, pb_utils.TritonError.INTERNAL)
+            responses[index] = failed if answer is None else _answer(requests[index], answer)
         return responses
 
     def _run(self, batch: Sequence[Tensors]) -> Sequence[Tensors | None]:
@@ -154,8 +155,9 @@ def _answer(request: Any, outputs: Tensors) -> object:  # noqa: ANN401 - the bac
     )
 
 
-def _answer_error(message: str) -> object:
-    return pb_utils.InferenceResponse([], error=pb_utils.TritonError(message))
+def _answer_error(message: str, code: int) -> object:
+    """Refuse a request: INVALID_ARG for what it brought, INTERNAL for what failed here."""
+    return pb_utils.InferenceResponse([], error=pb_utils.TritonError(message, code))
 
 
 def _parameter(config: Mapping[str, Any], name: str, default: str) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from local import postgres, processes, triton
+from local import postgres, processes, supervisor, triton
 from local.errors import LocalError
 from local.settings import HOST, ROOT, Settings, check_ports_free
 
@@ -53,7 +53,7 @@ def list_services(settings: Settings) -> list[Service]:
     embedded = not settings.database_url or processes.load(pid_file(settings, postgres.NAME)) is not None
     networks = Service(
         triton.NAME,
-        lambda: triton.start(settings),
+        lambda: triton.ensure(settings),
         lambda: triton.is_live(ports),
         lambda process: triton.stop(settings, process),
         triton.PORTS,
@@ -61,6 +61,7 @@ def list_services(settings: Settings) -> list[Service]:
     return [
         *([database] if embedded else []),
         networks,
+        _make_supervisor(settings),
         _make_service(settings, "orchestrator", ("grpc", "metrics"), lambda: _is_healthy(ports.grpc)),
         _make_service(settings, "gateway", ("rest",), lambda: _answers(f"{settings.rest_url}/healthz")),
     ]
@@ -104,6 +105,23 @@ def _make_service(settings: Settings, name: str, ports: tuple[str, ...], is_read
         processes.wait_ready(name, process, is_ready, START_SECONDS, log)
 
     return Service(name, start, is_ready, lambda process: processes.stop(process, noted, STOP_SECONDS), ports)
+
+
+def _make_supervisor(settings: Settings) -> Service:
+    """Return the service that starts Triton again where it fails. It is stopped before Triton is."""
+    noted = pid_file(settings, supervisor.NAME)
+
+    def start() -> None:
+        log = settings.state_dir / "logs" / f"{supervisor.NAME}.log"
+        command = [str(settings.service_env / "bin" / "python"), "-m", "local.supervisor"]
+        process = processes.start(command, supervisor.environment(settings), ROOT, log, noted)
+        processes.wait_ready(supervisor.NAME, process, is_ready, START_SECONDS, log)
+
+    def is_ready() -> bool:
+        process, ready = processes.load(noted), supervisor.ready_file(settings)
+        return process is not None and ready.exists() and ready.read_text(encoding="ascii") == str(process.pid)
+
+    return Service(supervisor.NAME, start, is_ready, lambda process: processes.stop(process, noted, STOP_SECONDS), ())
 
 
 def _environment(settings: Settings, name: str) -> dict[str, str]:

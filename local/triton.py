@@ -14,6 +14,7 @@ What the wheel leaves to its user, and where it is done here:
 
 from __future__ import annotations
 
+import fcntl
 import json
 import urllib.error
 import urllib.request
@@ -106,9 +107,40 @@ def start(settings: Settings, *, allow_broken: bool = False) -> Server:
     return server
 
 
-def stop(settings: Settings, process: processes.Process) -> bool:
-    """Stop Triton; returns whether it ended by itself within its time."""
-    polite = processes.stop(process, _pid_file(settings), STOP_SECONDS)
+def ensure(settings: Settings) -> None:
+    """Start Triton unless it runs and answers; whoever comes second finds it started. Raises as `start` does."""
+    with _locked(settings):
+        process = load(settings)
+        if process is not None and is_live(settings.ports):
+            return
+        if process is not None:
+            stop(settings, process, grace=0.0)
+        start(settings)
+
+
+def restart(settings: Settings, failed: processes.Process | None) -> bool:
+    """Kill the Triton that has failed and start another, its broken models aside. Raises as `start` does.
+
+    Args:
+        settings: the stack.
+        failed: what was found to fail; None if none runs.
+
+    Returns:
+        False if somebody else has already started another.
+    """
+    with _locked(settings):
+        process = load(settings)
+        if process != failed:
+            return False
+        if process is not None:  # it does nothing any more, so nothing is lost
+            stop(settings, process, grace=0.0)
+        start(settings, allow_broken=True)
+        return True
+
+
+def stop(settings: Settings, process: processes.Process, grace: float = STOP_SECONDS) -> bool:
+    """Stop Triton; returns whether it ended by itself within `grace` seconds."""
+    polite = processes.stop(process, _pid_file(settings), grace)
     _clear_shared_memory(settings)
     return polite
 
@@ -176,6 +208,15 @@ def _check_models(server: Server, models: tuple[str, ...]) -> None:
     if broken := read_broken(server.ports):
         raise ModelsError(broken)
     proof.check(server.grpc_url, models)
+
+
+@contextmanager
+def _locked(settings: Settings) -> Iterator[None]:
+    """Hold the start of this state folder's Triton."""
+    settings.state_dir.mkdir(parents=True, exist_ok=True)
+    with (settings.state_dir / f"{NAME}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _clear_shared_memory(settings: Settings) -> None:

@@ -35,8 +35,11 @@ class Settings:
         max_connection_age_seconds: after about so long a connection is asked to end once its calls have, so that
             clients find new replicas.
         metrics_address: host:port of the Prometheus endpoint.
-        triton_url: host:port of Triton's gRPC endpoint.
+        triton_url: host:port of Triton's gRPC endpoint, or several with commas between them. Each address that a host
+            resolves to is a Triton of its own.
         triton_timeout_seconds: longest time for one Triton call.
+        probe_seconds: a model that has answered nobody for so long is sent a known tensor.
+        probe_timeout_seconds: longest time for its answer, while the model answers nobody else either.
         families: path of families.toml.
         database_url: postgresql:// URL of the database of jobs and accounts.
         database_connections: most connections of this process, beside one that listens and the worker's own.
@@ -86,6 +89,8 @@ class Settings:
     metrics_address: str = "127.0.0.1:9090"
     triton_url: str = "127.0.0.1:8001"
     triton_timeout_seconds: float = 300.0
+    probe_seconds: float = 10.0
+    probe_timeout_seconds: float = 10.0
     families: Path = Path("families/families.toml")
     database_url: str = field(default="", repr=False)
     database_connections: int = 10
@@ -185,6 +190,10 @@ def _address(raw: str) -> str:
     return raw
 
 
+def _addresses(raw: str) -> str:
+    return ",".join(_address(each.strip()) for each in raw.split(","))
+
+
 def is_loopback(address: str) -> bool:
     """Whether host:port is reached from this machine only."""
     host = address.rpartition(":")[0].strip("[]")
@@ -281,8 +290,10 @@ _CASTS: dict[str, Callable[[str], object]] = {
     "tls_client_ca_file": Path,
     "max_connection_age_seconds": _ranged(float, 1.0, 30 * 86_400.0),
     "metrics_address": _address,
-    "triton_url": _address,
+    "triton_url": _addresses,
     "triton_timeout_seconds": _ranged(float, 0.1, 86_400.0),
+    "probe_seconds": _ranged(float, 0.1, 3600.0),
+    "probe_timeout_seconds": _ranged(float, 0.1, 3600.0),
     "families": Path,
     "database_url": _database_url,
     "database_connections": _ranged(int, 2, 1000),

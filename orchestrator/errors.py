@@ -20,6 +20,7 @@ ImagegenError
 ├── NotEnoughCreditsError        the account cannot pay for it
 ├── PoisonJobError               a job under which its workers died
 ├── EngineFaultError             Triton answered with an error, or with a wrong tensor
+│   └── EngineRefusedError       a model does not take the tensors of this request; others are not concerned
 ├── FamilyConfigError            families.toml or a model folder is wrong (at start)
 ├── SettingsError                an environment variable is wrong (at start)
 └── CancelledByClientError       the client stopped the work
@@ -190,6 +191,10 @@ class PoisonJobError(ImagegenError):
 
 class EngineFaultError(ImagegenError):
     """Triton answered with an error, or with a wrong tensor. The message is for the log, not for the client."""
+
+
+class EngineRefusedError(EngineFaultError):
+    """A model does not take the tensors of this request (INVALID_ARGUMENT). The engine works for other requests."""
 
 
 class FamilyConfigError(ImagegenError):

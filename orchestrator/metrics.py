@@ -36,6 +36,8 @@ TRITON_BATCHES = Gauge(
     ["model", "rows"],
 )
 TRITON_ERRORS = Counter("imagegen_triton_errors", "Calls of Triton that failed.", ["model", "kind"])
+TRITON_SERVES = Gauge("imagegen_triton_serves", "1 if the model in this Triton infers.", ["endpoint", "model"])
+TRITON_EJECTIONS = Counter("imagegen_triton_ejections", "Times that a model of a Triton was taken from use.", ["model"])
 FAMILY_READY = Gauge("imagegen_family_ready", "1 if all networks of the family are ready.", ["family"])
 RPC = Histogram("imagegen_rpc_seconds", "Wall time of a gRPC call.", ["method", "code"], buckets=_FAST)
 TLS_EXPIRY = Gauge(

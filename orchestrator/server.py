@@ -35,9 +35,10 @@ from orchestrator.imaging.decode import DecodeLimits
 from orchestrator.jobs.service import link
 from orchestrator.jobs.system import JobSystem
 from orchestrator.memory import PictureMemory
+from orchestrator.models.endpoint import Probing
 from orchestrator.models.families import NEEDS, Families
+from orchestrator.models.pool import TritonPool
 from orchestrator.models.readiness import TritonNetworks
-from orchestrator.models.triton import TritonServer
 from orchestrator.params import Limits, TaskName
 from orchestrator.provenance.marking import Marking
 from orchestrator.results.sources import Sources, source_hosts
@@ -105,7 +106,8 @@ class Orchestrator:
             SettingsError: an address is taken.
         """
         settings = self._settings
-        self._triton = TritonServer(settings.triton_url, settings.triton_timeout_seconds)
+        probing = Probing(idle_seconds=settings.probe_seconds, timeout_seconds=settings.probe_timeout_seconds)
+        self._triton = TritonPool(settings.triton_url, settings.triton_timeout_seconds, probing)
         self._networks = TritonNetworks(self._triton, self._families)
         await asyncio.to_thread(self._decoding.start)
         await self._database.open()

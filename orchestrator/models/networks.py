@@ -1,7 +1,8 @@
 """The Protocols of contracts.py over Triton's models."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from orchestrator.models.contracts import AddedRows, ControlRows, Floats, Ids, I
 from orchestrator.models.source import ModelDigest
 from orchestrator.models.specs import CONTROL, LIKENESS, UNETS, spec_of
 from orchestrator.models.tables import NetworkTable
-from orchestrator.models.triton import ModelInfo, TritonServer
+from orchestrator.models.triton import ModelInfo, check_model
 
 STEERING = {tensor.name for tensor in (*CONTROL, *LIKENESS)}
 """Inputs of a controlled UNet beside a plain one's."""
@@ -18,12 +19,27 @@ TIME_IDS = 6
 """Of AddedRows.time_ids. SDXL's refiner takes 5, an aesthetic score in place of the target size."""
 
 
-@dataclass(frozen=True, slots=True)
-class TritonFamily:
-    """Networks that can be called, and which they are, by their role."""
+class Inference(Protocol):
+    """What runs models: one Triton (triton.py), all of them, or one request's way through them (pool.py)."""
 
-    networks: Networks
-    digests: Mapping[str, ModelDigest]
+    async def infer(
+        self, info: ModelInfo, inputs: Mapping[str, Floats | Ids], outputs: Sequence[str]
+    ) -> tuple[Floats, ...]:
+        """Run one batch; the answer has the outputs that were asked for, in that order.
+
+        Raises:
+            EngineUnavailableError: nothing that runs the model answers.
+            EngineFaultError: the model refused the tensors or failed.
+        """
+        ...
+
+
+class Engines(Inference, Protocol):
+    """What knows its models, too."""
+
+    async def describe(self, model: str) -> ModelInfo:
+        """What a model is; EngineUnavailableError where it does not answer."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +50,7 @@ class Model:
     nothing into it, and its result depends on nobody else (families.NetworkTable says when that is needed).
     """
 
-    server: TritonServer
+    engines: Inference
     info: ModelInfo
     fixed_batch: int = 0
 
@@ -51,7 +67,7 @@ class Model:
         rows = len(next(iter(inputs.values())))
         if missing := max(0, self.fixed_batch - rows):
             inputs = {name: np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for name, a in inputs.items()}
-        return tuple(array[:rows] for array in await self.server.infer(self.info, inputs, outputs))
+        return tuple(array[:rows] for array in await self.engines.infer(self.info, inputs, outputs))
 
 
 class TritonTextEncoder(Model):
@@ -175,21 +191,47 @@ FAMILY_NETWORKS: Mapping[str, type[Model]] = {
 }
 
 
-async def connect(server: TritonServer, table: NetworkTable) -> TritonFamily:
-    """Describe the models of a family, and make them callable.
+@dataclass(frozen=True, slots=True)
+class TritonFamily:
+    """A family's models as they were described, by their role."""
+
+    table: NetworkTable
+    infos: Mapping[str, ModelInfo]
+
+    def networks(self, engines: Inference) -> Networks:
+        """The networks, run by `engines`.
+
+        Raises:
+            FamilyConfigError: a model's batch or picture does not fit.
+        """
+        models = {
+            role: FAMILY_NETWORKS[role](engines, info, self.table.fixed_batch) for role, info in self.infos.items()
+        }
+        max_rows = min(info.max_batch_size for info in self.infos.values())
+        return Networks(**{"unet": None, **models}, max_rows=max_rows)  # type: ignore[arg-type]  # by name
+
+    @property
+    def digests(self) -> Mapping[str, ModelDigest]:
+        """Which networks they are."""
+        return {role: info.digest for role, info in self.infos.items()}
+
+
+async def connect(engines: Engines, table: NetworkTable) -> TritonFamily:
+    """Describe the models of a family, and compare them with their contracts.
 
     Raises:
-        EngineUnavailableError, EngineFaultError: the server or a model does not answer.
+        EngineUnavailableError: a model does not answer.
         FamilyConfigError: a model breaks its contract, or takes other control pictures than the table names.
     """
     there = table.abilities
     given = {"pooled": "text_encoder_2" in there, "control": "control" in there, "likeness": "likeness" in there}
-    infos = {role: await server.describe(name, spec_of(role, **given)) for role, name in table.roles.items()}
+    infos = {role: await engines.describe(name) for role, name in table.roles.items()}
+    for role, info in infos.items():
+        check_model(info, spec_of(role, **given))
     _check_sizes(infos, table)
-    models = {role: FAMILY_NETWORKS[role](server, info, table.fixed_batch) for role, info in infos.items()}
-    max_rows = min(info.max_batch_size for info in infos.values())
-    digests = {role: info.digest for role, info in infos.items()}
-    return TritonFamily(Networks(**{"unet": None, **models}, max_rows=max_rows), digests)  # type: ignore[arg-type]  # by name
+    family = TritonFamily(table, infos)
+    family.networks(engines)
+    return family
 
 
 def _check_sizes(infos: Mapping[str, ModelInfo], table: NetworkTable) -> None:

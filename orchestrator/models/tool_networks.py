@@ -3,10 +3,9 @@
 from collections.abc import Callable, Mapping
 
 from orchestrator.models.contracts import Floats
-from orchestrator.models.networks import Model, OneSizeModel
-from orchestrator.models.source import ModelDigest
+from orchestrator.models.networks import Engines, Inference, Model, OneSizeModel
 from orchestrator.models.specs import TOOL_ROLES
-from orchestrator.models.triton import ModelInfo, TritonServer
+from orchestrator.models.triton import ModelInfo, check_model
 
 UPSCALER_SCALE = "2"
 """Of an upscaler whose config.pbtxt has no parameter `scale`."""
@@ -80,7 +79,7 @@ class TritonWatermarkDecoder(OneSizeModel):
         return bits
 
 
-TOOLS: Mapping[str, Callable[[TritonServer, ModelInfo], Model]] = {
+TOOLS: Mapping[str, Callable[[Inference, ModelInfo], Model]] = {
     "matting": TritonMatting,
     "face_detector": TritonFaceDetector,
     "face_landmarks": TritonFaceLandmarks,
@@ -91,7 +90,14 @@ TOOLS: Mapping[str, Callable[[TritonServer, ModelInfo], Model]] = {
 }
 
 
-async def connect_tool(server: TritonServer, role: str, name: str) -> tuple[Callable[..., object], ModelDigest]:
-    """Describe a model of no family, and make it callable. Raises as `connect` does."""
-    info = await server.describe(name, TOOL_ROLES[role])
-    return TOOLS[role](server, info), info.digest  # type: ignore[return-value]  # each is called in its own way
+async def connect_tool(engines: Engines, role: str, name: str) -> ModelInfo:
+    """Describe a model of no family, and compare it with its contract. Raises as `connect` does."""
+    info = await engines.describe(name)
+    check_model(info, TOOL_ROLES[role])
+    make_tool(engines, role, info)
+    return info
+
+
+def make_tool(engines: Inference, role: str, info: ModelInfo) -> Callable[..., object]:
+    """The network of a role, run by `engines`."""
+    return TOOLS[role](engines, info)  # type: ignore[return-value]  # each is called in its own way

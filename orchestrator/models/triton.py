@@ -1,7 +1,6 @@
-"""NVIDIA Triton: what its models are, and one call for each evaluation. The only importer of tritonclient.
+"""One NVIDIA Triton: what its models are, and one call for each evaluation. The only importer of tritonclient.
 
-A call that has begun is never cancelled (Triton server issues #7368 and #8034: cancel races crash it): callers stop
-between calls. Which rows of which requests share a batch is Triton's business.
+Which rows of which requests share a batch is Triton's business.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,12 +8,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import structlog
 import tritonclient.grpc.aio as triton
 from tritonclient.utils import InferenceServerException
 
 from orchestrator import metrics
-from orchestrator.errors import EngineFaultError, EngineUnavailableError, FamilyConfigError
+from orchestrator.errors import EngineFaultError, EngineRefusedError, EngineUnavailableError, FamilyConfigError
 from orchestrator.models.contracts import RETRY_AFTER_SECONDS, Floats, Ids
 from orchestrator.models.source import ModelDigest
 from orchestrator.models.specs import NetworkSpec, TensorSpec
@@ -23,7 +21,12 @@ _UNAVAILABLE = {
     "StatusCode.UNAVAILABLE": "down",
     "StatusCode.DEADLINE_EXCEEDED": "timeout",
     "StatusCode.NOT_FOUND": "missing",
+    "StatusCode.CANCELLED": "down",
 }
+_STUB = "Stub process"
+"""In the message of a Python model whose process has ended or is frozen. Triton does not start it again."""
+LOOK_SECONDS = 5.0
+"""Longest time for a question that no model has to work for."""
 # grpc waits up to two minutes before it connects again; a Triton that is back shall be found within a second.
 _CHANNEL_OPTIONS = [
     ("grpc.max_send_message_length", -1),
@@ -39,8 +42,6 @@ _TYPES: dict[str, np.dtype[Any]] = {
     "INT64": np.dtype(np.int64),
 }
 
-log = structlog.get_logger()
-
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
@@ -50,8 +51,11 @@ class ModelInfo:
         name: of the model.
         types: Triton datatype of each tensor.
         dims: sizes of each tensor behind the batch, -1 where they are free.
+        inputs: names.
+        outputs: names.
         optional: inputs that a request may leave out.
         max_batch_size: most rows of one request.
+        warmup: rows and sizes behind the batch that the model is warmed up with, by input; empty if it is not.
         parameters: of the model's configuration.
         digest: which network it is.
     """
@@ -59,10 +63,30 @@ class ModelInfo:
     name: str
     types: Mapping[str, str]
     dims: Mapping[str, tuple[int, ...]]
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
     optional: frozenset[str]
     max_batch_size: int
+    warmup: Mapping[str, tuple[int, ...]]
     parameters: Mapping[str, str]
     digest: ModelDigest
+
+
+@dataclass(frozen=True, slots=True)
+class ModelStatistics:
+    """What a Triton counted of a model since its start.
+
+    Attributes:
+        batches: executions by the number of rows in the batch.
+        answered: requests that were answered, without error.
+        busy_seconds: what those requests took together, waiting included.
+        slowest: mean seconds of an execution, of the number of rows that is slowest.
+    """
+
+    batches: Mapping[int, int]
+    answered: int
+    busy_seconds: float
+    slowest: float
 
 
 class TritonServer:
@@ -76,43 +100,46 @@ class TritonServer:
         """Close the connection."""
         await self._client.close()
 
-    async def is_ready(self, model: str) -> bool:
-        """Whether the model answers; False too while there is no server."""
-        try:
-            return bool(await self._client.is_model_ready(model, client_timeout=5.0))
-        except InferenceServerException:
-            return False
+    async def list_ready(self) -> frozenset[str]:
+        """Names of the models that Triton says it has loaded. Whether they infer is for a probe to find out.
 
-    async def describe(self, model: str, spec: NetworkSpec) -> ModelInfo:
-        """Read the model's configuration and hold it to `spec`.
+        Raises:
+            EngineUnavailableError: the server cannot be reached.
+            TimeoutError: it has not answered within LOOK_SECONDS.
+        """
+        try:
+            index = await self._client.get_model_repository_index(client_timeout=LOOK_SECONDS)
+        except InferenceServerException as error:
+            if str(error.status()) == "StatusCode.DEADLINE_EXCEEDED":
+                raise TimeoutError from error
+            raise EngineUnavailableError(str(error.message()), retry_after=RETRY_AFTER_SECONDS) from error
+        return frozenset(model.name for model in index.models if model.state == "READY")
+
+    async def describe(self, model: str) -> ModelInfo:
+        """Read the model's configuration.
 
         Raises:
             EngineUnavailableError: the server or the model is not there.
-            FamilyConfigError: a tensor is missing, or has another rank or type than the contract; a request needs an
-                input that the contract does not know; or it has more rows than the model takes.
         """
         try:
-            answer = await self._client.get_model_config(model, client_timeout=5.0)
+            answer = await self._client.get_model_config(model, client_timeout=LOOK_SECONDS)
         except InferenceServerException as error:
             raise _translate(error, model) from error
         config = answer.config
-        tensors = {t.name: t for t in (*config.input, *config.output)}
-        optional = frozenset(t.name for t in config.input if t.optional)
-        for wanted in (*spec.inputs, *spec.outputs):
-            _check_tensor(model, tensors.get(wanted.name), wanted)
-        for spare in (each for each in spec.spare if each.name in tensors):
-            _check_tensor(model, tensors[spare.name], spare)
-        if unknown := {t.name for t in config.input} - {t.name for t in (*spec.inputs, *spec.spare)} - optional:
-            raise FamilyConfigError(f"model {model} needs inputs that are not given: {', '.join(sorted(unknown))}")
-        if config.max_batch_size < spec.rows:
-            raise FamilyConfigError(f"max_batch_size of {model} is {config.max_batch_size}, less than {spec.rows}")
+        tensors = (*config.input, *config.output)
         parameters = {key: value.string_value for key, value in config.parameters.items()}
+        warmup = next(iter(config.model_warmup), None)
         return ModelInfo(
             name=model,
-            types={name: _datatype(tensor) for name, tensor in tensors.items()},
-            dims={name: tuple(tensor.dims) for name, tensor in tensors.items()},
-            optional=optional,
+            types={tensor.name: _datatype(tensor) for tensor in tensors},
+            dims={tensor.name: tuple(tensor.dims) for tensor in tensors},
+            inputs=tuple(tensor.name for tensor in config.input),
+            outputs=tuple(tensor.name for tensor in config.output),
+            optional=frozenset(tensor.name for tensor in config.input if tensor.optional),
             max_batch_size=int(config.max_batch_size),
+            warmup={name: (max(1, warmup.batch_size), *each.dims) for name, each in warmup.inputs.items()}
+            if warmup
+            else {},
             parameters=parameters,
             digest=ModelDigest(
                 model=model,
@@ -126,9 +153,14 @@ class TritonServer:
     ) -> tuple[Floats, ...]:
         """Run one batch; the answer has the outputs that were asked for, in that order.
 
+        A caller that is cancelled while it waits cancels the call, and Triton's cancelling has crashed it (server
+        issues #7368 and #8034). endpoint.py therefore lets calls run on that nobody waits for.
+
         Raises:
-            EngineUnavailableError: the server or the model is not there, or does not answer in time.
-            EngineFaultError: the server refused the tensors or failed.
+            EngineUnavailableError: the server or the model is not there, or does not answer in time; also where the
+                process that runs the model has ended or is frozen.
+            EngineRefusedError: the model does not take these tensors.
+            EngineFaultError: the model failed, or answered without its rows.
         """
         tensors = []
         for name, array in inputs.items():
@@ -147,23 +179,52 @@ class TritonServer:
                 raise EngineFaultError(f"model {model.name} answered without its rows of {name}")
         return tuple(np.asarray(array, np.float32) for array in arrays)
 
-    async def batch_counts(self, model: str) -> dict[int, int]:
-        """Executions of the model since Triton's start, by the number of rows in the batch; empty if unreachable."""
+    async def statistics(self) -> dict[str, ModelStatistics]:
+        """What was counted of each model; empty where the server does not answer."""
         try:
-            answer = await self._client.get_inference_statistics(model, client_timeout=5.0)
+            answer = await self._client.get_inference_statistics("", client_timeout=LOOK_SECONDS)
         except InferenceServerException:
             return {}
-        stats = answer.model_stats
-        return {int(b.batch_size): int(b.compute_infer.count) for s in stats for b in s.batch_stats}
+        return {model.name: _read_statistics(model) for model in answer.model_stats}
 
 
-def _check_tensor(model: str, tensor: Any, wanted: TensorSpec) -> None:  # noqa: ANN401  # generated code
-    if tensor is None:
-        raise FamilyConfigError(f"model {model} has no tensor {wanted.name!r}")
-    datatype = _datatype(tensor)
+def check_model(info: ModelInfo, spec: NetworkSpec) -> None:
+    """Compare a model with the contract of its role.
+
+    Raises:
+        FamilyConfigError: a tensor is missing, or has another rank or type than the contract; a request needs an
+            input that the contract does not know; or it has more rows than the model takes.
+    """
+    for wanted in (*spec.inputs, *spec.outputs):
+        _check_tensor(info, wanted)
+    for spare in (each for each in spec.spare if each.name in info.dims):
+        _check_tensor(info, spare)
+    known = {tensor.name for tensor in (*spec.inputs, *spec.spare)}
+    if unknown := set(info.inputs) - known - info.optional:
+        raise FamilyConfigError(f"model {info.name} needs inputs that are not given: {', '.join(sorted(unknown))}")
+    if info.max_batch_size < spec.rows:
+        raise FamilyConfigError(f"max_batch_size of {info.name} is {info.max_batch_size}, less than {spec.rows}")
+
+
+def _check_tensor(info: ModelInfo, wanted: TensorSpec) -> None:
+    if wanted.name not in info.dims:
+        raise FamilyConfigError(f"model {info.name} has no tensor {wanted.name!r}")
+    datatype, dims = info.types[wanted.name], info.dims[wanted.name]
     kind_ok = datatype in _TYPES and datatype.startswith("INT") == wanted.integer
-    if len(tensor.dims) != wanted.rank or not kind_ok:
-        raise FamilyConfigError(f"model {model}, tensor {wanted.name!r}: {datatype} {list(tensor.dims)}")
+    if len(dims) != wanted.rank or not kind_ok:
+        raise FamilyConfigError(f"model {info.name}, tensor {wanted.name!r}: {datatype} {list(dims)}")
+
+
+def _read_statistics(model: Any) -> ModelStatistics:  # noqa: ANN401  # generated code
+    done = model.inference_stats.success
+    runs = {int(batch.batch_size): batch.compute_infer for batch in model.batch_stats}
+    means = [run.ns / run.count for run in runs.values() if run.count]
+    return ModelStatistics(
+        batches={rows: int(run.count) for rows, run in runs.items()},
+        answered=int(done.count),
+        busy_seconds=done.ns / 1e9,
+        slowest=max(means, default=0.0) / 1e9,
+    )
 
 
 def _datatype(tensor: object) -> str:
@@ -172,12 +233,18 @@ def _datatype(tensor: object) -> str:
 
 
 def _translate(error: InferenceServerException, model: str) -> EngineUnavailableError | EngineFaultError:
+    """What a failed call means: who has to do something about it decides."""
     status, message = str(error.status()), str(error.message())
     kind = _UNAVAILABLE.get(status)
-    if kind is None and "is not ready" in message:
+    if kind is None and _STUB in message:
+        kind = "stub"
+    elif kind is None and "is not ready" in message:
         kind = "missing"
+    elif kind is None and status == "StatusCode.INVALID_ARGUMENT":
+        kind = "refused"
     metrics.TRITON_ERRORS.labels(model, kind or "fault").inc()
+    if kind == "refused":
+        return EngineRefusedError(f"model {model}: {message}")
     if kind is None:
         return EngineFaultError(f"model {model}: {status}: {message}")
-    log.warning("triton_unavailable", model=model, status=status, message=message)
     return EngineUnavailableError("the inference server does not answer", retry_after=RETRY_AFTER_SECONDS)

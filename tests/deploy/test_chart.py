@@ -159,8 +159,9 @@ def test_nothing_is_reached_that_no_policy_names(name: str) -> None:
 
 @each_profile
 def test_probes_mean_different_things(name: str) -> None:
-    """Liveness looks at the process alone; readiness at what it needs; startup has patience."""
-    for pod, _, spec in pods(resources(name)):
+    """Liveness looks at the program alone, Triton's at its models; readiness at what it needs; startup has patience."""
+    found = resources(name)
+    for pod, _, spec in pods(found):
         for container in spec["containers"]:
             if "livenessProbe" not in container:
                 continue
@@ -168,6 +169,13 @@ def test_probes_mean_different_things(name: str) -> None:
             if container["name"] == "gateway":
                 assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
                 assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
+            if container["name"] == "triton":
+                assert container["livenessProbe"]["exec"]["command"] == ["python3", "-I", "-S", "/probe/probe.py"]
+                assert container["livenessProbe"]["terminationGracePeriodSeconds"] < 10, "no preStop in a restart"
+                (mounted,) = [each for each in spec["volumes"] if each["name"] == "probe"]
+                assert ("ConfigMap", mounted["configMap"]["name"]) in {
+                    (each["kind"], each["metadata"]["name"]) for each in found
+                }
             if container["name"] == "orchestrator" and "grpc" in container["livenessProbe"]:
                 assert container["livenessProbe"]["grpc"]["service"] == "live"
                 assert "service" not in container["readinessProbe"]["grpc"]

@@ -8,8 +8,8 @@ import pytest
 
 from local import triton
 from model_tools import golden_adapters, golden_cases
+from orchestrator.models.pool import TritonPool
 from orchestrator.models.readiness import TritonNetworks
-from orchestrator.models.triton import TritonServer
 from tests.golden.adapter_cases import FAMILIES
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def adapters_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 @pytest.fixture
 async def source(adapters_port: int) -> AsyncIterator[TritonNetworks]:
     """All families of adapters/families.toml, looked at once."""
-    server = TritonServer(f"127.0.0.1:{adapters_port}", timeout_seconds=60)
+    server = TritonPool(f"127.0.0.1:{adapters_port}", timeout_seconds=60)
     networks = TritonNetworks(server, FAMILIES)
     await networks.refresh()
     yield networks

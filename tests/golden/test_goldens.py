@@ -14,8 +14,8 @@ from model_tools import golden_cases
 from model_tools.golden_cases import PICTURE_CASES, Case
 from orchestrator.diffusion.pipeline import Pipeline, PipelineInputs, StepDone, Timer
 from orchestrator.models.families import Families
+from orchestrator.models.pool import TritonPool
 from orchestrator.models.readiness import TritonNetworks
-from orchestrator.models.triton import TritonServer
 from orchestrator.params import SamplerName
 from tests.golden.measure import MAX_LATENT_ERROR, MIN_PSNR, NotingDecoder, psnr
 
@@ -30,7 +30,7 @@ FAMILIES = Families.load(golden_cases.GOLDEN / "families.toml")
 @pytest.fixture
 async def triton_networks(tiny_triton: int) -> AsyncIterator[TritonNetworks]:
     """The tiny model's networks, served by Triton at that port."""
-    server = TritonServer(f"127.0.0.1:{tiny_triton}", timeout_seconds=60)
+    server = TritonPool(f"127.0.0.1:{tiny_triton}", timeout_seconds=60)
     networks = TritonNetworks(server, FAMILIES)
     await networks.refresh()
     yield networks

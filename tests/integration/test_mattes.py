@@ -14,8 +14,8 @@ from local.settings import ROOT, Settings
 from orchestrator.diffusion.latents import from_pixels
 from orchestrator.imaging import layers, mattes
 from orchestrator.models.families import Families
+from orchestrator.models.pool import TritonPool
 from orchestrator.models.readiness import TritonNetworks
-from orchestrator.models.triton import TritonServer
 from tests.integration.objects import composites
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def triton_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 @pytest.fixture
 async def matting(triton_port: int) -> AsyncIterator[Matting]:
-    server = TritonServer(f"127.0.0.1:{triton_port}", timeout_seconds=120)
+    server = TritonPool(f"127.0.0.1:{triton_port}", timeout_seconds=120)
     source = TritonNetworks(server, FAMILIES)
     await source.refresh()
     yield source.tools().need("matting")

@@ -14,8 +14,8 @@ from local.settings import ROOT, Settings
 from orchestrator.diffusion.pipeline import Pipeline, PipelineInputs, Start, StepDone, Timer
 from orchestrator.imaging import geometry
 from orchestrator.models.families import Families
+from orchestrator.models.pool import TritonPool
 from orchestrator.models.readiness import TritonNetworks
-from orchestrator.models.triton import TritonServer
 from orchestrator.params import SamplerName
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def triton_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 @pytest.fixture
 async def networks(triton_port: int) -> AsyncIterator[Networks]:
-    server = TritonServer(f"127.0.0.1:{triton_port}", timeout_seconds=120)
+    server = TritonPool(f"127.0.0.1:{triton_port}", timeout_seconds=120)
     source = TritonNetworks(server, FAMILIES)
     await source.refresh()
     yield source.networks(FAMILY.name)

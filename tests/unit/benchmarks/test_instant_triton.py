@@ -10,22 +10,21 @@ from benchmarks.workloads import REPO
 from local.settings import HOST
 from orchestrator.errors import EngineUnavailableError
 from orchestrator.models.families import Families
+from orchestrator.models.pool import TritonPool
 from orchestrator.models.readiness import TritonNetworks
-from orchestrator.models.specs import TEXT_ENCODER
-from orchestrator.models.triton import TritonServer
 
 
 @pytest.fixture
-async def triton() -> AsyncIterator[TritonServer]:
+async def triton() -> AsyncIterator[TritonPool]:
     """The orchestrator's connection to the stand-in."""
     server, port = await instant_triton.start(REPO / "model_repository", 0)
-    connection = TritonServer(f"{HOST}:{port}", timeout_seconds=5)
+    connection = TritonPool(f"{HOST}:{port}", timeout_seconds=5)
     yield connection
     await connection.close()
     await server.stop(grace=None)
 
 
-async def test_all_families_and_tools_are_ready(triton: TritonServer) -> None:
+async def test_all_families_and_tools_are_ready(triton: TritonPool) -> None:
     families = Families.load(REPO / "families" / "families.toml")
     networks = TritonNetworks(triton, families)
     await networks.refresh()
@@ -33,7 +32,7 @@ async def test_all_families_and_tools_are_ready(triton: TritonServer) -> None:
     assert not networks.tools().waiting
 
 
-async def test_a_family_makes_pictures_of_zeros(triton: TritonServer) -> None:
+async def test_a_family_makes_pictures_of_zeros(triton: TritonPool) -> None:
     networks = TritonNetworks(triton, Families.load(REPO / "families" / "families.toml"))
     await networks.refresh()
     family = networks.networks("realistic")
@@ -48,10 +47,11 @@ async def test_a_family_makes_pictures_of_zeros(triton: TritonServer) -> None:
     assert not image.any()
 
 
-async def test_a_model_that_is_not_there(triton: TritonServer) -> None:
-    assert not await triton.is_ready("nobody")
+async def test_a_model_that_is_not_there(triton: TritonPool) -> None:
+    await triton.look({"nobody"})
+    assert triton.find("nobody") is None
     with pytest.raises(EngineUnavailableError):
-        await triton.describe("nobody", TEXT_ENCODER)
+        await triton.describe("nobody")
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,10 @@
 import importlib
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -37,10 +39,20 @@ class FakeTensor:
         return self.array
 
 
-class FakeResponse:
-    """Outputs by name, or an error's message."""
+@dataclass(frozen=True)
+class FakeError:
+    """An error, with Triton's code for whose fault it is."""
 
-    def __init__(self, tensors: list[FakeTensor], error: str | None = None) -> None:
+    INTERNAL: ClassVar[int] = 1
+    INVALID_ARG: ClassVar[int] = 3
+    message: str
+    code: int = INTERNAL
+
+
+class FakeResponse:
+    """Outputs by name, or an error."""
+
+    def __init__(self, tensors: list[FakeTensor], error: FakeError | None = None) -> None:
         self.outputs = {tensor.name: tensor.array.copy() for tensor in tensors}
         self.error = error
 
@@ -69,7 +81,7 @@ def make_backend() -> ModuleType:
     module.get_input_tensor_by_name = get_input  # type: ignore[attr-defined]
     module.Tensor = FakeTensor  # type: ignore[attr-defined]
     module.InferenceResponse = FakeResponse  # type: ignore[attr-defined]
-    module.TritonError = str  # type: ignore[attr-defined]
+    module.TritonError = FakeError  # type: ignore[attr-defined]
     module.MetricFamily = FakeMetricFamily  # type: ignore[attr-defined]
     module.logged = []  # type: ignore[attr-defined]
     module.Logger = SimpleNamespace(log_error=module.logged.append, log_info=module.logged.append)  # type: ignore[attr-defined]

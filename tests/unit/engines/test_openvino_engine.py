@@ -66,7 +66,8 @@ def test_all_requests_share_one_run(engine: ModuleType, fakes: SimpleNamespace, 
 )
 def test_a_bad_request_fails_alone(engine: ModuleType, tmp_path: Path, request_: FakeRequest, message: str) -> None:
     good, bad, other = load(engine, tmp_path).execute([rows(1), request_, rows(2)])
-    assert message in bad.error
+    assert message in bad.error.message
+    assert bad.error.code == bad.error.INVALID_ARG, "the fault of this request alone"
     assert good.outputs[DOUBLED][0, 0] == 2
     assert other.outputs[DOUBLED][0, 0] == 4
 
@@ -76,9 +77,9 @@ def test_a_failed_run_fails_its_batch_and_tells_no_internals(
 ) -> None:
     model = load(engine, tmp_path)
     responses = model.execute([rows(1), rows(13)])
-    assert {response.error for response in responses} == {
-        "the engine failed to run this request; the server's log tells why"
-    }
+    (error,) = {response.error for response in responses}
+    assert error.message == "the engine failed to run this request; the server's log tells why"
+    assert error.code == error.INTERNAL
     assert "internals of the engine" in fakes.backend.logged[-1]
     assert model.execute([rows(1)])[0].outputs[DOUBLED][0, 0] == 2  # it lives on
 
@@ -174,7 +175,7 @@ def test_zeros_are_made_once(engine: ModuleType, fakes: SimpleNamespace, tmp_pat
 def test_an_optional_input_of_another_shape_fails_alone(engine: ModuleType, tmp_path: Path) -> None:
     good, bad = load(engine, tmp_path, **two_inputs()).execute([with_y(1, 0), with_y(1, 0, width=5)])
     assert good.error is None
-    assert bad.error == "input y: shape (1, 2, 6) wanted, (1, 2, 5) given"
+    assert bad.error.message == "input y: shape (1, 2, 6) wanted, (1, 2, 5) given"
 
 
 def test_a_placeholder_counts_as_left_out(engine: ModuleType, fakes: SimpleNamespace, tmp_path: Path) -> None:

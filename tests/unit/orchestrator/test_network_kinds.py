@@ -13,12 +13,13 @@ from orchestrator.models.contracts import AddedRows, ControlRows, ImageRows
 from orchestrator.models.families import Families
 from orchestrator.models.readiness import TritonNetworks
 from orchestrator.models.specs import FAMILY_ROLES, spec_of
-from tests.unit.orchestrator.triton_fake import Client, config, server_of
+from tests.unit.orchestrator.triton_fake import Client, config, pool_of, server_of
 from tests.unit.orchestrator.world import FAMILIES, write_families
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from orchestrator.models.contracts import Networks
     from orchestrator.models.tables import NetworkTable
 
 SDXL = 'text_encoder_2 = "a_text_encoder_2"\ninpaint_unet = "an_inpaint_unet"\n'
@@ -43,6 +44,12 @@ def client(*, pooled: bool, control: bool = True, likeness: bool = True) -> Clie
     return Client({names[role]: config(spec, side=32) for role, spec in specs.items()})
 
 
+async def connected(triton: Client, kinds: NetworkTable) -> Networks:
+    """The networks of a family over a Triton."""
+    server = server_of(triton)
+    return (await networks.connect(server, kinds)).networks(server)
+
+
 def rows(*shape: int) -> Any:
     return np.ones(shape, np.float32)
 
@@ -55,16 +62,18 @@ LIKE = {"image_embeds": (2, 2, 6), "image_scale": (2, 1)}
 
 
 async def test_a_second_text_encoder_answers_twice(tmp_path: Path) -> None:
-    family = await networks.connect(server_of(client(pooled=True)), table(tmp_path, SDXL))
-    assert family.networks.text_encoder_2 is not None
-    hidden, pooled = await family.networks.text_encoder_2(np.zeros((2, 8), np.int32))
+    server = server_of(client(pooled=True))
+    family = await networks.connect(server, table(tmp_path, SDXL))
+    found = family.networks(server)
+    assert found.text_encoder_2 is not None
+    hidden, pooled = await found.text_encoder_2(np.zeros((2, 8), np.int32))
     assert (hidden.shape, pooled.shape) == ((2, 8, 6), (2, 5))
     assert family.digests["text_encoder_2"].model == "a_text_encoder_2"
 
 
 async def test_every_unet_of_sdxl_is_told_of_the_text_and_the_size(tmp_path: Path) -> None:
     triton = client(pooled=True)
-    found = (await networks.connect(server_of(triton), table(tmp_path, SDXL + CONTROLLED + LIKENESS))).networks
+    found = await connected(triton, table(tmp_path, SDXL + CONTROLLED + LIKENESS))
     assert found.unet is not None
     assert found.inpaint_unet is not None
     assert found.controlled_unet is not None
@@ -80,7 +89,7 @@ async def test_every_unet_of_sdxl_is_told_of_the_text_and_the_size(tmp_path: Pat
 
 async def test_a_fixed_batch_pads_what_is_added_too(tmp_path: Path) -> None:
     triton = client(pooled=True)
-    found = (await networks.connect(server_of(triton), table(tmp_path, f"{SDXL}fixed_batch = 8\n"))).networks
+    found = await connected(triton, table(tmp_path, f"{SDXL}fixed_batch = 8\n"))
     assert found.unet is not None
     await found.unet(SAMPLE, TIME, HIDDEN, ADDED)
     assert {name: shape[0] for name, shape in triton.sent[0][1].items()} == dict.fromkeys(DENOISED | TOLD, 8)
@@ -112,7 +121,7 @@ async def test_the_refiner_of_sdxl_is_refused(tmp_path: Path) -> None:
 async def test_a_family_waits_for_its_second_encoder(tmp_path: Path) -> None:
     triton = client(pooled=True)
     triton.down.add("a_text_encoder_2")
-    source = TritonNetworks(server_of(triton), families(tmp_path, SDXL))
+    source = TritonNetworks(pool_of(triton), families(tmp_path, SDXL))
     await source.refresh()
     assert not source.is_ready("small")
     triton.down.clear()
@@ -134,7 +143,7 @@ async def test_a_controlled_unet_may_lack_what_the_family_does_not_use(
     lines: str, has: dict[str, bool], sent: dict[str, Any], tmp_path: Path
 ) -> None:
     triton = client(pooled=False, **has)
-    found = (await networks.connect(server_of(triton), table(tmp_path, lines))).networks
+    found = await connected(triton, table(tmp_path, lines))
     assert found.controlled_unet is not None
     control = ControlRows(rows(2, 3, 16, 24), rows(2, 1)) if sent.keys() == CONTROL.keys() else None
     image = ImageRows(rows(2, 2, 6), rows(2, 1)) if sent.keys() == LIKE.keys() else None
@@ -166,7 +175,7 @@ async def test_the_control_picture_has_three_channels_of_each_kind(
             tensor.dims[0] = channels if tensor.name == "control_image" else scales
     kinds = table(tmp_path, f'{CONTROLLED}control_kinds = ["canny", "depth"]\n')
     if fits:
-        found = (await networks.connect(server_of(triton), kinds)).networks
+        found = await connected(triton, kinds)
         assert found.controlled_unet is not None
         await found.controlled_unet(SAMPLE, TIME, HIDDEN, None, None)
         assert triton.sent[0][1]["control_image"] == (2, 6, 16, 24)

@@ -15,7 +15,8 @@ from orchestrator.models.families import Families
 from orchestrator.models.readiness import TritonNetworks
 from orchestrator.models.specs import FAMILY_ROLES, TOOL_ROLES
 from orchestrator.models.tools import Tools
-from tests.unit.orchestrator.triton_fake import Client, config, server_of
+from orchestrator.models.triton import check_model
+from tests.unit.orchestrator.triton_fake import Client, config, pool_of, server_of
 from tests.unit.orchestrator.world import FAMILIES, write_families
 
 if TYPE_CHECKING:
@@ -32,6 +33,12 @@ image_encoder = "small_image_encoder"
 """
 
 
+ALL_TOOLS = {
+    "matting": "a_matting",
+    "face_detector": "a_face_detector",
+    "face_landmarks": "a_face_landmarks",
+    "upscaler": "an_upscaler",
+}
 UNET_INPUTS = ("control_image", "control_scale", "image_embeds", "image_scale")
 
 
@@ -53,12 +60,14 @@ def families(tmp_path: Path, tools: str = TOOLS) -> Families:
 
 
 async def test_roles_are_networks_and_a_model_of_two_roles_is_named_once(tmp_path: Path) -> None:
-    family = await networks.connect(server_of(client()), families(tmp_path).get(None).networks)
-    assert isinstance(family.networks.unet, networks.TritonUnet)
-    assert isinstance(family.networks.controlled_unet, networks.TritonControlledUnet)
-    assert family.networks.image_encoder is not None
-    assert family.networks.image_encoder.side == 32
-    assert (family.networks.inpaint_unet, family.networks.face_encoder) == (None, None)
+    server = server_of(client())
+    family = await networks.connect(server, families(tmp_path).get(None).networks)
+    found = family.networks(server)
+    assert isinstance(found.unet, networks.TritonUnet)
+    assert isinstance(found.controlled_unet, networks.TritonControlledUnet)
+    assert found.image_encoder is not None
+    assert found.image_encoder.side == 32
+    assert (found.inpaint_unet, found.face_encoder) == (None, None)
     names = ["small_text_encoder", "small_unet", "small_vae_decoder", "small_vae_encoder", "small_image_encoder"]
     assert {role: digest.model for role, digest in family.digests.items()} == {
         **{name.removeprefix("small_"): name for name in names},
@@ -69,8 +78,9 @@ async def test_roles_are_networks_and_a_model_of_two_roles_is_named_once(tmp_pat
 async def test_the_smallest_batch_of_all_is_the_familys(tmp_path: Path) -> None:
     small = client()
     small.configs["small_vae_encoder"].max_batch_size = 3
-    family = await networks.connect(server_of(small), families(tmp_path).get(None).networks)
-    assert family.networks.max_rows == 3
+    server = server_of(small)
+    family = await networks.connect(server, families(tmp_path).get(None).networks)
+    assert family.networks(server).max_rows == 3
 
 
 @pytest.mark.parametrize(
@@ -86,14 +96,21 @@ async def test_a_model_that_breaks_its_contract_is_refused(role: str, change: st
     made = config(FAMILY_ROLES[role])
     text_format.Merge(change, made) if change else None
     server = server_of(Client({"m": made}))
+    info = await server.describe("m")
+
+    def use() -> object:
+        check_model(info, FAMILY_ROLES[role])
+        return networks.FAMILY_NETWORKS[role](server, info)
+
     with pytest.raises(FamilyConfigError, match=message):
-        networks.FAMILY_NETWORKS[role](server, await server.describe("m", FAMILY_ROLES[role]))
+        use()
 
 
 async def test_a_further_input_may_be_optional() -> None:
     made = config(FAMILY_ROLES["unet"])
     text_format.Merge('input { name: "y" data_type: TYPE_FP32 dims: [ 1 ] optional: true }', made)
-    info = await server_of(Client({"m": made})).describe("m", FAMILY_ROLES["unet"])
+    info = await server_of(Client({"m": made})).describe("m")
+    check_model(info, FAMILY_ROLES["unet"])
     assert info.optional == {"y"}
 
 
@@ -103,8 +120,9 @@ async def test_every_input_of_a_role_must_be_there(name: str) -> None:
     kept = [tensor for tensor in made.input if tensor.name != name]
     del made.input[:]
     made.input.extend(kept)
+    info = await server_of(Client({"m": made})).describe("m")
     with pytest.raises(FamilyConfigError, match=f"no tensor '{name}'"):
-        await server_of(Client({"m": made})).describe("m", FAMILY_ROLES["controlled_unet"])
+        check_model(info, FAMILY_ROLES["controlled_unet"])
 
 
 def rows(*shape: int) -> Any:
@@ -113,7 +131,7 @@ def rows(*shape: int) -> Any:
 
 async def info_of(server: TritonServer, optional: Sequence[str]) -> ModelInfo:
     cast("Client", server._client).configs["m"] = config(FAMILY_ROLES["controlled_unet"], optional=optional)
-    return await server.describe("m", FAMILY_ROLES["controlled_unet"])
+    return await server.describe("m")
 
 
 @pytest.mark.parametrize(
@@ -149,21 +167,20 @@ async def test_what_does_not_steer_is_sent_as_zeros(optional: Sequence[str], sid
 async def test_a_fixed_batch_pads_every_network(tmp_path: Path) -> None:
     table = families(tmp_path).get(None).networks.model_copy(update={"fixed_batch": 8})
     padded = client()
-    family = await networks.connect(server_of(padded), table)
-    assert family.networks.image_encoder is not None
-    embeds, negative = await family.networks.image_encoder(rows(1, 3, 32, 32))
+    server = server_of(padded)
+    found = (await networks.connect(server, table)).networks(server)
+    assert found.image_encoder is not None
+    embeds, negative = await found.image_encoder(rows(1, 3, 32, 32))
     assert (embeds.shape, negative.shape) == ((1, 2, 6), (1, 2, 6))
     assert padded.sent == [("small_image_encoder", {"image": (8, 3, 32, 32)})]
 
 
 async def test_a_tool_is_asked_by_its_contract() -> None:
     server = server_of(client())
-    matting, _ = await tool_networks.connect_tool(server, "matting", "a_matting")
-    detector, _ = await tool_networks.connect_tool(server, "face_detector", "a_face_detector")
-    landmarks, _ = await tool_networks.connect_tool(server, "face_landmarks", "a_face_landmarks")
-    upscaler, digest = await tool_networks.connect_tool(server, "upscaler", "an_upscaler")
-    assert digest.model == "an_upscaler"
-    tools = Tools(matting, detector, landmarks, upscaler)  # type: ignore[arg-type]  # each by its role
+    infos = {role: await tool_networks.connect_tool(server, role, name) for role, name in ALL_TOOLS.items()}
+    assert infos["upscaler"].digest.model == "an_upscaler"
+    made = {role: tool_networks.make_tool(server, role, info) for role, info in infos.items()}
+    tools = Tools(**made)  # type: ignore[arg-type]  # each by its role
     assert tools.need("matting").side == 64
     assert (await tools.need("matting")(rows(1, 3, 64, 64))).shape == (1, 1, 64, 64)
     assert [each.shape for each in await tools.need("face_detector")(rows(2, 3, 256, 256))] == [
@@ -179,13 +196,15 @@ async def test_an_upscaler_says_its_factor(parameter: str | None, scale: int) ->
     made = client()
     if parameter is not None:
         made.configs["an_upscaler"].parameters["scale"].string_value = parameter
-    upscaler, _ = await tool_networks.connect_tool(server_of(made), "upscaler", "an_upscaler")
+    server = server_of(made)
+    info = await tool_networks.connect_tool(server, "upscaler", "an_upscaler")
+    upscaler = tool_networks.make_tool(server, "upscaler", info)
     assert Tools(upscaler=upscaler).need("upscaler").scale == scale  # type: ignore[arg-type]  # it is one
 
 
 async def test_tools_come_and_go_without_the_families(tmp_path: Path) -> None:
     triton = client()
-    source = TritonNetworks(server_of(triton), families(tmp_path))
+    source = TritonNetworks(pool_of(triton), families(tmp_path))
     with pytest.raises(EngineUnavailableError, match="matting network is not ready") as caught:
         source.tools().need("matting")
     assert caught.value.retry_after > 0
@@ -204,7 +223,7 @@ async def test_tools_come_and_go_without_the_families(tmp_path: Path) -> None:
 
 
 async def test_a_tool_that_is_not_named_is_not_waited_for(tmp_path: Path) -> None:
-    source = TritonNetworks(server_of(client()), families(tmp_path))
+    source = TritonNetworks(pool_of(client()), families(tmp_path))
     await source.refresh()
     with pytest.raises(UnsupportedTaskError, match="no face landmarks network"):
         source.tools().need("face_landmarks")
@@ -213,7 +232,7 @@ async def test_a_tool_that_is_not_named_is_not_waited_for(tmp_path: Path) -> Non
 async def test_a_tool_that_breaks_its_contract_is_not_ready(tmp_path: Path) -> None:
     triton = client()
     triton.configs["a_matting"] = config(TOOL_ROLES["matting"])  # of any side
-    source = TritonNetworks(server_of(triton), families(tmp_path))
+    source = TritonNetworks(pool_of(triton), families(tmp_path))
     await source.refresh()
     assert source.tools().waiting == {"matting"}
 
@@ -221,7 +240,7 @@ async def test_a_tool_that_breaks_its_contract_is_not_ready(tmp_path: Path) -> N
 async def test_a_family_waits_for_every_network_that_it_names(tmp_path: Path) -> None:
     triton = client()
     triton.down.add("small_image_encoder")
-    source = TritonNetworks(server_of(triton), families(tmp_path))
+    source = TritonNetworks(pool_of(triton), families(tmp_path))
     await source.refresh()
     assert not source.is_ready("small")
     assert source.digests("small").keys() == {"matting", "face_detector", "upscaler"}

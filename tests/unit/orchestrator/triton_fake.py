@@ -10,6 +10,8 @@ import numpy as np
 from tritonclient.grpc import model_config_pb2
 from tritonclient.utils import InferenceServerException
 
+from orchestrator.models.endpoint import Endpoint, Probing
+from orchestrator.models.pool import TritonPool
 from orchestrator.models.triton import TritonServer
 
 if TYPE_CHECKING:
@@ -65,9 +67,10 @@ class Client:
     down: set[str] = field(default_factory=set)
     sent: list[tuple[str, dict[str, tuple[int, ...]]]] = field(default_factory=list)
 
-    async def is_model_ready(self, model: str, client_timeout: float) -> bool:
+    async def get_model_repository_index(self, client_timeout: float) -> Any:
         assert client_timeout > 0
-        return model in self.configs and model not in self.down
+        states = {model: "UNAVAILABLE" if model in self.down else "READY" for model in self.configs}
+        return SimpleNamespace(models=[SimpleNamespace(name=name, state=state) for name, state in states.items()])
 
     async def get_model_config(self, model: str, client_timeout: float) -> Any:
         assert client_timeout > 0
@@ -86,6 +89,13 @@ class Client:
         dims = {tensor.name: tensor.dims for tensor in self.configs[model].output}
         sizes = {each.name(): [8 if size < 0 else size for size in dims[each.name()]] for each in outputs}
         return SimpleNamespace(as_numpy=lambda name: np.zeros((rows, *sizes[name]), np.float32))
+
+
+def pool_of(client: Client) -> TritonPool:
+    """All Tritons: this one."""
+    pool = TritonPool("127.0.0.1:1", timeout_seconds=1)
+    pool._endpoints = {"127.0.0.1:1": Endpoint("127.0.0.1:1", server_of(client), Probing())}
+    return pool
 
 
 def server_of(client: Client) -> TritonServer:

@@ -1,0 +1,249 @@
+"""All Tritons, and which of them a call goes to.
+
+Equal shapes that reach one Triton at the same time share a batch. So requests of one shape keep to one Triton while a
+batch there has room, and each keeps to its own; else they go to the one with the least to do. A step is a function of
+its tensors alone: where a Triton fails, the same step is sent to another, and the request goes on from there.
+
+Each address that a host name resolves to is a Triton of its own, as with Kubernetes' headless services; names are
+resolved again and again.
+"""
+
+import asyncio
+import ipaddress
+import random
+import socket
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+
+import structlog
+
+from orchestrator.errors import EngineFaultError, EngineRefusedError, EngineUnavailableError
+from orchestrator.models.contracts import RETRY_AFTER_SECONDS, Floats, Ids
+from orchestrator.models.endpoint import Answer, Endpoint, Probing, Seat
+from orchestrator.models.triton import LOOK_SECONDS, ModelInfo, TritonServer
+
+RESOLVE_SECONDS = 5.0
+"""Between two looks at what the host names resolve to."""
+MAX_FAULTS = 2
+"""A request whose tensors so many calls fail on, while known tensors are answered, is itself the cause."""
+
+log = structlog.get_logger()
+
+
+class TritonPool:
+    """The Tritons of some addresses. Lives in one event loop; `look` again and again."""
+
+    def __init__(self, addresses: str, timeout_seconds: float, probing: Probing | None = None) -> None:
+        """Connect to nothing yet.
+
+        Args:
+            addresses: host:port of gRPC endpoints, separated by commas.
+            timeout_seconds: longest time for one call.
+            probing: when models are asked.
+        """
+        self._names = [name.strip() for name in addresses.split(",") if name.strip()]
+        self._timeout, self._probing = timeout_seconds, probing or Probing()
+        self._endpoints: dict[str, Endpoint] = {}
+        self._leaving: set[Endpoint] = set()
+        self._resolved = float("-inf")
+        self._looks: dict[Endpoint, asyncio.Task[None]] = {}
+
+    async def close(self) -> None:
+        """End all connections."""
+        for look in self._looks.values():
+            look.cancel()
+        await asyncio.gather(*self._looks.values(), return_exceptions=True)
+        await asyncio.gather(*(endpoint.close() for endpoint in (*self._endpoints.values(), *self._leaving)))
+
+    @property
+    def endpoints(self) -> Collection[Endpoint]:
+        """The Tritons that are known now."""
+        return self._endpoints.values()
+
+    async def look(self, models: Collection[str]) -> None:
+        """Find the Tritons, and look at these models in each. One that does not answer holds up no later look."""
+        if time.monotonic() - self._resolved >= RESOLVE_SECONDS:
+            await self._resolve()
+        fresh: set[asyncio.Task[None]] = set()
+        for endpoint in self.endpoints:
+            if (former := self._looks.get(endpoint)) is None or former.done():
+                self._looks[endpoint] = asyncio.create_task(endpoint.look(models), name=f"look at {endpoint.address}")
+                fresh.add(self._looks[endpoint])
+        if fresh:
+            done, _ = await asyncio.wait(fresh, timeout=2 * LOOK_SECONDS)
+            for look in done:
+                look.result()
+
+    def find(self, name: str) -> ModelInfo | None:
+        """What a model is, by the first Triton where it infers; None if it does nowhere."""
+        return next((info for each in self.endpoints if (info := each.find(name)) is not None), None)
+
+    def serves(self, info: ModelInfo) -> bool:
+        """Whether exactly this model infers somewhere."""
+        return any(each.find(info.name) == info for each in self.endpoints)
+
+    async def describe(self, model: str) -> ModelInfo:
+        """As `find`; EngineUnavailableError for None."""
+        if (info := self.find(model)) is None:
+            raise _unavailable(model)
+        return info
+
+    async def infer(self, info: ModelInfo, inputs: Mapping[str, Floats | Ids], outputs: Sequence[str]) -> Answer:
+        """One call that belongs to no request, as Route.infer."""
+        return await Route(self).infer(info, inputs, outputs)
+
+    def statistics(self) -> Mapping[str, Counter[int]]:
+        """Executions of each model by rows of the batch, all Tritons together."""
+        totals: dict[str, Counter[int]] = {}
+        for endpoint in self.endpoints:
+            for name, statistics in endpoint.statistics().items():
+                totals.setdefault(name, Counter()).update(statistics.batches)
+        return totals
+
+    def choose(
+        self,
+        info: ModelInfo,
+        seat: Seat,
+        rows: int,
+        home: Endpoint | None = None,
+        tried: Collection[Endpoint] = (),
+        avoided: Collection[Endpoint] = (),
+    ) -> Endpoint:
+        """The Triton for a call.
+
+        Args:
+            info: the model; one of the same name that is another model will not do.
+            seat: what can share a batch with it.
+            rows: of the call.
+            home: where the request called last.
+            tried: where the model does not infer.
+            avoided: where this call has failed; taken if there is no other.
+
+        Raises:
+            EngineUnavailableError: there is none.
+        """
+        there = [each for each in self.endpoints if each not in tried and each.find(info.name) == info]
+        if not there:
+            raise _unavailable(info.name)
+        there = [each for each in there if each not in avoided and not each.is_held(info.name)] or there
+        room = [each for each in there if each.seats[seat] + rows <= info.max_batch_size]
+        if home in room:
+            return home
+        shared = max(room, key=lambda each: each.seats[seat], default=None)
+        if shared is not None and shared.seats[seat]:
+            return shared
+        return min(there, key=lambda each: (each.load, random.random()))  # noqa: S311 - no secret
+
+    async def _resolve(self) -> None:
+        """Follow the host names: new addresses are added, others removed once their calls have ended."""
+        found: dict[str, None] = {}
+        for name in self._names:
+            host, _, port = name.rpartition(":")
+            known = [each for each in self._endpoints if each.endswith(f":{port}")]
+            found |= dict.fromkeys(await _addresses(host.strip("[]"), port, known))
+        for address in found.keys() - self._endpoints.keys():
+            log.info("triton_found", endpoint=address)
+        self._leaving |= {each for address, each in self._endpoints.items() if address not in found}
+        self._endpoints = {
+            address: self._endpoints.get(address)
+            or Endpoint(address, TritonServer(address, self._timeout), self._probing)
+            for address in found
+        }
+        for endpoint in [each for each in self._leaving if each.is_idle]:
+            log.info("triton_left", endpoint=endpoint.address)
+            self._leaving.discard(endpoint)
+            self._looks.pop(endpoint, None)
+            await endpoint.close()
+        self._resolved = time.monotonic()
+
+
+class Route:
+    """One request's way through the Tritons. It holds a seat where it called last, until it goes elsewhere or ends."""
+
+    def __init__(self, pool: TritonPool) -> None:
+        self._pool = pool
+        self._home: tuple[Endpoint, Seat, int] | None = None
+
+    def __del__(self) -> None:
+        """The request has ended."""
+        self._leave()
+
+    async def infer(self, info: ModelInfo, inputs: Mapping[str, Floats | Ids], outputs: Sequence[str]) -> Answer:
+        """One call, sent to another Triton where one fails.
+
+        Raises:
+            EngineUnavailableError: the model infers nowhere.
+            EngineRefusedError: the model does not take these tensors.
+            EngineFaultError: the model fails on these tensors, while it answers others.
+        """
+        rows = len(next(iter(inputs.values())))
+        seat = info.name, tuple(array.shape[1:] for array in inputs.values())
+        tried: set[Endpoint] = set()
+        faults: list[Endpoint] = []
+        while True:
+            home = self._home[0] if self._home is not None else None
+            self._leave()
+            endpoint = self._pool.choose(info, seat, rows, home, tried, faults)
+            try:
+                return await self._call(endpoint, seat, info, inputs, outputs)
+            except EngineRefusedError:
+                raise
+            except EngineUnavailableError:
+                tried.add(endpoint)
+            except EngineFaultError:
+                faults.append(endpoint)
+                if len(faults) >= MAX_FAULTS:
+                    raise
+
+    async def _call(
+        self,
+        endpoint: Endpoint,
+        seat: Seat,
+        info: ModelInfo,
+        inputs: Mapping[str, Floats | Ids],
+        outputs: Sequence[str],
+    ) -> Answer:
+        """A call whose rows have their seat there; afterwards it is kept for the request's next call."""
+        rows = len(next(iter(inputs.values())))
+        endpoint.seats[seat] += rows
+        try:
+            return await endpoint.infer(info, inputs, outputs)
+        finally:
+            self._leave()
+            self._home = endpoint, seat, rows
+
+    def _leave(self) -> None:
+        if self._home is not None:
+            endpoint, seat, rows = self._home
+            endpoint.seats[seat] -= rows
+            if endpoint.seats[seat] <= 0:
+                del endpoint.seats[seat]
+            self._home = None
+
+
+async def _addresses(host: str, port: str, known: Sequence[str]) -> Sequence[str]:
+    """The addresses of a host, of one version of IP: a pod that has both is one Triton, not two."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    else:
+        return [_join(host, port)]
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, int(port), type=socket.SOCK_STREAM)
+    except socket.gaierror as error:
+        if error.errno == socket.EAI_NONAME:
+            return []
+        log.warning("triton_not_resolved", host=host, error=str(error))
+        return known
+    first = min(family for family, *_ in found)  # IPv4 where there is any
+    return sorted({_join(str(address[0]), port) for family, _, _, _, address in found if family == first})
+
+
+def _join(host: str, port: str) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _unavailable(name: str) -> EngineUnavailableError:
+    return EngineUnavailableError(f"the network {name} does not answer", retry_after=RETRY_AFTER_SECONDS)
