@@ -96,7 +96,7 @@ def judge(shape: Sequence[int], alone: Array | None, together: Array | None) -> 
         fault = f"its shape is {list(together.shape)}, the configuration says {list(shape)}"
     elif not np.isfinite(np.asarray(together, np.float64)).all():
         fault = "it is not finite"
-    elif bool((together[0] == together[0].flat[0]).all()):
+    elif together[0].size > 1 and bool((together[0] == together[0].flat[0]).all()):
         fault = _CONSTANT
     elif np.array_equal(together[0], together[1]):
         fault = _INDEPENDENT
