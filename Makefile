@@ -1,7 +1,7 @@
 # Every target installs what it needs, on a machine with make and any Python: see README.md, "Install".
 PYTHON ?= python3
 PY := .venv/bin/python
-ROOMS := orchestrator gateway local engines model_tools benchmarks clients/python tests
+ROOMS := common orchestrator gateway local engines model_tools benchmarks clients/python tests
 LOCAL = $(if $(shell sh -c 'command -v $(PYTHON)'),$(PYTHON) -m local,\
   $(error no $(PYTHON) here. Install Python (Debian, Ubuntu: apt install python3-venv), or: make PYTHON=/path/to/python3))
 

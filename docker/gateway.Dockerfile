@@ -25,6 +25,7 @@ COPY LICENSE NOTICE.md /srv/
 COPY --from=packages /sbom.json /usr/share/sbom/gateway.cdx.json
 COPY proto/imagegen/service_config.json /srv/proto/imagegen/service_config.json
 COPY imagegen /srv/imagegen
+COPY common /srv/common
 COPY gateway /srv/gateway
 USER 10001:10001
 EXPOSE 8080

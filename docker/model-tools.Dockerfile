@@ -28,6 +28,7 @@ COPY --from=packages /opt/tools /opt/tools
 COPY LICENSE NOTICE.md /srv/
 COPY --from=packages /sbom.json /usr/share/sbom/model-tools.cdx.json
 COPY engines /srv/engines
+COPY common /srv/common
 COPY orchestrator /srv/orchestrator
 COPY model_tools /srv/model_tools
 USER 10001:10001

@@ -27,6 +27,7 @@ COPY LICENSE NOTICE.md /srv/
 COPY --from=packages /sbom.json /usr/share/sbom/orchestrator.cdx.json
 COPY families /srv/families
 COPY imagegen /srv/imagegen
+COPY common /srv/common
 COPY orchestrator /srv/orchestrator
 USER 10001:10001
 EXPOSE 50051 9090

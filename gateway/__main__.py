@@ -12,10 +12,11 @@ import sys
 import structlog
 import uvicorn
 
+from common.settings import SettingsError, is_loopback
 from gateway import logs
 from gateway.app import create_app
 from gateway.calls import Ending
-from gateway.config import Address, Settings, SettingsError, is_loopback
+from gateway.config import Address, Settings
 from gateway.tls import CERT, server_context
 
 # What a request that waits needs to write its answer, once it is told that the process stops.
@@ -87,16 +88,16 @@ def main() -> int:
         return 2
     logs.configure(settings.log_level)
     try:
-        listener = listen(settings.address)
+        listener = listen(settings.rest_address)
     except OSError as error:
-        print(f"gateway: IMAGEGEN_REST_ADDRESS={settings.address}: cannot listen: {error}", file=sys.stderr)  # noqa: T201
+        print(f"gateway: IMAGEGEN_REST_ADDRESS={settings.rest_address}: cannot listen: {error}", file=sys.stderr)  # noqa: T201
         return 1
     # uvicorn raises the signal again once it has stopped; with Python's own handlers that would end in exit code 143.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
     log = structlog.get_logger()
     log.info("listening", address=str(Address(*listener.getsockname()[:2])), orchestrator=str(settings.orchestrator))
-    if settings.tls_cert_file is None and not is_loopback(settings.address):
+    if settings.rest_tls_cert_file is None and not is_loopback(str(settings.rest_address)):
         log.warning("rest_without_tls", advice=f"set {CERT}, or let an ingress or a mesh encrypt")
     server.run(sockets=[listener])
     log.info("stopped")

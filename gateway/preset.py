@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from common.settings import SettingsError
 from gateway import contract, sentences
 from gateway.blocks import JsonObject
-from gateway.config import SettingsError
 from gateway.errors import BadRequestError
 
 SHIPPED = Path(__file__).parent / "presets"

@@ -51,7 +51,7 @@ async def process_result(request: Request) -> Response:
                 gateway.orchestrator,
                 job,
                 caller,
-                gateway.settings.wait_seconds,
+                gateway.settings.rest_wait_seconds,
                 waiting.client_gone(request),
                 waiting.stopping(gateway.ending.stopping),
             )
@@ -140,12 +140,12 @@ async def _create(request: Request, gateway: Gateway, caller: Caller) -> tuple[j
     """Create a job from the request's body."""
     key = idempotency.read_key(request.headers.get(idempotency.HEADER))
     async with AsyncExitStack() as held:
-        content = await body.read(request, gateway.settings.max_body_bytes, gateway.large_bodies, held)
+        content = await body.read(request, gateway.settings.rest_max_body_bytes, gateway.large_bodies, held)
         form = request.headers["content-type"] if body.is_multipart(request) else None
         work = partial(_to_proto, content, form, key, gateway)
         order = await body.apart(len(content), work)
         try:
-            job = await gateway.orchestrator.create(order.message, caller, gateway.settings.retry_seconds)
+            job = await gateway.orchestrator.create(order.message, caller, gateway.settings.rest_retry_seconds)
         except grpc.aio.AioRpcError as error:
             raise api_error(error, caller.request_id, order.names) from None
     structlog.contextvars.bind_contextvars(job=job.job_id)

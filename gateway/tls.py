@@ -8,7 +8,8 @@ from typing import Generic, TypeVar
 import grpc
 import structlog
 
-from gateway.config import Settings, SettingsError
+from common.settings import SettingsError
+from gateway.config import Settings
 
 T = TypeVar("T")
 
@@ -72,7 +73,7 @@ def server_context(settings: Settings) -> ssl.SSLContext | None:
     Raises:
         SettingsError: a file is missing, or the key does not fit the certificate.
     """
-    cert, key = settings.tls_cert_file, settings.tls_key_file
+    cert, key = settings.rest_tls_cert_file, settings.rest_tls_key_file
     if cert is None or key is None:
         return None
     newest = Rotating((cert, key), lambda: _context(CERT, cert, KEY, key))

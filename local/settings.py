@@ -1,4 +1,4 @@
-"""Settings of the embedded stack, read once from the environment. README.md lists them."""
+"""Settings of the embedded stack, read once from the environment. docs/settings.md lists them."""
 
 from __future__ import annotations
 

@@ -9,9 +9,10 @@ import ctypes
 import os
 import sys
 
+from common.settings import SettingsError
 from orchestrator import commands, logs
 from orchestrator.config import Settings
-from orchestrator.errors import FamilyConfigError, ImagegenError, SettingsError
+from orchestrator.errors import FamilyConfigError, ImagegenError
 from orchestrator.server import Orchestrator
 
 

@@ -28,7 +28,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line; `run` is None where it is to serve. Ends the process where it cannot be read."""
     parser = argparse.ArgumentParser(
         prog="python -m orchestrator",
-        description="Without a command: serve until SIGTERM. Settings come from IMAGEGEN_* variables (README.md).",
+        description="Without a command: serve until SIGTERM. Settings are IMAGEGEN_* variables (docs/settings.md).",
     )
     parser.set_defaults(run=None)
     commands = parser.add_subparsers(metavar="COMMAND")

@@ -22,7 +22,6 @@ ImagegenError
 ├── EngineFaultError             Triton answered with an error, or with a wrong tensor
 │   └── EngineRefusedError       a model does not take the tensors of this request; others are not concerned
 ├── FamilyConfigError            families.toml or a model folder is wrong (at start)
-├── SettingsError                an environment variable is wrong (at start)
 └── CancelledByClientError       the client stopped the work
 """
 
@@ -199,10 +198,6 @@ class EngineRefusedError(EngineFaultError):
 
 class FamilyConfigError(ImagegenError):
     """families.toml or a model folder is wrong. The message is for the operator."""
-
-
-class SettingsError(ImagegenError):
-    """An environment variable is wrong. The message is for the operator and names the variable."""
 
 
 class CancelledByClientError(ImagegenError):

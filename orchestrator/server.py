@@ -13,6 +13,7 @@ import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from common.settings import SettingsError
 from imagegen.v1 import accounts_pb2, accounts_pb2_grpc, generation_pb2, generation_pb2_grpc, jobs_pb2, jobs_pb2_grpc
 from orchestrator import VERSION
 from orchestrator.accounts.authentication import Accounts
@@ -28,7 +29,6 @@ from orchestrator.database.listen import ACCOUNTS, Listener
 from orchestrator.database.pool import Database
 from orchestrator.decoding.decoders import DecoderProcess, Decoders
 from orchestrator.diffusion.pipeline import Pipeline
-from orchestrator.errors import SettingsError
 from orchestrator.generation.job import Job
 from orchestrator.generation.runner import Runner
 from orchestrator.imaging.decode import DecodeLimits

@@ -84,7 +84,7 @@ async def _respond(request: Request, kind: type[ImagesRequest], event: str) -> R
     gateway, caller = gateway_of(request), _caller(request)
     key = request.headers.get(idempotency.HEADER)
     async with AsyncExitStack() as held:
-        content = await body.read(request, gateway.settings.max_body_bytes, gateway.large_bodies, held)
+        content = await body.read(request, gateway.settings.rest_max_body_bytes, gateway.large_bodies, held)
         form = request.headers["content-type"] if body.is_multipart(request) else None
         asked = await body.apart(len(content), partial(_read, content, form, kind, gateway))
         await _set_previews(asked, gateway, caller)
@@ -140,7 +140,7 @@ async def _create(asked: Asked, gateway: Gateway, caller: Caller, key: str) -> l
         if message.request.HasField("seed"):
             message.request.seed = translate.seed_of(asked.message.seed, number)
         try:
-            jobs.append(await gateway.orchestrator.create(message, caller, gateway.settings.retry_seconds))
+            jobs.append(await gateway.orchestrator.create(message, caller, gateway.settings.rest_retry_seconds))
         except grpc.aio.AioRpcError as error:
             _cancel(jobs, gateway, caller)
             raise from_grpc(error, caller.request_id, asked.names) from None

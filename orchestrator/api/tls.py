@@ -9,9 +9,9 @@ from pathlib import Path
 import grpc
 import structlog
 
+from common.settings import SettingsError, is_loopback
 from orchestrator import metrics
-from orchestrator.config import Settings, is_loopback
-from orchestrator.errors import SettingsError
+from orchestrator.config import Settings
 
 CERT, KEY, CLIENT_CA = "IMAGEGEN_TLS_CERT_FILE", "IMAGEGEN_TLS_KEY_FILE", "IMAGEGEN_TLS_CLIENT_CA_FILE"
 

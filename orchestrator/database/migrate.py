@@ -10,8 +10,9 @@ import psycopg
 import stamina
 import structlog
 
+from common.settings import SettingsError
 from orchestrator.database.urls import with_options
-from orchestrator.errors import DatabaseUnavailableError, SettingsError
+from orchestrator.errors import DatabaseUnavailableError
 
 log = structlog.get_logger()
 

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
-from orchestrator.config import results_url, s3_endpoint
+from orchestrator.config import read_results_url, read_s3_endpoint
 from orchestrator.database.pool import Database
 from orchestrator.database.running import running
 from orchestrator.errors import NotFoundError, PreconditionError
@@ -115,7 +115,7 @@ def _secret(file: Path) -> str:
 
 def _url(raw: str) -> str:
     try:
-        if results_url(raw).startswith("s3://"):
+        if read_results_url(raw).startswith("s3://"):
             return raw
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
@@ -124,7 +124,7 @@ def _url(raw: str) -> str:
 
 def _endpoint(raw: str) -> str:
     try:
-        return s3_endpoint(raw)
+        return read_s3_endpoint(raw)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

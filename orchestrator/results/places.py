@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from common.settings import SettingsError
 from orchestrator.config import Settings
-from orchestrator.errors import SettingsError
 from orchestrator.results.buckets import Bucket, Place
 from orchestrator.results.faults import BucketError
 

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from common.settings import SettingsError
 from orchestrator.config import Settings
 from orchestrator.diffusion.latents import Size
-from orchestrator.errors import SettingsError
 from orchestrator.imaging.decode import BYTES_A_PIXEL, FILE_COPIES, FIXED_MEMORY, Measured
 from orchestrator.memory import PictureMemory
 from orchestrator.params import Edit, ImageFormat

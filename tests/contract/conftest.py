@@ -18,7 +18,11 @@ def wait_seconds() -> float:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="running")
 async def _running(wait_seconds: float) -> AsyncIterator[Stack]:
-    settings = {"wait_seconds": wait_seconds, "retry_seconds": 0.2, "max_body_bytes": rest_stack.MAX_BODY_BYTES}
+    settings = {
+        "rest_wait_seconds": wait_seconds,
+        "rest_retry_seconds": 0.2,
+        "rest_max_body_bytes": rest_stack.MAX_BODY_BYTES,
+    }
     async with rest_stack.stack(**settings) as running:
         yield running
 

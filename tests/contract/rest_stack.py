@@ -76,8 +76,12 @@ async def grpc_server(jobs: FakeJobs, port: int = 0) -> AsyncIterator[tuple[int,
 @asynccontextmanager
 async def http_server(orchestrator_port: int, **settings: Any) -> AsyncIterator[Address]:
     """A gateway on a free port; gives its address."""
-    wanted = Settings(address=Address("127.0.0.1", 0), orchestrator=Address("127.0.0.1", orchestrator_port), **settings)
-    listener = listen(wanted.address)  # connections wait in its backlog until the server runs: no polling for readiness
+    wanted = Settings(
+        rest_address=Address("127.0.0.1", 0), orchestrator=Address("127.0.0.1", orchestrator_port), **settings
+    )
+    listener = listen(
+        wanted.rest_address
+    )  # connections wait in its backlog until the server runs: no polling for readiness
     address = Address(*listener.getsockname())
     server = make_server(wanted)
     serving = asyncio.create_task(server.serve(sockets=[listener]))

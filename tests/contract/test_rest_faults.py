@@ -50,7 +50,10 @@ async def test_waiting_requests_leave_the_event_loop_free(stack: Stack) -> None:
 
 
 async def test_the_orchestrator_down_and_back(free_port: int) -> None:
-    async with rest_stack.http_server(free_port, retry_seconds=0.2) as address, rest_stack.client(address) as client:
+    async with (
+        rest_stack.http_server(free_port, rest_retry_seconds=0.2) as address,
+        rest_stack.client(address) as client,
+    ):
         down = await client.post(RESULT, json=REQUEST)
         assert (down.status_code, down.headers["Retry-After"]) == (503, "2")
         assert down.json() == {"message": "The service cannot be reached right now", "code": "SERVICE_UNAVAILABLE"}
@@ -65,7 +68,7 @@ async def test_a_wait_outlives_a_restart_of_the_orchestrator(free_port: int) -> 
     jobs = FakeJobs()
     jobs.script.ended = None
     async with (
-        rest_stack.http_server(free_port, wait_seconds=20) as address,
+        rest_stack.http_server(free_port, rest_wait_seconds=20) as address,
         rest_stack.client(address) as client,
     ):
         async with rest_stack.grpc_server(jobs, free_port):
@@ -95,7 +98,7 @@ async def test_a_job_is_asked_for_again_by_the_same_key(stack: Stack) -> None:
     away = DatabaseUnavailableError("the job database does not answer")
     stack.script.refusal, stack.script.refusals_left = away, 3
     async with (
-        rest_stack.http_server(stack.orchestrator_port, retry_seconds=20) as address,
+        rest_stack.http_server(stack.orchestrator_port, rest_retry_seconds=20) as address,
         rest_stack.client(address) as client,
     ):
         assert (await client.post(NOW, json=REQUEST)).status_code == 200
@@ -112,7 +115,7 @@ async def test_a_database_that_stays_away(stack: Stack) -> None:
 
 async def test_a_gateway_that_does_not_wait(stack: Stack) -> None:
     async with (
-        rest_stack.http_server(stack.orchestrator_port, wait_seconds=0.0) as address,
+        rest_stack.http_server(stack.orchestrator_port, rest_wait_seconds=0.0) as address,
         rest_stack.client(address) as client,
     ):
         answer = await client.post(RESULT, json=REQUEST)
@@ -168,7 +171,7 @@ async def test_a_stop_answers_who_waits(free_port: int) -> None:
     jobs = FakeJobs()
     jobs.script.ended = None
     async with rest_stack.grpc_server(jobs, free_port), httpx.AsyncClient(headers={"X-API-KEY": KEY}) as client:
-        async with rest_stack.http_server(free_port, wait_seconds=600, grace_seconds=1.0) as address:
+        async with rest_stack.http_server(free_port, rest_wait_seconds=600, grace_seconds=1.0) as address:
             waits = asyncio.create_task(client.post(f"http://{address}{RESULT}", json=REQUEST))
             await jobs.script.watched.wait()
         answer = await waits  # the gateway has stopped

@@ -182,7 +182,7 @@ BIG = 1_500_000
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="roomy_stack")
 async def _roomy_stack() -> AsyncIterator[Stack]:
-    async with rest_stack.stack(wait_seconds=0.5, max_body_bytes=4 * BIG, max_input_bytes=BIG) as running:
+    async with rest_stack.stack(rest_wait_seconds=0.5, rest_max_body_bytes=4 * BIG, max_input_bytes=BIG) as running:
         yield running
 
 

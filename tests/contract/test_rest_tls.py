@@ -12,8 +12,9 @@ import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from structlog.testing import capture_logs
 
+from common.settings import SettingsError
 from gateway.__main__ import make_server
-from gateway.config import Address, Settings, SettingsError
+from gateway.config import Address, Settings
 from gateway.tls import client_credentials
 from gateway.upstream import open_channel
 from imagegen.v1 import jobs_pb2_grpc
@@ -53,8 +54,8 @@ class Folders:
 
     def settings(self) -> dict[str, Path]:
         return {
-            "tls_cert_file": self.rest.cert,
-            "tls_key_file": self.rest.key,
+            "rest_tls_cert_file": self.rest.cert,
+            "rest_tls_key_file": self.rest.key,
             "orchestrator_ca_file": self.gateway.ca,
             "orchestrator_cert_file": self.gateway.cert,
             "orchestrator_key_file": self.gateway.key,
@@ -149,18 +150,14 @@ async def test_the_channel_changes_under_running_calls_and_none_breaks(folders: 
 @pytest.mark.parametrize(
     ("left_out", "named"),
     [
-        ("tls_cert_file", "IMAGEGEN_REST_TLS_KEY_FILE=.*needs IMAGEGEN_REST_TLS_CERT_FILE"),
-        ("tls_key_file", "IMAGEGEN_REST_TLS_CERT_FILE=.*needs IMAGEGEN_REST_TLS_KEY_FILE"),
+        ("rest_tls_cert_file", "IMAGEGEN_REST_TLS_KEY_FILE=.*needs IMAGEGEN_REST_TLS_CERT_FILE"),
+        ("rest_tls_key_file", "IMAGEGEN_REST_TLS_CERT_FILE=.*needs IMAGEGEN_REST_TLS_KEY_FILE"),
         ("orchestrator_key_file", "IMAGEGEN_ORCHESTRATOR_CERT_FILE=.*needs IMAGEGEN_ORCHESTRATOR_KEY_FILE"),
         ("orchestrator_ca_file", "IMAGEGEN_ORCHESTRATOR_CERT_FILE=.*needs IMAGEGEN_ORCHESTRATOR_CA_FILE"),
     ],
 )
 def test_half_of_the_settings_is_refused(folders: Folders, left_out: str, named: str) -> None:
-    variables = {
-        f"IMAGEGEN_{'REST_' if name.startswith('tls') else ''}{name.upper()}": str(path)
-        for name, path in folders.settings().items()
-        if name != left_out
-    }
+    variables = {f"IMAGEGEN_{name.upper()}": str(path) for name, path in folders.settings().items() if name != left_out}
     with pytest.raises(SettingsError, match=named):
         Settings.from_env(variables)
 
@@ -168,7 +165,7 @@ def test_half_of_the_settings_is_refused(folders: Folders, left_out: str, named:
 def test_files_that_do_not_fit_are_refused_at_start(folders: Folders) -> None:
     folders.rest.swap(CA.sign("rest")[0], CA.sign("rest")[1])
     with pytest.raises(SettingsError, match=r"IMAGEGEN_REST_TLS_KEY_FILE=.*the key does not fit the certificate"):
-        make_server(Settings(tls_cert_file=folders.rest.cert, tls_key_file=folders.rest.key))
+        make_server(Settings(rest_tls_cert_file=folders.rest.cert, rest_tls_key_file=folders.rest.key))
     folders.gateway.ca.unlink()
     with pytest.raises(SettingsError, match=r"IMAGEGEN_ORCHESTRATOR_CA_FILE=.*No such file"):
         make_server(Settings(orchestrator_ca_file=folders.gateway.ca))

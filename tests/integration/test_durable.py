@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -150,7 +149,7 @@ async def test_only_jobs_of_a_state_are_listed(client: Client) -> None:
 async def test_a_job_is_watched_from_another_replica(slow_triton: int, tmp_path: Path) -> None:
     """The other has no worker, so nothing of the job happens there; it shows each step, and where one left off."""
     here = settings(slow_triton, tmp_path)
-    there = replace(here, worker_slots=0)
+    there = here.model_copy(update={"worker_slots": 0})
     async with serving(here) as (_, client), serving(there) as (_, other):
         job = await other.jobs.CreateJob(wanted(steps=8, preview_interval=1))
         events = await watched(other, job.job_id)
@@ -198,13 +197,13 @@ async def test_a_killed_workers_job_starts_again(slow_triton: int, tmp_path: Pat
     """Killed with -9 in the middle: another replica finds it by the heartbeat, and makes it. It counts once."""
     config = settings(slow_triton, tmp_path, worker_slots=0)
     async with serving(config) as (_, client):
-        async with process(replace(config, worker_slots=1)) as (worker, _):
+        async with process(config.model_copy(update={"worker_slots": 1})) as (worker, _):
             job = await client.jobs.CreateJob(wanted(steps=40))
             async for event in client.jobs.WatchJob(jobs_pb2.WatchJobRequest(job_id=job.job_id)):
                 if event.progress.stage == pb.STAGE_DENOISE:
                     break
             worker.send_signal(signal.SIGKILL)
-        async with process(replace(config, worker_slots=1)):
+        async with process(config.model_copy(update={"worker_slots": 1})):
             done = await ended(client, job.job_id)
     assert done.attempts == 2
     assert await usage(config.database_url) == [job.job_id]
@@ -214,7 +213,7 @@ async def test_a_draining_worker_gives_its_job_back(slow_triton: int, tmp_path: 
     """SIGTERM, and no time to end: the job waits again at once, its attempt does not count, and the process exits."""
     config = settings(slow_triton, tmp_path, worker_slots=0)
     async with serving(config) as (_, client):
-        async with process(replace(config, worker_slots=1, grace_seconds=0)) as (worker, _):
+        async with process(config.model_copy(update={"worker_slots": 1, "grace_seconds": 0})) as (worker, _):
             job = await client.jobs.CreateJob(wanted(steps=60))
             async for event in client.jobs.WatchJob(jobs_pb2.WatchJobRequest(job_id=job.job_id)):
                 if event.progress.stage == pb.STAGE_DENOISE:
@@ -223,7 +222,7 @@ async def test_a_draining_worker_gives_its_job_back(slow_triton: int, tmp_path: 
             await worker.wait()
         back = await state(client, job.job_id)
         assert (back.state, back.attempts) == (jobs_pb2.JOB_STATE_QUEUED, 0)
-        async with process(replace(config, worker_slots=1)):
+        async with process(config.model_copy(update={"worker_slots": 1})):
             assert (await ended(client, job.job_id)).attempts == 1
 
 

@@ -31,8 +31,8 @@ async def test_a_picture_comes_through_tls_and_again_after_all_certificates_chan
     async with serving(config) as (orchestrator, _):
         gateway_settings = GatewaySettings(
             orchestrator=Address("127.0.0.1", orchestrator.grpc_port),
-            tls_cert_file=outer.cert,
-            tls_key_file=outer.key,
+            rest_tls_cert_file=outer.cert,
+            rest_tls_key_file=outer.key,
             orchestrator_ca_file=gateway.ca,
             orchestrator_cert_file=gateway.cert,
             orchestrator_key_file=gateway.key,

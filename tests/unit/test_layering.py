@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("orchestrator", "gateway", "local", "engines", "model_tools", "benchmarks", "tests")
+ROOMS = ("common", "orchestrator", "gateway", "local", "engines", "model_tools", "benchmarks", "tests")
 
 # Floor, and the place on it: rooms of one floor import each other only downwards in this order (0, 1 before 0, 2), and
 # not at all where the places are equal.
@@ -115,6 +115,8 @@ def test_every_room_has_a_floor() -> None:
         ("orchestrator.api.status", "import cv2", "cv2"),
         ("gateway.app", "from orchestrator.params import MAX_STEPS", "orchestrator.params"),
         ("gateway.app", "import torch", "torch"),
+        ("common.logs", "from orchestrator import errors", "orchestrator.errors"),
+        ("common.settings", "import gateway.config", "gateway.config"),
         ("local.stack", "if True:\n    from diffusers import X", "diffusers"),
         ("orchestrator.cache", "", "has no floor"),
     ],
@@ -194,6 +196,7 @@ def reasons(module: str, names: set[str]) -> Iterator[str]:
             only = ONLY.get(name.partition(".")[0])
             if only and not inside(module, *only):
                 yield f"imports {name}, which only {', '.join(only)} may"
+    yield from shared_reasons(module, names)
     for name in names:
         if name.partition(".")[0] in TRAINING and not inside(module, *MAY_TRAIN):
             yield f"imports {name}, which only {', '.join(MAY_TRAIN)} may"
@@ -207,6 +210,13 @@ def reasons(module: str, names: set[str]) -> Iterator[str]:
             and not may_use_in_diffusion(module, name)
         ):
             yield f"imports {name}; diffusion below the pipeline is numpy alone"
+
+
+def shared_reasons(module: str, names: set[str]) -> Iterator[str]:
+    """Imports of what orchestrator, gateway and local share."""
+    for name in names:
+        if inside(module, "common") and inside(name, *ROOMS[1:]):
+            yield f"imports {name}; what all share knows none of them"
 
 
 def may_use_in_diffusion(module: str, name: str) -> bool:

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -73,7 +72,7 @@ async def test_storages_over_rest(config: Settings, server: Server) -> None:
             "UPDATE imagegen.storages SET account_id = (SELECT id FROM imagegen.accounts WHERE name = 'test')"
         )
     async with (
-        serving(replace(config, public_url=url_of(listener))) as (orchestrator, _),
+        serving(config.model_copy(update={"public_url": url_of(listener)})) as (orchestrator, _),
         gateway(listener, orchestrator.grpc_port, key) as http,
     ):
         body = {"url": "storage://shop/in.png", "target": "storage://shop/rest.png"}

@@ -5,9 +5,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from common.settings import SettingsError
 from orchestrator.config import Settings
 from orchestrator.database.pool import Database
-from orchestrator.errors import SettingsError
 from orchestrator.params import ImageFormat
 from orchestrator.results.store import ResultStore
 from tests.integration.results.s3 import Server

@@ -1,19 +1,19 @@
 """Settings: defaults, casts, and errors that name the variable."""
 
-import dataclasses
-
 import pytest
+from pydantic import ValidationError
 
-from gateway.config import Address, Settings, SettingsError
+from common.settings import SettingsError
+from gateway.config import Address, Settings
 
 
 def test_defaults() -> None:
     settings = Settings.from_env({"IMAGEGEN_REST_ADDRESS": "", "IMAGEGEN_UNKNOWN": "x"})
     assert settings == Settings()
-    assert str(settings.address) == "127.0.0.1:8080"
-    assert settings.max_body_bytes == 64 * 2**20
+    assert str(settings.rest_address) == "127.0.0.1:8080"
+    assert settings.rest_max_body_bytes == 64 * 2**20
     assert settings.max_input_bytes == 32 * 2**20
-    assert settings.wait_seconds == 25
+    assert settings.rest_wait_seconds == 25
 
 
 def test_every_variable() -> None:
@@ -31,12 +31,12 @@ def test_every_variable() -> None:
         }
     )
     assert settings == Settings(
-        address=Address("127.0.0.2", 0),
+        rest_address=Address("127.0.0.2", 0),
         orchestrator=Address("::1", 50051),
-        wait_seconds=0.5,
+        rest_wait_seconds=0.5,
         openai_wait_seconds=60.0,
         openai_models={"dall-e-3": "realistic", "gpt-image-1": "fantasy"},
-        max_body_bytes=1024,
+        rest_max_body_bytes=1024,
         max_input_bytes=2048,
         grace_seconds=0.0,
         log_level="debug",
@@ -70,9 +70,9 @@ def test_a_wrong_value_is_named(name: str, value: str) -> None:
 
 def test_a_picture_of_the_limit_fits_into_a_body_as_base64() -> None:
     settings = Settings()
-    assert settings.max_input_bytes * 4 / 3 + 100_000 < settings.max_body_bytes
+    assert settings.max_input_bytes * 4 / 3 + 100_000 < settings.rest_max_body_bytes
 
 
 def test_settings_do_not_change() -> None:
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        Settings().log_level = "debug"  # type: ignore[misc]
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().log_level = "debug"

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from common.settings import SettingsError
 from gateway import contract
-from gateway.config import SettingsError
 from gateway.errors import BadRequestError
 from gateway.preset import SHIPPED, Presets
 from imagegen.v1 import generation_pb2 as pb

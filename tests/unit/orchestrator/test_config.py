@@ -1,12 +1,11 @@
 """Settings: strict casts, and errors that name the variable."""
 
-from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from common.settings import SettingsError
 from orchestrator.config import ANY_PORT, WEB_PORTS, Settings
-from orchestrator.errors import SettingsError
 
 
 def from_env(**variables: str) -> Settings:
@@ -63,13 +62,13 @@ def test_each_variable(name: str, raw: str, value: object) -> None:
 
 def test_every_setting_can_be_set() -> None:
     """No field without a variable: each one's wrong or right text is noticed."""
-    for field in fields(Settings):
+    for name in Settings.model_fields:
         try:
-            changed = from_env(**{field.name: "https://[::1]:7"})
+            changed = from_env(**{name: "https://[::1]:7"})
         except SettingsError as error:
-            assert f"IMAGEGEN_{field.name.upper()}=" in str(error)  # noqa: PT017  # either end is right
+            assert f"IMAGEGEN_{name.upper()}=" in str(error)  # noqa: PT017  # either end is right
         else:
-            assert getattr(changed, field.name) != getattr(Settings(), field.name)
+            assert getattr(changed, name) != getattr(Settings(), name)
 
 
 @pytest.mark.parametrize(

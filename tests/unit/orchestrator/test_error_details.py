@@ -34,7 +34,6 @@ CODES = {
     "CancelledByClientError": ("CANCELLED", "CANCELLED"),
     "EngineFaultError": ("INTERNAL", "ENGINE_FAULT"),
     "FamilyConfigError": ("INTERNAL", "INTERNAL"),
-    "SettingsError": ("INTERNAL", "INTERNAL"),
     "RetryableError": ("INTERNAL", "INTERNAL"),
     "ImagegenError": ("INTERNAL", "INTERNAL"),
 }

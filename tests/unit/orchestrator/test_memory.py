@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from common.settings import SettingsError
 from orchestrator.config import Settings
-from orchestrator.errors import SettingsError
 from orchestrator.memory import PictureMemory, service_limit
 from orchestrator.tasks.memory import check
 

@@ -14,9 +14,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
+from common.settings import SettingsError
 from orchestrator.api import tls
 from orchestrator.config import Settings
-from orchestrator.errors import SettingsError
 from tests.certificates import Authority, Mounted
 
 CA = Authority()

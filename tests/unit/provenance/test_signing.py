@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from orchestrator.errors import PreconditionError, SettingsError
+from common.settings import SettingsError
+from orchestrator.errors import PreconditionError
 from orchestrator.imaging import codec
 from orchestrator.models.source import ModelDigest
 from orchestrator.params import ImageFormat, OutputParams

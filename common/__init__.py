@@ -1,0 +1,1 @@
+"""What orchestrator, gateway and the embedded stack share: settings, logs, certificates. Floor 0."""
