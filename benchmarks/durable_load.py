@@ -30,7 +30,7 @@ START_SECONDS = 60.0
 CHANNELS = 8
 """Connections of the clients."""
 
-_TOMORROW = "UPDATE procrastinate_jobs SET scheduled_at = now() + interval '1 day' WHERE queueing_lock = ANY(%s)"
+_TOMORROW = "UPDATE imagegen.jobs SET not_before = now() + interval '1 day' WHERE id = ANY(%s)"
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 

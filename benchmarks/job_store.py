@@ -1,8 +1,8 @@
 """`python -m benchmarks.job_store URL`: what a durable job costs Python and PostgreSQL, on an empty migrated database.
 
-Walks jobs through their whole life on the real store and procrastinate's real queue, without a worker's loop around
-it: submit, fetch, start, two batches of events (one with a preview of 6 KB), note the picture, finish, done, and one
-look at it by a client. Prints milliseconds of wall time for each, then for a whole job the transactions and the CPU
+Walks jobs through their whole life on the real store, without a worker's loop around it: submit, claim, two batches of
+events (one with a preview of 6 KB), renew the lease, note the picture, finish, and one look at it by a client. Prints
+milliseconds of wall time for each, then for a whole job the transactions and the CPU
 time of both sides; PostgreSQL's is that of its server processes on this machine.
 """
 
@@ -16,16 +16,16 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TypeVar
 
-import procrastinate
-
 from orchestrator.database.pool import Database
 from orchestrator.diffusion.pipeline import Stage, StageTime
 from orchestrator.generation.events import Artifact, Preview, Progress, Started
-from orchestrator.jobs.deferring import defer_to
-from orchestrator.jobs.records import Submission
+from orchestrator.generation.job import new_job_id
+from orchestrator.jobs.attempts import Attempts
+from orchestrator.jobs.records import JobRequest, NewJob
+from orchestrator.jobs.scheduling import QueueStatsCache
 from orchestrator.jobs.store import JobStore
 from orchestrator.models.source import ModelDigest
-from orchestrator.params import ImageFormat, Priority, SamplerName
+from orchestrator.params import ImageFormat, JobOptions, Limits, RequestParams, SamplerName, TextToImage
 
 T = TypeVar("T")
 
@@ -52,30 +52,26 @@ ARTIFACT = Artifact(
 class Walk:
     """Jobs through their lives, and how long each step took."""
 
-    def __init__(self, app: procrastinate.App, store: JobStore, database: Database, worker: int, account: int) -> None:
-        self._app, self._store, self._database = app, store, database
-        self._worker, self._account = worker, account
+    def __init__(self, store: JobStore, attempts: Attempts, database: Database, account: int) -> None:
+        self._store, self._attempts, self._database = store, attempts, database
+        self._account = account
         self.seconds: dict[str, float] = defaultdict(float)
 
     async def job(self, number: int) -> None:
         """One job from its submission to its end."""
-        store = self._store
-        record = await self._timed("submit", store.submit(self._submission(number)))
-        row = await self._timed("fetch", self._app.job_manager.fetch_job(queues=None, worker_id=self._worker))
-        if row is None:
-            raise RuntimeError("nothing to fetch")
-        job_id = str(row.task_kwargs["job_id"])
-        attempt = await self._timed("start", store.start(job_id))
+        store, attempts = self._store, self._attempts
+        record = await self._timed("submit", store.submit(self._new_job(number)))
+        attempt = await self._timed("claim", attempts.claim(idle=False, alone=False))
         if attempt is None:
-            raise RuntimeError(f"job {job_id} has ended")
-        await self._timed("events", store.save_events(attempt, [(1, Started(7, 64, 64, 0)), (2, _progress(1))]))
-        await self._timed("events", store.save_events(attempt, [(3, Preview(b"j" * 6000, 4)), (4, _progress(5))]))
+            raise RuntimeError("nothing to claim")
+        job_id = attempt.job_id
+        await self._timed("events", attempts.save_events(attempt, [(1, Started(7, 64, 64, 0)), (2, _progress(1))]))
+        await self._timed("events", attempts.save_events(attempt, [(3, Preview(b"j" * 6000, 4)), (4, _progress(5))]))
+        await self._timed("renew", attempts.renew({job_id: attempt.fence}, alone=False))
         picture = f"{job_id}.png"
         await self._timed("note", self._note(picture))
-        if not await self._timed("finish", store.finish(attempt, ARTIFACT, picture, [(5, _progress(8))])):
+        if not await self._timed("finish", attempts.finish(attempt, ARTIFACT, picture, [(5, _progress(8))])):
             raise RuntimeError(f"job {job_id} was taken away")
-        done = procrastinate.jobs.Status.SUCCEEDED
-        await self._timed("done", self._app.job_manager.finish_job(row, done, delete_job=True))
         await self._timed("get", store.get(record.id, self._account))
 
     async def _timed(self, name: str, work: Awaitable[T]) -> T:
@@ -92,19 +88,25 @@ class Walk:
             {"name": name, "account": self._account},
         )
 
-    def _submission(self, number: int) -> Submission:
-        return Submission(
-            account_id=self._account,
-            request_id=f"bench-{number}-{time.time_ns()}",
-            idempotency_key=f"bench-{number}-{time.time_ns()}",
+    def _new_job(self, number: int) -> NewJob:
+        key = f"bench-{number}-{time.time_ns()}"
+        request = JobRequest(
+            params=RequestParams(task=TextToImage(), limits=Limits(), prompt="red house"),
+            options=JobOptions(request_id=key),
+            serialize=lambda _: b"",
+            idempotency_key=key,
             digest=hashlib.sha256(b"request").digest(),
-            request=b"r" * 500,
+            webhook_url="https://receiver.example/hook",
+        )
+        return NewJob(
+            id=new_job_id(),
+            account_id=self._account,
+            request=request,
+            stored=b"r" * 500,
             task="text_to_image",
             family="starter",
             seed=7,
-            priority=Priority.NORMAL,
             cost=1000.0,
-            webhook_url="https://receiver.example/hook",
         )
 
 
@@ -127,26 +129,20 @@ def server_seconds() -> float:
 
 async def measure(url: str, jobs: int, rate: float) -> None:
     """Walk so many jobs, `rate` begun in a second (0: one after the other), and print what they cost."""
-    app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=url, min_size=1))
-
-    @app.task(name="run_job")
-    async def run_job(job_id: str) -> None: ...
-
     database = Database(url)
     await database.open()
-    async with app.open_async():
-        worker = await app.job_manager.register_worker()
-        store = JobStore(database, defer_to(run_job), price=Decimal(1), max_queued=100_000, max_attempts=3)
-        (account,) = await database.run("SELECT id FROM imagegen.accounts WHERE name = 'anonymous'")
-        walk = Walk(app, store, database, worker, account["id"])
-        for number in range(20):
-            await walk.job(number)  # statements are prepared, caches are warm
-        walk.seconds.clear()
-        before = time.process_time(), server_seconds(), await transactions(database)
-        begun = time.perf_counter()
-        await walk_all(walk, jobs, rate)
-        wall = time.perf_counter() - begun
-        after = time.process_time(), server_seconds(), await transactions(database)
+    stats = QueueStatsCache(database, max_queued=100_000, max_held_bytes=1 << 40)
+    store = JobStore(database, stats, price=Decimal(1), max_account_bytes=1 << 40)
+    (account,) = await database.run("SELECT id FROM imagegen.accounts WHERE name = 'anonymous'")
+    walk = Walk(store, Attempts(database, "bench", 3), database, account["id"])
+    for number in range(20):
+        await walk.job(number)  # statements are prepared, caches are warm
+    walk.seconds.clear()
+    before = time.process_time(), server_seconds(), await transactions(database)
+    begun = time.perf_counter()
+    await walk_all(walk, jobs, rate)
+    wall = time.perf_counter() - begun
+    after = time.process_time(), server_seconds(), await transactions(database)
     await database.close()
     for name, seconds in walk.seconds.items():
         print(f"{name:>8} {seconds / jobs * 1e3:8.2f} ms")

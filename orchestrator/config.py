@@ -185,7 +185,30 @@ class Settings(EnvironmentSettings):
         4, "jobs that run at once in this process; 0: it accepts jobs and runs none", low=0, high=1024
     )
     max_queued_jobs: int = setting(100_000, "jobs that may wait, in all", low=0, high=100_000_000)
-    max_attempts: int = setting(3, "worker crashes under a job after which it fails (POISON_JOB)", low=1, high=100)
+    max_attempts: int = setting(
+        3,
+        "crashes of a process that ran a job alone, after which it fails (POISON_JOB); and attempts that ran too long"
+        " (ATTEMPT_TIMEOUT)",
+        low=1,
+        high=100,
+    )
+    attempt_seconds: float = setting(
+        1800.0,
+        "that an attempt at a job may take; more if jobs of its cost took more than a twentieth of it lately",
+        unit="s",
+        low=1,
+        high=30 * 86_400,
+    )
+    max_job_bytes: int = setting(
+        8 * 1024 * 1024 * 1024,
+        "images in the requests of durable jobs that wait or run, together; more get RESOURCE_EXHAUSTED",
+        unit="bytes",
+        low=0,
+        high=1 << 50,
+    )
+    max_account_job_bytes: int = setting(
+        2 * 1024 * 1024 * 1024, "the same, of one account", unit="bytes", low=0, high=1 << 50
+    )
     job_deadline_seconds: float = setting(
         3600.0,
         "how long after its creation a job is retried while Triton or the result store is unreachable",

@@ -18,7 +18,8 @@ ImagegenError
 │   └── EngineUnavailableError   Triton, or a model in it, does not answer
 ├── MessageLateError             the message did not arrive in time
 ├── NotEnoughCreditsError        the account cannot pay for it
-├── PoisonJobError               a job under which its workers died
+├── PoisonJobError               a job that crashes the process that runs it
+├── AttemptTimeoutError          a job that runs longer than it may, again and again
 ├── EngineFaultError             Triton answered with an error, or with a wrong tensor
 │   └── EngineRefusedError       a model does not take the tensors of this request; others are not concerned
 ├── FamilyConfigError            families.toml or a model folder is wrong (at start)
@@ -185,7 +186,11 @@ class NotEnoughCreditsError(ImagegenError):
 
 
 class PoisonJobError(ImagegenError):
-    """Workers died under the job as often as they may."""
+    """Processes crashed while they ran the job and nothing else, as often as they may."""
+
+
+class AttemptTimeoutError(ImagegenError):
+    """An attempt at the job ran longer than it may."""
 
 
 class EngineFaultError(ImagegenError):

@@ -9,7 +9,19 @@ QUEUE_WAIT = Histogram("imagegen_queue_wait_seconds", "Time from arrival to star
 QUEUE_DEPTH = Gauge("imagegen_queue_depth", "Generate streams that wait.", ["priority"])
 IN_FLIGHT = Gauge("imagegen_in_flight", "Generate streams that run.")
 JOBS = Gauge("imagegen_jobs", "Durable jobs in the database, as every server sees them.", ["state"])
-BACKLOG = Gauge("imagegen_backlog_seconds", "About how long a durable job that comes now waits for its start.")
+BACKLOG = Gauge("imagegen_backlog_seconds", "About how long a durable job that comes now waits for its start; 0: none.")
+LONGEST_ATTEMPT = Gauge("imagegen_longest_attempt_seconds", "For how long the oldest running attempt at a job has run.")
+ATTEMPTS_STOPPED = Counter(
+    "imagegen_attempts_stopped",
+    "Attempts that did not end by themselves: overrun (too long), lost (lease), stuck (ignored their cancellation).",
+    ["reason"],
+)
+RECLAIMED = Counter(
+    "imagegen_jobs_reclaimed",
+    "Jobs put back into the queue because their process stopped renewing the lease: crashed or unresponsive.",
+    ["cause"],
+)
+JOB_BYTES = Gauge("imagegen_job_bytes", "Bytes of pictures that came with durable jobs that wait or run.")
 HELD_BYTES = Gauge("imagegen_held_bytes", "Bytes of pictures that came with requests that wait or run.")
 PICTURE_MEMORY = Gauge(
     "imagegen_picture_memory_bytes", "Memory that jobs have taken for pictures: fetched or working.", ["use"]

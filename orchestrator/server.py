@@ -24,6 +24,7 @@ from orchestrator.api.converters import from_stored
 from orchestrator.api.generation import GenerationServicer
 from orchestrator.api.health import HealthServicer
 from orchestrator.api.jobs import JobServicer
+from orchestrator.cancellation import cancel_and_wait
 from orchestrator.config import Settings
 from orchestrator.database.listen import ACCOUNTS, Listener
 from orchestrator.database.pool import Database
@@ -33,7 +34,7 @@ from orchestrator.generation.job import Job
 from orchestrator.generation.runner import Runner
 from orchestrator.imaging.decode import DecodeLimits
 from orchestrator.jobs.service import link
-from orchestrator.jobs.system import JobSystem
+from orchestrator.jobs.system import JobSystem, new_process_id
 from orchestrator.memory import PictureMemory
 from orchestrator.models.endpoint import Probing
 from orchestrator.models.families import NEEDS, Families
@@ -78,7 +79,8 @@ class Orchestrator:
         self._families = Families.load(settings.families)
         self._pipelines = {f.name: Pipeline(f, self._families.folder) for f in self._families}
         self._database = Database(settings.database_url, settings.database_connections)
-        self._listener = Listener(settings.database_url)
+        self._process_id = new_process_id()
+        self._listener = Listener(settings.database_url, self._process_id)
         self._accounts = Accounts(self._database, anonymous=settings.anonymous)
         self._listener.subscribe(ACCOUNTS, self._accounts.forget)
         self._leases = Leases(self._database, Decimal(str(settings.price)))
@@ -128,8 +130,7 @@ class Orchestrator:
 
     async def stop(self) -> bool:
         """Take no new work, let running work end within the grace time, and close. Returns whether all of it ended."""
-        self._watch.cancel()
-        await asyncio.gather(self._watch, return_exceptions=True)
+        await cancel_and_wait(self._watch)
         self._health.stop()
         log.info("stopping", grace_seconds=self._settings.grace_seconds)
         grace = self._settings.grace_seconds
@@ -187,7 +188,17 @@ class Orchestrator:
         admission = Admission[Job](settings.max_in_flight, settings.max_queued, self._memory.held)
         self._queue = StreamQueue(runner, admission)
         parse = partial(from_stored, limits=self._limits)
-        self._system = JobSystem(settings, self._database, self._listener, runner, self._results, parse, self._can_make)
+        self._system = JobSystem(
+            settings,
+            self._database,
+            self._listener,
+            runner,
+            self._results,
+            parse,
+            process_id=self._process_id,
+            may_start=self._can_make,
+            streams=lambda: self._queue.in_flight,
+        )
         poster = Poster(
             seconds=POST_SECONDS,
             max_connections=AT_ONCE,

@@ -79,7 +79,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
 
     async def _detach(self, request: pb.GenerateRequest, name: str) -> Messages:
         asked = jobs_pb2.CreateJobRequest(request=request)
-        order = await asyncio.to_thread(converters.to_order, asked, self._limits, name)
+        order = await asyncio.to_thread(converters.to_job_request, asked, self._limits, name)
         caller = account.get()
         record = await self._jobs.submit(caller, order)
         inline = order.params.output.delivery is Delivery.INLINE

@@ -39,7 +39,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         if request.HasField("webhook"):
             await asyncio.to_thread(self._check_webhook, request.webhook)
         with _within("request"):
-            order = await asyncio.to_thread(converters.to_order, request, self._limits, request_id.get())
+            order = await asyncio.to_thread(converters.to_job_request, request, self._limits, request_id.get())
             return converters.to_job(await self._jobs.submit(account.get(), order))
 
     async def GetJob(self, request: jobs_pb2.GetJobRequest, _context: Context) -> jobs_pb2.Job:

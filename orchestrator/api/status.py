@@ -32,6 +32,7 @@ _TABLE: tuple[tuple[type[ImagegenError], int, str], ...] = (
     (errors.DatabaseUnavailableError, code_pb2.UNAVAILABLE, "DATABASE_UNAVAILABLE"),
     (errors.ResultStoreUnavailableError, code_pb2.UNAVAILABLE, "RESULT_STORE_UNAVAILABLE"),
     (errors.PoisonJobError, code_pb2.ABORTED, "POISON_JOB"),
+    (errors.AttemptTimeoutError, code_pb2.DEADLINE_EXCEEDED, "ATTEMPT_TIMEOUT"),
     (errors.ShuttingDownError, code_pb2.UNAVAILABLE, "SHUTTING_DOWN"),
     (errors.EngineUnavailableError, code_pb2.UNAVAILABLE, "ENGINE_UNAVAILABLE"),
     (errors.CancelledByClientError, code_pb2.CANCELLED, "CANCELLED"),

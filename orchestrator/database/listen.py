@@ -8,7 +8,9 @@ from contextlib import suppress
 import psycopg
 import stamina
 import structlog
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from orchestrator.cancellation import cancel_and_wait
 from orchestrator.database.urls import with_options
 
 log = structlog.get_logger()
@@ -19,7 +21,11 @@ DELIVERIES = "imagegen_deliveries"
 """A webhook is due."""
 ACCOUNTS = "imagegen_accounts"
 """Keys or accounts were changed."""
-CHANNELS = (EVENTS, DELIVERIES, ACCOUNTS)
+QUEUE = "imagegen_queue"
+"""A durable job waits for its start."""
+CHANNELS = (EVENTS, DELIVERIES, ACCOUNTS, QUEUE)
+
+_KEEPALIVES = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=2"
 
 Callback = Callable[[str | None], None]
 """Takes the payload of a notification, or None: whatever may have happened, for the listener was away."""
@@ -32,13 +38,23 @@ class Listener:
     subscriber is called with None, to look for itself.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, process_id: str | None = None) -> None:
         """Nothing is opened yet.
+
+        Args:
+            url: of the database.
+            process_id: of the process, which the connection shows to the others: as long as it is there the process
+                has not crashed, however long it says nothing. A machine that vanishes is noticed after 20 s.
 
         Raises:
             SettingsError: the URL cannot be read.
         """
         self._conninfo = with_options(url)
+        if process_id is not None:
+            given = conninfo_to_dict(self._conninfo).get("options") or ""
+            self._conninfo = make_conninfo(
+                self._conninfo, application_name=f"imagegen-{process_id}", options=f"{given} {_KEEPALIVES}".strip()
+            )
         self._subscribers: dict[str, list[Callback]] = defaultdict(list)
         self._running: asyncio.Task[None] | None = None
 
@@ -48,7 +64,7 @@ class Listener:
         It shall return at once and raise nothing. Returns what unsubscribes it.
         """
         if channel not in CHANNELS:
-            raise ValueError(f"nobody notifies {channel!r}")
+            raise ValueError(f"unknown channel {channel!r}")
         subscribers = self._subscribers[channel]
         subscribers.append(callback)
 
@@ -65,8 +81,7 @@ class Listener:
     async def close(self) -> None:
         """Close the connection; nobody is called any more."""
         if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+            await cancel_and_wait(self._running)
 
     async def _run(self) -> None:
         while True:

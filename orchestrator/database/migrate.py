@@ -1,11 +1,9 @@
-"""Versioned changes of the schema: applied in order, once, by whoever comes first; procrastinate's own among them."""
+"""Versioned changes of the schema: applied in order, once, by whoever comes first."""
 
 import hashlib
 import re
-from importlib import resources
 from pathlib import Path
 
-import procrastinate
 import psycopg
 import stamina
 import structlog
@@ -20,7 +18,6 @@ LOCK = 0x696D6167  # "imag": of pg_advisory_xact_lock, so that two do not migrat
 
 _FOLDER = Path(__file__).parent / "migrations"
 _NAME = re.compile(r"\d{4}_[a-z0-9_]+")
-_PROCRASTINATE = "procrastinate"
 _ADVICE = "run `python -m orchestrator migrate`"
 _NOTES = """
 CREATE SCHEMA IF NOT EXISTS imagegen;
@@ -31,13 +28,9 @@ CREATE TABLE IF NOT EXISTS imagegen.migrations (
 
 
 def list_migrations() -> dict[str, str]:
-    """SQL of all migrations by name, in order: procrastinate's schema, its later versions, then ours."""
-    queue = resources.files(procrastinate) / "sql"
-    later = sorted((queue / "migrations").iterdir(), key=lambda each: each.name)
+    """SQL of all migrations by name, in order."""
     ours = sorted(each for each in _FOLDER.glob("*.sql") if _NAME.fullmatch(each.stem))
-    found = {_PROCRASTINATE: (queue / "schema.sql").read_text()}
-    found |= {f"{_PROCRASTINATE}/{each.name[:-4]}": each.read_text() for each in later if each.name.endswith(".sql")}
-    return found | {each.stem: each.read_text("utf-8") for each in ours}
+    return {each.stem: each.read_text("utf-8") for each in ours}
 
 
 def migrate(url: str) -> list[str]:
@@ -57,14 +50,13 @@ def migrate(url: str) -> list[str]:
             noted: dict[str, str] = dict(connection.execute("SELECT name, sha256 FROM imagegen.migrations").fetchall())
             missing = find_missing(noted)
             for name, sql in missing.items():
-                if not _is_contained(name, noted):
-                    connection.execute(sql.encode())
+                connection.execute(sql.encode())
                 connection.execute(
                     "INSERT INTO imagegen.migrations (name, sha256) VALUES (%s, %s)", (name, _digest(sql))
                 )
     except psycopg.Error as error:
         raise SettingsError(f"IMAGEGEN_DATABASE_URL: {error}") from error
-    return [name for name in missing if not _is_contained(name, noted)]
+    return list(missing)
 
 
 async def check(url: str) -> None:
@@ -107,18 +99,13 @@ def find_missing(noted: dict[str, str]) -> dict[str, str]:
     """Migrations that are not among the noted ones (name to SHA-256).
 
     Raises:
-        SettingsError: one of ours has another digest than noted. procrastinate's schema.sql changes with its version.
+        SettingsError: one has another digest than noted.
     """
     known = list_migrations()
     for name, sql in known.items():
-        if not name.startswith(_PROCRASTINATE) and noted.get(name, _digest(sql)) != _digest(sql):
+        if noted.get(name, _digest(sql)) != _digest(sql):
             raise SettingsError(f"migration {name} was changed after it had been applied")
     return {name: sql for name, sql in known.items() if name not in noted}
-
-
-def _is_contained(name: str, noted: dict[str, str]) -> bool:
-    """Whether a later version of procrastinate is in the whole schema that is applied just now."""
-    return name.startswith(f"{_PROCRASTINATE}/") and _PROCRASTINATE not in noted
 
 
 def _digest(sql: str) -> str:

@@ -1,4 +1,4 @@
-"""Waiting for a database that is away."""
+"""Retries while the database is unreachable."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -10,8 +10,8 @@ from orchestrator.errors import DatabaseUnavailableError
 T = TypeVar("T")
 
 
-async def answered(work: Callable[[], Awaitable[T]]) -> T:
-    """What the database answers, however long it is away: tried again and again, 0.1 to 2 s apart."""
+async def retry_until_available(work: Callable[[], Awaitable[T]]) -> T:
+    """What the database answers, however long it is unreachable: retried 0.1 to 2 s apart."""
     retrying = stamina.retry_context(
         on=DatabaseUnavailableError, attempts=None, timeout=None, wait_initial=0.1, wait_max=2.0
     )

@@ -19,35 +19,11 @@ Row = Mapping[str, Any]
 """A row: each column has the type that the schema gives it."""
 Pool = AsyncConnectionPool[Connection]
 
-QueuePool = AsyncConnectionPool[psycopg.AsyncConnection[Any]]
-
 RECONNECT_SECONDS = 5.0
 """For which a pool tries to connect again by itself, less and less often; after that whoever needs it tries anew."""
 
 WAIT_SECONDS = 10.0
 """For a connection, before a call is told that the database is away."""
-
-
-def make_queue_pool(url: str, max_connections: int) -> QueuePool:
-    """Connections as procrastinate wants them. Nothing is opened yet.
-
-    Raises:
-        SettingsError: the URL cannot be read.
-    """
-    return AsyncConnectionPool(
-        with_options(url),
-        min_size=1,
-        max_size=max_connections,
-        timeout=WAIT_SECONDS,
-        reconnect_timeout=RECONNECT_SECONDS,
-        open=False,
-        check=AsyncConnectionPool.check_connection,
-    )
-
-
-def is_away(error: BaseException | None) -> bool:
-    """Whether that error of the driver means that the database cannot be reached."""
-    return isinstance(error, psycopg.OperationalError | PoolTimeout)
 
 
 class Database:

@@ -3,13 +3,14 @@
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TypeVar
 
 from orchestrator.accounts.account import Account
+from orchestrator.cancellation import cancel_and_wait
 from orchestrator.errors import CancelledByClientError, ImagegenError
 from orchestrator.generation.events import Artifact, Event, Queued
 from orchestrator.params import JobOptions
@@ -55,6 +56,9 @@ class Job:
         options: how.
         durable: it is in the database, and its picture in the result store: nobody takes the bytes from here.
         stop_reason: set, the work stops at the next step and ends with this error.
+        observer: is given each event at once, with its number from 1.
+        confirm: raises an ImagegenError if the work is not this process's any more; asked before a picture leaves it
+            for a place where the work of another could be overwritten.
     """
 
     def __init__(
@@ -74,6 +78,8 @@ class Job:
         self.artifact: Artifact | None = None
         self.picture: str | None = None
         self.error: ImagegenError | None = None
+        self.observer: Callable[[int, Event], None] | None = None
+        self.confirm: Callable[[], Awaitable[None]] | None = None
         self._stopping = asyncio.Event()
         self._sequence = 0
         self._kept: dict[type[Event], tuple[int, Event]] = {}
@@ -83,6 +89,11 @@ class Job:
     def is_ended(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.ended is not None
+
+    @property
+    def last_event(self) -> int:
+        """Number of its newest event; 0 before the first."""
+        return self._sequence
 
     @property
     def seconds(self) -> float | None:
@@ -117,9 +128,7 @@ class Job:
             self.check_wanted()
             return await running
         finally:
-            running.cancel()
-            stop.cancel()
-            await asyncio.gather(running, stop, return_exceptions=True)
+            await cancel_and_wait(running, stop)
 
     def publish(self, event: Event) -> None:
         """Tell the watchers. Of each kind of event the newest is kept for watchers who come later."""
@@ -128,6 +137,8 @@ class Job:
         self._sequence += 1
         self._kept.pop(type(event), None)  # the newest stands last
         self._kept[type(event)] = (self._sequence, event)
+        if self.observer is not None:
+            self.observer(self._sequence, event)
         for watcher in self._watchers:
             watcher.backlog.append((self._sequence, event))
             watcher.news.set()

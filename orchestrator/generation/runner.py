@@ -1,4 +1,4 @@
-"""Makes a job's picture: the task, its events, and where the picture goes."""
+"""Generates a job's picture: the task, its events, and where the picture goes."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -20,7 +20,7 @@ from orchestrator.provenance.marking import Marking
 from orchestrator.results.sources import Sources
 from orchestrator.results.store import ResultStore
 from orchestrator.tasks.budget import Budgets, JobMemory
-from orchestrator.tasks.plan import Plan
+from orchestrator.tasks.plan import Plan, with_prompts
 from orchestrator.tasks.plan import plan as plan_task
 from orchestrator.tasks.run import run as run_task
 from orchestrator.tasks.safety import score_of
@@ -71,7 +71,11 @@ class Runner:
         """
         await self.sources.check(account.id, params)
         family = self.families.get(params.family)
-        return await plan_task(params, family, self.pipelines[family.name])
+        return plan_task(params, family, self.pipelines[family.name])
+
+    async def tokenize(self, plan: Plan, params: RequestParams) -> Plan:
+        """The plan of a request with its prompts, which is what `generate` needs."""
+        return await with_prompts(plan, params, self.families.get(plan.family), self.pipelines[plan.family])
 
     def check_ready(self, plan: Plan) -> None:
         """Raise EngineUnavailableError if the networks that a plan needs are not ready."""
@@ -79,8 +83,8 @@ class Runner:
             self.source.networks(plan.family)
         self.source.tools().check(plan.needs)
 
-    async def make(self, job: Job) -> Artifact:
-        """Make the picture of a job, publishing events on the way; not its end.
+    async def generate(self, job: Job) -> Artifact:
+        """Generate the picture of a job, publishing events on the way; not its end.
 
         Raises:
             ImagegenError: the job's stop_reason; no network was called after the running step.
@@ -150,6 +154,8 @@ class Runner:
     ) -> Artifact:
         output, file = job.plan.output, made.encoded
         inline = output.delivery is Delivery.INLINE
+        if job.confirm is not None:
+            await job.confirm()
         if output.target is not None:
             name = f"{job.id}.{output.format.value}"
             media_type = output.format.media_type

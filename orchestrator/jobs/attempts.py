@@ -1,28 +1,134 @@
-"""What a worker does to a job: begins it, notes its events, ends it, gives it back. All by the attempt's fence."""
+"""Attempts at jobs, and how jobs end. A job's row says who owns its attempt: a process, by a lease and a fence.
 
-from collections.abc import Iterable
+The fence rises with every change of owner, and every statement here names the fence that it is for. So whoever lost a
+job, because his lease lapsed or the job was cancelled, changes nothing any more, and is told so (ADR 0021).
+"""
 
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import NamedTuple
+
+from orchestrator.accounts import limits
 from orchestrator.database.pool import Database
 from orchestrator.errors import CancelledByClientError, ImagegenError, PoisonJobError
 from orchestrator.generation.events import Artifact, Event
 from orchestrator.generation.job import JobState
-from orchestrator.jobs.ending import END, OF_ATTEMPT, OF_POISON, end_without_picture
-from orchestrator.jobs.records import Attempt
-from orchestrator.jobs.rows import SAVE, save_parameters, to_attempt
-from orchestrator.jobs.serialization import dump_artifact
+from orchestrator.jobs.records import (
+    COLUMNS,
+    DELIVER,
+    DELIVERY,
+    NEXT_EVENT,
+    SAVE,
+    Attempt,
+    JobRecord,
+    save_parameters,
+    to_attempt,
+    to_record,
+)
+from orchestrator.jobs.serialization import dump_artifact, dump_error
 
-# A job that runs already has lost its worker, or is taken from one that was thought dead: the fence tells them apart.
-_START = """
+LEASE_SECONDS = 7.0
+"""For which an attempt is its owner's after a renewal."""
+
+OF_ATTEMPT = "id = %(job_id)s AND fence = %(fence)s AND state = 'running'"
+OF_ACCOUNT = "id = %(job_id)s AND account_id = %(account_id)s AND state IN ('queued', 'running')"
+OF_POISON = "id = %(job_id)s AND crashes >= %(max_crashes)s AND state = 'queued'"
+
+# The first job in line that may start now. One that must run alone is the whole answer: a process that has other jobs
+# takes neither it nor one behind it, so that it has none soon. Whoever has a second job has none alone.
+_CLAIM = f"""
+WITH next AS (
+    SELECT id FROM imagegen.jobs
+    WHERE state = 'queued' AND (not_before IS NULL OR not_before <= now()) AND crashes < %(max_crashes)s
+    ORDER BY rank DESC, created_at LIMIT 1 FOR UPDATE SKIP LOCKED
+), claimed AS (
+    UPDATE imagegen.jobs
+    SET state = 'running', worker_id = %(worker_id)s, lease_until = now() + make_interval(secs => %(lease)s),
+        alone = %(idle)s AND %(alone)s, not_before = NULL, fence = fence + 1, attempts = attempts + 1,
+        first_event = {NEXT_EVENT}, started_at = clock_timestamp()
+    FROM next WHERE jobs.id = next.id AND (%(idle)s OR NOT quarantined)
+    RETURNING jobs.id, account_id, request_id, request, request_object, task, family, seed, priority, cost, fence,
+              attempts, first_event, quarantined, overruns, extract(epoch FROM started_at - created_at)::float8 AS age
+), others AS (
+    UPDATE imagegen.jobs SET alone = false
+    WHERE worker_id = %(worker_id)s AND state = 'running' AND alone AND EXISTS (SELECT FROM claimed)
+)
+SELECT claimed.*, a.name AS account FROM claimed JOIN imagegen.accounts a ON a.id = account_id
+"""  # noqa: S608 - of constants
+
+# In the order of ids, as all who lock several jobs do. One that was nobody's alone at a renewal is not alone later.
+_RENEW = """
+WITH held AS (
+    SELECT id FROM imagegen.jobs JOIN unnest(%(ids)s::text[], %(fences)s::integer[]) AS mine (job, token)
+        ON id = job AND fence = token
+    WHERE state = 'running' ORDER BY id FOR UPDATE OF jobs
+)
 UPDATE imagegen.jobs
-SET state = 'running', started_at = clock_timestamp(), attempts = attempts + 1, fence = fence + 1
-WHERE id = %(job_id)s AND state IN ('queued', 'running') AND attempts < %(max_attempts)s
-RETURNING id, account_id, request_id, request, task, family, seed, priority, fence, attempts,
-          (SELECT name FROM imagegen.accounts WHERE id = account_id) AS account,
-          extract(epoch FROM started_at - created_at)::float8 AS waited
+SET lease_until = now() + make_interval(secs => %(lease)s), alone = alone AND %(alone)s
+FROM held WHERE jobs.id = held.id RETURNING jobs.id
 """
 
+_LAPSED = """
+SELECT id, fence, lease_until FROM imagegen.jobs
+WHERE state = 'running' AND (lease_until < now() OR (
+    lease_until IS NULL AND started_at < now() - interval '30 s' AND NOT imagegen.runs_in_previous_version(id)
+))
+"""
+
+# A process that crashed has closed its connections; one that is frozen has not. Where the database itself was started
+# again after the last renewal nobody knows: then nothing is counted.
+_RECLAIM = f"""
+WITH lapsed AS (
+    SELECT id, NOT EXISTS (
+               SELECT FROM pg_stat_activity WHERE application_name = 'imagegen-' || worker_id
+           ) AS is_gone,
+           imagegen.database_started() < lease_until - make_interval(secs => %(lease)s) AS is_certain
+    FROM imagegen.jobs
+    WHERE id = %(job_id)s AND fence = %(fence)s AND state = 'running' AND lease_until IS NOT DISTINCT FROM %(until)s
+    FOR UPDATE
+), judged AS (SELECT id, is_gone, coalesce(is_gone AND is_certain, false) AS is_crash FROM lapsed)
+UPDATE imagegen.jobs
+SET state = 'queued', lease_until = NULL, fence = fence + 1, first_event = {NEXT_EVENT},
+    quarantined = quarantined OR is_gone,
+    crashes = crashes + (is_crash AND alone)::integer,
+    crashed_worker = CASE WHEN is_crash AND alone THEN worker_id ELSE crashed_worker END
+FROM judged WHERE jobs.id = judged.id
+RETURNING jobs.id, worker_id, crashes, is_gone, is_crash AND alone AS is_counted, pg_notify('imagegen_queue', ''),
+          pg_notify('imagegen_events', jobs.id)
+"""  # noqa: S608 - of constants
+
+# A process that lives did not crash: what was counted on it is taken back.
+_ABSOLVE = """
+UPDATE imagegen.jobs SET crashes = crashes - 1, crashed_worker = NULL
+WHERE id = ANY(%(ids)s) AND crashed_worker = %(worker_id)s AND crashes > 0 AND state IN ('queued', 'running')
+"""
+
+_POISONED = """
+SELECT id FROM imagegen.jobs WHERE state = 'queued' AND quarantined AND crashes >= %(max_crashes)s
+"""
+
+# The row is locked, and its guard looked at again, before it changes: of all that would end a job one does.
+_END = f"""
+WITH old AS (
+    SELECT id, webhook_data FROM imagegen.jobs WHERE {{guard}} FOR UPDATE
+), ended AS (
+    UPDATE imagegen.jobs
+    SET state = %(state)s, error = %(error)s::jsonb, artifact = %(artifact)s::jsonb, picture = %(picture)s,
+        expires_at = (SELECT expires_at FROM imagegen.results WHERE name = %(picture)s),
+        sequence = {NEXT_EVENT}, ended_at = clock_timestamp(), lease_until = NULL, held_bytes = 0,
+        request = NULL, webhook_data = NULL
+    FROM old WHERE jobs.id = old.id
+    RETURNING jobs.*, old.webhook_data AS data
+), released AS (
+    UPDATE imagegen.results SET expires_at = now() FROM ended WHERE name = ended.request_object
+), delivered AS ({DELIVER})
+"""  # noqa: S608 - of constants
+# Ends the job that {guard} lets through, and notes its webhook.
+
+_FAIL = f"{_END} SELECT {COLUMNS}, j.price, pg_notify('imagegen_events', j.id) FROM ended j {DELIVERY}"  # noqa: S608 - of constants
+
 _FINISH = f"""
-{END}, live AS (SELECT id FROM ended), saved AS ({SAVE}), used AS (
+{_END}, live AS (SELECT id FROM ended), saved AS ({SAVE}), used AS (
     INSERT INTO imagegen.usage (job_id, account_id, task, family, price)
     SELECT id, account_id, task, family, price FROM ended ON CONFLICT (job_id) DO NOTHING
 )
@@ -36,8 +142,10 @@ WHERE id = %(job_id)s AND fence = %(fence)s AND state = 'succeeded' AND picture 
 
 _GIVE_BACK = f"""
 UPDATE imagegen.jobs
-SET state = 'queued', attempts = attempts - 1, fence = fence + 1
-WHERE {OF_ATTEMPT} RETURNING pg_notify('imagegen_events', id)
+SET state = 'queued', lease_until = NULL, attempts = attempts - (NOT %(overrun)s)::integer,
+    overruns = overruns + %(overrun)s::integer, fence = fence + 1, first_event = {NEXT_EVENT},
+    not_before = now() + make_interval(secs => %(seconds)s)
+WHERE {OF_ATTEMPT} RETURNING pg_notify('imagegen_events', id), pg_notify('imagegen_queue', '')
 """  # noqa: S608 - of constants
 
 # A crash of the database may lose steps, so nothing waits for the disk.
@@ -46,31 +154,108 @@ WITH live AS (SELECT id FROM imagegen.jobs WHERE {OF_ATTEMPT}), saved AS ({SAVE}
 SELECT set_config('synchronous_commit', 'off', true), pg_notify('imagegen_events', id) FROM live
 """  # noqa: S608 - of constants
 
-
 _IS_CURRENT = f"SELECT id FROM imagegen.jobs WHERE {OF_ATTEMPT}"  # noqa: S608 - of constants
 
 
+class Lapsed(NamedTuple):
+    """An attempt whose lease has lapsed: its job, its fence, and when; None for one of the version before."""
+
+    job_id: str
+    fence: int
+    until: datetime | None
+
+
+class Reclaimed(NamedTuple):
+    """What became of a lapsed attempt.
+
+    Attributes:
+        job_id: the job, which waits again.
+        worker_id: the process that had it.
+        crashes: that count against the job.
+        is_gone: the process has no connection to the database any more.
+        is_counted: this was a crash, and the job ran alone.
+    """
+
+    job_id: str
+    worker_id: str | None
+    crashes: int
+    is_gone: bool
+    is_counted: bool
+
+
 class Attempts:
-    """Attempts at jobs. All methods raise DatabaseUnavailableError while the database does not answer."""
+    """The attempts of one process. All methods raise DatabaseUnavailableError while the database does not answer."""
 
-    def __init__(self, database: Database, max_attempts: int) -> None:
-        self._database, self._max_attempts = database, max_attempts
+    def __init__(self, database: Database, worker_id: str, max_crashes: int) -> None:
+        """Nothing is read yet.
 
-    async def start(self, job_id: str) -> Attempt | None:
-        """Begin a job that the queue has handed out.
-
-        None if nothing is to be done: it has ended, or its workers died under it too often and it has failed now.
+        Args:
+            database: of the jobs.
+            worker_id: names the process. Its Listener's connection bears the name (database/listen.py).
+            max_crashes: of processes while a job ran alone, after which it fails.
         """
-        keys = {"job_id": job_id, "max_attempts": self._max_attempts}
-        rows = await self._database.run(_START, keys)
-        if rows:
-            return to_attempt(rows[0])
-        poison = PoisonJobError(f"its workers died under it {self._max_attempts} times")
-        await end_without_picture(self._database, OF_POISON, dict(keys), JobState.FAILED, poison)
-        return None
+        self._database, self._worker_id, self._max_crashes = database, worker_id, max_crashes
+
+    async def claim(self, *, idle: bool, alone: bool) -> Attempt | None:
+        """Begin the job that is next in line.
+
+        Args:
+            idle: no job runs in this process, so that it may take one that must run alone.
+            alone: nothing else runs in this process either.
+
+        Returns:
+            The attempt; None if none waits, or the next must run alone and this process is not idle.
+        """
+        keys = {"worker_id": self._worker_id, "max_crashes": self._max_crashes, "lease": LEASE_SECONDS}
+        rows = await self._database.run(_CLAIM, keys | {"idle": idle, "alone": alone, "last_event": 0})
+        return to_attempt(rows[0]) if rows else None
+
+    async def renew(self, fences: Mapping[str, int], *, alone: bool) -> set[str]:
+        """Renew the leases of attempts, the fence by job id. Answers the jobs that are still this process's.
+
+        A lease that has lapsed is renewed as well, if nobody else has taken the job. `alone`: nothing else runs here.
+        """
+        if not fences:
+            return set()
+        keys = {"ids": list(fences), "fences": list(fences.values()), "lease": LEASE_SECONDS, "alone": alone}
+        return {row["id"] for row in await self._database.run(_RENEW, keys)}
+
+    async def absolve(self, job_ids: Iterable[str]) -> None:
+        """Take back the crashes that were counted on this process: it lives. The jobs are not its any more."""
+        await self._database.run(_ABSOLVE, {"ids": list(job_ids), "worker_id": self._worker_id})
+
+    async def find_lapsed(self) -> set[Lapsed]:
+        """Attempts of any process whose lease has lapsed."""
+        return {Lapsed(row["id"], row["fence"], row["lease_until"]) for row in await self._database.run(_LAPSED)}
+
+    async def reclaim(self, lapsed: Lapsed) -> Reclaimed | None:
+        """Put the job of a lapsed attempt back into the queue; None if it was renewed, or has ended, since."""
+        keys = {"job_id": lapsed.job_id, "fence": lapsed.fence, "until": lapsed.until, "last_event": 0}
+        rows = await self._database.run(_RECLAIM, keys | {"lease": LEASE_SECONDS})
+        if not rows:
+            return None
+        row = rows[0]
+        return Reclaimed(row["id"], row["worker_id"], row["crashes"], row["is_gone"], bool(row["is_counted"]))
+
+    async def fail_poisoned(self) -> Sequence[JobRecord]:
+        """End the jobs on which as many crashes count as may."""
+        keys: dict[str, object] = {"max_crashes": self._max_crashes}
+        error = PoisonJobError(f"the server crashed {self._max_crashes} times while it ran this job and nothing else")
+        rows = await self._database.run(_POISONED, keys)
+        ended = [
+            await end_without_picture(self._database, OF_POISON, keys | {"job_id": row["id"]}, JobState.FAILED, error)
+            for row in rows
+        ]
+        return [record for record in ended if record is not None]
 
     async def finish(
-        self, attempt: Attempt, artifact: Artifact, picture: str | None, events: Iterable[tuple[int, Event]] = ()
+        self,
+        attempt: Attempt,
+        artifact: Artifact,
+        picture: str | None,
+        events: Iterable[tuple[int, Event]] = (),
+        *,
+        last: int = 0,
     ) -> bool:
         """End an attempt with a picture: state, usage, webhook and last events in one statement.
 
@@ -81,31 +266,36 @@ class Attempts:
             artifact: the picture's description.
             picture: its name in the result store; None if it went to a storage of the account.
             events: that are not saved yet, as (number within the attempt, event), in order.
+            last: number of the attempt's newest event.
 
         Returns:
             False if the job is not this attempt's any more: nothing was written, and nobody refers to the picture.
         """
         values = {"state": "succeeded", "error": None, "artifact": dump_artifact(artifact), "picture": picture}
-        keys = {"job_id": attempt.job_id, "fence": attempt.fence}
-        if await self._database.run(_FINISH, keys | values | save_parameters(attempt, events)):
+        keys = _keys(attempt) | save_parameters(attempt, events) | {"last_event": last}
+        if await self._database.run(_FINISH, keys | values):
             return True
         # Perhaps this very attempt ended it, and the answer was lost. That is asked by a statement of its own:
         # the one above may have waited for that transaction, and still see what was before it.
-        return bool(await self._database.run(_IS_FINISHED, keys | {"picture": picture}))
+        return bool(await self._database.run(_IS_FINISHED, _keys(attempt) | {"picture": picture}))
 
     async def fail(self, attempt: Attempt, error: ImagegenError) -> bool:
         """End an attempt with an error, and refund the job. False if the job is not this attempt's any more."""
         state = JobState.CANCELLED if isinstance(error, CancelledByClientError) else JobState.FAILED
-        keys: dict[str, object] = {"job_id": attempt.job_id, "fence": attempt.fence}
-        return await end_without_picture(self._database, OF_ATTEMPT, keys, state, error) is not None
+        return await end_without_picture(self._database, OF_ATTEMPT, _keys(attempt), state, error) is not None
 
-    async def give_back(self, attempt: Attempt) -> bool:
-        """Put the job back into the queue; the attempt does not count. False if the job is not its any more."""
-        return bool(await self._database.run(_GIVE_BACK, {"job_id": attempt.job_id, "fence": attempt.fence}))
+    async def give_back(self, attempt: Attempt, *, seconds: float = 0.0, overrun: bool = False) -> bool:
+        """Put the job back into the queue, where it waits for `seconds` at least. It does not count as an attempt.
+
+        Unless it is an `overrun`: an attempt that was stopped because it ran too long. False if the job is not the
+        attempt's any more.
+        """
+        keys = _keys(attempt) | {"seconds": seconds, "overrun": overrun, "last_event": 0}
+        return bool(await self._database.run(_GIVE_BACK, keys))
 
     async def is_current(self, attempt: Attempt) -> bool:
-        """Whether the job is still this attempt's: not cancelled, and no other worker's."""
-        return bool(await self._database.run(_IS_CURRENT, {"job_id": attempt.job_id, "fence": attempt.fence}))
+        """Whether the job is still this attempt's: not cancelled, and no other process's."""
+        return bool(await self._database.run(_IS_CURRENT, _keys(attempt)))
 
     async def save_events(self, attempt: Attempt, events: Iterable[tuple[int, Event]]) -> bool:
         """Show events, (number within the attempt, event) in order, to watchers.
@@ -113,5 +303,24 @@ class Attempts:
         Returns:
             False if the job is not this attempt's any more: whoever works on it may stop.
         """
-        keys = {"job_id": attempt.job_id, "fence": attempt.fence}
-        return bool(await self._database.run(_SAVE_EVENTS, keys | save_parameters(attempt, events)))
+        return bool(await self._database.run(_SAVE_EVENTS, _keys(attempt) | save_parameters(attempt, events)))
+
+
+async def end_without_picture(
+    database: Database, guard: str, keys: Mapping[str, object], state: JobState, error: ImagegenError
+) -> JobRecord | None:
+    """End the job that `guard`, one of this module, lets through, and refund it; None if there is none.
+
+    Raises:
+        DatabaseUnavailableError: the database does not answer.
+    """
+    values = {"state": state.value, "error": dump_error(error), "artifact": None, "picture": None, "last_event": 0}
+    async with database.transaction() as connection:
+        rows = await (await connection.execute(_FAIL.format(guard=guard), {**keys, **values})).fetchall()
+        for row in rows:
+            await limits.refund(connection, row["account_id"], row["price"])
+    return to_record(rows[0]) if rows else None
+
+
+def _keys(attempt: Attempt) -> dict[str, object]:
+    return {"job_id": attempt.job_id, "fence": attempt.fence}

@@ -1,101 +1,166 @@
-"""What any server does again and again: jobs of dead workers start again, what is over goes, gauges are set."""
+"""What any server does periodically: jobs of dead processes start again, what is over goes, gauges are set."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 
 import structlog
 
 from orchestrator import metrics
+from orchestrator.cancellation import cancel_and_wait
 from orchestrator.database.pool import Database
 from orchestrator.errors import DatabaseUnavailableError
-from orchestrator.jobs.broker import Broker
-from orchestrator.jobs.store import JobStore
+from orchestrator.generation import outcomes
+from orchestrator.jobs.attempts import Attempts, Lapsed
+from orchestrator.jobs.records import SweepResult
+from orchestrator.jobs.scheduling import QueueStatsCache
 from orchestrator.results.store import ResultStore
 
-LOOK_SECONDS = 2.0
-"""Between two looks for jobs of dead workers, and at the queue's length."""
-STALLED_SECONDS = 8.0
-"""A worker without a heartbeat for so long is taken for dead, if it still has none at the next look: heartbeats come
-every 2 s. So a dead worker's jobs are in the queue again within 8 + 2 x 2 s, and start within another second where a
-slot is free."""
+CHECK_SECONDS = 1.0
+"""Between two looks for lapsed leases, and at the queue."""
+CONFIRM_SECONDS = 4.0
+"""A lease must be seen as lapsed for so long before its job is put back: where the database was away, or everything
+was frozen, its owner has the time to renew it first. So the jobs of a process that died wait again within LEASE_SECONDS
++ CONFIRM_SECONDS + 2 x CHECK_SECONDS, 13 s, and start within another second where a slot is free."""
 SWEEP_SECONDS = 60.0
 
-# Servers that look at the same time would put a job back twice: all but one do nothing.
-_LOCK = "SELECT pg_try_advisory_xact_lock(hashtext('imagegen_stalled')) AS is_mine"
+BATCH = 500
+"""Rows that one statement changes, so that none holds locks for long."""
+EVENT_SECONDS = 120
+"""How long the events of an ended job are kept, for watchers that come late."""
+
+_EXPIRE = """
+UPDATE imagegen.jobs SET state = 'deleted', artifact = NULL WHERE id IN (
+    SELECT id FROM imagegen.jobs WHERE state = 'succeeded' AND expires_at <= now()
+    ORDER BY expires_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED
+) RETURNING id
+"""
+
+# A webhook that is still to be sent holds its job.
+_FORGET = """
+DELETE FROM imagegen.jobs WHERE id IN (
+    SELECT id FROM imagegen.jobs j WHERE ended_at <= now() - make_interval(secs => %(seconds)s)
+    AND NOT EXISTS (SELECT FROM imagegen.deliveries d WHERE d.job_id = j.id AND d.state = 'pending')
+    ORDER BY ended_at LIMIT %(batch)s FOR UPDATE SKIP LOCKED
+) RETURNING id
+"""
+
+_DROP_EVENTS = """
+DELETE FROM imagegen.events WHERE (job_id, kind) IN (
+    SELECT e.job_id, e.kind FROM imagegen.events e JOIN imagegen.jobs j ON j.id = e.job_id
+    WHERE j.ended_at <= now() - make_interval(secs => %(seconds)s) LIMIT %(batch)s FOR UPDATE OF e SKIP LOCKED
+) RETURNING job_id AS id
+"""
 
 log = structlog.get_logger()
 
 
 class Maintenance:
-    """Looks after the queue and the results. `start`, then `close` once."""
+    """Looks after the queue and the results; any number of servers may at a time. `start`, then `close` once."""
 
     def __init__(
-        self, database: Database, broker: Broker, store: JobStore, results: ResultStore, job_seconds: float
+        self,
+        database: Database,
+        attempts: Attempts,
+        stats: QueueStatsCache,
+        results: ResultStore,
+        job_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Nothing is done yet.
 
         Args:
             database: of the jobs.
-            broker: of the queue.
-            store: of the jobs.
-            results: of their pictures.
+            attempts: those of dead processes are found by.
+            stats: of the queue.
+            results: the pictures of the jobs.
             job_seconds: how long a job is known after its end.
+            clock: seconds, for CONFIRM_SECONDS.
         """
-        self._database, self._broker, self._store, self._results = database, broker, store, results
-        self._job_seconds = job_seconds
-        self._stalled: set[int] = set()
+        self._database, self._attempts, self._stats, self._results = database, attempts, stats, results
+        self._job_seconds, self._clock = job_seconds, clock
+        self._lapsed: dict[Lapsed, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Begin."""
-        works = {LOOK_SECONDS: self.look, SWEEP_SECONDS: self.sweep}
-        self._tasks = [asyncio.create_task(_again(*work), name=f"every {work[0]:.0f} s") for work in works.items()]
+        works = {CHECK_SECONDS: self.check, SWEEP_SECONDS: self.sweep}
+        self._tasks = [
+            asyncio.create_task(_run_periodically(*work), name=f"every {work[0]:.0f} s") for work in works.items()
+        ]
 
     async def close(self) -> None:
         """Stop."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_and_wait(*self._tasks)
 
-    async def look(self) -> None:
-        """Put back the jobs of workers that are dead at the second look, and set the gauges.
+    async def check(self) -> None:
+        """Put back the jobs of processes that died, end those that crash their process, and set the gauges.
 
         Raises:
             DatabaseUnavailableError: the database does not answer.
         """
-        async with self._database.transaction() as connection:
-            lock = await (await connection.execute(_LOCK)).fetchone()
-            if lock is not None and lock["is_mine"]:
-                await self._put_back_stalled()
-        look = await self._store.look()
-        metrics.JOBS.labels("queued").set(look.queued)
-        metrics.JOBS.labels("running").set(look.running)
-        metrics.BACKLOG.set(look.wait(look.queued))
+        await self.reclaim()
+        for record in await self._attempts.fail_poisoned():
+            if record.error is not None:
+                names = {"request_id": record.request_id, "job_id": record.id, "seed": record.seed}
+                outcomes.report_failure(record.task, record.family, record.error, **names)
+        stats = await self._stats.read()
+        metrics.JOBS.labels("queued").set(stats.queued)
+        metrics.JOBS.labels("running").set(stats.running)
+        metrics.BACKLOG.set(stats.backlog)
+        metrics.JOB_BYTES.set(stats.held_bytes)
+        metrics.LONGEST_ATTEMPT.set(stats.longest)
+
+    async def reclaim(self) -> None:
+        """Put back the jobs whose lease has been lapsed for CONFIRM_SECONDS, as far as this process has seen."""
+        now = self._clock()
+        lapsed = await self._attempts.find_lapsed()
+        self._lapsed = {each: self._lapsed.get(each, now) for each in lapsed}
+        for each, seen in list(self._lapsed.items()):
+            if now - seen < CONFIRM_SECONDS:
+                continue
+            if (reclaimed := await self._attempts.reclaim(each)) is not None:
+                cause = "crashed" if reclaimed.is_gone else "unresponsive"
+                metrics.RECLAIMED.labels(cause).inc()
+                log.warning(
+                    "job_reclaimed",
+                    job_id=each.job_id,
+                    worker=reclaimed.worker_id,
+                    cause=cause,
+                    counted=reclaimed.is_counted,
+                    crashes=reclaimed.crashes,
+                )
+            del self._lapsed[each]
 
     async def sweep(self) -> None:
-        """Forget what is over, and find what was lost.
+        """Forget what is over.
 
         Raises:
             DatabaseUnavailableError: the database does not answer.
         """
-        swept = await self._store.sweep(self._job_seconds)
-        lost = await self._store.requeue_lost()
+        swept = await self.sweep_jobs()
         pictures = await self._results.sweep()
-        if lost:
-            log.warning("lost_jobs_put_back", jobs=lost)
         if swept.expired or swept.forgotten or pictures:
             log.info("swept", expired=swept.expired, forgotten=swept.forgotten, pictures=pictures)
 
-    async def _put_back_stalled(self) -> None:
-        stalled = await self._broker.find_stalled(STALLED_SECONDS)
-        for number, job in stalled.items():
-            if number in self._stalled:
-                log.warning("worker_died", job_id=job.task_kwargs.get("job_id"), worker=job.worker_id)
-                await self._broker.put_back(job)
-        self._stalled = stalled.keys() - self._stalled
+    async def sweep_jobs(self) -> SweepResult:
+        """Mark jobs whose picture's time is over as deleted; forget those that ended long ago; drop their events."""
+        return SweepResult(
+            expired=await self._all(_EXPIRE, {}),
+            forgotten=await self._all(_FORGET, {"seconds": self._job_seconds}),
+            events=await self._all(_DROP_EVENTS, {"seconds": EVENT_SECONDS}),
+        )
+
+    async def _all(self, statement: str, keys: dict[str, float]) -> int:
+        """Run a statement until it finds less than a batch; rows that it changed."""
+        total, found = 0, BATCH
+        while found == BATCH:
+            found = len(await self._database.run(statement, keys | {"batch": BATCH}))
+            total += found
+        return total
 
 
-async def _again(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
+async def _run_periodically(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
     while True:
         await asyncio.sleep(seconds)
         try:
@@ -103,4 +168,4 @@ async def _again(seconds: float, work: Callable[[], Awaitable[None]]) -> None:
         except DatabaseUnavailableError:
             pass  # it is logged where it was noticed, and tried again soon
         except Exception:
-            log.exception("keeping_failed", work=work.__name__)
+            log.exception("maintenance_failed", work=work.__name__)

@@ -1,52 +1,81 @@
-"""Durable jobs as values: what is asked for, what the database holds, what a worker works on, what watchers see."""
+"""Durable jobs as values: requests, rows of imagegen.jobs, attempts, and what watchers see."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
+from orchestrator.database.pool import Row
 from orchestrator.errors import ImagegenError
 from orchestrator.generation.events import Artifact, Event, Queued
 from orchestrator.generation.job import JobState
-from orchestrator.params import Priority
-
-EVENTS_PER_FENCE = 2**16
-END_NUMBER = EVENTS_PER_FENCE - 1
-"""Number of a job's last event, its end, within its last fence."""
-
-
-def sequence(fence: int, number: int) -> int:
-    """Number of an event within its job, from its number within the fence's time; beyond 65,534 it rises no further."""
-    return fence * EVENTS_PER_FENCE + min(number, END_NUMBER - 1)
+from orchestrator.jobs.serialization import dump_event, load_artifact, load_error
+from orchestrator.params import JobOptions, Priority, RequestParams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Submission:
-    """A job that is asked for.
+class JobRequest:
+    """A durable job that is asked for.
 
     Attributes:
-        account_id: whose it will be.
-        request_id: its name in logs.
+        params, options: what to do, and how.
+        serialize: the request as bytes for the worker, with the seed that is given to it.
         idempotency_key: the request_id that the client itself chose; None if it chose none.
-        digest: SHA-256 of what is asked for, without its name.
-        request: the serialized request, its seed set.
-        task, family, seed: what to do, in short.
-        priority: its class.
-        cost: work, in the unit of Plan.cost.
-        webhook_url: where to tell of its end; None for nowhere.
-        webhook_data: JSON text to be told with it.
+        digest: SHA-256 of what is asked for, without its request_id.
+        webhook_url: where its end is reported to; None for nowhere.
+        webhook_data: JSON text that is sent with the report.
     """
 
-    account_id: int
-    request_id: str
+    params: RequestParams
+    options: JobOptions
+    serialize: Callable[[int], bytes]
     idempotency_key: str | None
     digest: bytes
-    request: bytes
+    webhook_url: str | None = None
+    webhook_data: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job that is to be stored.
+
+    Attributes:
+        id: 22 characters, of no other job.
+        account_id: whose it is.
+        request: what was asked for.
+        stored: the serialized request, or the name in the result store under which it is.
+        task, family, seed, cost, held_bytes: what its plan says (tasks/plan.py).
+    """
+
+    id: str
+    account_id: int
+    request: JobRequest
+    stored: bytes | str
     task: str
     family: str
     seed: int
-    priority: Priority
     cost: float
-    webhook_url: str | None = None
-    webhook_data: str | None = None
+    held_bytes: int = 0
+
+    def columns(self) -> dict[str, object]:
+        """Its columns, but those that depend on the queue and the account."""
+        request = self.request
+        return {
+            "id": self.id,
+            "account_id": self.account_id,
+            "request_id": request.options.request_id,
+            "idempotency_key": request.idempotency_key,
+            "digest": request.digest,
+            "request": self.stored if isinstance(self.stored, bytes) else None,
+            "request_object": self.stored if isinstance(self.stored, str) else None,
+            "held_bytes": self.held_bytes,
+            "task": self.task,
+            "family": self.family,
+            "seed": self.seed,
+            "cost": self.cost,
+            "priority": request.options.priority.value,
+            "webhook_url": request.webhook_url,
+            "webhook_data": request.webhook_data,
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +99,7 @@ class JobRecord:
         account_id, request_id, task, family, seed, priority: as submitted.
         state: where it is.
         created, started, ended: by the database's clock; started is of the last attempt.
-        attempts: that count: outages around it do not.
+        attempts: that were begun, without those that were given back because of an outage or a drain.
         fence: rises with every attempt and every return to the queue.
         sequence: number of its end; 0 before.
         artifact: the picture, without bytes; its URI only where it went to an account's storage. None unless succeeded.
@@ -105,42 +134,51 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """A job that has begun; whoever holds this works on it until the database says otherwise.
+    """A job that runs; the process that holds this owns it until the database says otherwise.
 
     Attributes:
-        job_id, account_id, account, request_id, request, task, family, seed, priority: of the job; account is a name.
+        job_id, account_id, account, request_id, task, family, seed, priority, cost: of the job; account is a name.
+        request: serialized; None where it is in the result store, under the name request_object.
         fence: what this attempt writes counts only while the job's fence is this.
         number: 1 for the first.
-        waited: seconds from the job's creation to this beginning, by the database's clock.
+        first_event: its events have numbers above this.
+        quarantined: it must run alone in its process.
+        overruns: earlier attempts that were stopped because they ran too long.
+        age: seconds from the job's creation to the beginning of this attempt, by the database's clock.
     """
 
     job_id: str
     account_id: int
     account: str
     request_id: str
-    request: bytes
+    request: bytes | None
+    request_object: str | None
     task: str
     family: str
     seed: int
     priority: Priority
+    cost: float
     fence: int
     number: int
-    waited: float
+    first_event: int
+    quarantined: bool
+    overruns: int
+    age: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventBatch:
-    """What a watcher has not seen yet.
+    """What a watcher does not know yet.
 
     Attributes:
         state: where the job is.
-        fence: of its present time in the queue or of its attempt.
+        first_event: events of its present time in the queue, or of its attempt, have numbers above this.
         events: their numbers and they, in order: started, progress, preview. The end is not among them.
         end: the job, once it has ended; end.sequence is the number of that.
     """
 
     state: JobState
-    fence: int
+    first_event: int
     events: tuple[tuple[int, Event], ...]
     end: JobRecord | None
 
@@ -152,3 +190,115 @@ class SweepResult:
     expired: int
     forgotten: int
     events: int
+
+
+COLUMNS = """
+    j.id, j.account_id, j.request_id, j.state, j.task, j.family, j.seed, j.priority, j.created_at, j.started_at,
+    j.ended_at, j.attempts, j.fence, j.sequence, j.first_event, j.artifact::text AS artifact, j.picture, j.expires_at,
+    j.error::text AS error, j.webhook_url IS NOT NULL AS has_webhook, d.state AS delivery, d.attempts AS tries,
+    d.last_status, d.last_error, d.next_at, d.delivered_at
+"""
+"""What to_record reads, of jobs j and deliveries d."""
+
+DELIVERY = "LEFT JOIN imagegen.deliveries d ON d.job_id = j.id"
+
+DELIVER = """
+    INSERT INTO imagegen.deliveries (id, job_id, account_id, url, data)
+    SELECT 'msg_' || id, id, account_id, webhook_url, data FROM ended WHERE webhook_url IS NOT NULL
+    RETURNING pg_notify('imagegen_deliveries', '')
+"""
+"""Notes the webhook of the job that the common table expression `ended` has ended."""
+
+NEXT_EVENT = """
+    least(2147000000, greatest(
+        first_event + %(last_event)s::integer,
+        coalesce((SELECT max(e.sequence) FROM imagegen.events e WHERE e.job_id = jobs.id), 0)
+    ) + 1000 + extract(epoch FROM now() - coalesce(started_at, created_at))::integer)
+"""
+"""A number above those of all events that watchers of the row `jobs` were told until now.
+
+Events are saved within a second, and places in the queue are told every two seconds at most: both fit into the gap. A
+job would have to return to the queue a million times before the numbers, which are 32 bits wide in the schema, run out.
+"""
+
+SAVE = """
+    INSERT INTO imagegen.events (job_id, kind, sequence, payload, data)
+    SELECT live.id, new.* FROM live, unnest(
+        %(kinds)s::text[], %(sequences)s::integer[], %(payloads)s::jsonb[], %(data)s::bytea[]
+    ) AS new
+    ON CONFLICT (job_id, kind) DO UPDATE
+    SET sequence = excluded.sequence, payload = excluded.payload, data = excluded.data
+"""
+"""Writes the events of save_parameters for the job that the common table expression `live` names."""
+
+
+def save_parameters(attempt: Attempt, events: Iterable[tuple[int, Event]]) -> dict[str, object]:
+    """Parameters of SAVE: of each kind the newest of the attempt's events, which come as (number, event), in order."""
+    rows = {row.kind: (number, row) for number, event in events if (row := dump_event(event)) is not None}
+    return {
+        "kinds": list(rows),
+        "sequences": [attempt.first_event + number for number, _ in rows.values()],
+        "payloads": [row.payload for _, row in rows.values()],
+        "data": [row.data for _, row in rows.values()],
+    }
+
+
+def to_record(row: Row) -> JobRecord:
+    """The record of a row of COLUMNS."""
+    return JobRecord(
+        id=row["id"],
+        account_id=row["account_id"],
+        request_id=row["request_id"],
+        state=JobState(row["state"]),
+        task=row["task"],
+        family=row["family"],
+        seed=row["seed"],
+        priority=Priority(row["priority"]),
+        created=row["created_at"],
+        started=row["started_at"],
+        ended=row["ended_at"],
+        attempts=row["attempts"],
+        fence=row["fence"],
+        sequence=row["sequence"],
+        artifact=load_artifact(row["artifact"]) if row["artifact"] else None,
+        picture=row["picture"],
+        expires=row["expires_at"],
+        error=load_error(row["error"]) if row["error"] else None,
+        webhook=_to_webhook(row) if row["has_webhook"] else None,
+    )
+
+
+def to_attempt(row: Row) -> Attempt:
+    """The attempt of a row that was claimed."""
+    return Attempt(
+        job_id=row["id"],
+        account_id=row["account_id"],
+        account=row["account"],
+        request_id=row["request_id"],
+        request=row["request"],
+        request_object=row["request_object"],
+        task=row["task"],
+        family=row["family"],
+        seed=row["seed"],
+        priority=Priority(row["priority"]),
+        cost=row["cost"],
+        fence=row["fence"],
+        number=row["attempts"],
+        first_event=row["first_event"],
+        quarantined=row["quarantined"],
+        overruns=row["overruns"],
+        age=row["age"],
+    )
+
+
+def _to_webhook(row: Row) -> WebhookState:
+    if row["delivery"] is None:  # the job has not ended, or has by this very statement
+        return WebhookState()
+    return WebhookState(
+        state=row["delivery"],
+        attempts=row["tries"],
+        last_status=row["last_status"],
+        last_error=row["last_error"],
+        next_at=row["next_at"] if row["delivery"] == "pending" else None,
+        delivered_at=row["delivered_at"],
+    )

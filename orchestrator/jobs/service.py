@@ -1,74 +1,73 @@
-"""Durable jobs, as the API offers them: over the store, the board and the results."""
+"""Durable jobs, as the API offers them: over the store, the watchers and the results."""
 
-from collections.abc import AsyncGenerator, Callable
+import asyncio
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from orchestrator.accounts.account import Account
-from orchestrator.errors import NotFoundError
+from orchestrator.errors import DatabaseUnavailableError, ImagegenError, NotFoundError
 from orchestrator.generation.events import Artifact, Event, Queued
-from orchestrator.generation.job import JobState
+from orchestrator.generation.job import JobState, new_job_id
 from orchestrator.generation.runner import Runner
-from orchestrator.jobs.records import JobRecord, Submission
+from orchestrator.jobs.records import JobRecord, JobRequest, NewJob
 from orchestrator.jobs.store import JobStore
 from orchestrator.jobs.watchers import JobWatchers
-from orchestrator.params import JobOptions, RequestParams
 from orchestrator.results.store import ResultStore
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """A durable job that is asked for.
-
-    Attributes:
-        params, options: what to do, and how.
-        serialize: the request as bytes for the worker, with the seed that is given to it.
-        idempotency_key: the request_id that the client itself chose; None if it chose none.
-        digest: SHA-256 of what is asked for, without its name.
-        webhook_url: where to tell of its end; None for nowhere.
-        webhook_data: JSON text to be told with it.
-    """
-
-    params: RequestParams
-    options: JobOptions
-    serialize: Callable[[int], bytes]
-    idempotency_key: str | None
-    digest: bytes
-    webhook_url: str | None = None
-    webhook_data: str | None = None
+MAX_INLINE_REQUEST = 256 * 1024
+"""Bytes of a serialized request that the database holds; a larger one, with pictures in it, is in the result store."""
 
 
 class DurableJobs:
     """Durable jobs. Every method raises DatabaseUnavailableError while the database does not answer."""
 
-    def __init__(self, store: JobStore, board: JobWatchers, runner: Runner, results: ResultStore) -> None:
-        self._store, self._board, self._runner, self._results = store, board, runner, results
+    def __init__(self, store: JobStore, watchers: JobWatchers, runner: Runner, results: ResultStore) -> None:
+        self._store, self._watchers, self._runner, self._results = store, watchers, runner, results
 
-    async def submit(self, account: Account, order: Order) -> JobRecord:
+    async def submit(self, account: Account, request: JobRequest) -> JobRecord:
         """Take a job, or answer the one that the key names. Networks that are not ready are no reason to refuse it.
 
         Raises:
             InvalidRequestError: the family is unknown, or cannot do what is asked; the key names another request.
             UnsupportedTaskError: the family lacks a network for the task.
             QueueFullError, TooManyJobsError, RateLimitedError, NotEnoughCreditsError: a limit forbids it.
+            ResultStoreUnavailableError: its pictures cannot be stored.
         """
-        plan = await self._runner.plan(account, order.params)
-        submission = Submission(
+        plan = await self._runner.plan(account, request.params)
+        job_id, stored = new_job_id(), await asyncio.to_thread(request.serialize, plan.seed)
+        job = NewJob(
+            id=job_id,
             account_id=account.id,
-            request_id=order.options.request_id,
-            idempotency_key=order.idempotency_key,
-            digest=order.digest,
-            request=order.serialize(plan.seed),
+            request=request,
+            stored=stored,
             task=plan.task.name.value,
             family=plan.family,
             seed=plan.seed,
-            priority=order.options.priority,
             cost=plan.cost,
-            webhook_url=order.webhook_url,
-            webhook_data=order.webhook_data,
+            held_bytes=plan.held_bytes,
         )
-        return self._shown(await self._store.submit(submission))
+        if len(stored) <= MAX_INLINE_REQUEST:
+            return self._shown(await self._store.submit(job))
+        return self._shown(await self._submit_large(job, stored))
+
+    async def _submit_large(self, job: NewJob, stored: bytes) -> JobRecord:
+        """Take a job whose request is written to the result store first; removed again if the job is not taken."""
+        known = await self._store.find(job.account_id, job.request.idempotency_key, job.request.digest)
+        if known is not None:
+            return known
+        await self._store.check_bytes(job)
+        name = await self._results.write_request(job.account_id, job.id, stored)
+        try:
+            record = await self._store.submit(replace(job, stored=name))
+        except ImagegenError as error:
+            if not isinstance(error, DatabaseUnavailableError):  # which leaves open whether it was taken
+                await self._results.delete(name)
+            raise
+        if record.id != job.id:  # the same request came at the same time
+            await self._results.delete(name)
+        return record
 
     async def get(self, account: Account, job_id: str) -> JobRecord:
         """A job of the account; its artifact has a fresh URI. NotFoundError if there is none."""
@@ -93,7 +92,7 @@ class DurableJobs:
 
     async def watch(self, job_id: str, after: int) -> AsyncGenerator[tuple[int, Event], None]:
         """As JobWatchers.watch. That the job is the caller's is the caller's to know."""
-        async with aclosing(self._board.watch(job_id, after)) as events:
+        async with aclosing(self._watchers.watch(job_id, after)) as events:
             async for item in events:
                 yield item
 
@@ -101,7 +100,7 @@ class DurableJobs:
         """All events of a job that was just submitted. The first is its place, whatever has become of it since."""
         place, number = record.queued or Queued(0, 0.0), 1
         yield number, place
-        async with aclosing(self._board.watch(record.id, number, place)) as events:
+        async with aclosing(self._watchers.watch(record.id, number, place)) as events:
             async for item in events:
                 yield item
 

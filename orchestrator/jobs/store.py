@@ -1,57 +1,174 @@
-"""The store of durable jobs: everything that happens to a row of imagegen.jobs, under one name."""
+"""The store of durable jobs, as clients need it: jobs come in, are read, cancelled and deleted."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from decimal import Decimal
 
-from orchestrator.database.pool import Database
-from orchestrator.errors import ImagegenError
-from orchestrator.generation.events import Artifact, Event, Queued
+from orchestrator.accounts import limits
+from orchestrator.database.pool import Database, Row
+from orchestrator.errors import (
+    CancelledByClientError,
+    InvalidRequestError,
+    NotEnoughCreditsError,
+    NotFoundError,
+    QueueFullError,
+    RateLimitedError,
+    TooManyJobsError,
+    Violation,
+)
+from orchestrator.generation.events import Event, Queued
 from orchestrator.generation.job import JobState
-from orchestrator.jobs.attempts import Attempts
-from orchestrator.jobs.forgetting import LOST_SECONDS, Forgetting
-from orchestrator.jobs.queue_stats import QueueStats, QueueStatsCache
-from orchestrator.jobs.reading import Reading
-from orchestrator.jobs.records import Attempt, EventBatch, JobRecord, Submission, SweepResult
-from orchestrator.jobs.stopping import Stopping
-from orchestrator.jobs.submitting import Defer, Submitting
+from orchestrator.jobs.attempts import OF_ACCOUNT, end_without_picture
+from orchestrator.jobs.records import COLUMNS, DELIVERY, EventBatch, JobRecord, NewJob, to_record
+from orchestrator.jobs.scheduling import QueueStatsCache, rank, start_tag, virtual_time
+from orchestrator.jobs.serialization import StoredEvent, load_event
+
+MAX_POSITION = 10_000
+"""Places are counted up to here: what waits behind is told this one."""
+
+_FIND = f"""
+SELECT j.request_digest, {COLUMNS} FROM imagegen.jobs j {DELIVERY}
+WHERE j.account_id = %(account_id)s AND j.idempotency_key = %(idempotency_key)s
+"""  # noqa: S608 - of constants
+
+_BEFORE_INSERT = """
+SELECT extract(epoch FROM clock_timestamp())::float8 AS now,
+       (SELECT max(tag) FROM imagegen.jobs WHERE state = 'running') AS running,
+       (SELECT tag FROM imagegen.jobs WHERE state = 'queued' ORDER BY rank DESC, created_at LIMIT 1) AS waiting,
+       EXISTS (SELECT FROM imagegen.jobs WHERE state = 'queued' AND account_id = %(account_id)s) AS waits,
+       EXISTS (
+           SELECT FROM imagegen.jobs WHERE account_id = %(account_id)s AND idempotency_key = %(idempotency_key)s
+       ) AS known,
+       CASE WHEN %(held_bytes)s > 0 THEN (
+           SELECT coalesce(sum(held_bytes), 0) FROM imagegen.jobs
+           WHERE account_id = %(account_id)s AND state IN ('queued', 'running') AND held_bytes > 0
+       ) ELSE 0 END::bigint AS held_bytes
+"""
+
+# Nothing comes back where another transaction has written the same key meanwhile.
+_INSERT = f"""
+WITH j AS (
+    INSERT INTO imagegen.jobs (
+        id, account_id, request_id, idempotency_key, request_digest, request, request_object, held_bytes, task, family,
+        seed, state, priority, rank, tag, cost, price, webhook_url, webhook_data
+    ) VALUES (
+        %(id)s, %(account_id)s, %(request_id)s, %(idempotency_key)s, %(digest)s, %(request)s, %(request_object)s,
+        %(held_bytes)s, %(task)s, %(family)s, %(seed)s, 'queued', %(priority)s, %(rank)s, %(tag)s, %(cost)s, %(price)s,
+        %(webhook_url)s, %(webhook_data)s
+    )
+    ON CONFLICT (account_id, idempotency_key) DO NOTHING
+    RETURNING *
+)
+SELECT {COLUMNS}, pg_notify('imagegen_queue', '') FROM j {DELIVERY}
+"""  # noqa: S608 - of constants
+
+_GET = f"SELECT {COLUMNS} FROM imagegen.jobs j {DELIVERY} WHERE j.id = %(job_id)s AND j.account_id = %(account_id)s"  # noqa: S608 - of constants
+
+_LIST = f"""
+SELECT {COLUMNS} FROM imagegen.jobs j {DELIVERY}
+WHERE j.account_id = %(account_id)s
+  AND (%(state)s::text IS NULL OR j.state = %(state)s)
+  AND (%(created)s::timestamptz IS NULL OR (j.created_at, j.id) < (%(created)s, %(id)s))
+ORDER BY j.created_at DESC, j.id DESC LIMIT %(page_size)s
+"""  # noqa: S608 - of constants
+
+_POSITIONS = """
+WITH line AS (
+    SELECT id, row_number() OVER (ORDER BY rank DESC, created_at) - 1 AS position
+    FROM imagegen.jobs WHERE state = 'queued' ORDER BY rank DESC, created_at LIMIT %(most)s
+)
+SELECT j.id, coalesce(line.position, %(most)s) AS position
+FROM imagegen.jobs j LEFT JOIN line ON line.id = j.id
+WHERE j.id = ANY(%(job_ids)s) AND j.state = 'queued'
+"""
+
+# What is left of an earlier attempt is not shown.
+_EVENTS = f"""
+SELECT {COLUMNS}, e.kind, e.sequence AS number, e.payload::text AS payload, e.data
+FROM unnest(%(job_ids)s::text[], %(after)s::bigint[]) AS asked (id, after)
+JOIN imagegen.jobs j ON j.id = asked.id {DELIVERY}
+LEFT JOIN imagegen.events e ON e.job_id = j.id AND e.sequence > asked.after AND e.sequence > j.first_event
+ORDER BY j.id, e.sequence
+"""  # noqa: S608 - of constants
+
+# The picture's time is over at once: whoever sweeps the results finishes what a crash leaves.
+_DELETE = f"""
+WITH j AS (
+    UPDATE imagegen.jobs SET state = 'deleted', artifact = NULL
+    WHERE id = %(job_id)s AND account_id = %(account_id)s AND state IN ('succeeded', 'failed', 'cancelled')
+    RETURNING *
+), expired AS (
+    UPDATE imagegen.results SET expires_at = now() FROM j WHERE name = j.picture
+)
+SELECT {COLUMNS} FROM j {DELIVERY}
+"""  # noqa: S608 - of constants
+
+
+class _KnownError(Exception):
+    """The key names a job already: the transaction is rolled back."""
 
 
 class JobStore:
-    """Durable jobs. Every method raises DatabaseUnavailableError while the database does not answer.
+    """Durable jobs. Every method raises DatabaseUnavailableError while the database does not answer."""
 
-    The methods are those of the parts, which say more: Submitting, Reading, Stopping, Attempts, Forgetting.
-    """
-
-    def __init__(self, database: Database, defer: Defer, *, price: Decimal, max_queued: int, max_attempts: int) -> None:
+    def __init__(self, database: Database, stats: QueueStatsCache, *, price: Decimal, max_account_bytes: int) -> None:
         """Nothing is read yet.
 
         Args:
             database: where the jobs are.
-            defer: puts a job into the queue.
+            stats: of the queue.
             price: credits that a picture costs an account whose credits are counted.
-            max_queued: jobs that may wait, in all.
-            max_attempts: after so many deaths of workers under it a job fails.
+            max_account_bytes: of pictures that come with the requests of an account's jobs that wait or run.
         """
-        self._load = QueueStatsCache(database, max_queued)
-        self._submitting = Submitting(database, defer, self._load, price)
-        self._reading = Reading(database, self._load)
-        self._stopping = Stopping(database, self._reading)
-        self._attempts = Attempts(database, max_attempts)
-        self._forgetting = Forgetting(database, defer)
+        self._database, self._stats, self._price = database, stats, price
+        self._max_account_bytes = max_account_bytes
 
-    async def submit(self, submission: Submission) -> JobRecord:
-        """Take a job, or answer the one that the key names. See Submitting.submit for the refusals."""
-        return await self._reading.place(await self._submitting.submit(submission))
+    async def submit(self, job: NewJob) -> JobRecord:
+        """Take a job. It is in the database when this returns; the same key again answers the same job.
+
+        Raises:
+            InvalidRequestError: the key names another request.
+            QueueFullError, TooManyJobsError, RateLimitedError, NotEnoughCreditsError: a limit forbids it.
+            DatabaseUnavailableError: the database does not answer; whether the job was taken is then unknown.
+        """
+        key, digest = job.request.idempotency_key, job.request.digest
+        try:
+            return await self._enter(job)
+        except _KnownError:
+            known = await self.find(job.account_id, key, digest)
+            return known or await self._enter(job)  # it was forgotten in that moment
+        except (QueueFullError, TooManyJobsError, RateLimitedError, NotEnoughCreditsError):
+            known = await self.find(job.account_id, key, digest)
+            if known is None:
+                raise
+            return known
 
     async def find(self, account_id: int, idempotency_key: str | None, digest: bytes) -> JobRecord | None:
-        """The job that the key names; InvalidRequestError if it was asked for with another digest."""
-        known = await self._submitting.find(account_id, idempotency_key, digest)
-        return known and await self._reading.place(known)
+        """The job of a key; None if there is none, or no key.
+
+        Raises:
+            InvalidRequestError: the key names a request of another digest.
+        """
+        if idempotency_key is None:
+            return None
+        rows = await self._database.run(_FIND, {"account_id": account_id, "idempotency_key": idempotency_key})
+        if not rows:
+            return None
+        if bytes(rows[0]["request_digest"]) != digest:
+            raise InvalidRequestError(Violation("request_id", "names another request already"))
+        return await self._place(to_record(rows[0]))
 
     async def get(self, job_id: str, account_id: int) -> JobRecord:
-        """A job of an account, or NotFoundError."""
-        return await self._reading.get(job_id, account_id)
+        """A job of an account.
+
+        Raises:
+            NotFoundError: there is none, it is another's, or it was forgotten.
+        """
+        rows = await self._database.run(_GET, {"job_id": job_id, "account_id": account_id})
+        if not rows:
+            raise NotFoundError("no such job")
+        return await self._place(to_record(rows[0]))
 
     async def list_jobs(
         self,
@@ -60,59 +177,124 @@ class JobStore:
         after: tuple[datetime, str] | None = None,
         state: JobState | None = None,
     ) -> list[JobRecord]:
-        """At most `page_size` jobs of an account, newest first, those made before `after`: a job's (created, id)."""
-        return await self._reading.list_jobs(account_id, page_size, after, state)
+        """At most `page_size` jobs of an account, newest first, those created before `after`: a job's (created, id)."""
+        created, job_id = after or (None, None)
+        keys = {"account_id": account_id, "page_size": page_size, "created": created, "id": job_id}
+        rows = await self._database.run(_LIST, keys | {"state": state and state.value})
+        records = [to_record(row) for row in rows]
+        places = await self.positions(record.id for record in records if record.state is JobState.QUEUED)
+        return [replace(record, queued=places.get(record.id)) for record in records]
 
     async def positions(self, job_ids: Iterable[str]) -> dict[str, Queued]:
-        """Places of those jobs that wait."""
-        return await self._reading.positions(job_ids)
+        """Places of those jobs that wait, counted up to MAX_POSITION, with estimated waits."""
+        asked = list(job_ids)
+        if not asked:
+            return {}
+        stats = await self._stats.read()
+        rows = await self._database.run(_POSITIONS, {"job_ids": asked, "most": MAX_POSITION})
+        return {row["id"]: Queued(row["position"], stats.wait(row["position"])) for row in rows}
 
     async def events(self, after: Mapping[str, int]) -> dict[str, EventBatch]:
-        """What has happened to jobs after those numbers, by job id."""
-        return await self._reading.events(after)
-
-    async def look(self) -> QueueStats:
-        """How busy the queue is, as seen within the last second."""
-        return await self._load.look()
+        """What has happened to jobs after those numbers, by job id; a job that is not there is left out."""
+        rows = await self._database.run(_EVENTS, {"job_ids": list(after), "after": list(after.values())})
+        by_job: dict[str, list[Row]] = {}
+        for row in rows:
+            by_job.setdefault(row["id"], []).append(row)
+        return {job_id: _to_batch(group) for job_id, group in by_job.items()}
 
     async def cancel(self, job_id: str, account_id: int) -> JobRecord:
-        """Stop a job, or NotFoundError. One that has ended stays as it is."""
-        return await self._stopping.cancel(job_id, account_id)
+        """Stop a job that waits or runs; one that has ended stays as it is. Answers it as it is then.
+
+        Raises:
+            NotFoundError: there is no such job.
+        """
+        error = CancelledByClientError("the job was cancelled")
+        stopped = await self._stop(job_id, account_id, JobState.CANCELLED, error)
+        return stopped or await self.get(job_id, account_id)
 
     async def delete(self, job_id: str, account_id: int) -> JobRecord:
-        """Stop a job and mark it as deleted, or NotFoundError. The caller removes the picture that the record names."""
-        return await self._stopping.delete(job_id, account_id)
+        """Stop a job if it waits or runs, and mark it as deleted. `picture` of the answer is to be removed, if set.
 
-    async def start(self, job_id: str) -> Attempt | None:
-        """Begin a job that the queue has handed out; None if nothing is to be done."""
-        return await self._attempts.start(job_id)
+        Raises:
+            NotFoundError: there is no such job.
+        """
+        error = CancelledByClientError("the job was deleted")
+        stopped = await self._stop(job_id, account_id, JobState.DELETED, error)
+        if stopped is not None:
+            return stopped
+        rows = await self._database.run(_DELETE, {"job_id": job_id, "account_id": account_id})
+        return to_record(rows[0]) if rows else await self.get(job_id, account_id)
 
-    async def is_current(self, attempt: Attempt) -> bool:
-        """Whether the job is still this attempt's."""
-        return await self._attempts.is_current(attempt)
+    async def _stop(
+        self, job_id: str, account_id: int, state: JobState, error: CancelledByClientError
+    ) -> JobRecord | None:
+        keys = {"job_id": job_id, "account_id": account_id}
+        return await end_without_picture(self._database, OF_ACCOUNT, keys, state, error)
 
-    async def save_events(self, attempt: Attempt, events: Iterable[tuple[int, Event]]) -> bool:
-        """Show (number within the attempt, event) to watchers; False if the job is not this attempt's any more."""
-        return await self._attempts.save_events(attempt, events)
+    async def _place(self, record: JobRecord) -> JobRecord:
+        """The record with its place in the queue, if it waits."""
+        if record.state is not JobState.QUEUED:
+            return record
+        return replace(record, queued=(await self.positions([record.id])).get(record.id))
 
-    async def finish(
-        self, attempt: Attempt, artifact: Artifact, picture: str | None, events: Iterable[tuple[int, Event]] = ()
-    ) -> bool:
-        """End an attempt with a picture; False if the job is not its any more. May be repeated."""
-        return await self._attempts.finish(attempt, artifact, picture, events)
+    async def _enter(self, job: NewJob) -> JobRecord:
+        stats = await self._stats.enter(job.held_bytes)
+        queued = False
+        try:
+            row = await self._write(job, stats.estimate(job.cost))
+            queued = True
+        finally:
+            self._stats.leave(job.held_bytes, queued=queued)
+        return await self._place(to_record(row))
 
-    async def fail(self, attempt: Attempt, error: ImagegenError) -> bool:
-        """End an attempt with an error; False if the job is not its any more. May be repeated."""
-        return await self._attempts.fail(attempt, error)
+    async def _write(self, job: NewJob, seconds: float) -> Row:
+        """Three round trips: look and take what is paid; write; commit."""
+        columns = job.columns()
+        async with self._database.pipelined() as connection:
+            looked = await connection.execute(_BEFORE_INSERT, columns)
+            entered = await limits.enter(connection, job.account_id, self._price)
+            (before,) = await looked.fetchall()
+            if before["known"]:
+                raise _KnownError
+            self._check_bytes(before["held_bytes"], job.held_bytes)
+            virtual = virtual_time(before["now"], before["running"], before["waiting"])
+            tag = start_tag(virtual, entered.fair_tag, seconds, waits=before["waits"])
+            order = {"rank": rank(tag, job.request.options.priority), "tag": tag, "price": entered.taken}
+            inserted = await connection.execute(_INSERT, columns | order)
+            await limits.set_fair_tag(connection, job.account_id, tag + seconds)
+            rows = await inserted.fetchall()
+            if not rows:
+                raise _KnownError
+        return rows[0]
 
-    async def give_back(self, attempt: Attempt) -> bool:
-        """Put the job back into the queue, the attempt not counted; False if the job is not its any more."""
-        return await self._attempts.give_back(attempt)
+    async def check_bytes(self, job: NewJob) -> None:
+        """Look whether there is room for the pictures of a job, before they are written anywhere.
 
-    async def sweep(self, job_seconds: float) -> SweepResult:
-        """Do what time has brought: pictures expire, jobs that ended `job_seconds` ago are forgotten."""
-        return await self._forgetting.sweep(job_seconds)
+        Raises:
+            QueueFullError: the account's jobs, or all, hold too many bytes already.
+        """
+        await self._stats.check(job.held_bytes)
+        keys = {"account_id": job.account_id, "idempotency_key": None, "held_bytes": job.held_bytes}
+        (row,) = await self._database.run(_BEFORE_INSERT, keys)
+        self._check_bytes(row["held_bytes"], job.held_bytes)
 
-    async def requeue_lost(self, lost_seconds: float = LOST_SECONDS) -> list[str]:
-        """Put back jobs that are not in the queue, though they have not ended; their ids."""
-        return await self._forgetting.requeue_lost(lost_seconds)
+    def _check_bytes(self, held: int, more: int) -> None:
+        """Raise QueueFullError if an account's jobs hold too many bytes. Alone, a picture of any size may come."""
+        if held and more and held + more > self._max_account_bytes:
+            raise QueueFullError(
+                f"inline images of the account's pending jobs hold {held} bytes, and its limit is"
+                f" {self._max_account_bytes}: retry when some have ended, or send images by URL",
+                retry_after=5.0,
+            )
+
+
+def _to_batch(rows: Sequence[Row]) -> EventBatch:
+    """What the rows of a job say: as many as it has events, at least one."""
+    events: list[tuple[int, Event]] = []
+    for row in rows:
+        if row["kind"] is not None:
+            event = load_event(StoredEvent(row["kind"], row["payload"], row["data"]))
+            events += [(row["number"], event)] if event is not None else []
+    state, is_ended = JobState(rows[0]["state"]), rows[0]["ended_at"] is not None
+    end = to_record(rows[0]) if is_ended else None
+    return EventBatch(state=state, first_event=rows[0]["first_event"], events=tuple(events), end=end)

@@ -1,6 +1,6 @@
-"""The durable jobs of this process, wired: queue, worker, watchers and maintenance."""
+"""The durable jobs of this process, wired: store, worker, watchers and maintenance."""
 
-import asyncio
+import secrets
 from collections.abc import Callable
 from decimal import Decimal
 
@@ -8,14 +8,23 @@ from orchestrator.config import Settings
 from orchestrator.database.listen import Listener
 from orchestrator.database.pool import Database
 from orchestrator.generation.runner import Runner
-from orchestrator.jobs.broker import Broker
+from orchestrator.jobs.attempts import Attempts
+from orchestrator.jobs.execution import Execution, Parse
 from orchestrator.jobs.maintenance import Maintenance
+from orchestrator.jobs.scheduling import QueueStatsCache
 from orchestrator.jobs.service import DurableJobs, show
 from orchestrator.jobs.store import JobStore
 from orchestrator.jobs.watchers import JobWatchers
-from orchestrator.jobs.worker import Parse, Worker
+from orchestrator.jobs.worker import Worker
 from orchestrator.results.store import ResultStore
-from orchestrator.streams.queue import STOP_SECONDS
+
+CONNECTIONS = 4
+"""Of the attempts: their own, so that no number of calls keeps a lease from being renewed."""
+
+
+def new_process_id() -> str:
+    """A name of this process, for leases and for its Listener's connection."""
+    return secrets.token_hex(8)
 
 
 class JobSystem:
@@ -23,7 +32,7 @@ class JobSystem:
 
     Attributes:
         jobs: for clients.
-        keeper: does what has to be done again and again.
+        maintenance: does what has to be done periodically.
     """
 
     def __init__(
@@ -34,7 +43,10 @@ class JobSystem:
         runner: Runner,
         results: ResultStore,
         parse: Parse,
-        is_ready: Callable[[], bool],
+        *,
+        process_id: str,
+        may_start: Callable[[], bool],
+        streams: Callable[[], int] = lambda: 0,
     ) -> None:
         """Nothing runs yet.
 
@@ -42,26 +54,43 @@ class JobSystem:
             settings: of the process.
             database: of the jobs.
             listener: hears of what happens to them.
-            runner: makes their pictures.
+            runner: generates their pictures.
             results: has them.
             parse: reads their stored requests.
-            is_ready: whether anything could be made now; else jobs are left to others.
+            process_id: of this process; the listener's connection shows it.
+            may_start: whether anything could be generated now; else jobs are left to others.
+            streams: how many Generate streams run in this process.
         """
-        self._is_ready, self._is_draining = is_ready, False
-        self._slots = settings.worker_slots
-        self._broker = Broker(settings.database_url, self._run, self._is_open)
+        self._database = Database(settings.database_url, CONNECTIONS)
+        stats = QueueStatsCache(database, max_queued=settings.max_queued_jobs, max_held_bytes=settings.max_job_bytes)
         store = JobStore(
             database,
-            self._broker.defer,
+            stats,
             price=Decimal(str(settings.price)),
-            max_queued=settings.max_queued_jobs,
-            max_attempts=settings.max_attempts,
+            max_account_bytes=settings.max_account_job_bytes,
         )
-        self._worker = Worker(store, runner, parse, settings.job_deadline_seconds)
-        self._board = JobWatchers(store, listener, lambda record: show(results, record))
-        self.keeper = Maintenance(database, self._broker, store, results, settings.job_seconds)
-        self.jobs = DurableJobs(store, self._board, runner, results)
-        self._work: asyncio.Task[None] | None = None
+        attempts = Attempts(self._database, process_id, settings.max_attempts)
+        execution = Execution(
+            attempts,
+            runner,
+            parse,
+            deadline_seconds=settings.job_deadline_seconds,
+            max_overruns=settings.max_attempts,
+        )
+        self._worker = Worker(
+            attempts,
+            execution,
+            stats,
+            listener,
+            slots=settings.worker_slots,
+            attempt_seconds=settings.attempt_seconds,
+            may_start=may_start,
+            streams=streams,
+        )
+        self._watchers = JobWatchers(store, listener, lambda record: show(results, record))
+        self.maintenance = Maintenance(database, attempts, stats, results, settings.job_seconds)
+        self.jobs = DurableJobs(store, self._watchers, runner, results)
+        self._works = settings.worker_slots > 0
 
     @property
     def in_flight(self) -> int:
@@ -71,44 +100,23 @@ class JobSystem:
     @property
     def watchers(self) -> int:
         """How many watch jobs in this process."""
-        return self._board.watchers
+        return self._watchers.watchers
 
     async def start(self) -> None:
         """Begin to work."""
-        await self._broker.open()
-        await self._board.start()
-        await self.keeper.start()
-        if self._slots:
-            self._work = asyncio.create_task(self._broker.work(self._slots), name="work on jobs")
+        await self._database.open()
+        await self._watchers.start()
+        await self.maintenance.start()
+        if self._works:
+            await self._worker.start()
 
     async def drain(self, seconds: float) -> bool:
-        """Begin no more; let what runs end, for at most `seconds`. Returns whether all did.
-
-        What is left then is put back into the queue at its next step, for others. Jobs that cannot even say so, for
-        the database is away, are found by their workers' heartbeats, as those of a process that died.
-        """
-        self._is_draining = True
-        if self._work is not None:
-            self._work.cancel()  # fetches no more, and ends when what runs has
-        ended = await self._worker.ends(seconds)
-        if not ended:
-            self._worker.stop()
-            if not await self._worker.ends(STOP_SECONDS):
-                self._worker.abandon()
-        if self._work is not None:
-            await asyncio.wait({self._work}, timeout=STOP_SECONDS)
-        return ended
+        """As Worker.drain."""
+        return await self._worker.drain(seconds)
 
     async def close(self) -> None:
-        """End all watches, and close the connections of the queue."""
-        await self._board.close()
-        await self.keeper.close()
-        if self._work is not None and not self._work.done():
-            self._work.cancel()
-        await self._broker.close()
-
-    async def _run(self, job_id: str) -> None:
-        await self._worker.run(job_id)
-
-    def _is_open(self) -> bool:
-        return self._is_ready() and not self._is_draining
+        """End all watches, and close the connections of the attempts."""
+        await self._watchers.close()
+        await self.maintenance.close()
+        await self._worker.close()
+        await self._database.close()

@@ -6,18 +6,19 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from orchestrator.cancellation import cancel_and_wait
 from orchestrator.database.listen import EVENTS, Listener
 from orchestrator.errors import DatabaseUnavailableError, ImagegenError, NotFoundError, ShuttingDownError
 from orchestrator.generation.events import Artifact, Event, Queued
 from orchestrator.generation.job import JobState
-from orchestrator.jobs.records import EventBatch, JobRecord, sequence
+from orchestrator.jobs.records import EventBatch, JobRecord
 from orchestrator.jobs.store import JobStore
 
 PAUSE_SECONDS = 0.05
 """Between two looks: what happens meanwhile is looked at together."""
 RETRY_SECONDS = 1.0
 """Between two looks at a database that is away."""
-PLACE_SECONDS = 2.0
+POSITION_SECONDS = 2.0
 """Between two looks at the places of those that wait."""
 BATCH = 200
 """Jobs that one statement looks at."""
@@ -36,7 +37,8 @@ class _Watcher:
         error: what it ends with then; None for nothing.
         queued: the place that it has been told.
         waits: whether the job waits, so that its place is of interest.
-        fence: of the job, which numbers its events.
+        first_event: events of its job have numbers above this.
+        known: number up to which the client knows the job's events.
     """
 
     after: int
@@ -45,7 +47,8 @@ class _Watcher:
     error: ImagegenError | None = None
     queued: Queued | None = None
     waits: bool = False
-    fence: int = 0
+    first_event: int = 0
+    known: int = 0
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def tell(self, number: int, event: Event) -> None:
@@ -59,7 +62,7 @@ class _Watcher:
         """Take a place in the queue, if that has changed."""
         if self.waits and (self.queued is None or self.queued.position != queued.position):
             self.queued = queued
-            self.tell(max(self.after + 1, sequence(self.fence, 1)), queued)
+            self.tell(max(self.after + 1, self.first_event + 1), queued)
 
     def finish(self, error: ImagegenError | None) -> None:
         """Let the watch end, after what is pending."""
@@ -99,16 +102,14 @@ class JobWatchers:
     async def start(self) -> None:
         """Begin to look."""
         self._tasks = [
-            asyncio.create_task(self._look_on(), name="watch jobs"),
-            asyncio.create_task(self._count_on(), name="watch the queue"),
+            asyncio.create_task(self._event_loop(), name="watch jobs"),
+            asyncio.create_task(self._position_loop(), name="watch the queue"),
         ]
 
     async def close(self) -> None:
         """Stop, and end all watches with ShuttingDownError."""
         self._unsubscribe()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await cancel_and_wait(*self._tasks)
         for watcher in [each for watchers in self._watchers.values() for each in watchers]:
             watcher.finish(ShuttingDownError("this server is stopping"))
 
@@ -127,7 +128,7 @@ class JobWatchers:
             NotFoundError: there is no such job, or its picture was removed.
             ShuttingDownError: this server stops.
         """
-        watcher = _Watcher(after, queued=place)
+        watcher = _Watcher(after, queued=place, known=after)
         self._watchers.setdefault(job_id, set()).add(watcher)
         self._hear(job_id)
         try:
@@ -150,7 +151,7 @@ class JobWatchers:
         if self._dirty:
             self._news.set()
 
-    async def _look_on(self) -> None:
+    async def _event_loop(self) -> None:
         while True:
             await self._news.wait()
             self._news.clear()
@@ -183,19 +184,19 @@ class JobWatchers:
         if seen is None:
             watcher.finish(NotFoundError("no such job"))
             return
-        watcher.waits, watcher.fence = seen.state is JobState.QUEUED, seen.fence
+        watcher.waits, watcher.first_event = seen.state is JobState.QUEUED, seen.first_event
         for number, event in seen.events:
             watcher.tell(number, event)
         if (end := seen.end) is not None:
-            if (artifact := self._show(end)) is not None:
-                watcher.tell(end.sequence, artifact)
+            if (artifact := self._show(end)) is not None and end.sequence > watcher.known:
+                watcher.tell(max(end.sequence, watcher.after + 1), artifact)
             gone = NotFoundError("the picture was removed") if end.state is JobState.DELETED else None
             watcher.finish(end.error or gone)
 
-    async def _count_on(self) -> None:
+    async def _position_loop(self) -> None:
         """Tell places while anybody waits for his turn."""
         while True:
-            await asyncio.sleep(PLACE_SECONDS)
+            await asyncio.sleep(POSITION_SECONDS)
             waiting = {job_id for job_id, watchers in self._watchers.items() if any(each.waits for each in watchers)}
             try:
                 await self._count(waiting)

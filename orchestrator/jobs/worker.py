@@ -1,176 +1,211 @@
-"""Runs durable jobs: each attempt ends its job, or puts it back into the queue."""
+"""The attempts of this process: claims jobs, renews their leases while they run, and stops those that run too long."""
 
 import asyncio
 import contextvars
-import random
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 
 import structlog
 
 from orchestrator import metrics
-from orchestrator.accounts.account import Account
-from orchestrator.database.patience import answered
-from orchestrator.errors import (
-    CancelledByClientError,
-    DatabaseUnavailableError,
-    EngineUnavailableError,
-    ImagegenError,
-    ResultStoreUnavailableError,
-    ShuttingDownError,
-)
-from orchestrator.generation import outcomes
-from orchestrator.generation.events import Artifact, Event
-from orchestrator.generation.job import Job
-from orchestrator.generation.runner import Runner
-from orchestrator.jobs.broker import LaterError
-from orchestrator.jobs.event_recorder import EventRecorder
+from orchestrator.cancellation import cancel_and_wait
+from orchestrator.database.listen import QUEUE, Listener
+from orchestrator.errors import AttemptTimeoutError, DatabaseUnavailableError, ShuttingDownError
+from orchestrator.jobs.attempts import Attempts
+from orchestrator.jobs.execution import Execution, LostError, Run
 from orchestrator.jobs.records import Attempt
-from orchestrator.jobs.store import JobStore
-from orchestrator.params import JobOptions, RequestParams
+from orchestrator.jobs.scheduling import QueueStats, QueueStatsCache
 
-Parse = Callable[[bytes], tuple[RequestParams, JobOptions]]
-"""Reads a stored request."""
-
-LATER_SECONDS = 5.0
-"""About so long a job waits that could not run for something that is away."""
-
-_AWAY = (EngineUnavailableError, ResultStoreUnavailableError, DatabaseUnavailableError)
+POLL_SECONDS = 1.0
+"""Between two claims, besides those that a notification asks for: retries whose time has come bring none."""
+RENEW_SECONDS = 1.0
+"""Between two renewals of all leases of this process; each also finds the jobs that are not its any more."""
+STOP_SECONDS = 10.0
+"""An attempt that is to stop may finish its step for so long; then its task is cancelled, and has as long again."""
+HAND_BACK_SECONDS = 2.0
+"""After the grace time: for attempts to stop, then for their cancellation, then to hand back what ignores it."""
+OVERRUN_FACTOR = 20.0
+"""An attempt may take so many times what jobs of its cost took lately."""
 
 log = structlog.get_logger()
 
 
 class Worker:
-    """The attempts of this process."""
+    """`start`, then `drain` and `close` once."""
 
-    def __init__(self, store: JobStore, runner: Runner, parse: Parse, deadline_seconds: float) -> None:
+    def __init__(
+        self,
+        attempts: Attempts,
+        execution: Execution,
+        stats: QueueStatsCache,
+        listener: Listener,
+        *,
+        slots: int,
+        attempt_seconds: float,
+        may_start: Callable[[], bool],
+        streams: Callable[[], int],
+    ) -> None:
         """Nothing runs yet.
 
         Args:
-            store: of the jobs.
-            runner: makes their pictures.
-            parse: reads their requests.
-            deadline_seconds: from its creation on, for which a job is put back when something is away.
+            attempts: of this process.
+            execution: runs them.
+            stats: how long jobs take.
+            listener: hears of new jobs.
+            slots: attempts that run at once.
+            attempt_seconds: that any attempt may take, at least.
+            may_start: whether anything could be generated now; else jobs are left to others.
+            streams: how many Generate streams run in this process.
         """
-        self._store, self._runner, self._parse, self._deadline = store, runner, parse, deadline_seconds
-        self._jobs: set[Job] = set()
-        self._runs: set[asyncio.Task[None]] = set()
-        self._stopping = False
+        self._attempts, self._execution, self._stats = attempts, execution, stats
+        self._slots, self._attempt_seconds = slots, attempt_seconds
+        self._may_start, self._streams = may_start, streams
+        self._runs: dict[str, Run] = {}
+        self._draining = False
+        self._news = asyncio.Event()
+        self._unsubscribe = listener.subscribe(QUEUE, lambda _: self._news.set())
+        self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def in_flight(self) -> int:
         """Attempts that run now."""
         return len(self._runs)
 
-    def stop(self) -> None:
-        """Let every attempt put its job back at its next step; those that begin from now on, at once."""
-        self._stopping = True
-        for job in self._jobs:
-            job.stop(_shutting_down())
+    async def start(self) -> None:
+        """Begin to claim jobs."""
+        loops = {"claim jobs": self._claim_loop, "renew leases of jobs": self._renew_loop}
+        self._tasks = [asyncio.create_task(loop(), name=name) for name, loop in loops.items()]
 
-    async def ends(self, seconds: float) -> bool:
-        """Whether all attempts end within so many seconds."""
-        if self._runs:
-            await asyncio.wait(self._runs, timeout=seconds)
-        return not self._runs
+    async def drain(self, seconds: float) -> bool:
+        """Claim no more; let what runs end, for at most `seconds`. Returns whether all did.
 
-    def abandon(self) -> None:
-        """Break off every attempt, wherever it is. Its job is in the queue still, as one of a worker that died."""
-        for run in self._runs:
-            run.cancel()
-
-    async def run(self, job_id: str) -> None:
-        """Attempt a job that the queue has handed out.
-
-        Raises:
-            LaterError: it is in the queue again.
+        Leases are renewed to the end. What still runs then is handed back to the queue, for others.
         """
-        # A context of its own: names of the worker's are not the job's.
-        task = asyncio.create_task(self._run(job_id), name=f"job {job_id}", context=contextvars.Context())
-        self._runs.add(task)
-        task.add_done_callback(self._runs.discard)
-        await asyncio.wait({task})
-        if task.cancelled():
-            raise LaterError(0.0)
-        task.result()
+        self._draining = True
+        ended = await self._end_within(seconds)
+        if not ended:
+            for run in self._runs.values():
+                run.stop(ShuttingDownError("this server is stopping"))
+            if not await self._end_within(HAND_BACK_SECONDS):
+                left = list(self._runs.values())
+                await cancel_and_wait(*(run.task for run in left), seconds=HAND_BACK_SECONDS)
+                await self._hand_back([run for run in left if run.attempt.job_id in self._runs])
+        return ended
 
-    async def _run(self, job_id: str) -> None:
-        attempt = await answered(lambda: self._store.start(job_id))
-        if attempt is None:
-            return
-        if attempt.number == 1:
-            metrics.QUEUE_WAIT.labels(attempt.priority.value).observe(attempt.waited)
-        begin = asyncio.get_running_loop().time()
-        names = {"request_id": attempt.request_id, "job_id": job_id, "attempt": attempt.number}
-        with structlog.contextvars.bound_contextvars(**names):
+    async def close(self) -> None:
+        """Stop."""
+        self._unsubscribe()
+        await cancel_and_wait(*self._tasks, *(run.task for run in self._runs.values()))
+
+    async def _end_within(self, seconds: float) -> bool:
+        loop = asyncio.get_running_loop()
+        end = loop.time() + seconds
+        while tasks := [run.task for run in self._runs.values() if run.task is not None]:
+            left = end - loop.time()
+            if left <= 0:
+                return False
+            await asyncio.wait(tasks, timeout=left)
+        return True
+
+    async def _hand_back(self, runs: list[Run]) -> None:
+        """Put the jobs of attempts back that do not end. Where the database does not answer their leases lapse."""
+        for run in runs:
+            self._runs.pop(run.attempt.job_id, None)
+            metrics.ATTEMPTS_STOPPED.labels("stuck").inc()
+            log.error("attempt_stuck", job_id=run.attempt.job_id, reason=str(run.stop_reason))
+            overrun = isinstance(run.stop_reason, AttemptTimeoutError)
+            with suppress(DatabaseUnavailableError, TimeoutError):
+                async with asyncio.timeout(HAND_BACK_SECONDS):
+                    await self._attempts.give_back(run.attempt, overrun=overrun)
+        self._news.set()
+
+    async def _claim_loop(self) -> None:
+        while True:
+            self._news.clear()
             try:
-                await self._make(attempt)
-            except ImagegenError as error:
-                lasted = asyncio.get_running_loop().time() - begin
-                await self._end(attempt, error, attempt.waited + lasted)
+                while self._has_room() and (attempt := await self._claim()) is not None:
+                    await self._begin(attempt)
+            except DatabaseUnavailableError:
+                pass  # it is logged where it was noticed, and tried again soon
             except Exception:
-                log.exception("job_crashed")
-                await self._end(attempt, ImagegenError("internal error"), attempt.waited)
+                log.exception("claiming_jobs_failed")
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._news.wait()
 
-    async def _make(self, attempt: Attempt) -> None:
-        """Make the picture and end the job with it."""
-        job = await self._begin(attempt)
-        self._jobs.add(job)
-        try:
-            async with EventRecorder(self._store, attempt, job) as sharing:
-                artifact = await self._runner.make(job)
-            await self._finish(attempt, job, artifact, sharing.unsaved)
-        except Exception:
-            await self._discard(job)
-            raise
-        finally:
-            self._jobs.discard(job)
-        job.succeed(artifact)
-        outcomes.report(job)
+    def _has_room(self) -> bool:
+        is_isolated = any(run.attempt.quarantined for run in self._runs.values())
+        return not self._draining and not is_isolated and len(self._runs) < self._slots and self._may_start()
 
-    async def _finish(self, attempt: Attempt, job: Job, artifact: Artifact, unsaved: list[tuple[int, Event]]) -> None:
-        if not await answered(lambda: self._store.finish(attempt, artifact, job.picture, unsaved)):
-            raise CancelledByClientError("the job is not this attempt's any more")
+    async def _claim(self) -> Attempt | None:
+        return await self._attempts.claim(idle=not self._runs, alone=not self._streams())
 
-    async def _begin(self, attempt: Attempt) -> Job:
-        params, options = self._parse(attempt.request)
-        account = Account(id=attempt.account_id, name=attempt.account)
-        plan = await self._runner.plan(account, params)
-        self._runner.check_ready(plan)
-        if self._stopping:
-            raise _shutting_down()
-        options = replace(options, request_id=attempt.request_id)
-        return Job(attempt.job_id, account, plan, options, durable=True)
-
-    async def _end(self, attempt: Attempt, error: ImagegenError, age: float) -> None:
-        """End a job of so many seconds without a picture, or put it back for another time.
-
-        Raises:
-            LaterError: it was put back.
-        """
-        is_over = age >= self._deadline
-        if isinstance(error, ShuttingDownError) or (isinstance(error, _AWAY) and not is_over):
-            if await answered(lambda: self._store.give_back(attempt)):
-                log.info("job_put_back", reason=str(error))
-                raise LaterError(0.0 if self._stopping else LATER_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
-        else:
-            await answered(lambda: self._store.fail(attempt, error))
-        outcomes.report_failure(
-            attempt.task,
-            attempt.family,
-            error,
-            request_id=attempt.request_id,
-            job_id=attempt.job_id,
-            account=attempt.account,
-            seed=attempt.seed,
+    async def _begin(self, attempt: Attempt) -> None:
+        if attempt.number == 1:
+            metrics.QUEUE_WAIT.labels(attempt.priority.value).observe(attempt.age)
+        run = Run(attempt, self._attempt_seconds, asyncio.get_running_loop().time())
+        self._runs[attempt.job_id] = run
+        # A context of its own: names of the worker's are not the job's.
+        run.task = asyncio.create_task(
+            self._execution.run(run), name=f"job {attempt.job_id}", context=contextvars.Context()
         )
+        run.task.add_done_callback(lambda _: self._forget(run))
+        if self._draining:  # since it was claimed
+            run.stop(ShuttingDownError("this server is stopping"))
+        run.limit = max(run.limit, OVERRUN_FACTOR * (await self._latest_stats()).estimate(attempt.cost))
 
-    async def _discard(self, job: Job) -> None:
-        """Remove the picture that nobody refers to. Where that fails the sweep finds it in its time."""
-        with suppress(DatabaseUnavailableError):
-            await self._runner.discard(job)
+    def _forget(self, run: Run) -> None:
+        if self._runs.get(run.attempt.job_id) is run:
+            del self._runs[run.attempt.job_id]
+        self._news.set()
 
+    async def _latest_stats(self) -> QueueStats:
+        try:
+            return await self._stats.read()
+        except DatabaseUnavailableError:
+            return QueueStats()
 
-def _shutting_down() -> ShuttingDownError:
-    return ShuttingDownError("this server is stopping")
+    async def _renew_loop(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                await self._renew()
+            except DatabaseUnavailableError:
+                pass  # it is logged where it was noticed, and tried again soon
+            except Exception:  # whatever it was: leases that are not renewed lapse while their jobs run
+                log.exception("renewing_leases_failed")
+            try:
+                await self._supervise()
+            except Exception:
+                log.exception("supervising_attempts_failed")
+
+    async def _renew(self) -> None:
+        """Renew all leases, and stop the attempts whose job is not theirs any more."""
+        runs = list(self._runs.values())
+        fences = {run.attempt.job_id: run.attempt.fence for run in runs}
+        held = await self._attempts.renew(fences, alone=len(self._runs) == 1 and not self._streams())
+        lost = [run for run in runs if run.attempt.job_id not in held and not run.is_ending]
+        for run in lost:
+            if run.stop_reason is None:
+                metrics.ATTEMPTS_STOPPED.labels("lost").inc()
+            run.stop(LostError())
+        if lost:
+            await self._attempts.absolve(run.attempt.job_id for run in lost)
+
+    async def _supervise(self) -> None:
+        """Stop attempts that run too long; cancel those that do not stop, and give up those that ignore that."""
+        now = asyncio.get_running_loop().time()
+        stuck = []
+        for run in self._runs.values():
+            if run.stop_reason is None and now - run.began > run.limit and not run.is_ending:
+                metrics.ATTEMPTS_STOPPED.labels("overrun").inc()
+                log.error("attempt_overrun", job_id=run.attempt.job_id, limit=run.limit)
+                run.stop(AttemptTimeoutError(f"an attempt ran longer than {run.limit:.0f} seconds"))
+            if run.stop_reason is None or run.is_ending or run.task is None:
+                continue
+            if now - run.stopped > 2 * STOP_SECONDS:
+                stuck.append(run)
+            elif now - run.stopped > STOP_SECONDS:
+                run.task.cancel()
+        if stuck:
+            await self._hand_back(stuck)

@@ -18,7 +18,7 @@ import structlog
 
 from orchestrator.config import Settings
 from orchestrator.database.pool import Connection, Database
-from orchestrator.errors import NotFoundError, ResultStoreUnavailableError
+from orchestrator.errors import ImagegenError, NotFoundError, ResultStoreUnavailableError
 from orchestrator.params import ImageFormat
 from orchestrator.results.buckets import Bucket
 from orchestrator.results.faults import BucketError, MissingError
@@ -29,6 +29,9 @@ SWEEP_BATCH = 100
 
 WRITING_SECONDS = 3600.0
 """So long a picture may take from its row to its last byte: the sweep leaves it alone."""
+
+REQUEST_TYPE = "application/x-protobuf"
+"""Media type of requests that are too large for the database."""
 
 log = structlog.get_logger()
 
@@ -43,6 +46,8 @@ _WRITTEN = """
     SET size = %(size)s, sha256 = %(sha256)s, expires_at = now() + make_interval(secs => %(seconds)s)
     WHERE name = %(name)s
     RETURNING expires_at"""
+
+_REQUEST_WRITTEN = "UPDATE imagegen.results SET size = %(size)s WHERE name = %(name)s"
 
 _FIND = """
     SELECT media_type, size, sha256 FROM imagegen.results
@@ -146,6 +151,37 @@ class ResultStore:
         async with self._database.transaction() as connection:
             name = await self.note(connection, account_id, job_id, image_format)
         return await self.put(name, data, image_format)
+
+    async def write_request(self, account_id: int, job_id: str, data: bytes) -> str:
+        """Store the serialized request of a job that is too large for the database; returns its name.
+
+        It is removed after the job's end, or, if there never was such a job, an hour later. Nobody can `open` it.
+
+        Raises:
+            ResultStoreUnavailableError, DatabaseUnavailableError: as put.
+        """
+        name = f"{secrets.token_urlsafe(16)}.request"
+        row = {"name": name, "account": account_id, "job": job_id, "media_type": REQUEST_TYPE}
+        await self._database.run(_NOTE, row | {"seconds": WRITING_SECONDS})
+        with _reported(name):
+            await self._bucket.put(name, data, REQUEST_TYPE)
+        await self._database.run(_REQUEST_WRITTEN, {"name": name, "size": len(data)})
+        return name
+
+    async def read_request(self, name: str) -> bytes:
+        """The request of write_request.
+
+        Raises:
+            ImagegenError: it is lost.
+            ResultStoreUnavailableError: the store does not answer.
+        """
+        with _reported(name):
+            try:
+                _, chunks = await self._bucket.get(name)
+                return b"".join([chunk async for chunk in chunks])
+            except MissingError:
+                log.exception("request_lost", name=name)
+                raise ImagegenError("the stored request is lost") from None
 
     def link(self, name: str, expires: datetime) -> str:
         """URL under which anybody can read a picture until its time is over."""

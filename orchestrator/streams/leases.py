@@ -16,6 +16,7 @@ import structlog
 
 from orchestrator.accounts import limits
 from orchestrator.accounts.account import Account
+from orchestrator.cancellation import cancel_and_wait
 from orchestrator.database.pool import Database
 from orchestrator.errors import DatabaseUnavailableError
 
@@ -125,12 +126,9 @@ class Leases:
         """Stop. What is to be written yet has CLOSE_SECONDS; what is left then runs out, and is given back."""
         if self._settling:
             await asyncio.wait(self._settling, timeout=CLOSE_SECONDS)
-        tasks = [*self._settling, *filter(None, [self._caring])]
-        for task in tasks:
-            task.cancel()
         if self._settling:
             log.error("usage_lost", streams=len(self._settling))
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_and_wait(self._caring, *self._settling)
 
     @asynccontextmanager
     async def hold(self, account: Account, job_id: str) -> AsyncIterator[Lease]:

@@ -49,6 +49,7 @@ class StreamQueue:
         self._admission.check_room()  # before the work of planning
         plan = await self._runner.plan(account, params)
         self._runner.check_ready(plan)
+        plan = await self._runner.tokenize(plan, params)
         self._check_open()  # it may have begun to stop meanwhile
         job = Job(job_id, account, plan, options)
         self._admission.enqueue(job, options.priority, plan.cost, plan.held_bytes)
@@ -119,7 +120,7 @@ class StreamQueue:
         metrics.QUEUE_WAIT.labels(job.options.priority.value).observe((datetime.now(UTC) - job.created).total_seconds())
         with structlog.contextvars.bound_contextvars(request_id=job.options.request_id, job_id=job.id):
             try:
-                await self._finish(job, await self._runner.make(job))
+                await self._finish(job, await self._runner.generate(job))
             except ImagegenError as error:
                 self._end(job, error)
             except Exception:

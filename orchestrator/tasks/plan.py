@@ -3,12 +3,15 @@
 import asyncio
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
+
+import numpy as np
 
 from orchestrator.diffusion.guidance import needs_unconditional
 from orchestrator.diffusion.latents import Size, choose_bucket
 from orchestrator.diffusion.pipeline import Pipeline
+from orchestrator.diffusion.tokenizer import Tokens
 from orchestrator.errors import UnsupportedTaskError
 from orchestrator.models.contracts import Ids
 from orchestrator.models.families import NEEDS, Family
@@ -45,6 +48,7 @@ DRAWN_SEED_BITS = 32
 TILE_OVERLAP = 1.8
 """Pixels that the UNet sees for each pixel of a picture that is painted in tiles: neighbours overlap."""
 NO_GUIDANCE = 1.0
+_NO_IDS: Ids = np.empty((0, 0), np.int32)
 FACE_NEEDS = frozenset({"unet", "vae_encoder", "face_detector", "face_landmarks"})
 """Roles that better faces need."""
 
@@ -56,7 +60,7 @@ class Plan:
     Attributes:
         family: its name.
         task: what to do, with its own parameters.
-        prompt_ids, negative_ids: (E, L), the prompts as tokens, a row for each text encoder.
+        prompt_ids, negative_ids: (E, L), the prompts as tokens, a row for each text encoder; empty until with_prompts.
         seed: of all randomness.
         sampler, steps, guidance_scale: of the denoising loop, as if it were walked whole.
         size: as asked for; where it is open the picture decides, or, without one, the family.
@@ -119,8 +123,8 @@ class Plan:
         return sum(len(source.data or b"") for source in self.sources)
 
 
-async def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Plan:
-    """Fill in what the request left to the family, and draw a seed if it has none. Nothing is fetched.
+def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Plan:
+    """Fill in what the request left to the family, and draw a seed if it has none. Nothing is fetched or tokenized.
 
     Raises:
         InvalidRequestError: the sampler cannot walk the steps, or the family has no control kind of that name.
@@ -138,12 +142,9 @@ async def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Pla
     sampler = params.sampler or family.default_sampler
     steps = params.steps or family.default_steps
     pipeline.check_steps(sampler, steps)
-    wordless = not params.prompt.strip()
-    prompt = await asyncio.to_thread(pipeline.tokenize, "" if wordless else family.full_prompt(params.prompt))
-    negative_prompt = await asyncio.to_thread(pipeline.tokenize, params.negative_prompt)
     guidance_scale = params.guidance_scale
     if guidance_scale is None:  # without words there is nothing to guide to
-        guidance_scale = NO_GUIDANCE if wordless else family.default_guidance_scale
+        guidance_scale = family.default_guidance_scale if params.prompt.strip() else NO_GUIDANCE
     seed = secrets.randbits(DRAWN_SEED_BITS) if params.seed is None else params.seed
     size = None if params.task.starts_from_picture else text_size(params.size, family)
     recipe = recipe_of(
@@ -152,8 +153,8 @@ async def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Pla
     return Plan(
         family=family.name,
         task=params.task,
-        prompt_ids=prompt.ids,
-        negative_ids=negative_prompt.ids,
+        prompt_ids=_NO_IDS,
+        negative_ids=_NO_IDS,
         seed=seed,
         sampler=sampler,
         steps=steps,
@@ -166,7 +167,7 @@ async def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Pla
         caption=params.caption,
         safety=params.safety if params.safety is not None and params.safety.enabled else None,
         preview_interval=params.preview_interval,
-        prompt_tokens_cut=prompt.dropped,
+        prompt_tokens_cut=0,
         control_kind=kind,
         cost=_cost(params, family, kind, steps, guidance_scale),
         origin=origin_of(params, family, kind),
@@ -177,6 +178,17 @@ async def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Pla
 def likeness_needs(task: Task) -> frozenset[str]:
     """What pictures whose likeness steers need of a family."""
     return frozenset({"likeness"} if isinstance(task, ImageToImage) and task.references else ())
+
+
+async def with_prompts(plan: Plan, params: RequestParams, family: Family, pipeline: Pipeline) -> Plan:
+    """The plan of a request with its prompts as tokens. Long prompts take a while: a thread does it."""
+
+    def tokenize() -> tuple[Tokens, Tokens]:
+        prompt = family.full_prompt(params.prompt) if params.prompt.strip() else ""
+        return pipeline.tokenize(prompt), pipeline.tokenize(params.negative_prompt)
+
+    prompt, negative = await asyncio.to_thread(tokenize)
+    return replace(plan, prompt_ids=prompt.ids, negative_ids=negative.ids, prompt_tokens_cut=prompt.dropped)
 
 
 def task_of(plan: Plan, kind: type[Kind]) -> Kind:

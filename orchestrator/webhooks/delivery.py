@@ -14,12 +14,12 @@ from contextlib import suppress
 import structlog
 
 from orchestrator import metrics
+from orchestrator.cancellation import cancel_and_wait
 from orchestrator.database.listen import DELIVERIES, Listener
-from orchestrator.database.patience import answered
+from orchestrator.database.patience import retry_until_available
 from orchestrator.database.pool import Database, Row
 from orchestrator.errors import DatabaseUnavailableError, ImagegenError
-from orchestrator.jobs.records import JobRecord
-from orchestrator.jobs.rows import COLUMNS, to_record
+from orchestrator.jobs.records import COLUMNS, JobRecord, to_record
 from orchestrator.web.posting import Answer, Poster, PostError
 from orchestrator.web.urls import shown
 from orchestrator.webhooks.message import make_body, next_wait, sign
@@ -102,10 +102,7 @@ class Deliverer:
     async def close(self) -> None:
         """Stop. What is under way is broken off, and tried again by another."""
         self._unsubscribe()
-        tasks = [*self._sending, *filter(None, [self._working])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_and_wait(self._working, *self._sending)
         await self._poster.close()
 
     async def _work(self) -> None:
@@ -166,7 +163,7 @@ class Deliverer:
         log.info("webhook", outcome=outcome, job_id=row["id"], url=shown(row["url"]), tries=row["tries"], error=error)
         settled = {"state": state, "status": status, "error": error, "wait": wait or 0.0}
         keys = {"id": row["delivery_id"], "attempts": row["tries"]}
-        await answered(lambda: self._database.run(_SETTLE, settled | keys))
+        await retry_until_available(lambda: self._database.run(_SETTLE, settled | keys))
 
     async def _send(self, row: Row) -> Answer:
         record = to_record(row)

@@ -77,7 +77,7 @@ def _check_database(findings: Findings, settings: Settings, job_ids: set[str], s
         findings.expect(set(used) == succeeded, f"usage and pictures differ by {set(used) ^ succeeded}")
         known = set(column("SELECT id FROM imagegen.jobs"))
         findings.expect(known == job_ids, f"the database has other jobs: {known ^ job_ids}")
-        left = column("SELECT args ->> 'job_id' FROM procrastinate_jobs")
+        left = column("SELECT id FROM imagegen.jobs WHERE state IN ('queued', 'running')")
         findings.expect(not left, f"the queue still holds {left}")
         noted = set(column("SELECT name FROM imagegen.results"))
     files = {path.name for path in Path(settings.state_dir / "results").iterdir()}

@@ -20,6 +20,7 @@ FLOORS = {
     "orchestrator.errors": (0, 1),
     "orchestrator.config": (0, 2),
     "orchestrator.metrics": (0, 2),
+    "orchestrator.cancellation": (0, 2),
     "orchestrator.logs": (0, 2),
     "orchestrator.memory": (0, 3),
     "orchestrator.params": (1, 1),
@@ -52,7 +53,6 @@ ONLY = {
     "PIL": ("orchestrator.imaging", "gateway.colors"),
     "obstore": ("orchestrator.results",),
     **dict.fromkeys(("psycopg", "psycopg_pool"), ("orchestrator.database",)),
-    "procrastinate": ("orchestrator.database.migrate", "orchestrator.jobs"),
     "prometheus_client": ("orchestrator.metrics", "orchestrator.server", "gateway"),
     **dict.fromkeys(
         ("grpc", "google", "grpc_status", "grpc_health", "grpc_reflection", "imagegen"),

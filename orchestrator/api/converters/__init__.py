@@ -1,7 +1,7 @@
 """Protobuf to params, events to protobuf. Nothing else touches fields of messages."""
 
 from orchestrator.api.converters.answers import from_event, to_artifact, to_family
-from orchestrator.api.converters.jobs import check_hook, from_stored, to_job, to_list, to_order, to_page
+from orchestrator.api.converters.jobs import check_hook, from_stored, to_job, to_job_request, to_list, to_page
 from orchestrator.api.converters.requests import new_request_id, to_options, to_params
 from orchestrator.api.converters.tables import (
     DELIVERIES,
@@ -40,9 +40,9 @@ __all__ = [
     "to_artifact",
     "to_family",
     "to_job",
+    "to_job_request",
     "to_list",
     "to_options",
-    "to_order",
     "to_page",
     "to_params",
 ]

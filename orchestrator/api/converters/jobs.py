@@ -1,4 +1,4 @@
-"""Durable jobs: messages to orders, records to messages, pages of a list."""
+"""Durable jobs: messages to requests, records to messages, pages of a list."""
 
 import base64
 import hashlib
@@ -16,8 +16,7 @@ from orchestrator.api.converters.tables import PRIORITIES, STATES, choice
 from orchestrator.config import WEB_PORTS, Ports
 from orchestrator.errors import InvalidRequestError, Violation
 from orchestrator.generation.job import JobState
-from orchestrator.jobs.records import JobRecord, WebhookState
-from orchestrator.jobs.service import Order
+from orchestrator.jobs.records import JobRecord, JobRequest, WebhookState
 from orchestrator.params import JobOptions, Limits, RequestParams
 from orchestrator.webhooks.message import check_webhook
 
@@ -30,7 +29,7 @@ _DELIVERIES = {
 }
 
 
-def to_order(asked: jobs_pb2.CreateJobRequest, limits: Limits, name: str) -> Order:
+def to_job_request(asked: jobs_pb2.CreateJobRequest, limits: Limits, name: str) -> JobRequest:
     """What is asked for, as a job by that name in logs. Its message is not to be used by anybody else.
 
     Raises:
@@ -46,7 +45,7 @@ def to_order(asked: jobs_pb2.CreateJobRequest, limits: Limits, name: str) -> Ord
         request.seed = seed
         return request.SerializeToString()
 
-    return Order(
+    return JobRequest(
         params=params,
         options=replace(options, request_id=name),
         serialize=serialize,
@@ -64,7 +63,7 @@ def check_hook(webhook: jobs_pb2.Webhook, *, allow_private: bool, ports: Ports =
 
 
 def from_stored(serialized: bytes, limits: Limits) -> tuple[RequestParams, JobOptions]:
-    """The request of Order.serialize, as the worker takes it.
+    """The request of JobRequest.serialize, as the worker takes it.
 
     Raises:
         UnsupportedTaskError, InvalidRequestError: as to_params.

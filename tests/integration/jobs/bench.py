@@ -1,4 +1,4 @@
-"""What the tests of the job store have in common: a store, its queue, and jobs by the dozen."""
+"""What the tests of the job store have in common: a store, the attempts of a process, and jobs by the dozen."""
 
 import asyncio
 import hashlib
@@ -6,23 +6,26 @@ import itertools
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
-import procrastinate
 import psycopg
-from procrastinate.jobs import Job
 from psycopg import sql
 
 from orchestrator.database.pool import Database
 from orchestrator.generation.events import Artifact
-from orchestrator.jobs.deferring import defer_to
-from orchestrator.jobs.records import Attempt, Submission
+from orchestrator.generation.job import new_job_id
+from orchestrator.jobs.attempts import Attempts
+from orchestrator.jobs.maintenance import CONFIRM_SECONDS, Maintenance
+from orchestrator.jobs.records import Attempt, JobRequest, NewJob
+from orchestrator.jobs.scheduling import QueueStatsCache
 from orchestrator.jobs.store import JobStore
-from orchestrator.params import ImageFormat, Priority, SamplerName
+from orchestrator.params import ImageFormat, JobOptions, Limits, Priority, RequestParams, SamplerName, TextToImage
+from tests.database import new_url
 
 PRICE = Decimal(2)
+DAY = 86_400.0
 
 ARTIFACT = Artifact(
     data=b"picture",
@@ -45,34 +48,52 @@ _numbers = itertools.count()
 
 @dataclass
 class Bench:
-    """A store and what surrounds it."""
+    """A store and what surrounds it.
+
+    Attributes:
+        database: of the jobs.
+        store: for clients.
+        stats: of its queue.
+        attempts: of a process that is called "bench".
+        time: by the clock of maintenance.
+    """
 
     database: Database
-    app: procrastinate.App
     store: JobStore
-    worker: int
-    fetched: dict[str, Job] = field(default_factory=dict)
+    stats: QueueStatsCache
+    attempts: Attempts
+    time: float = 0.0
+    max_attempts: int = 3
+    maintenance: Maintenance = field(init=False)
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, url: str, **settings: Any) -> AsyncIterator["Bench"]:
-        """Connect to a database; `settings` are JobStore's, where they differ from the usual."""
-        database = Database(url, 20)
-        app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=url, min_size=1))
-
-        @app.task(name="run_job")
-        async def run_job(job_id: str) -> None:
-            raise AssertionError(job_id)
-
+    async def open(cls, url: str | None = None, **settings: Any) -> AsyncIterator["Bench"]:
+        """Connect to a database; `settings` are those of the store, its statistics and attempts, where they differ."""
+        database = Database(url or new_url(), 20)
+        usual: dict[str, Any] = {
+            "price": PRICE,
+            "max_queued": 100_000,
+            "max_attempts": 3,
+            "max_held_bytes": 1 << 40,
+            "max_account_bytes": 1 << 40,
+        } | settings
+        stats = QueueStatsCache(database, max_queued=usual["max_queued"], max_held_bytes=usual["max_held_bytes"])
+        store = JobStore(database, stats, price=usual["price"], max_account_bytes=usual["max_account_bytes"])
+        attempts = Attempts(database, "bench", usual["max_attempts"])
         await database.open()
         try:
-            async with app.open_async():
-                worker = await app.job_manager.register_worker()
-                usual: dict[str, Any] = {"price": PRICE, "max_queued": 100_000, "max_attempts": 3}
-                store = JobStore(database, defer_to(run_job), **(usual | settings))
-                yield cls(database, app, store, worker)
+            await bench_started(database, "-infinity")
+            bench = cls(database, store, stats, attempts, max_attempts=usual["max_attempts"])
+            bench.maintenance = bench.maintaining(attempts)
+            yield bench
         finally:
             await database.close()
+
+    def maintaining(self, attempts: Attempts) -> Maintenance:
+        """Maintenance by another process."""
+        results: Any = None  # pictures have their own tests
+        return Maintenance(self.database, attempts, self.stats, results, DAY, clock=lambda: self.time)
 
     async def account(self, name: str, **columns: Any) -> int:
         """A new account; `columns` are SQL values."""
@@ -86,21 +107,53 @@ class Bench:
         (value,) = row.values()
         return value
 
-    async def start(self, job_id: str) -> Attempt:
-        """Begin a job that can be begun."""
-        attempt = await self.store.start(job_id)
+    async def claim(self, attempts: Attempts | None = None) -> Attempt | None:
+        """The next job, as a process that is idle gets it."""
+        return await (attempts or self.attempts).claim(idle=True, alone=True)
+
+    async def start(self, job_id: str, attempts: Attempts | None = None) -> Attempt:
+        """Begin a job, though others are before it."""
+        await self.database.run("UPDATE imagegen.jobs SET rank = rank + 10000000 WHERE id = %(id)s", {"id": job_id})
+        attempt = await (attempts or self.attempts).claim(idle=True, alone=False)
         assert attempt is not None
+        assert attempt.job_id == job_id
         return attempt
 
-    def forget_look(self) -> None:
-        """Let the store look anew at how busy the queue is, though it has only just looked."""
-        self.store._load._looked_at = -math.inf
+    async def restart(self, attempt: Attempt, attempts: Attempts | None = None) -> Attempt:
+        """Begin a job again whose process stopped renewing its lease."""
+        await self.lapse(attempt.job_id)
+        return await self.start(attempt.job_id, attempts)
+
+    async def lapse(self, *job_ids: str) -> None:
+        """Let the leases of jobs lapse, and have them reclaimed."""
+        await self.database.run(
+            "UPDATE imagegen.jobs SET lease_until = now() - interval '1 s' WHERE id = ANY(%(ids)s)",
+            {"ids": list(job_ids)},
+        )
+        await self.reclaim()
+
+    async def reclaim(self) -> None:
+        """What maintenance does once it has seen a lease as lapsed for long enough."""
+        await self.maintenance.reclaim()
+        self.time += CONFIRM_SECONDS
+        await self.maintenance.reclaim()
+
+    def forget_stats(self) -> None:
+        """Let the store look again at how busy the queue is, though it has only just looked."""
+        self.stats._read_at = -math.inf
 
     @asynccontextmanager
     async def admin(self) -> AsyncIterator[psycopg.AsyncConnection]:
         """A connection beside the store's."""
         async with await psycopg.AsyncConnection.connect(self.database.url, autocommit=True) as connection:
             yield connection
+
+    @asynccontextmanager
+    async def session(self, process_id: str) -> AsyncIterator[None]:
+        """The connection by which a process shows that it has not crashed."""
+        name = f"imagegen-{process_id}"
+        async with await psycopg.AsyncConnection.connect(self.database.url, application_name=name):
+            yield
 
     @asynccontextmanager
     async def listen(self, *channels: str) -> AsyncIterator["asyncio.Queue[tuple[str, str]]"]:
@@ -118,20 +171,6 @@ class Bench:
             yield heard
             collecting.cancel()
 
-    async def fetch(self) -> str | None:
-        """The job that procrastinate hands out next, by its own order; its id."""
-        job = await self.app.job_manager.fetch_job(queues=None, worker_id=self.worker)
-        if job is None:
-            return None
-        job_id = str(job.task_kwargs["job_id"])
-        self.fetched[job_id] = job
-        return job_id
-
-    async def done(self, job_id: str) -> None:
-        """Tell procrastinate that its part is over."""
-        job = self.fetched.pop(job_id)
-        await self.app.job_manager.finish_job(job, procrastinate.jobs.Status.SUCCEEDED, delete_job=True)
-
     async def note(self, name: str, account_id: int) -> str:
         """Note a picture in the result store's table, as the worker does before it stores one; returns its name."""
         await self.database.run(
@@ -142,19 +181,30 @@ class Bench:
         return name
 
 
-def submission(account_id: int, key: str | None = None, **changes: Any) -> Submission:
-    """A small job of an account."""
-    body = changes.pop("body", b"request")
-    values: dict[str, Any] = {
-        "account_id": account_id,
-        "request_id": key or f"request-{next(_numbers)}",
-        "idempotency_key": key,
-        "digest": hashlib.sha256(body).digest(),
-        "request": body,
-        "task": "text_to_image",
-        "family": "starter",
-        "seed": 7,
-        "priority": Priority.NORMAL,
-        "cost": 1000.0,
-    }
-    return Submission(**(values | changes))
+async def bench_started(database: Database, when: str) -> None:
+    """Let the database seem to have been started then."""
+    body = f"SELECT timestamptz '{when}'"  # noqa: S608 - of this test
+    await database.run(
+        f"CREATE OR REPLACE FUNCTION imagegen.database_started() RETURNS timestamptz LANGUAGE sql AS $${body}$$"
+    )
+
+
+def again(job: NewJob) -> NewJob:
+    """The same request in another call."""
+    return replace(job, id=new_job_id())
+
+
+def new_job(account_id: int, key: str | None = None, **changes: Any) -> NewJob:
+    """A small job of an account; `changes` are fields of NewJob or JobRequest, `body` and `priority` besides."""
+    body, priority = changes.pop("body", b"request"), changes.pop("priority", Priority.NORMAL)
+    hooks = {name: changes.pop(name) for name in ("webhook_url", "webhook_data") if name in changes}
+    request = JobRequest(
+        params=RequestParams(family="starter", task=TextToImage(), limits=Limits(), prompt="red house"),
+        options=JobOptions(request_id=key or f"request-{next(_numbers)}", priority=priority),
+        serialize=lambda _: body,
+        idempotency_key=key,
+        digest=hashlib.sha256(body).digest(),
+        **hooks,
+    )
+    values: dict[str, Any] = {"task": "text_to_image", "family": "starter", "seed": 7, "cost": 1000.0, "stored": body}
+    return NewJob(id=new_job_id(), account_id=account_id, request=request, **(values | changes))

@@ -18,7 +18,7 @@ from orchestrator.generation.events import Event
 from orchestrator.generation.job import JobState
 from orchestrator.jobs.records import JobRecord
 from orchestrator.jobs.service import link
-from orchestrator.jobs.system import JobSystem
+from orchestrator.jobs.system import JobSystem, new_process_id
 from orchestrator.params import Limits
 from orchestrator.results.store import ResultStore
 from orchestrator.web.posting import Poster
@@ -33,7 +33,8 @@ class Plant:
     """A job system and what surrounds it.
 
     Attributes:
-        is_ready: whether it may fetch jobs.
+        is_ready: whether it may claim jobs.
+        streams: how many Generate streams seem to run in its process.
     """
 
     world: World
@@ -43,6 +44,7 @@ class Plant:
     system: JobSystem = field(init=False)
     deliverer: Deliverer = field(init=False)
     is_ready: bool = True
+    streams: int = 0
 
     async def submit(self, webhook: str | None = None, data: str | None = None, **fields: object) -> JobRecord:
         """A new job, perhaps with a webhook; `fields` are those of GenerateRequest."""
@@ -50,7 +52,7 @@ class Plant:
         asked = jobs_pb2.CreateJobRequest(request=request)
         if webhook is not None:
             asked.webhook.MergeFrom(jobs_pb2.Webhook(url=webhook, data=data))
-        order = converters.to_order(asked, Limits(), "name")
+        order = converters.to_job_request(asked, Limits(), "name")
         return await self.system.jobs.submit(ANONYMOUS, order)
 
     async def get(self, job: JobRecord) -> JobRecord:
@@ -87,13 +89,24 @@ async def running(url: str, tmp_path: Path, **changes: object) -> AsyncIterator[
     folder = tmp_path / "pictures"
     usual = {"database_url": url, "results_url": str(folder), "worker_slots": 1}
     settings = Settings(**{**usual, **changes})  # type: ignore[arg-type]  # of several types
-    database, listener = Database(url), Listener(url)
+    process_id = new_process_id()
+    database, listener = Database(url), Listener(url, process_id)
     results = ResultStore.from_settings(settings, database, {})
     world = build(tmp_path)
     plant = Plant(world, database, results, folder)
     parse = partial(converters.from_stored, limits=Limits())
     runner = replace(world.runner, results=results)
-    plant.system = JobSystem(settings, database, listener, runner, results, parse, lambda: plant.is_ready)
+    plant.system = JobSystem(
+        settings,
+        database,
+        listener,
+        runner,
+        results,
+        parse,
+        process_id=process_id,
+        may_start=lambda: plant.is_ready,
+        streams=lambda: plant.streams,
+    )
     poster = Poster(
         seconds=POST_SECONDS,
         max_connections=AT_ONCE,

@@ -9,10 +9,16 @@ import pytest
 
 from orchestrator.errors import DatabaseUnavailableError, EngineFaultError
 from orchestrator.generation.job import JobState
-from orchestrator.jobs.records import Attempt
-from tests.integration.jobs.bench import ARTIFACT, PRICE, Bench, submission
+from orchestrator.jobs.records import Attempt, to_attempt
+from tests.integration.jobs.bench import ARTIFACT, PRICE, Bench, new_job
 
 T = TypeVar("T")
+
+_FENCE = """
+UPDATE imagegen.jobs SET state = 'running', fence = fence + 1, lease_until = now() + interval '1 hour'
+WHERE id = %(id)s AND state = 'queued'
+"""
+_CLAIMED = "SELECT *, 'ada' AS account, 0.0 AS age FROM imagegen.jobs WHERE id = %(id)s"
 
 ROUNDS = 60
 
@@ -21,11 +27,11 @@ Act = Callable[[Bench, Attempt], Awaitable[object]]
 
 async def _finish(bench: Bench, attempt: Attempt) -> bool:
     picture = await bench.note(f"{attempt.job_id}.{attempt.fence}.{random.getrandbits(64)}.png", attempt.account_id)
-    return await bench.store.finish(attempt, ARTIFACT, picture)
+    return await bench.attempts.finish(attempt, ARTIFACT, picture)
 
 
 async def _fail(bench: Bench, attempt: Attempt) -> bool:
-    return await bench.store.fail(attempt, EngineFaultError("broken"))
+    return await bench.attempts.fail(attempt, EngineFaultError("broken"))
 
 
 async def _cancel(bench: Bench, attempt: Attempt) -> object:
@@ -37,12 +43,19 @@ async def _delete(bench: Bench, attempt: Attempt) -> object:
 
 
 async def _restart(bench: Bench, attempt: Attempt) -> object:
-    again = await bench.store.start(attempt.job_id)
+    """Another process has found the lease to have lapsed."""
+    await bench.database.run(
+        "UPDATE imagegen.jobs SET lease_until = now() - interval '1 s' WHERE id = %(id)s AND state = 'running'",
+        {"id": attempt.job_id},
+    )
+    for lapsed in await bench.attempts.find_lapsed():
+        await bench.attempts.reclaim(lapsed)
+    again = await bench.claim()
     return None if again is None else await _finish(bench, again)
 
 
 async def _give_back(bench: Bench, attempt: Attempt) -> object:
-    return await bench.store.give_back(attempt) and await _restart(bench, attempt)
+    return await bench.attempts.give_back(attempt) and await _restart(bench, attempt)
 
 
 async def _race(bench: Bench, attempt: Attempt, acts: list[Act]) -> list[object]:
@@ -86,31 +99,34 @@ async def _check(bench: Bench, account: int, jobs: int) -> None:
 async def test_every_interleaving_has_one_end(bench: Bench, acts: list[Act]) -> None:
     account = await bench.account("ada", credits=1000)
     for _ in range(ROUNDS):
-        job = await bench.store.submit(submission(account, webhook_url="https://a.example/"))
+        job = await bench.store.submit(new_job(account, webhook_url="https://a.example/"))
         attempt = await bench.start(job.id)
         answers = await _race(bench, attempt, acts)
         assert answers.count(True) <= 1
-        if (await bench.store.get(job.id, account)).state is JobState.RUNNING:  # an attempt was fenced out by another
+        if (await bench.store.get(job.id, account)).state in {JobState.QUEUED, JobState.RUNNING}:  # one was fenced out
             assert await _restart(bench, attempt) is True
     await _check(bench, account, ROUNDS)
 
 
-async def test_of_two_starts_at_once_the_later_owns_the_job(bench: Bench) -> None:
+async def test_of_claims_at_once_each_has_another_job(bench: Bench) -> None:
     account = await bench.account("ada")
-    for _ in range(ROUNDS):
-        job = await bench.store.submit(submission(account))
-        attempts = await asyncio.gather(*(bench.start(job.id) for _ in range(3)))
-        assert sorted(attempt.fence for attempt in attempts) == [1, 2, 3]
-        ends = await asyncio.gather(*(_finish(bench, attempt) for attempt in attempts))
-        assert [attempt.fence for attempt, ended in zip(attempts, ends, strict=True) if ended] == [3]
+    for _ in range(ROUNDS // 6):
+        jobs = {(await bench.store.submit(new_job(account))).id for _ in range(5)}
+        claimed = await asyncio.gather(*(bench.claim() for _ in range(8)))
+        attempts = [attempt for attempt in claimed if attempt is not None]
+        while len(attempts) < len(jobs):  # those that came while others looked have found their rows locked
+            if (attempt := await bench.claim()) is not None:
+                attempts.append(attempt)
+        assert sorted(attempt.job_id for attempt in attempts) == sorted(jobs)
+        assert all(await asyncio.gather(*(_finish(bench, attempt) for attempt in attempts)))
 
 
 async def test_jobs_that_end_while_others_come_keep_the_credits_right(bench: Bench) -> None:
     account = await bench.account("ada", credits=1000)
 
     async def live(number: int) -> None:
-        job = await bench.store.submit(submission(account, webhook_url="https://a.example/"))
-        attempt = await bench.start(job.id)
+        job = await bench.store.submit(new_job(account, webhook_url="https://a.example/"))
+        attempt = await _claim(bench, job.id)
         await (_finish, _fail, _cancel, _delete)[number % 4](bench, attempt)
 
     await asyncio.gather(*(live(number) for number in range(80)))
@@ -135,13 +151,12 @@ async def test_connections_that_are_cut_at_any_moment_leave_no_job_half_ended(be
 
     async def live(number: int) -> bool:
         key = f"key-{number}"
-        job = await _repeated(lambda: bench.store.submit(submission(account, key, webhook_url="https://a.example/")))
-        attempt = await _repeated(lambda: bench.store.start(job.id))
-        assert attempt is not None
+        job = await _repeated(lambda: bench.store.submit(new_job(account, key, webhook_url="https://a.example/")))
+        attempt = await _claim(bench, job.id)
         picture = await _repeated(lambda: bench.note(f"{job.id}.{random.getrandbits(64)}.png", account))
         if number % 3:
-            return await _repeated(lambda: bench.store.finish(attempt, ARTIFACT, picture))
-        await _repeated(lambda: bench.store.fail(attempt, EngineFaultError("broken")))
+            return await _repeated(lambda: bench.attempts.finish(attempt, ARTIFACT, picture))
+        await _repeated(lambda: bench.attempts.fail(attempt, EngineFaultError("broken")))
         return False
 
     async with asyncio.TaskGroup() as group:
@@ -151,6 +166,13 @@ async def test_connections_that_are_cut_at_any_moment_leave_no_job_half_ended(be
         await cutting
     assert ended.count(True) == 40
     await _check(bench, account, 60)
+
+
+async def _claim(bench: Bench, job_id: str) -> Attempt:
+    """The attempt at one of the jobs that wait, whoever claims it: claims whose answer is lost are made again later."""
+    await _repeated(lambda: bench.database.run(_FENCE, {"id": job_id}))
+    (row,) = await _repeated(lambda: bench.database.run(_CLAIMED, {"id": job_id}))
+    return to_attempt(row)
 
 
 async def _repeated(work: Callable[[], Awaitable[T]]) -> T:

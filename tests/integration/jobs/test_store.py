@@ -13,13 +13,12 @@ from orchestrator.errors import (
     EngineFaultError,
     EngineUnavailableError,
     NotFoundError,
-    PoisonJobError,
 )
 from orchestrator.generation.events import Preview, Progress, Queued, Started
 from orchestrator.generation.job import JobState
-from orchestrator.jobs.records import Attempt, WebhookState, sequence
+from orchestrator.jobs.records import Attempt, WebhookState
 from orchestrator.params import Priority
-from tests.integration.jobs.bench import ARTIFACT, PRICE, Bench, submission
+from tests.integration.jobs.bench import ARTIFACT, PRICE, Bench, new_job
 
 STARTED = Started(seed=7, network_width=64, network_height=64, prompt_tokens_cut=0, edges=(0.1, 0.9))
 
@@ -30,31 +29,30 @@ async def _credits(bench: Bench) -> int:
 
 async def _begin(bench: Bench, account: int) -> Attempt:
     """A job that runs."""
-    return await bench.start((await bench.store.submit(submission(account))).id)
+    return await bench.start((await bench.store.submit(new_job(account))).id)
 
 
 async def test_a_job_from_submission_to_picture(bench: Bench) -> None:
     account = await bench.account("ada", credits=10)
-    asked = submission(account, "mine", webhook_url="https://a.example/", webhook_data="1", priority=Priority.HIGH)
+    asked = new_job(account, "mine", webhook_url="https://a.example/", webhook_data="1", priority=Priority.HIGH)
     queued = await bench.store.submit(asked)
     assert (queued.state, queued.request_id, queued.priority) == (JobState.QUEUED, "mine", Priority.HIGH)
     assert queued.queued is not None
     assert queued.queued.position == 0
     assert queued.webhook == WebhookState()
-    assert await bench.fetch() == queued.id
 
     attempt = await bench.start(queued.id)
     assert (attempt.request, attempt.number, attempt.fence, attempt.account_id) == (b"request", 1, 1, account)
-    assert 0 <= attempt.waited < 60
+    assert 0 <= attempt.age < 60
     running = await bench.store.get(queued.id, account)
     assert (running.state, running.attempts, running.ended, running.queued) == (JobState.RUNNING, 1, None, None)
 
     picture = await bench.note("a.png", account)
-    assert await bench.store.finish(attempt, ARTIFACT, picture)
+    assert await bench.attempts.finish(attempt, ARTIFACT, picture)
     done = await bench.store.get(queued.id, account)
     assert done.artifact == replace(ARTIFACT, data=None)
     assert (done.state, done.picture, done.error) == (JobState.SUCCEEDED, "a.png", None)
-    assert done.sequence == 65536 + 65535
+    assert done.sequence > attempt.first_event
     assert done.expires == await bench.value("SELECT expires_at FROM imagegen.results")
     assert done.webhook is not None
     assert (done.webhook.state, done.webhook.attempts) == ("pending", 0)
@@ -67,7 +65,7 @@ async def test_a_job_from_submission_to_picture(bench: Bench) -> None:
 async def test_a_picture_that_went_to_a_storage_keeps_its_uri(bench: Bench) -> None:
     account = await bench.account("ada")
     attempt = await _begin(bench, account)
-    assert await bench.store.finish(attempt, replace(ARTIFACT, uri="storage://mine/a.png"), None)
+    assert await bench.attempts.finish(attempt, replace(ARTIFACT, uri="storage://mine/a.png"), None)
     done = await bench.store.get(attempt.job_id, account)
     assert done.artifact is not None
     assert (done.artifact.uri, done.picture, done.expires) == ("storage://mine/a.png", None, None)
@@ -76,20 +74,20 @@ async def test_a_picture_that_went_to_a_storage_keeps_its_uri(bench: Bench) -> N
 async def test_a_job_that_fails_costs_nothing_and_says_why(bench: Bench) -> None:
     account = await bench.account("ada", credits=10)
     attempt = await _begin(bench, account)
-    assert await bench.store.fail(attempt, EngineFaultError("broken"))
+    assert await bench.attempts.fail(attempt, EngineFaultError("broken"))
     failed = await bench.store.get(attempt.job_id, account)
     assert failed.state is JobState.FAILED
     assert isinstance(failed.error, EngineFaultError)
     assert failed.ended is not None
     assert await _credits(bench) == 10
     assert await bench.value("SELECT count(*) FROM imagegen.usage") == 0
-    assert not await bench.store.fail(attempt, EngineFaultError("broken"))
+    assert not await bench.attempts.fail(attempt, EngineFaultError("broken"))
     assert await _credits(bench) == 10
 
 
 async def test_a_job_is_nobody_elses(bench: Bench) -> None:
     ada, bob = await bench.account("ada"), await bench.account("bob")
-    job = await bench.store.submit(submission(ada))
+    job = await bench.store.submit(new_job(ada))
     for forbidden in (bench.store.get, bench.store.cancel, bench.store.delete):
         with pytest.raises(NotFoundError):
             await forbidden(job.id, bob)
@@ -100,18 +98,18 @@ async def test_a_job_is_nobody_elses(bench: Bench) -> None:
 @pytest.mark.parametrize("begins", [False, True])
 async def test_a_cancelled_job_ends_at_once_and_costs_nothing(bench: Bench, *, begins: bool) -> None:
     account = await bench.account("ada", credits=10)
-    job = await bench.store.submit(submission(account, webhook_url="https://a.example/"))
+    job = await bench.store.submit(new_job(account, webhook_url="https://a.example/"))
     attempt = await bench.start(job.id) if begins else None
     cancelled = await bench.store.cancel(job.id, account)
     assert cancelled.state is JobState.CANCELLED
     assert isinstance(cancelled.error, CancelledByClientError)
     assert await _credits(bench) == 10
     assert await bench.value("SELECT count(*) FROM imagegen.deliveries") == 1
-    assert await bench.store.start(job.id) is None
+    assert await bench.claim() is None
     if attempt is not None:
-        assert not await bench.store.save_events(attempt, [(1, STARTED)])
-        assert not await bench.store.finish(attempt, ARTIFACT, None)
-        assert not await bench.store.give_back(attempt)
+        assert not await bench.attempts.save_events(attempt, [(1, STARTED)])
+        assert not await bench.attempts.finish(attempt, ARTIFACT, None)
+        assert not await bench.attempts.give_back(attempt)
     again = await bench.store.cancel(job.id, account)
     assert (again.state, again.ended) == (JobState.CANCELLED, cancelled.ended)
     assert await _credits(bench) == 10
@@ -120,7 +118,7 @@ async def test_a_cancelled_job_ends_at_once_and_costs_nothing(bench: Bench, *, b
 async def test_a_deleted_job_stays_known_as_deleted(bench: Bench) -> None:
     account = await bench.account("ada", credits=10)
     attempt = await _begin(bench, account)
-    assert await bench.store.finish(attempt, ARTIFACT, await bench.note("a.png", account))
+    assert await bench.attempts.finish(attempt, ARTIFACT, await bench.note("a.png", account))
     deleted = await bench.store.delete(attempt.job_id, account)
     assert (deleted.state, deleted.picture, deleted.artifact) == (JobState.DELETED, "a.png", None)
     assert await bench.value(
@@ -137,7 +135,7 @@ async def test_a_job_that_is_deleted_while_it_runs_is_stopped_and_refunded(bench
     deleted = await bench.store.delete(attempt.job_id, account)
     assert (deleted.state, deleted.picture) == (JobState.DELETED, None)
     assert isinstance(deleted.error, CancelledByClientError)
-    assert not await bench.store.finish(attempt, ARTIFACT, await bench.note("a.png", account))
+    assert not await bench.attempts.finish(attempt, ARTIFACT, await bench.note("a.png", account))
     assert (await bench.store.get(attempt.job_id, account)).state is JobState.DELETED
     assert await _credits(bench) == 10
 
@@ -145,14 +143,14 @@ async def test_a_job_that_is_deleted_while_it_runs_is_stopped_and_refunded(bench
 async def test_an_attempt_that_was_thought_dead_cannot_end_the_job(bench: Bench) -> None:
     account = await bench.account("ada")
     first = await _begin(bench, account)
-    second = await bench.start(first.job_id)
-    assert (second.number, second.fence) == (2, 2)
-    assert not await bench.store.save_events(first, [(1, STARTED)])
-    assert not await bench.store.fail(first, EngineFaultError("broken"))
-    assert not await bench.store.give_back(first)
-    assert not await bench.store.finish(first, ARTIFACT, await bench.note("first.png", account))
-    assert await bench.store.finish(second, ARTIFACT, await bench.note("second.png", account))
-    assert not await bench.store.finish(first, ARTIFACT, "first.png")
+    second = await bench.restart(first)
+    assert (second.number, second.fence) == (2, 3)
+    assert not await bench.attempts.save_events(first, [(1, STARTED)])
+    assert not await bench.attempts.fail(first, EngineFaultError("broken"))
+    assert not await bench.attempts.give_back(first)
+    assert not await bench.attempts.finish(first, ARTIFACT, await bench.note("first.png", account))
+    assert await bench.attempts.finish(second, ARTIFACT, await bench.note("second.png", account))
+    assert not await bench.attempts.finish(first, ARTIFACT, "first.png")
     done = await bench.store.get(first.job_id, account)
     assert (done.picture, done.attempts) == ("second.png", 2)
     assert await bench.value("SELECT count(*) FROM imagegen.usage") == 1
@@ -162,33 +160,19 @@ async def test_an_end_whose_answer_was_lost_may_be_repeated(bench: Bench) -> Non
     account = await bench.account("ada")
     attempt = await _begin(bench, account)
     picture = await bench.note("a.png", account)
-    assert await bench.store.finish(attempt, ARTIFACT, picture)
-    assert await bench.store.finish(attempt, ARTIFACT, picture)  # else the worker would remove the job's picture
+    assert await bench.attempts.finish(attempt, ARTIFACT, picture)
+    assert await bench.attempts.finish(attempt, ARTIFACT, picture)  # else the worker would remove the job's picture
     assert await bench.value("SELECT count(*) FROM imagegen.usage") == 1
-
-
-async def test_a_job_under_which_workers_die_stops_after_three(bench: Bench) -> None:
-    account = await bench.account("ada", credits=10)
-    job = await bench.store.submit(submission(account))
-    attempts = [await bench.start(job.id) for _ in range(3)]
-    assert [attempt.number for attempt in attempts] == [1, 2, 3]
-    assert await bench.store.start(job.id) is None
-    poison = await bench.store.get(job.id, account)
-    assert poison.state is JobState.FAILED
-    assert isinstance(poison.error, PoisonJobError)
-    assert str(poison.error) == "its workers died under it 3 times"
-    assert not await bench.store.finish(attempts[-1], ARTIFACT, None)
-    assert await _credits(bench) == 10
 
 
 async def test_what_is_given_back_does_not_count(bench: Bench) -> None:
     account = await bench.account("ada")
-    job = await bench.store.submit(submission(account))
+    job = await bench.store.submit(new_job(account))
     for _ in range(5):
         attempt = await bench.start(job.id)
         assert attempt.number == 1
-        assert await bench.store.give_back(attempt)
-        assert not await bench.store.give_back(attempt)
+        assert await bench.attempts.give_back(attempt)
+        assert not await bench.attempts.give_back(attempt)
     waiting = await bench.store.get(job.id, account)
     assert (waiting.state, waiting.attempts, waiting.fence) == (JobState.QUEUED, 0, 10)
     assert waiting.queued is not None
@@ -200,20 +184,20 @@ async def test_watchers_see_the_newest_event_of_each_kind_and_the_end(bench: Ben
     attempt = await _begin(bench, account)
     job_id = attempt.job_id
     steps = [(number, Progress(Stage.DENOISE, number, 8)) for number in range(2, 6)]
-    assert await bench.store.save_events(attempt, [(1, STARTED), *steps])
-    assert await bench.store.save_events(attempt, [(6, Preview(b"jpeg", 4)), (7, Progress(Stage.DENOISE, 6, 8))])
+    assert await bench.attempts.save_events(attempt, [(1, STARTED), *steps])
+    assert await bench.attempts.save_events(attempt, [(6, Preview(b"jpeg", 4)), (7, Progress(Stage.DENOISE, 6, 8))])
     seen = (await bench.store.events({job_id: 0, "none": 0}))[job_id]
     assert seen.events == (
-        (sequence(1, 1), STARTED),
-        (sequence(1, 6), Preview(b"jpeg", 4)),
-        (sequence(1, 7), Progress(Stage.DENOISE, 6, 8)),
+        (attempt.first_event + 1, STARTED),
+        (attempt.first_event + 6, Preview(b"jpeg", 4)),
+        (attempt.first_event + 7, Progress(Stage.DENOISE, 6, 8)),
     )
-    assert (seen.state, seen.fence, seen.end) == (JobState.RUNNING, 1, None)
+    assert (seen.state, seen.first_event, seen.end) == (JobState.RUNNING, attempt.first_event, None)
 
     last = Progress(Stage.FINISH, 1, 1)
-    assert await bench.store.finish(attempt, ARTIFACT, None, [(8, last)])
-    after = await bench.store.events({job_id: sequence(1, 7)})
-    assert after[job_id].events == ((sequence(1, 8), last),)
+    assert await bench.attempts.finish(attempt, ARTIFACT, None, [(8, last)], last=8)
+    after = await bench.store.events({job_id: attempt.first_event + 7})
+    assert after[job_id].events == ((attempt.first_event + 8, last),)
     assert after[job_id].end == await bench.store.get(job_id, account)
     assert set(after) == {job_id}
 
@@ -221,23 +205,24 @@ async def test_watchers_see_the_newest_event_of_each_kind_and_the_end(bench: Ben
 async def test_events_of_an_earlier_attempt_are_not_shown(bench: Bench) -> None:
     account = await bench.account("ada")
     first = await _begin(bench, account)
-    assert await bench.store.save_events(first, [(1, STARTED), (9, Preview(b"old", 1))])
-    second = await bench.start(first.job_id)
+    assert await bench.attempts.save_events(first, [(1, STARTED), (9, Preview(b"old", 1))])
+    second = await bench.restart(first)
     assert (await bench.store.events({first.job_id: 0}))[first.job_id].events == ()
-    assert await bench.store.save_events(second, [(1, STARTED)])
-    seen = (await bench.store.events({first.job_id: sequence(1, 9)}))[first.job_id]
-    assert seen.events == ((sequence(2, 1), STARTED),)
+    assert await bench.attempts.save_events(second, [(1, STARTED)])
+    seen = (await bench.store.events({first.job_id: first.first_event + 9}))[first.job_id]
+    assert seen.events == ((second.first_event + 1, STARTED),)
 
 
 async def test_positions_are_those_of_the_queue(bench: Bench) -> None:
     account = await bench.account("ada")
-    jobs = [await bench.store.submit(submission(account)) for _ in range(4)]
-    urgent = await bench.store.submit(submission(account, priority=Priority.HIGH))
+    jobs = [await bench.store.submit(new_job(account)) for _ in range(4)]
+    urgent = await bench.store.submit(new_job(account, priority=Priority.HIGH))
     places = await bench.store.positions([job.id for job in [*jobs, urgent]])
     assert [places[job.id].position for job in [urgent, *jobs]] == [0, 1, 2, 3, 4]
     assert [places[job.id].estimated_wait for job in [urgent, *jobs]] == [0.0, 1.0, 2.0, 3.0, 4.0]
-    assert await bench.fetch() == urgent.id
-    await bench.start(urgent.id)
+    first = await bench.claim()
+    assert first is not None
+    assert first.job_id == urgent.id
     listed = await bench.store.list_jobs(account, 10)
     assert [(job.id, job.queued and job.queued.position) for job in listed] == [
         (urgent.id, None),
@@ -247,7 +232,7 @@ async def test_positions_are_those_of_the_queue(bench: Bench) -> None:
 
 async def test_jobs_are_listed_in_pages_newest_first(bench: Bench) -> None:
     account = await bench.account("ada")
-    made = [(await bench.store.submit(submission(account))).id for _ in range(7)]
+    made = [(await bench.store.submit(new_job(account))).id for _ in range(7)]
     await bench.store.cancel(made[2], account)
     await bench.database.run("UPDATE imagegen.jobs SET created_at = '2026-01-01'")  # pages do not depend on their times
     pages, after = [], None
@@ -264,11 +249,11 @@ async def test_listeners_hear_of_every_change_that_a_watcher_would_see(bench: Be
     account = await bench.account("ada")
     async with bench.listen("imagegen_events", "imagegen_deliveries") as heard:
         first = await _begin(bench, account)
-        assert await bench.store.save_events(first, [(1, STARTED)])
-        assert await bench.store.give_back(first)
+        assert await bench.attempts.save_events(first, [(1, STARTED)])
+        assert await bench.attempts.give_back(first)
         second = await bench.start(first.job_id)
-        assert await bench.store.fail(second, EngineUnavailableError("away"))
-        hooked = await bench.store.submit(submission(account, webhook_url="https://a.example/"))
+        assert await bench.attempts.fail(second, EngineUnavailableError("away"))
+        hooked = await bench.store.submit(new_job(account, webhook_url="https://a.example/"))
         await bench.store.cancel(hooked.id, account)
         async with asyncio.timeout(10):
             notes = [await heard.get() for _ in range(5)]
@@ -279,7 +264,7 @@ async def test_listeners_hear_of_every_change_that_a_watcher_would_see(bench: Be
 
 async def test_a_jobs_end_is_after_its_beginning(bench: Bench) -> None:
     attempt = await _begin(bench, await bench.account("ada"))
-    assert await bench.store.finish(attempt, ARTIFACT, None)
+    assert await bench.attempts.finish(attempt, ARTIFACT, None)
     done = await bench.store.get(attempt.job_id, attempt.account_id)
     assert done.started is not None
     assert done.ended is not None
@@ -290,10 +275,10 @@ async def test_a_queue_that_has_been_busy_tells_waits_in_its_own_speed(bench: Be
     account = await bench.account("ada")
     attempt = await _begin(bench, account)
     await bench.database.run("UPDATE imagegen.jobs SET started_at = started_at - interval '30 s'")
-    assert await bench.store.finish(attempt, ARTIFACT, None)
-    bench.forget_look()
-    look = await bench.store.look()
+    assert await bench.attempts.finish(attempt, ARTIFACT, None)
+    bench.forget_stats()
+    look = await bench.stats.read()
     assert look.seconds == pytest.approx(30, abs=5)
     assert look.estimate(2000) == pytest.approx(60, abs=10)
-    job = await bench.store.submit(submission(account))
+    job = await bench.store.submit(new_job(account))
     assert job.queued == Queued(0, 0.0)

@@ -7,51 +7,47 @@ from dataclasses import replace
 import psycopg
 import pytest
 
+from orchestrator.accounts import limits
 from orchestrator.database.pool import Connection
 from orchestrator.errors import DatabaseUnavailableError, ImagegenError, InvalidRequestError, QueueFullError
-from orchestrator.generation.job import JobState
+from orchestrator.generation.job import JobState, new_job_id
 from orchestrator.jobs.records import JobRecord
 from tests.database import new_url
-from tests.integration.jobs.bench import PRICE, Bench, submission
+from tests.integration.jobs.bench import PRICE, Bench, again, new_job
 
 
-async def _counts(bench: Bench) -> tuple[int, int]:
-    """Jobs, and rows of the queue."""
-    return (
-        await bench.value("SELECT count(*) FROM imagegen.jobs"),
-        await bench.value("SELECT count(*) FROM procrastinate_jobs"),
-    )
+async def _jobs(bench: Bench) -> int:
+    count: int = await bench.value("SELECT count(*) FROM imagegen.jobs")
+    return count
 
 
 async def test_the_same_key_answers_the_same_job(bench: Bench) -> None:
     account = await bench.account("ada", credits=10)
-    asked = submission(account, "mine")
+    asked = new_job(account, "mine")
     first = await bench.store.submit(asked)
-    again = await bench.store.submit(replace(asked, request=b"the same, its seed drawn anew"))
-    assert again == first
-    assert await bench.store.find(account, "mine", asked.digest) == first
+    second = await bench.store.submit(replace(asked, id=new_job_id(), stored=b"the same, its seed drawn again"))
+    assert second == first
+    assert await bench.store.find(account, "mine", asked.request.digest) == first
     await bench.store.cancel(first.id, account)
-    assert (await bench.store.submit(asked)).state is JobState.CANCELLED
-    assert await _counts(bench) == (1, 1)
+    assert (await bench.store.submit(again(asked))).state is JobState.CANCELLED
+    assert await _jobs(bench) == 1
 
 
 async def test_the_same_key_with_another_request_is_refused(bench: Bench) -> None:
     account = await bench.account("ada", credits=10)
-    await bench.store.submit(submission(account, "mine"))
-    other = submission(account, "mine", body=b"other")
-    for refusal in (bench.store.submit(other), bench.store.find(account, "mine", other.digest)):
+    await bench.store.submit(new_job(account, "mine"))
+    other = new_job(account, "mine", body=b"other")
+    for refusal in (bench.store.submit(other), bench.store.find(account, "mine", other.request.digest)):
         with pytest.raises(InvalidRequestError) as refused:
             await refusal
         assert [violation.field for violation in refused.value.violations] == ["request_id"]
     assert await bench.value("SELECT credits FROM imagegen.accounts WHERE name = 'ada'") == 10 - PRICE
-    assert await _counts(bench) == (1, 1)
+    assert await _jobs(bench) == 1
 
 
 async def test_a_key_is_an_accounts_own_and_none_is_none(bench: Bench) -> None:
     ada, bob = await bench.account("ada"), await bench.account("bob")
-    jobs = [
-        await bench.store.submit(submission(account, key)) for account in (ada, bob) for key in ("same", None, None)
-    ]
+    jobs = [await bench.store.submit(new_job(account, key)) for account in (ada, bob) for key in ("same", None, None)]
     assert len({job.id for job in jobs}) == 6
     assert await bench.store.find(ada, None, b"") is None
     assert await bench.store.find(ada, "other", b"") is None
@@ -61,10 +57,10 @@ async def test_a_key_is_an_accounts_own_and_none_is_none(bench: Bench) -> None:
 async def test_racing_submits_of_one_key_make_one_job(bench: Bench, columns: dict[str, int]) -> None:
     account = await bench.account("ada", **columns)
     for round_ in range(15):
-        asked = submission(account, f"key-{round_}")
-        jobs = await asyncio.gather(*(bench.store.submit(asked) for _ in range(6)))
+        asked = new_job(account, f"key-{round_}")
+        jobs = await asyncio.gather(*(bench.store.submit(again(asked)) for _ in range(6)))
         assert len({job.id for job in jobs}) == 1
-        assert await _counts(bench) == (round_ + 1, round_ + 1)
+        assert await _jobs(bench) == round_ + 1
     if "credits" in columns:
         assert await bench.value("SELECT credits FROM imagegen.accounts WHERE name = 'ada'") == 100 - 15 * PRICE
 
@@ -72,8 +68,9 @@ async def test_racing_submits_of_one_key_make_one_job(bench: Bench, columns: dic
 async def test_racing_submits_of_one_key_and_two_requests_make_one_job(bench: Bench) -> None:
     account = await bench.account("ada")
     for round_ in range(15):
-        both = [submission(account, f"key-{round_}", body=body) for body in (b"one", b"two")]
-        answers = await asyncio.gather(*(bench.store.submit(asked) for asked in both * 3), return_exceptions=True)
+        both = [new_job(account, f"key-{round_}", body=body) for body in (b"one", b"two")]
+        submits = (bench.store.submit(again(asked)) for asked in both * 3)
+        answers = await asyncio.gather(*submits, return_exceptions=True)
         kinds = Counter(type(answer) for answer in answers)
         assert kinds == {JobRecord: 3, InvalidRequestError: 3}
         assert len({answer.id for answer in answers if isinstance(answer, JobRecord)}) == 1
@@ -82,41 +79,41 @@ async def test_racing_submits_of_one_key_and_two_requests_make_one_job(bench: Be
 async def test_a_full_queue_refuses_and_takes_again() -> None:
     async with Bench.open(new_url(), max_queued=3) as small:
         account = await small.account("ada", credits=100)
-        asked = [submission(account, f"key-{number}") for number in range(10)]
+        asked = [new_job(account, f"key-{number}") for number in range(10)]
         answers = await asyncio.gather(*(small.store.submit(each) for each in asked), return_exceptions=True)
         taken = [answer for answer in answers if isinstance(answer, JobRecord)]
         refused = [answer for answer in answers if isinstance(answer, QueueFullError)]
         assert (len(taken), len(refused)) == (3, 7)
         assert all(1 <= error.retry_after <= 60 for error in refused)
         assert await small.value("SELECT credits FROM imagegen.accounts WHERE name = 'ada'") == 100 - 3 * PRICE
-        known = next(each for each in asked if each.request_id == taken[0].request_id)
-        assert (await small.store.submit(known)).id == taken[0].id  # what is in the queue needs no room
+        known = next(each for each in asked if each.request.options.request_id == taken[0].request_id)
+        assert (await small.store.submit(again(known))).id == taken[0].id  # what is in the queue needs no room
         await small.start(taken[0].id)
-        small.forget_look()
-        assert (await small.store.submit(submission(account))).state is JobState.QUEUED
+        small.forget_stats()
+        assert (await small.store.submit(new_job(account))).state is JobState.QUEUED
         with pytest.raises(QueueFullError):
-            await small.store.submit(submission(account))
+            await small.store.submit(new_job(account))
 
 
 async def test_limits_of_accounts_refuse_before_anything_is_written(bench: Bench) -> None:
     account = await bench.account("ada", credits=3, max_active=5)
-    asked = submission(account, "mine")
+    asked = new_job(account, "mine")
     first = await bench.store.submit(asked)  # 3 - 2: no second
     with pytest.raises(ImagegenError):
-        await bench.store.submit(submission(account))
-    assert (await bench.store.submit(asked)).id == first.id  # what was taken needs no credits
-    assert await _counts(bench) == (1, 1)
+        await bench.store.submit(new_job(account))
+    assert (await bench.store.submit(again(asked))).id == first.id  # what was taken needs no credits
+    assert await _jobs(bench) == 1
 
 
-async def test_what_fails_on_the_way_leaves_nothing(bench: Bench) -> None:
+async def test_what_fails_on_the_way_leaves_nothing(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     account = await bench.account("ada", credits=10)
 
-    async def defer(_connection: Connection, _job_id: str, _rank: int) -> None:
+    async def set_fair_tag(_connection: Connection, _account_id: int, _tag: float) -> None:
         raise psycopg.OperationalError("the connection is lost")
 
-    bench.store._submitting._defer = defer
+    monkeypatch.setattr(limits, "set_fair_tag", set_fair_tag)
     with pytest.raises(DatabaseUnavailableError):
-        await bench.store.submit(submission(account))
-    assert await _counts(bench) == (0, 0)
+        await bench.store.submit(new_job(account))
+    assert await _jobs(bench) == 0
     assert await bench.value("SELECT credits FROM imagegen.accounts WHERE name = 'ada'") == 10
-    assert bench.store._submitting._load._pending == 0
+    assert bench.stats._pending == bench.stats._entered == 0

@@ -10,7 +10,7 @@ import pytest
 from orchestrator.errors import CancelledByClientError, EngineUnavailableError, ImagegenError, NotFoundError
 from orchestrator.generation.events import Artifact, Progress, Queued, Started
 from orchestrator.generation.job import JobState
-from orchestrator.jobs import worker
+from orchestrator.jobs import execution
 from orchestrator.params import ImageFormat
 from orchestrator.results.store import ResultStore, Written
 from tests.database import new_url
@@ -38,7 +38,6 @@ async def test_a_job_is_made_and_told(plant: Plant) -> None:
     assert last.uri == done.artifact.uri if done.artifact else False
     (usage,) = await plant.database.run("SELECT job_id FROM imagegen.usage")
     assert usage["job_id"] == job.id
-    assert await plant.database.run("SELECT id FROM procrastinate_jobs") == []
 
 
 async def test_a_cancelled_job_calls_no_network_more(plant: Plant) -> None:
@@ -77,7 +76,7 @@ async def test_a_picture_that_came_too_late_is_removed(plant: Plant, monkeypatch
 
 
 async def test_a_job_waits_for_networks_that_are_away(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "LATER_SECONDS", 0.1)
+    monkeypatch.setattr(execution, "RETRY_SECONDS", 0.1)
     plant.world.networks.ready = False
     job = await plant.submit()
     async with asyncio.timeout(10):
@@ -88,7 +87,7 @@ async def test_a_job_waits_for_networks_that_are_away(plant: Plant, monkeypatch:
 
 
 async def test_a_job_fails_when_its_networks_stay_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "LATER_SECONDS", 0.1)
+    monkeypatch.setattr(execution, "RETRY_SECONDS", 0.1)
     async with running(new_url(), tmp_path, job_deadline_seconds=1.0) as plant:
         plant.world.networks.ready = False
         job = await plant.submit()
@@ -219,10 +218,10 @@ async def test_what_is_over_is_swept(tmp_path: Path) -> None:
             "WITH aged AS (UPDATE imagegen.results SET expires_at = now() - interval '1 s')"
             " UPDATE imagegen.jobs SET expires_at = now() - interval '1 s'"
         )
-        await plant.system.keeper.sweep()
+        await plant.system.maintenance.sweep()
         assert plant.files() == []
         assert (await plant.get(job)).state is JobState.DELETED
         await plant.database.run("UPDATE imagegen.jobs SET ended_at = now() - interval '2 s'")
-        await plant.system.keeper.sweep()
+        await plant.system.maintenance.sweep()
         with pytest.raises(NotFoundError):
             await plant.get(job)

@@ -28,6 +28,7 @@ CODES = {
     "NotEnoughCreditsError": ("RESOURCE_EXHAUSTED", "NOT_ENOUGH_CREDITS"),
     "DatabaseUnavailableError": ("UNAVAILABLE", "DATABASE_UNAVAILABLE"),
     "ResultStoreUnavailableError": ("UNAVAILABLE", "RESULT_STORE_UNAVAILABLE"),
+    "AttemptTimeoutError": ("DEADLINE_EXCEEDED", "ATTEMPT_TIMEOUT"),
     "PoisonJobError": ("ABORTED", "POISON_JOB"),
     "ShuttingDownError": ("UNAVAILABLE", "SHUTTING_DOWN"),
     "EngineUnavailableError": ("UNAVAILABLE", "ENGINE_UNAVAILABLE"),

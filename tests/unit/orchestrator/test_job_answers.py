@@ -11,8 +11,7 @@ from orchestrator.api import converters
 from orchestrator.errors import CancelledByClientError, EngineFaultError, InvalidRequestError, QueueFullError
 from orchestrator.generation.events import Queued
 from orchestrator.generation.job import JobState
-from orchestrator.jobs.records import JobRecord, WebhookState
-from orchestrator.jobs.service import Order
+from orchestrator.jobs.records import JobRecord, JobRequest, WebhookState
 from orchestrator.params import Limits, Priority
 from tests.unit.orchestrator.test_answers import ARTIFACT
 
@@ -124,8 +123,8 @@ def asked(**fields: object) -> jobs_pb2.CreateJobRequest:
     return jobs_pb2.CreateJobRequest(request=request)
 
 
-def order(message: jobs_pb2.CreateJobRequest) -> Order:
-    return converters.to_order(message, Limits(), "name")
+def order(message: jobs_pb2.CreateJobRequest) -> JobRequest:
+    return converters.to_job_request(message, Limits(), "name")
 
 
 def test_an_order_is_read_back_with_its_seed() -> None:

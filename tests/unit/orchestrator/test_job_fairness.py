@@ -1,10 +1,10 @@
-"""The arithmetic of the order: tags, classes, and the integer that procrastinate sorts by."""
+"""The arithmetic of the order: tags, classes, and the integer that it is kept as."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.jobs.fairness import EPOCH, rank, start_tag, virtual_time
+from orchestrator.jobs.scheduling import EPOCH, rank, start_tag, virtual_time
 from orchestrator.params import Priority
 
 NOW = EPOCH + 1e7

@@ -194,7 +194,7 @@ async def test_a_durable_jobs_picture_is_stored_whatever_was_asked_for(world: Wo
     ended = await world.submit()
     await events(ended)
     job = Job(new_job_id(), ALICE, ended.plan, ended.options, durable=True)
-    artifact = await world.runner.make(job)
+    artifact = await world.runner.generate(job)
     assert job.plan.output.delivery is Delivery.INLINE
     assert artifact.data is None
     assert artifact.uri is not None

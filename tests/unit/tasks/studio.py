@@ -17,7 +17,7 @@ from orchestrator.models.families import Families
 from orchestrator.params import ImageSource, RequestParams, Task
 from orchestrator.provenance.marking import Marking
 from orchestrator.tasks.budget import Budgets, JobMemory
-from orchestrator.tasks.plan import Plan, plan
+from orchestrator.tasks.plan import Plan, plan, with_prompts
 from orchestrator.tasks.run import run
 from orchestrator.tasks.workshop import Begun, Made, Workshop
 from tests.unit.orchestrator.world import DECODING, FAMILIES, params, write_families
@@ -76,7 +76,8 @@ class Studio:
         """A plan of the small family; `fields` are those of RequestParams."""
         registry = Families.load(write_families(self.folder, self.family_text))
         family = registry.get(None)
-        return await plan(params(task=task, **fields), family, Pipeline(family, registry.folder))
+        pipeline, asked = Pipeline(family, registry.folder), params(task=task, **fields)
+        return await with_prompts(plan(asked, family, pipeline), asked, family, pipeline)
 
     async def run(self, task: Task, **fields: Any) -> Made:
         """The picture of a task."""
