@@ -183,7 +183,7 @@ class Bench:
 
 async def bench_started(database: Database, when: str) -> None:
     """Let the database seem to have been started then."""
-    body = f"SELECT timestamptz '{when}'"  # noqa: S608 - of this test
+    body = f"SELECT timestamptz '{when}'"
     await database.run(
         f"CREATE OR REPLACE FUNCTION imagegen.database_started() RETURNS timestamptz LANGUAGE sql AS $${body}$$"
     )
