@@ -9,14 +9,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Match, Route
 
-from gateway import playground, v1
+from gateway import playground, reference_page, v1
 from gateway.calls import Ending, Gateway
 from gateway.config import Settings
 from gateway.errors import ApiError
 from gateway.middleware import RequestContext
 from gateway.openai import errors as openai_errors
 from gateway.openai.routes import router as openai_router
-from gateway.openapi import DescribedFastAPI
+from gateway.openapi import TAGS, DescribedFastAPI
 from gateway.preset import SHIPPED, Presets
 from gateway.routes import router
 from gateway.tls import client_credentials
@@ -49,7 +49,9 @@ def create_app(settings: Settings, ending: Ending) -> FastAPI:
         summary="Pictures from text and from pictures, by the documented REST API.",
         version="0.1.0",
         lifespan=lifespan,
-        docs_url=None,  # FastAPI's pages load scripts from other hosts
+        openapi_tags=TAGS,
+        servers=[{"url": "/", "description": "This server."}],
+        docs_url=None,  # FastAPI's pages load scripts from other hosts; ours is reference_page.py
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,  # what generated clients call their functions
@@ -58,6 +60,7 @@ def create_app(settings: Settings, ending: Ending) -> FastAPI:
     app.include_router(v1.router)
     app.include_router(openai_router)
     playground.serve(app)
+    reference_page.serve(app)
     app.add_middleware(RequestContext)
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
@@ -90,5 +93,7 @@ def _allowed(request: Request) -> dict[str, str]:
 
 
 async def _on_validation_error(_: Request, error: Exception) -> Response:
-    """Answer a path parameter that FastAPI does not take. None has a rule now; the shape must hold if one gets it."""
-    return JSONResponse({"message": str(error), "code": "BAD_REQUEST"}, 400)
+    """Answer a parameter of the path or the query that FastAPI does not take."""
+    assert isinstance(error, RequestValidationError)  # noqa: S101  # registered for it alone
+    wrong = (f"{each['loc'][-1]} {each['msg'].replace('Input should be', 'must be', 1)}" for each in error.errors())
+    return JSONResponse({"message": "; ".join(wrong), "code": "BAD_REQUEST"}, 400)

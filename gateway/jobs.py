@@ -86,12 +86,12 @@ def _why(job: jobs_pb2.Job, names: Names) -> str:
 
 def state_word(state: jobs_pb2.JobState.ValueType) -> str:
     """A state's name: queued, running, succeeded, failed, cancelled, deleted."""
-    return _word(jobs_pb2.JobState.Name, state, "JOB_STATE_")
+    return word(jobs_pb2.JobState.Name, state, "JOB_STATE_")
 
 
 def stage_word(stage: pb.Stage.ValueType) -> str:
     """A stage's name: prepare, encode, denoise, decode, finish."""
-    return _word(pb.Stage.Name, stage, "STAGE_")
+    return word(pb.Stage.Name, stage, "STAGE_")
 
 
 def _complete(job: jobs_pb2.Job) -> JobAnswer:
@@ -106,8 +106,8 @@ def _complete(job: jobs_pb2.Job) -> JobAnswer:
         width=made.width,
         height=made.height,
         model_type=made.family,
-        sampler=_word(pb.Sampler.Name, made.sampler, "SAMPLER_") if made.HasField("sampler") else None,
-        output_format=_word(pb.ImageFormat.Name, made.format, "IMAGE_FORMAT_"),
+        sampler=word(pb.Sampler.Name, made.sampler, "SAMPLER_") if made.HasField("sampler") else None,
+        output_format=word(pb.ImageFormat.Name, made.format, "IMAGE_FORMAT_"),
         file_size=made.file_size,
         quality=made.quality if made.HasField("quality") else None,
         timings={stage_word(each.stage): each.seconds for each in made.timings},
@@ -117,7 +117,7 @@ def _complete(job: jobs_pb2.Job) -> JobAnswer:
     )
 
 
-def _word(name_of: Callable[[Value], str], value: Value, prefix: str) -> str:
+def word(name_of: Callable[[Value], str], value: Value, prefix: str) -> str:
     """The name of an enum's value without its prefix, in lower case. A value newer than this build is a number."""
     try:
         return name_of(value).removeprefix(prefix).lower()

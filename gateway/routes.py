@@ -30,7 +30,7 @@ from gateway.answers import ErrorAnswer, HealthAnswer, JobAnswer, MessageAnswer
 from gateway.calls import Gateway, JobId, about_a_job, caller_of, gateway_of, request_id_of
 from gateway.jobs import RETRY_AFTER_SECONDS
 from gateway.names import Names
-from gateway.openapi import POST_BODY, account_answers, job_answers
+from gateway.openapi import PICTURES_TAG, POST_BODY, SERVICE_TAG, account_answers, job_answers
 from gateway.status import api_error
 from gateway.upstream import Caller
 from imagegen.v1 import jobs_pb2
@@ -40,7 +40,7 @@ router = APIRouter()
 ResultName = Annotated[str, Path(description="Last part of a result_url. It cannot be guessed, and is the permission.")]
 
 
-@router.post("/rest_api/process_result", openapi_extra=POST_BODY, **job_answers(posts=True))
+@router.post("/rest_api/process_result", tags=[PICTURES_TAG], openapi_extra=POST_BODY, **job_answers(posts=True))
 async def process_result(request: Request) -> Response:
     """Queue a request and wait for its picture; past the wait, answer with the job. The job outlives the connection."""
     gateway, caller = gateway_of(request), caller_of(request)
@@ -60,14 +60,14 @@ async def process_result(request: Request) -> Response:
     return _answer(jobs.answer_to_waiting(job, order.names), order.warnings)
 
 
-@router.post("/rest_api/process", openapi_extra=POST_BODY, **job_answers(posts=True))
+@router.post("/rest_api/process", tags=[PICTURES_TAG], openapi_extra=POST_BODY, **job_answers(posts=True))
 async def process(request: Request) -> Response:
     """Queue a request and answer at once."""
     job, order = await _create(request, gateway_of(request), caller_of(request))
     return _answer(jobs.answer(job, just_made=True), order.warnings)
 
 
-@router.get("/rest_api/result/{job}", **job_answers(posts=False))
+@router.get("/rest_api/result/{job}", tags=[PICTURES_TAG], **job_answers(posts=False))
 async def get_result(request: Request, job: JobId) -> Response:
     """Tell the state of a job, and where its picture is."""
     caller = caller_of(request)
@@ -75,7 +75,7 @@ async def get_result(request: Request, job: JobId) -> Response:
     return _answer(jobs.answer(found))
 
 
-@router.delete("/rest_api/result/{job}", **job_answers(posts=False, model=MessageAnswer))
+@router.delete("/rest_api/result/{job}", tags=[PICTURES_TAG], **job_answers(posts=False, model=MessageAnswer))
 async def delete_result(request: Request, job: JobId) -> Response:
     """Remove a job's picture. A job that waits or runs is stopped. Doing it again changes nothing."""
     caller = caller_of(request)
@@ -83,7 +83,7 @@ async def delete_result(request: Request, job: JobId) -> Response:
     return JSONResponse({"message": "Image deleted"})
 
 
-@router.get("/rest_api/me", **account_answers(AccountAnswer))
+@router.get("/rest_api/me", tags=[SERVICE_TAG], **account_answers(AccountAnswer))
 async def get_me(request: Request) -> Response:
     """Tell the account of the key."""
     caller = caller_of(request)
@@ -94,7 +94,7 @@ async def get_me(request: Request) -> Response:
     return JSONResponse(account.answer(found).model_dump())
 
 
-@router.get("/results/{name}", response_class=Response, responses=results.OPENAPI)
+@router.get("/results/{name}", tags=[PICTURES_TAG], response_class=Response, responses=results.OPENAPI)
 async def read_result(request: Request, name: ResultName) -> Response:
     """Give a picture. No key is asked for."""
     known = request.headers.get("if-none-match")
@@ -108,13 +108,13 @@ async def head_result(request: Request, name: ResultName) -> Response:
     return await results.respond(gateway_of(request).orchestrator, name, request_id_of(request), known, head=True)
 
 
-@router.get("/healthz", response_model=HealthAnswer)
+@router.get("/healthz", tags=[SERVICE_TAG], response_model=HealthAnswer)
 async def healthz() -> Response:
     """Answer while the process lives and its event loop turns."""
     return JSONResponse(HealthAnswer(status="ok").model_dump())
 
 
-@router.get("/readyz", response_model=HealthAnswer, responses={503: {"model": ErrorAnswer}})
+@router.get("/readyz", tags=[SERVICE_TAG], response_model=HealthAnswer, responses={503: {"model": ErrorAnswer}})
 async def readyz(request: Request) -> Response:
     """Answer 200 while the orchestrator says that it serves, else 503."""
     try:

@@ -108,6 +108,10 @@ class Orchestrator:
         message = jobs_pb2.GetJobRequest(job_id=job_id)
         return await self._jobs.GetJob(message, timeout=CALL_SECONDS, metadata=caller.metadata)
 
+    async def list_jobs(self, message: jobs_pb2.ListJobsRequest, caller: Caller) -> jobs_pb2.ListJobsResponse:
+        """A page of the account's jobs."""
+        return await self._jobs.ListJobs(message, timeout=CALL_SECONDS, metadata=caller.metadata)
+
     async def cancel(self, job_id: str, caller: Caller) -> jobs_pb2.Job:
         """Stop a job."""
         message = jobs_pb2.CancelJobRequest(job_id=job_id)

@@ -3,19 +3,23 @@
 from typing import Annotated, Any, Final
 
 import grpc
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from gateway import events, jobs
+from gateway import events, jobs, listing
 from gateway.answers import ErrorAnswer, MarksAnswer
 from gateway.calls import JobId, about_a_job, caller_of, gateway_of
-from gateway.openapi import job_answers
+from gateway.listing import JobsView, JobView, State
+from gateway.openapi import JOBS_TAG, SERVICE_TAG, job_answers
 from gateway.status import api_error
 from imagegen.v1 import generation_pb2 as pb
 
 router = APIRouter(prefix="/v1")
 
+PageSize = Annotated[int, Query(ge=1, le=100, description="Jobs in an answer.")]
+PageToken = Annotated[str | None, Query(description="next_page_token of the answer before. Default: the newest jobs.")]
+StateQuery = Annotated[State | None, Query(description="Jobs in this state alone. Default: any.")]
 LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", description="Id of the last event that was seen.")]
 
 _ERRORS: Final[dict[int | str, dict[str, Any]]] = {
@@ -116,6 +120,7 @@ class FamiliesAnswer(BaseModel):
 
 @router.get(
     "/jobs/{job}/events",
+    tags=[JOBS_TAG],
     response_class=Response,
     responses={
         **_ERRORS,
@@ -138,7 +143,28 @@ async def get_events(request: Request, job: JobId, last_event_id: LastEventId = 
     return StreamingResponse(told, headers=dict(events.HEADERS), media_type=events.MEDIA_TYPE)
 
 
-@router.post("/jobs/{job}:cancel", **job_answers(posts=False, model=StateAnswer))
+@router.get("/jobs", tags=[JOBS_TAG], response_model=JobsView, responses={400: {"model": ErrorAnswer}, **_ERRORS})
+async def list_jobs(
+    request: Request, page_size: PageSize = 20, page_token: PageToken = None, state: StateQuery = None
+) -> Response:
+    """List the account's jobs, newest first, in pages."""
+    caller = caller_of(request)
+    try:
+        found = await gateway_of(request).orchestrator.list_jobs(listing.request(page_size, page_token, state), caller)
+    except grpc.aio.AioRpcError as error:
+        raise api_error(error, caller.request_id) from None
+    return JSONResponse(listing.page(found).model_dump(mode="json"))
+
+
+@router.get("/jobs/{job}", tags=[JOBS_TAG], response_model=JobView, responses=_ERRORS)
+async def get_job(request: Request, job: JobId) -> Response:
+    """Describe a job, whatever became of it."""
+    caller = caller_of(request)
+    found = await about_a_job(gateway_of(request).orchestrator.get(job, caller), caller)
+    return JSONResponse(listing.view(found).model_dump(mode="json"))
+
+
+@router.post("/jobs/{job}:cancel", tags=[JOBS_TAG], **job_answers(posts=False, model=StateAnswer))
 async def cancel_job(request: Request, job: JobId) -> Response:
     """Stop a job that waits or runs. One that has ended stays as it is."""
     caller = caller_of(request)
@@ -146,7 +172,12 @@ async def cancel_job(request: Request, job: JobId) -> Response:
     return JSONResponse(StateAnswer(job=found.job_id, state=jobs.state_word(found.state)).model_dump())
 
 
-@router.get("/families", response_model=FamiliesAnswer, responses={key: _ERRORS[key] for key in (403, 404, 500, 503)})
+@router.get(
+    "/families",
+    tags=[SERVICE_TAG],
+    response_model=FamiliesAnswer,
+    responses={key: _ERRORS[key] for key in (403, 404, 500, 503)},
+)
 async def list_families(request: Request) -> Response:
     """List the families of models, and what each can do."""
     caller = caller_of(request)

@@ -31,10 +31,11 @@ from gateway.openai.forms import Form
 from gateway.openai.requests import EditRequest, ImagesRequest, read
 from gateway.openai.stream import Stream
 from gateway.openai.translate import Asked
+from gateway.openapi import OPENAI_TAG
 from gateway.upstream import Caller
 from imagegen.v1 import jobs_pb2
 
-router = APIRouter(prefix="/v1", route_class=OpenAIRoute, tags=["OpenAI Images"])
+router = APIRouter(prefix="/v1", route_class=OpenAIRoute, tags=[OPENAI_TAG])
 
 _FILES: Final = frozenset({"image", "mask"})
 _BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)

@@ -1,6 +1,7 @@
 """REST beyond the contract: unknown paths, probes, pictures, the description of itself."""
 
 import json
+import re
 
 import pytest
 from grpc_health.v1 import health_pb2
@@ -76,7 +77,7 @@ async def test_the_description_names_what_is_served(stack: Stack) -> None:
     described = (await stack.client.get("/openapi.json")).json()
     assert set(described["paths"]) == {
         *(RESULT, NOW, "/rest_api/result/{job}", "/rest_api/me"),
-        *("/v1/jobs/{job}/events", "/v1/jobs/{job}:cancel", "/v1/families"),
+        *("/v1/jobs/{job}/events", "/v1/jobs/{job}:cancel", "/v1/families", "/v1/jobs", "/v1/jobs/{job}"),
         *("/v1/images/generations", "/v1/images/edits", "/v1/models", "/v1/models/{model}"),
         *("/results/{name}", "/healthz", "/readyz"),
     }
@@ -96,3 +97,27 @@ async def test_the_description_says_what_is_not_served_yet(stack: Stack) -> None
     }
     unserved = {name for name, words in fields.items() if words.endswith("Not served yet.")}
     assert unserved == set()
+
+
+async def test_every_operation_has_a_tag_that_is_described(stack: Stack) -> None:
+    described = (await stack.client.get("/openapi.json")).json()
+    tags = {tag["name"] for tag in described["tags"] if tag["description"]}
+    operations = [operation for path in described["paths"].values() for operation in path.values()]
+    assert {tuple(operation["tags"]) for operation in operations} == {(tag,) for tag in tags}
+    assert described["servers"] == [{"url": "/", "description": "This server."}]
+
+
+async def test_the_reference_asks_no_other_host(stack: Stack) -> None:
+    """One page, one script, of this host: the policy lets nothing else in."""
+    page = await stack.anonymous.get("/docs")
+    assert (page.status_code, page.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert re.findall(r"(?:src|href|spec-url)=\"([^\"]*)\"", page.text) == [
+        "data:,",
+        "/docs/rapidoc.js",
+        "/openapi.json",
+    ]
+    policy = page.headers["content-security-policy"]
+    assert "default-src 'none'; script-src 'self'" in policy
+    assert "http" not in policy
+    script = await stack.anonymous.get("/docs/rapidoc.js")
+    assert (script.status_code, script.headers["content-type"]) == (200, "text/javascript; charset=utf-8")

@@ -13,7 +13,7 @@ from gateway import events
 from gateway.sentences import FAILED
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
-from tests.contract.rest_fake import JOB, in_state
+from tests.contract.rest_fake import JOB, finished, in_state
 from tests.contract.rest_stack import Stack, http_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -241,3 +241,38 @@ async def test_families_are_listed(stack: Stack) -> None:
     assert (await stack.anonymous.get("/v1/families")).status_code == 403
     stack.script.refusal = (grpc.StatusCode.UNAVAILABLE, "away")
     assert (await stack.client.get("/v1/families")).status_code == 503
+
+
+async def test_a_job_is_described(stack: Stack) -> None:
+    """Whatever became of it: with the picture, or with the error, in the words of the JSON."""
+    stack.script.ended = finished(task="text_to_image", family="realistic", priority=pb.PRIORITY_LOW, attempts=1)
+    answer = await stack.client.get(f"/v1/jobs/{JOB}")
+    found = answer.json()
+    assert (answer.status_code, found["state"], found["priority"]) == (200, "succeeded", "low")
+    assert (found["result_url"], found["width"]) == ("https://pictures.example/results/name.png", 2048)
+    assert found["error"] is None
+    stack.script.ended = in_state(jobs_pb2.JOB_STATE_FAILED, 3, "wrong")
+    stack.script.ended.error.violations.add(field="family", description="is none of these")
+    stack.script.ended.error.reason = "INVALID_REQUEST"
+    found = (await stack.client.get(f"/v1/jobs/{JOB}")).json()
+    assert found["error"] == {
+        "message": "background.generate.model_type is none of these",
+        "reason": "INVALID_REQUEST",
+    }
+    gone = await stack.client.get(f"/v1/jobs/{'K' * 22}")
+    assert (gone.status_code, gone.json()["message"]) == (404, "Job not found")
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("page_size=0", "page_size"),
+        ("page_size=101", "page_size"),
+        ("state=done", "state"),
+        ("page_size=x", "page_size"),
+    ],
+)
+async def test_wrong_pages_are_refused(stack: Stack, query: str, words: str) -> None:
+    answer = await stack.client.get(f"/v1/jobs?{query}")
+    assert (answer.status_code, answer.json()["code"]) == (400, "BAD_REQUEST")
+    assert words in answer.json()["message"]

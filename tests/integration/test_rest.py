@@ -104,6 +104,20 @@ async def test_process_then_result(client: httpx.AsyncClient) -> None:
     assert (await client.get(state["result_url"])).status_code == 404
 
 
+async def test_jobs_are_listed_in_pages(client: httpx.AsyncClient) -> None:
+    """Newest first, each once, by state; what a page does not hold the next one does."""
+    made = [(await client.post("/rest_api/process_result", json=generate())).json()["job"] for _ in range(3)]
+    first = (await client.get("/v1/jobs", params={"page_size": 2})).json()
+    rest = (await client.get("/v1/jobs", params={"page_token": first["next_page_token"]})).json()
+    found = [*first["jobs"], *rest["jobs"]]
+    assert [job["job"] for job in found] == made[::-1]
+    assert rest["next_page_token"] is None
+    assert {(job["state"], job["task"], job["model_type"]) for job in found} == {("succeeded", "text_to_image", "tiny")}
+    assert (await client.get(f"/v1/jobs/{made[0]}")).json() == found[-1]
+    assert (await client.get("/v1/jobs", params={"state": "failed"})).json() == {"jobs": [], "next_page_token": None}
+    assert (await client.get("/v1/jobs", params={"page_token": "nonsense"})).status_code == 400
+
+
 async def test_a_webhook_tells_of_the_end(tiny_triton: int, tmp_path: Path) -> None:
     """Signed by the secret that GET /rest_api/me tells, with the request as it was sent, and a link that works."""
     async with receiving() as receiver, rest(tiny_triton, tmp_path, webhook_private=True) as client:
