@@ -62,6 +62,7 @@ PARAMETERS: Mapping[str, str] = MappingProxyType(
         "height": "size",
         "quality": "output_compression",
         "url": "image",
+        "background.generate.context_images[0]": "image",
     }
 )
 _LONGEST_FIRST = sorted(PARAMETERS, key=len, reverse=True)

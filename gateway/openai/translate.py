@@ -149,24 +149,26 @@ def _add_source(document: dict[str, Any], request: EditRequest, files: list[byte
 
 
 def _add_pictures(message: pb.GenerateRequest, request: EditRequest, form: Form, max_bytes: int) -> None:
-    """Add the mask."""
-    if len(form.files.get("image", [])) > 1 or len(request.images) > 1:
-        raise invalid("image must be one picture: several are not served here", "image")
-    masks = form.files.get("mask", [])
-    if len(masks) > 1 or (masks and request.mask is not None):
-        raise invalid("mask must be one picture", "mask")
-    if not masks and request.mask is None:
+    """Add the pictures after the first, whose likeness steers; or the mask of the first."""
+    more = [pb.ImageSource(data=data) for data in form.files.get("image", [])[1:]]
+    more += [pictures.source(address, "image", max_bytes) for address in request.images[1:]]
+    masks = [pb.ImageSource(data=data) for data in form.files.get("mask", [])]
+    masks += [] if request.mask is None else [pictures.source(request.mask, "mask", max_bytes)]
+    if not more and not masks:
         return
     if message.WhichOneof("task") != "image_to_image":
-        raise invalid("mask does not go with adapter: a mask says what of the picture changes", "mask")
+        name = "mask" if masks else "image"
+        raise invalid(f"{name}: this adapter starts from one picture, without a mask", name)
     start = message.image_to_image
-    painted = pb.Inpaint(image=start.image, mask_by_opacity=True)
-    if start.HasField("strength"):
-        painted.strength = start.strength
-    if start.HasField("edges"):
-        painted.edges.CopyFrom(start.edges)
+    start.references.extend(more)
+    if len(masks) > 1:
+        raise invalid("mask must be one picture", "mask")
+    if masks and more:
+        raise invalid("image must be one picture where there is a mask", "image")
     if masks:
-        painted.mask.data = masks[0]
-    else:
-        painted.mask.CopyFrom(pictures.source(request.mask or "", "mask", max_bytes))
-    message.inpaint.CopyFrom(painted)
+        painted = pb.Inpaint(image=start.image, mask=masks[0], mask_by_opacity=True)
+        if start.HasField("strength"):
+            painted.strength = start.strength
+        if start.HasField("edges"):
+            painted.edges.CopyFrom(start.edges)
+        message.inpaint.CopyFrom(painted)

@@ -191,6 +191,25 @@ async def test_a_mask_is_painted_where_it_is_clear(client: openai.AsyncOpenAI) -
     assert not np.array_equal(changed[~outside], start[~outside])
 
 
+async def test_several_pictures(client: openai.AsyncOpenAI) -> None:
+    """The first one is edited; the likeness of the others steers: one or several, in their order."""
+    other = np.random.default_rng(5).integers(0, 256, (64, 64, 3), np.uint8)
+    start, steering = encode(scene()), encode(other)
+    made = []
+    for pictures in ([start], [start, steering], [start, steering, start]):
+        sent = [named(data) for data in pictures]
+        answer = await client.images.edit(image=sent, prompt="apple", extra_body={"seed": 1})
+        made.append(files(answer)[0])
+        assert answer.size == "96x64"
+    assert len(set(made)) == 3
+    with pytest.raises(openai.BadRequestError) as caught:
+        await client.images.edit(image=[named(start) for _ in range(6)], prompt="apple")
+    assert caught.value.param == "image"
+    with pytest.raises(openai.BadRequestError) as caught:
+        await client.images.edit(image=[named(start), named(b"not a picture")], prompt="apple")
+    assert caught.value.param == "image"
+
+
 async def test_other_adapters(client: openai.AsyncOpenAI) -> None:
     """`adapter` chooses what is done to the picture."""
     for adapter in ("generate_background", "control", "upscale", "outpainting"):
@@ -271,7 +290,7 @@ async def test_names_of_other_services_by_a_setting(adapters_triton: int, tmp_pa
         ({"extra_body": {"guidance_scale": 51}}, "guidance_scale"),
         ({"extra_body": {"priority": "first"}}, "priority"),
         ({"extra_body": {"sead": 7}}, "sead"),
-        ({"extra_body": {"fit": "magic"}}, "fit"),
+        ({"extra_body": {"print_size": "z9"}}, "print_size"),
     ],
     ids=str,
 )
