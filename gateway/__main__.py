@@ -8,6 +8,8 @@ import os
 import signal
 import socket
 import sys
+from functools import partial
+from typing import cast
 
 import structlog
 import uvicorn
@@ -17,6 +19,7 @@ from gateway import logs
 from gateway.app import create_app
 from gateway.calls import Ending
 from gateway.config import Address, Settings
+from gateway.connections import Connection, Connections
 from gateway.tls import CERT, server_context
 
 # What a request that waits needs to write its answer, once it is told that the process stops.
@@ -49,9 +52,10 @@ def make_server(settings: Settings) -> Server:
         SettingsError: a file of certificates or presets is missing or wrong.
     """
     ending, context = Ending(), server_context(settings)
+    connections = Connections(settings.rest_max_connections, settings.rest_max_connections_of_address)
     config = uvicorn.Config(
         create_app(settings, ending),
-        http="httptools",
+        http=cast("type[asyncio.Protocol]", partial(Connection, connections)),
         ws="none",
         lifespan="on",
         log_config=None,

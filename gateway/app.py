@@ -13,6 +13,7 @@ from gateway import playground, reference_page, v1
 from gateway.calls import Ending, Gateway
 from gateway.config import Settings
 from gateway.errors import ApiError
+from gateway.known_keys import KnownKeys
 from gateway.middleware import RequestContext
 from gateway.openai import errors as openai_errors
 from gateway.openai.routes import router as openai_router
@@ -20,6 +21,7 @@ from gateway.openapi import TAGS, DescribedFastAPI
 from gateway.preset import SHIPPED, Presets
 from gateway.routes import router
 from gateway.tls import client_credentials
+from gateway.upload_budget import Uploads
 from gateway.upstream import Orchestrator, open_channel
 
 _CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
@@ -41,7 +43,10 @@ def create_app(settings: Settings, ending: Ending) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_channel(settings.orchestrator, credentials) as channel:
-            app.state.gateway = Gateway(settings, Orchestrator(channel), ending, presets)
+            orchestrator = Orchestrator(channel)
+            keys = KnownKeys(orchestrator, settings.rest_retry_seconds)
+            uploads = Uploads(settings.rest_max_held_bytes, settings.rest_max_held_bytes // 2)
+            app.state.gateway = Gateway(settings, orchestrator, ending, presets, keys, uploads)
             yield
 
     app = DescribedFastAPI(

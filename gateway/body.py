@@ -1,8 +1,8 @@
 """The body of a POST, from the socket to a JSON document, with every limit checked before the work that it bounds."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import pydantic_core
@@ -11,40 +11,59 @@ from starlette.requests import Request
 from gateway import multipart
 from gateway.errors import ApiError, BadRequestError
 
-# A client that sends slower than this holds a connection for nothing.
-BODY_SECONDS = 60.0
+# For which a client may send nothing, and after which it must have sent as much as the least rate asks for.
+PATIENCE_SECONDS = 10.0
 # Each JSON value follows one of the marks [ { , so they bound the number of Python objects, whose memory is up to 20
 # times the text's. Two texts of 100,000 commas still pass.
 MAX_MARKS = 250_000
 _MARKS = (b"[", b"{", b",")
-# A body with a picture in it is copied about five times on its way to the orchestrator. This many of them are in memory
-# at once; others wait in their sockets once this much of them has been read.
-LARGE_BODIES = 4
-LARGE_BYTES = 1024 * 1024
+# What is larger needs memory of its account's share before it is read on.
+SMALL_BYTES = 64 * 1024
 # What is larger is read apart from the event loop, which it would hold up by milliseconds.
 QUICK_BYTES = 64 * 1024
 
 Result = TypeVar("Result")
 
 
-async def read(request: Request, limit: int, slots: asyncio.Semaphore, held: AsyncExitStack) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a body may be.
+
+    Attributes:
+        size: bytes.
+        rate: bytes a second at least, on average.
+    """
+
+    size: int
+    rate: int
+
+
+async def read(request: Request, limits: Limits, hold: Callable[[int], Awaitable[object]]) -> bytearray:
     """Read the body of a request that says that it is multipart, or does not deny that it is JSON.
 
     Args:
         request: whose body nobody has read yet.
-        limit: longest body, bytes.
-        slots: one is taken for a large body.
-        held: gives the slot back when it is closed, which is when the body is done with.
+        limits: of the body.
+        hold: takes memory for so many bytes; called at most once, before more than SMALL_BYTES are read.
 
     Raises:
-        ApiError: 408 too slow; 413 too long, before the rest is read; 415 another media type.
+        ApiError: 408 too slow; 413 too long, before the rest is read; 415 another media type; what `hold` raises.
     """
     _check_media_type(request.headers.get("content-type"))
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            return await _read(request, limit, slots, held)
-    except TimeoutError:
-        raise ApiError(408, "The body did not arrive in time", "REQUEST_TIMEOUT") from None
+    size = _announced(request, limits.size)
+    if size is not None and size > SMALL_BYTES:
+        await hold(size)
+    body, chunks = bytearray(), request.stream()
+    allowed = _Pace(limits.rate)
+    while (chunk := await _next(chunks, allowed)) is not None:
+        body += chunk
+        allowed.received(len(chunk))
+        if len(body) > limits.size:
+            raise _too_long(limits.size)
+        if size is None and len(body) > SMALL_BYTES:
+            size = limits.size
+            await allowed.without(hold(size))
+    return body
 
 
 async def apart(size: int, work: Callable[[], Result]) -> Result:
@@ -52,7 +71,7 @@ async def apart(size: int, work: Callable[[], Result]) -> Result:
     return work() if size <= QUICK_BYTES else await asyncio.to_thread(work)
 
 
-def parse_json(body: bytes, name: str = "The body") -> object:
+def parse_json(body: bytes | bytearray, name: str = "The body") -> object:
     """Parse a JSON text as RFC 8259 has it, in UTF-8, nested up to 200 deep. Of equal keys the last one counts.
 
     NaN, Infinity, lone surrogates and numbers of more than 4300 digits are not JSON here. Errors call it `name`.
@@ -88,23 +107,49 @@ def _check_media_type(header: str | None) -> None:
         raise ApiError(415, message, "UNSUPPORTED_MEDIA_TYPE")
 
 
-async def _read(request: Request, limit: int, slots: asyncio.Semaphore, held: AsyncExitStack) -> bytes:
-    """Read at most `limit` bytes.
+def _announced(request: Request, most: int) -> int | None:
+    """The length that a request announces; None if it does not."""
+    text = request.headers.get("content-length", "")
+    if not (text.isascii() and text.isdigit()):
+        return None
+    size = int(text[:20])
+    if size > most:
+        raise _too_long(most)
+    return size
 
-    A longer body is refused by its Content-Length before a byte of it is read, and a chunked one as soon as it is too
-    long. The server discards what such a client still sends, so that the client gets to read the answer.
-    """
-    too_long = ApiError(413, f"The body is longer than {limit} bytes", "PAYLOAD_TOO_LARGE")
-    announced = request.headers.get("content-length", "")
-    if announced.isascii() and announced.isdigit() and int(announced[:20]) > limit:
-        raise too_long
-    body = bytearray()
-    waits = True
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > limit:
-            raise too_long
-        if len(body) > LARGE_BYTES and waits:
-            await held.enter_async_context(slots)
-            waits = False
-    return bytes(body)
+
+def _too_long(most: int) -> ApiError:
+    return ApiError(413, f"The body is longer than {most} bytes", "PAYLOAD_TOO_LARGE")
+
+
+class _Pace:
+    """How long a body may take. The clock stands still while this process keeps the client waiting."""
+
+    def __init__(self, rate: int) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self._rate, self._start, self._size = rate, self._clock(), 0
+
+    def received(self, size: int) -> None:
+        """So many bytes have come."""
+        self._size += size
+
+    async def without(self, waiting: Awaitable[object]) -> None:
+        """Wait for what is not the client's fault."""
+        before = self._clock()
+        await waiting
+        self._start += self._clock() - before
+
+    @property
+    def deadline(self) -> float:
+        """When the next bytes must be there."""
+        stalled = self._clock() + PATIENCE_SECONDS
+        return min(stalled, self._start + PATIENCE_SECONDS + self._size / self._rate) if self._rate else stalled
+
+
+async def _next(chunks: AsyncIterator[bytes], pace: _Pace) -> bytes | None:
+    """The next chunk of a body; None at its end."""
+    try:
+        async with asyncio.timeout_at(pace.deadline):
+            return await anext(chunks, None)
+    except TimeoutError:
+        raise ApiError(408, "The body did not arrive in time", "REQUEST_TIMEOUT") from None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -11,8 +12,10 @@ from starlette.requests import Request
 
 from gateway import body, errors
 from gateway.config import Settings
+from gateway.known_keys import KnownKeys
 from gateway.preset import Presets
 from gateway.status import api_error
+from gateway.upload_budget import Uploads
 from gateway.upstream import Caller, Orchestrator
 from imagegen.v1 import jobs_pb2
 
@@ -41,14 +44,16 @@ class Gateway:
         orchestrator: behind it.
         ending: of this process.
         presets: that requests may name.
-        large_bodies: one slot for each large body that may be in memory.
+        keys: whose they are.
+        uploads: memory for the bodies of requests.
     """
 
     settings: Settings
     orchestrator: Orchestrator
     ending: Ending
     presets: Presets
-    large_bodies: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(body.LARGE_BODIES))
+    keys: KnownKeys
+    uploads: Uploads
 
 
 def gateway_of(request: Request) -> Gateway:
@@ -75,6 +80,35 @@ def caller_of(request: Request) -> Caller:
     if len(key) > 256 or not (key.isascii() and key.isprintable()):
         raise errors.key_unknown()
     return Caller(key, request_id_of(request))
+
+
+async def account_of(gateway: Gateway, caller: Caller) -> str:
+    """The name of a caller's account.
+
+    Raises:
+        ApiError: the key is nobody's, or the orchestrator cannot say whose it is.
+    """
+    try:
+        account = await gateway.keys.account_of(caller)
+    except grpc.aio.AioRpcError as error:
+        raise api_error(error, caller.request_id) from None
+    if account is None:
+        raise errors.key_unknown()
+    return account
+
+
+async def receive(request: Request, gateway: Gateway, account: str, held: AsyncExitStack) -> bytearray:
+    """Read the body of a request of an account; `held` gives its memory back when it is closed.
+
+    Raises:
+        ApiError: as body.read; 503 if there is no memory for it.
+    """
+
+    def hold(size: int) -> Awaitable[None]:
+        return held.enter_async_context(gateway.uploads.hold(account, size))
+
+    limits = body.Limits(gateway.settings.rest_max_body_bytes, gateway.settings.rest_min_upload_rate)
+    return await body.read(request, limits, hold)
 
 
 async def about_a_job(call: Awaitable[jobs_pb2.Job], caller: Caller) -> jobs_pb2.Job:

@@ -81,6 +81,24 @@ class Settings(EnvironmentSettings):
         low=1024,
         high=2**30,
     )
+    rest_max_held_bytes: int = setting(
+        128 * 2**20,
+        "request bodies in memory, together: of one account half of it, and one body in any case",
+        unit="bytes",
+        low=1024,
+        high=2**40,
+    )
+    rest_min_upload_rate: int = setting(
+        64 * 1024,
+        "what a client must send of a body each second, on average after ten seconds; 0 for any",
+        unit="bytes",
+        low=0,
+        high=2**30,
+    )
+    rest_max_connections: int = setting(2048, "connections at a time", low=1, high=1_000_000)
+    rest_max_connections_of_address: int = setting(
+        512, "the same, of one client's address; behind a proxy set it to the number of all", low=1, high=1_000_000
+    )
     max_input_bytes: int = setting(
         32 * 2**20, "largest picture inside a request, the orchestrator's limit", unit="bytes", low=1024, high=2**30
     )

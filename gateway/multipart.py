@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 
 import pydantic_core
 from python_multipart.exceptions import FormParserError
@@ -38,7 +39,7 @@ class Form:
     data: bytes | None = None
 
 
-def parse(body: bytes, content_type: str, max_file_bytes: int) -> Form:
+def parse(body: bytes | bytearray, content_type: str, max_file_bytes: int) -> Form:
     """Read a body that is in memory whole; nothing is written to disk.
 
     Raises:
@@ -52,7 +53,7 @@ def parse(body: bytes, content_type: str, max_file_bytes: int) -> Form:
     config = {"MAX_MEMORY_FILE_SIZE": len(body) + 1, "UPLOAD_ERROR_ON_BAD_CTE": True}
     try:
         parser = FormParser(MEDIA_TYPE, parts.on_field, parts.on_file, parts.on_end, boundary=boundary, config=config)
-        parser.write(body)
+        parser.write(cast("bytes", body))  # a bytearray serves as well
         parser.finalize()
     except FormParserError as error:
         raise BadRequestError(f"The body is not {MEDIA_TYPE}: {error}") from None

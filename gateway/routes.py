@@ -27,7 +27,7 @@ from gateway import (
 )
 from gateway.account import AccountAnswer
 from gateway.answers import ErrorAnswer, HealthAnswer, JobAnswer, MessageAnswer
-from gateway.calls import Gateway, JobId, about_a_job, caller_of, gateway_of, request_id_of
+from gateway.calls import Gateway, JobId, about_a_job, account_of, caller_of, gateway_of, receive, request_id_of
 from gateway.jobs import RETRY_AFTER_SECONDS
 from gateway.names import Names
 from gateway.openapi import PICTURES_TAG, POST_BODY, SERVICE_TAG, account_answers, job_answers
@@ -140,7 +140,7 @@ async def _create(request: Request, gateway: Gateway, caller: Caller) -> tuple[j
     """Create a job from the request's body."""
     key = idempotency.read_key(request.headers.get(idempotency.HEADER))
     async with AsyncExitStack() as held:
-        content = await body.read(request, gateway.settings.rest_max_body_bytes, gateway.large_bodies, held)
+        content = await receive(request, gateway, await account_of(gateway, caller), held)
         form = request.headers["content-type"] if body.is_multipart(request) else None
         work = partial(_to_proto, content, form, key, gateway)
         order = await body.apart(len(content), work)
@@ -154,7 +154,7 @@ async def _create(request: Request, gateway: Gateway, caller: Caller) -> tuple[j
     return job, order
 
 
-def _to_proto(content: bytes, form: str | None, key: str, gateway: Gateway) -> _Order:
+def _to_proto(content: bytearray, form: str | None, key: str, gateway: Gateway) -> _Order:
     """Turn a body into proto; `form` is its Content-Type where it is a form with files."""
     max_input_bytes = gateway.settings.max_input_bytes
     if form is None:

@@ -5,7 +5,7 @@ methods that may run twice whatever they carry: reading, watching, and removing 
 may run twice only with a request_id: that is known here, so here it is retried, for longer than gRPC would.
 """
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,18 +90,18 @@ class Orchestrator:
 
     async def create(self, message: jobs_pb2.CreateJobRequest, caller: Caller, seconds: float) -> jobs_pb2.Job:
         """Queue a request that has a request_id; sent again, for so many seconds, while no server answers."""
-        retrying = stamina.retry_context(
-            on=_is_away, attempts=None, timeout=seconds, wait_initial=0.1, wait_max=1.0, wait_jitter=0.2
-        )
-        async for attempt in retrying:
+        async for attempt in _retrying(seconds):
             with attempt:
                 return await self._jobs.CreateJob(message, timeout=CALL_SECONDS, metadata=caller.metadata)
         raise AssertionError("the last attempt raises")
 
-    async def account(self, caller: Caller) -> accounts_pb2.Account:
-        """Tell whose key it is."""
+    async def account(self, caller: Caller, seconds: float = 0.0) -> accounts_pb2.Account:
+        """The account of a key; asked again, for so many seconds, while no server answers."""
         request = accounts_pb2.GetAccountRequest()
-        return await self._accounts.GetAccount(request, timeout=CALL_SECONDS, metadata=caller.metadata)
+        async for attempt in _retrying(seconds):
+            with attempt:
+                return await self._accounts.GetAccount(request, timeout=CALL_SECONDS, metadata=caller.metadata)
+        raise AssertionError("the last attempt raises")
 
     async def get(self, job_id: str, caller: Caller) -> jobs_pb2.Job:
         """Tell the state of a job."""
@@ -159,6 +159,17 @@ class Orchestrator:
         """Whether the orchestrator says that it serves."""
         answer = await self._check(health_pb2.HealthCheckRequest(), timeout=HEALTH_SECONDS)
         return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def _retrying(seconds: float) -> AsyncIterator[stamina.Attempt]:
+    return stamina.retry_context(
+        on=_is_away,
+        attempts=None if seconds else 1,
+        timeout=seconds or None,
+        wait_initial=0.1,
+        wait_max=1.0,
+        wait_jitter=0.2,
+    )
 
 
 def _is_away(error: Exception) -> bool:

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import Field, File, FormParser, parse_options_header
@@ -28,7 +28,7 @@ class Form:
     files: dict[str, list[bytes]] = field(default_factory=dict)
 
 
-def parse(body: bytes, content_type: str, max_file_bytes: int, file_names: frozenset[str]) -> Form:
+def parse(body: bytes | bytearray, content_type: str, max_file_bytes: int, file_names: frozenset[str]) -> Form:
     """Read a body that is in memory; nothing is written to disk.
 
     Args:
@@ -47,7 +47,7 @@ def parse(body: bytes, content_type: str, max_file_bytes: int, file_names: froze
     config = {"MAX_MEMORY_FILE_SIZE": len(body) + 1, "UPLOAD_ERROR_ON_BAD_CTE": True}
     try:
         parser = FormParser(MEDIA_TYPE, parts.on_field, parts.on_file, parts.on_end, boundary=boundary, config=config)
-        parser.write(body)
+        parser.write(cast("bytes", body))  # a bytearray serves as well
         parser.finalize()
     except FormParserError as error:
         raise invalid(f"The body is not {MEDIA_TYPE}: {error}", None) from None

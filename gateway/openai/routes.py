@@ -13,7 +13,7 @@ from fastapi import APIRouter, Path, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from gateway import body, events, idempotency, waiting
-from gateway.calls import Gateway, gateway_of, request_id_of
+from gateway.calls import Gateway, gateway_of, receive, request_id_of
 from gateway.openai import answers, forms, translate
 from gateway.openai.answers import ImagesAnswer, ModelAnswer, ModelsAnswer, Stored
 from gateway.openai.describe import edit_body, generation_body, responses
@@ -85,7 +85,7 @@ async def _respond(request: Request, kind: type[ImagesRequest], event: str) -> R
     gateway, caller = gateway_of(request), _caller(request)
     key = request.headers.get(idempotency.HEADER)
     async with AsyncExitStack() as held:
-        content = await body.read(request, gateway.settings.rest_max_body_bytes, gateway.large_bodies, held)
+        content = await receive(request, gateway, await _account(gateway, caller), held)
         form = request.headers["content-type"] if body.is_multipart(request) else None
         asked = await body.apart(len(content), partial(_read, content, form, kind, gateway))
         await _set_previews(asked, gateway, caller)
@@ -102,7 +102,18 @@ async def _respond(request: Request, kind: type[ImagesRequest], event: str) -> R
     return await _answer(request, asked, jobs, caller, kept=kept)
 
 
-def _read(content: bytes, form_type: str | None, kind: type[ImagesRequest], gateway: Gateway) -> Asked:
+async def _account(gateway: Gateway, caller: Caller) -> str:
+    """The name of a caller's account."""
+    try:
+        account = await gateway.keys.account_of(caller)
+    except grpc.aio.AioRpcError as error:
+        raise from_grpc(error, caller.request_id) from None
+    if account is None:
+        raise key_unknown()
+    return account
+
+
+def _read(content: bytes | bytearray, form_type: str | None, kind: type[ImagesRequest], gateway: Gateway) -> Asked:
     """Turn a body into proto; `form_type` is its Content-Type where it is a form."""
     settings = gateway.settings
     if form_type is None:

@@ -82,6 +82,7 @@ class Script:
         account: as GetAccount answers it.
         metadata: of the newest call.
         calls: methods with a key that were called, in order.
+        lookups: how often GetAccount was called, which is not among `calls`: the gateway remembers accounts.
         events: what WatchJob tells after the first one, numbered from 2.
         breaks: so many streams of WatchJob break before their last event.
         asked_after: numbers that watchers came with.
@@ -100,6 +101,7 @@ class Script:
     account: accounts_pb2.Account = field(default_factory=accounts_pb2.Account)
     metadata: dict[str, str | bytes] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
+    lookups: int = 0
     events: list[pb.GenerateEvent] = field(default_factory=list)
     breaks: int = 0
     asked_after: list[int] = field(default_factory=list)
@@ -191,7 +193,11 @@ class FakeJobs(
         return pb.ListFamiliesResponse(families=self.script.families, marks=pb.Marks(xmp=True))
 
     async def GetAccount(self, _: accounts_pb2.GetAccountRequest, context: Context) -> accounts_pb2.Account:  # noqa: N802
-        await self._enter(context, "GetAccount")
+        self.script.lookups += 1
+        calls, left = self.script.calls.copy(), self.script.refusals_left
+        if left is None or self.script.refusal is None:
+            await self._enter(context, "GetAccount")
+            self.script.calls = calls
         return self.script.account
 
     async def ReadResult(  # noqa: N802

@@ -159,7 +159,7 @@ async def test_a_client_that_sends_50_mb_gets_to_read_the_answer(stack: Stack) -
 
 
 async def test_a_body_that_does_not_arrive(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(body, "BODY_SECONDS", 0.05)
+    monkeypatch.setattr(body, "PATIENCE_SECONDS", 0.05)
     reader, writer = await asyncio.open_connection(stack.address.host, stack.address.port)
     writer.write(f"{HEAD}Content-Length: 100\r\n\r\n".encode())
     assert (await reader.readline()).startswith(b"HTTP/1.1 408 ")

@@ -17,7 +17,7 @@ from gateway.__main__ import make_server
 from gateway.config import Address, Settings
 from gateway.tls import client_credentials
 from gateway.upstream import open_channel
-from imagegen.v1 import jobs_pb2_grpc
+from imagegen.v1 import accounts_pb2_grpc, jobs_pb2_grpc
 from orchestrator.api import tls
 from orchestrator.config import Settings as OrchestratorSettings
 from tests.certificates import Authority, Mounted
@@ -31,7 +31,9 @@ CA, OTHER = Authority(), Authority("another CA")
 async def orchestrator(files: Mounted) -> AsyncIterator[tuple[int, health.aio.HealthServicer]]:
     """The fake's jobs at a port that wants clients' certificates, made by the orchestrator's own code."""
     server, healthy = grpc.aio.server(), health.aio.HealthServicer()
-    jobs_pb2_grpc.add_JobServiceServicer_to_server(FakeJobs(), server)
+    jobs = FakeJobs()
+    jobs_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
+    accounts_pb2_grpc.add_AccountServiceServicer_to_server(jobs, server)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     settings = OrchestratorSettings(
         grpc_address="127.0.0.1:0", tls_cert_file=files.cert, tls_key_file=files.key, tls_client_ca_file=files.ca
