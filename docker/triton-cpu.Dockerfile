@@ -29,5 +29,5 @@ COPY --from=packages /sbom.json /usr/share/sbom/triton-cpu.cdx.json
 COPY engines /srv/engines
 COPY local /srv/local
 USER 10001:10001
-EXPOSE 8000 8001 8002
+EXPOSE 8001 8002
 ENTRYPOINT ["python", "-m", "local.serve_triton"]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import shutil
 from pathlib import Path
 
 from local import host
-from local.settings import Settings
+from local.settings import HOST, Settings
 
 NAME = "triton"
 START_SECONDS = 300.0
@@ -40,18 +41,27 @@ def prepare(settings: Settings, address: str) -> tuple[list[str], dict[str, str]
 
 
 def build(settings: Settings, triton_host: host.Host, address: str) -> list[str]:
-    """Return the command that serves on an address; backends lie in the state folder then."""
+    """Return the command that serves on an address; backends lie in the state folder then.
+
+    Nobody calls Triton's shared memory, traces and log settings (which name files to write): they want a key that is
+    drawn here and told to nobody, for Triton has no switch for them. Models are not loaded by callers either: that is
+    its default.
+    """
     backends = _prepare_backend(settings, triton_host)
     server = Path(triton_host.pytriton) / "tritonserver" / "bin" / "tritonserver"
     if not os.access(server, os.X_OK):  # some installers drop the run bits of a wheel's data
         server.chmod(0o755)
     ports = settings.ports
+    closed = f"shared-memory,trace,logging:imagegen={secrets.token_hex(32)}"
     options = {
         "backend-directory": backends,
-        "http-address": address,
+        "http-address": HOST,  # for the probe on this machine, or in this container, alone
         "http-port": ports.triton_http,
         "grpc-address": address,
         "grpc-port": ports.triton_grpc,
+        "grpc-restricted-protocol": closed,
+        "http-restricted-api": closed,
+        "strict-readiness": "false",  # of gRPC's health: one broken model shall not take the others away
         "metrics-address": address,
         "metrics-port": ports.triton_metrics,
         "allow-gpu-metrics": "false",

@@ -36,7 +36,11 @@ def test_every_test_and_file_named_on_the_page_exists() -> None:
     """Wherever it stands, and however short its path."""
     page = (ROOT / "docs/security.md").read_text("utf-8")
     spans = re.findall(r"`([^`]+)`", page)
-    paths = [str(path) for room in ("tests", "orchestrator", "gateway") for path in (ROOT / room).rglob("*.py")]
+    paths = [
+        str(path)
+        for room in ("tests", "common", "orchestrator", "gateway", "local")
+        for path in (ROOT / room).rglob("*.py")
+    ]
     functions = {name for path in paths for name in re.findall(r"def (test_\w+)", Path(path).read_text("utf-8"))}
     for span in spans:
         file, _, test = span.rpartition("::") if "::" in span or not span.endswith(".py") else (span, "", "")
