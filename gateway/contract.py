@@ -67,7 +67,7 @@ class ProcessRequest(Part):
     """The picture to work on: an http or https URL, "base64,<data>" or a data URI in base64. Left out: a picture is
     generated from text alone. Or storage://NAME/PATH, in a storage that the account has."""
     width: Side | None = None
-    """Width, pixels, 64 to 4096, or a share of the picture's own, "200%". Default: what keeps the picture's ratio to
+    """Width, pixels, 64 to 16,704, or a share of the picture's own, "200%". Default: what keeps the picture's ratio to
     the height, or its own width; from text, the height, or the family's default."""
     height: Side | None = None
     """Height, as width."""
@@ -87,7 +87,7 @@ class ProcessRequest(Part):
     """storage://NAME/PATH: a copy of the result is written there, into a storage that the account has."""
     webhooks: Webhooks | None = None
     min_length: Whole32 | None = None
-    """Least length of the picture's shorter side, pixels, 64 to 4096: it is enlarged where it would be less. With
+    """Least length of the picture's shorter side, pixels, 64 to 16,704: it is enlarged where it would be less. With
     background.remove it is also that of the object that is cut out."""
     padding: Side | None = None
     """Room around the picture, or around the item, on each side: pixels, 0 to 2048, or a share of the shorter side up

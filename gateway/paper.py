@@ -10,8 +10,6 @@ from imagegen.v1 import generation_pb2 as pb
 MM_PER_INCH = 25.4
 DEFAULT_DPI = 300
 MAX_DPI = 2400
-MAX_SIDE = 4096
-"""The orchestrator's limit of a side, pixels; here it can be told together with the paper and its dpi."""
 
 
 def _iso(letter: str, width: int, height: int) -> dict[str, tuple[float, float]]:
@@ -89,7 +87,7 @@ def set_size(message: pb.GenerateRequest, request: ProcessRequest) -> None:
     """Set width, height and density of a print, and that it turns with the picture. Without print_size nothing is set.
 
     Raises:
-        BadRequestError: no such paper, or too many pixels.
+        BadRequestError: no such paper.
     """
     if request.print_size is None:
         return
@@ -100,12 +98,6 @@ def set_size(message: pb.GenerateRequest, request: ProcessRequest) -> None:
     if not 1 <= dpi <= MAX_DPI:
         raise BadRequestError(f"dpi must be from 1 to {MAX_DPI}, not {dpi}")
     width, height = (round(side / MM_PER_INCH * dpi) for side in SIZES[name])
-    if max(width, height) > MAX_SIDE:
-        most = int(MAX_SIDE * MM_PER_INCH / max(SIZES[name]))
-        raise BadRequestError(
-            f"print_size {name} at {dpi} dpi has {width} x {height} pixels; a side may have {MAX_SIDE}: "
-            f"dpi up to {most} would do"
-        )
     message.size.width, message.size.height = width, height
     message.output.dpi = dpi
     if request.has_picture and request.print_reorientation is not False:

@@ -141,7 +141,12 @@ class Settings(EnvironmentSettings):
         1.0, "what a picture costs an account whose credits are counted", unit="credits", low=0, high=1e6
     )
     max_pixels: int = setting(
-        4096 * 4096, "largest width times height of a generated picture", unit="pixels", low=64 * 64, high=4096 * 4096
+        200_000_000,
+        "largest width times height of a result: up to 4096 x 4096 is composed at full size, the rest is enlarged as"
+        " the file is written",
+        unit="pixels",
+        low=64 * 64,
+        high=1 << 28,
     )
     max_input_bytes: int = setting(
         32 * 2**20,

@@ -54,7 +54,7 @@ class ImagesRequest(BaseModel):
     n: int = Field(1, ge=1, le=MAX_PICTURES)
     """Pictures, 1 to 10: each is a job of its own with a seed of its own."""
     size: Annotated[str, BeforeValidator(_size, json_schema_input_type=str)] = "auto"
-    """WIDTHxHEIGHT in pixels, each 64 to 4096, or auto: the family's own size; of an edit, its picture's."""
+    """WIDTHxHEIGHT in pixels, each 64 to 16,704, or auto: the family's own size; of an edit, its picture's."""
     quality: Literal["auto", "low", "medium", "high", "xhigh", "max", "standard", "hd"] = "auto"
     """Accepted, without an effect: steps says how much work is done."""
     response_format: Literal["b64_json", "url"] = "b64_json"

@@ -1,5 +1,6 @@
 """Arrays to files. decode.py reads what clients send."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.errors import PreconditionError, Violation
+from orchestrator.imaging import streaming
+from orchestrator.imaging.composite import Composite
 from orchestrator.imaging.layers import opaque
 from orchestrator.params import ImageFormat, OutputParams
 
@@ -50,13 +53,38 @@ def encode(picture: Pixels, output: OutputParams) -> Encoded:
     bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR if picture.shape[2] == 3 else cv2.COLOR_RGBA2BGRA)
     if output.format is ImageFormat.PNG:
         return Encoded(_write(bgr, ".png", [*_FAST_PNG]), None)
-    data = _lossy(bgr, output.format, output.quality)
+    return _best(lambda quality: _lossy(bgr, output.format, quality), output)
+
+
+def encode_composite(picture: Composite, output: OutputParams) -> Encoded:
+    """As `encode`, of a picture that is large: PNG and JPEG by rows. libwebp takes a picture whole.
+
+    Raises:
+        PreconditionError: not even quality 0 fits.
+    """
+    if output.format is ImageFormat.WEBP:
+        return encode(picture.whole(), output)
+    if output.format is ImageFormat.PNG:
+        return Encoded(streaming.png(picture), None)
+
+    def write(quality: int) -> bytes:
+        def band(rows: Pixels) -> bytes:
+            return _lossy(cv2.cvtColor(opaque(rows), cv2.COLOR_RGB2BGR), ImageFormat.JPEG, quality)
+
+        return streaming.jpeg(picture, band)
+
+    return _best(write, output)
+
+
+def _best(write: Callable[[int], bytes], output: OutputParams) -> Encoded:
+    """The file of the highest quality that fits."""
+    data = write(output.quality)
     if output.max_file_size is None or len(data) <= output.max_file_size:
         return Encoded(data, output.quality)
     best, low, high = None, 0, output.quality - 1
     while low <= high:
         quality = (low + high) // 2
-        data = _lossy(bgr, output.format, quality)
+        data = write(quality)
         if len(data) <= output.max_file_size:
             best, low = Encoded(data, quality), quality + 1
         else:

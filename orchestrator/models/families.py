@@ -10,7 +10,7 @@ from pydantic import Field
 
 from orchestrator.errors import FamilyConfigError, InvalidRequestError, Violation
 from orchestrator.models.tables import NetworkTable, Table, ToolTable
-from orchestrator.params import MAX_GUIDANCE, MAX_SIDE, MAX_STEPS, MIN_SIDE, SamplerName
+from orchestrator.params import MAX_GENERATED_SIDE, MAX_GUIDANCE, MAX_STEPS, MIN_SIDE, SamplerName
 
 Kind = TypeVar("Kind", bound=Table)
 
@@ -48,8 +48,8 @@ class Family(Table):
     networks: NetworkTable
     tools: ToolTable = ToolTable()
     prompt_template: str = "{prompt}, high quality, highly detailed, 8K"
-    default_width: int = Field(512, ge=MIN_SIDE, le=MAX_SIDE)
-    default_height: int = Field(512, ge=MIN_SIDE, le=MAX_SIDE)
+    default_width: int = Field(512, ge=MIN_SIDE, le=MAX_GENERATED_SIDE)
+    default_height: int = Field(512, ge=MIN_SIDE, le=MAX_GENERATED_SIDE)
     default_sampler: SamplerName
     default_steps: int = Field(ge=1, le=MAX_STEPS)
     default_guidance_scale: float = Field(ge=0, le=MAX_GUIDANCE)

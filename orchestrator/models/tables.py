@@ -8,9 +8,9 @@ import pydantic
 from pydantic import Field
 
 from orchestrator.models.specs import FAMILY_ROLES, TOOL_ROLES
-from orchestrator.params import MAX_SIDE
+from orchestrator.params import MAX_GENERATED_SIDE
 
-Side = Annotated[int, Field(ge=8, le=MAX_SIDE)]
+Side = Annotated[int, Field(ge=8, le=MAX_GENERATED_SIDE)]
 Kind = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 EDGE_KINDS = ("canny", "scribble")
 """Control kinds whose pictures are made here, white lines on black. Those of other kinds are brought by the client."""

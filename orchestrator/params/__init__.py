@@ -14,6 +14,8 @@ from orchestrator.params.enhancement import (
     faces_wanted,
 )
 from orchestrator.params.picture import (
+    MAX_GENERATED_SIDE,
+    MAX_PIXELS,
     MAX_SIDE,
     MIN_SIDE,
     BackgroundParams,
@@ -67,7 +69,9 @@ from orchestrator.params.task import (
 __all__ = [
     "MAX_FIDELITY",
     "MAX_FILE_SIZE",
+    "MAX_GENERATED_SIDE",
     "MAX_GUIDANCE",
+    "MAX_PIXELS",
     "MAX_SEED",
     "MAX_SIDE",
     "MAX_STEPS",

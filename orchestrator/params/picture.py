@@ -7,7 +7,12 @@ from orchestrator.errors import Reason
 from orchestrator.params.storage import is_storage
 from orchestrator.params.violations import Violations
 
-MIN_SIDE, MAX_SIDE = 64, 4096
+MIN_SIDE, MAX_SIDE = 64, 16_704
+"""Sides of a result, pixels: the largest documented paper, B0, has 16,701 at 300 dpi."""
+MAX_GENERATED_SIDE = 4096
+"""Sides at which families generate, pixels."""
+MAX_PIXELS = 200_000_000
+"""Width times height of the largest result, unless the server has another limit: B0 at 300 dpi has 197 million."""
 MAX_PERCENT = 3200
 MAX_PADDING_PIXELS, MAX_PADDING_SHARE = 2048, 0.45
 MAX_URL = 2048
@@ -80,9 +85,9 @@ class SizeParams:
     """Size of a result.
 
     Attributes:
-        width, height: pixels, 64 to 4096.
+        width, height: pixels, 64 to 16,704.
         width_percent, height_percent: of the picture's own, 1 to 3200.
-        min_length: pixels, 64 to 4096, that the shorter side is enlarged to where it would be less.
+        min_length: pixels, 64 to 16,704, that the shorter side is enlarged to where it would be less.
         reorient: width and height change places where the picture lies the other way.
     """
 

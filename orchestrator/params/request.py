@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from orchestrator.errors import Reason
 from orchestrator.params.enhancement import Caption, Enhancement, validate_all
-from orchestrator.params.picture import BackgroundParams, ImageSource, LayoutParams, SizeParams
+from orchestrator.params.picture import MAX_PIXELS, BackgroundParams, ImageSource, LayoutParams, SizeParams
 from orchestrator.params.safety import SafetyParams
 from orchestrator.params.task import Task
 from orchestrator.params.violations import Violations
@@ -117,7 +117,7 @@ class Limits:
         max_input_bytes: of the file of a client's picture.
     """
 
-    max_pixels: int = 4096 * 4096
+    max_pixels: int = MAX_PIXELS
     max_input_bytes: int = 32 * 1024 * 1024
 
 

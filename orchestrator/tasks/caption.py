@@ -1,9 +1,14 @@
 """A picture laid over the result."""
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 
-from orchestrator.diffusion.latents import Pixels
-from orchestrator.imaging.layers import over, placed, resized, with_alpha
+from orchestrator.diffusion.latents import Pixels, Size
+from orchestrator.imaging.boxes import Box
+from orchestrator.imaging.composite import Layer
+from orchestrator.imaging.layers import with_alpha
 from orchestrator.params import Caption, HorizontalPlace, VerticalPlace
 from orchestrator.tasks.frame import contained
 from orchestrator.tasks.pictures import size_of
@@ -18,18 +23,20 @@ _SHARES = {
 }
 
 
-def lay_over(result: Pixels, image: Pixels, caption: Caption) -> Pixels:
-    """The caption over a result, which keeps its size."""
-    width, height = size_of(result)
+def caption_layer(image: Pixels, caption: Caption, result: Size, layer: Callable[[Pixels, Box], Layer]) -> Layer:
+    """The caption in its place in a result of size `result`; `layer` resizes it."""
+    width, height = result
     padding = _padding(caption, width, height)
     room = max(1, min(round(caption.width_share * width), width - 2 * padding)), height - 2 * padding
     size = contained(size_of(image), room)
     left = _place(caption.horizontal, width, size[0], padding)
     top = _place(caption.vertical, height, size[1], padding)
-    shown = with_alpha(resized(image, size))
-    if caption.opacity < 1:
-        shown = with_alpha(shown[..., :3], np.asarray(shown[..., 3] * (caption.opacity / 255), np.float32))
-    return over(placed(shown, (width, height), left, top), result)
+    laid = layer(with_alpha(image), Box(left, top, *size))
+    if caption.opacity == 1:
+        return laid
+    shown = laid.picture
+    faded = np.asarray(shown[..., 3] * (caption.opacity / 255), np.float32)
+    return replace(laid, picture=with_alpha(shown[..., :3], faded))
 
 
 def _padding(caption: Caption, width: int, height: int) -> int:

@@ -17,6 +17,9 @@ async def edit(plan: Plan, workshop: Workshop) -> Made:
         pictures = await load(plan, workshop)
         frame = Frame.of(size_of(pictures.main), plan.size, plan.layout, workshop.max_pixels)
         workshop.begin(Begun((0, 0)))
-    enlarged = text.enlarge if task_of(plan, Edit).enlargement is Enlargement.TEXT else resized
-    compose = in_thread(lambda: enlarged(pictures.main, frame.made))
+    by_strokes = task_of(plan, Edit).enlargement is Enlargement.TEXT
+    enlarged = text.enlarge if by_strokes else resized
+    # Of a large result the picture's own pixels are resized once, as the file is written.
+    whole = frame.is_large and not by_strokes and plan.background.remove is None and plan.faces is None
+    compose = in_thread(lambda: pictures.main if whole else enlarged(pictures.main, frame.made))
     return await finish(plan, workshop, frame, compose, pictures=pictures)

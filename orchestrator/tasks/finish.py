@@ -12,16 +12,18 @@ from orchestrator.diffusion.stages import Steps
 from orchestrator.imaging import codec, geometry
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.codec import Encoded
+from orchestrator.imaging.composite import Composite, Layer
 from orchestrator.imaging.density import with_density
-from orchestrator.imaging.layers import filled, frame_color, opaque, over, placed, resized
+from orchestrator.imaging.layers import filled, frame_color, opaque, resized
 from orchestrator.imaging.mattes import object_box
 from orchestrator.params import BackgroundParams, Enhancement, Fit, OutputParams
 from orchestrator.provenance.marking import Parent, Work
-from orchestrator.tasks.caption import lay_over
+from orchestrator.tasks.caption import caption_layer
 from orchestrator.tasks.cropping import crop_box
 from orchestrator.tasks.cutout import cut_out
 from orchestrator.tasks.face_enhance import enhance_faces
-from orchestrator.tasks.frame import Frame, with_item
+from orchestrator.tasks.frame import Frame, covering, with_item
+from orchestrator.tasks.limits import COMPOSED_SIDE
 from orchestrator.tasks.people import find_people
 from orchestrator.tasks.pictures import Pictures, size_of
 from orchestrator.tasks.plan import Plan
@@ -47,11 +49,13 @@ async def finish(
     *,
     pictures: Pictures | None = None,
     steps: int = 0,
+    under: Pixels | None = None,
 ) -> Made:
     """Compose the task's picture, of frame.made, fit it into frame.target, and write the file.
 
-    Faces are made better first. The background is removed before the picture is fitted; a colour and another picture
-    are laid behind all of the result, what FIT_CANVAS adds included; a caption over it.
+    Faces are made better first. `under` is laid under the task's picture, in the same place. The background is removed
+    before the picture is fitted; a colour and another picture are laid behind all of the result, what FIT_CANVAS adds
+    included; a caption over it.
 
     Raises:
         PreconditionError: there is no object where background.remove needs one; no quality fits output.max_file_size.
@@ -64,18 +68,19 @@ async def finish(
     background, layout = plan.background, plan.layout
     async with workshop.stage(Stage.FINISH) as telling:
         picture = await compose(telling)
-        behind = await asyncio.to_thread(_behind, background, picture)
+        color = await asyncio.to_thread(_color, background, picture)
         if background.remove is not None:
             picture = await cut_out(workshop, picture, background.remove, telling)
             frame, picture = await asyncio.to_thread(_around_item, plan, picture, frame, workshop.max_pixels)
         box = None
-        if layout.fit is Fit.CROP and size_of(picture) != frame.target:
+        if layout.fit is Fit.CROP and frame.full != frame.target:
             box = await crop_box(workshop, picture, frame.target, layout.gravity, telling)
-        fitted = await asyncio.to_thread(_laid_out, plan, picture, frame, box, behind, pictures)
+        result = await asyncio.to_thread(_laid_out, plan, picture, frame, box, color, pictures, under)
         score = None
         if plan.safety is not None:
-            score = await screen(workshop, plan.safety, fitted, None if pictures is None else pictures.replacement)
-        encoded = await asyncio.to_thread(write, plan, workshop, fitted, () if pictures is None else pictures.parents)
+            seen = await asyncio.to_thread(_seen, result)
+            score = await screen(workshop, plan.safety, seen, None if pictures is None else pictures.replacement)
+        encoded = await asyncio.to_thread(write, plan, workshop, result, () if pictures is None else pictures.parents)
     return Made(encoded, *frame.target, steps, plan.sampler if plan.paints else None, nsfw_score=score)
 
 
@@ -98,8 +103,8 @@ def _around_item(plan: Plan, picture: Pixels, frame: Frame, max_pixels: int) -> 
     return larger, resized(picture, larger.made) if larger is not frame else picture
 
 
-def _behind(background: BackgroundParams, picture: Pixels) -> Channels | None:
-    """The colour, of three or four channels, that is laid behind everything; None for none."""
+def _color(background: BackgroundParams, picture: Pixels) -> Channels | None:
+    """What colour is laid behind everything, RGB or RGBA; or None."""
     color = background.color
     if color is None:
         return None
@@ -113,24 +118,50 @@ def _laid_out(
     picture: Pixels,
     frame: Frame,
     box: Box | None,
-    behind: Channels | None,
+    color: Channels | None,
     pictures: Pictures | None,
-) -> Pixels:
-    fitted = _fitted(picture, frame, box)
+    under: Pixels | None,
+) -> Composite:
+    """The result's layers: a colour, another picture behind, what is under the task's picture, that one, a caption."""
+    layer = Layer.lazy if frame.is_large else Layer.eager
+    target = frame.target
+    layers = []
+    if color is not None:
+        layers.append(Layer.lazy(filled((1, 1), color), Box(0, 0, *target)))
     if pictures is not None and pictures.replace is not None:
-        fitted = over(fitted, geometry.cover(pictures.replace, *frame.target))
-    if behind is not None:
-        fitted = over(fitted, filled(frame.target, behind))
+        layers.append(_covering(pictures.replace, frame))
+    if box is not None:
+        layers.append(layer(picture[box.rows, box.columns], Box(0, 0, *target)))
+    else:
+        (width, height), left, top = frame.full, (target[0] - frame.full[0]) // 2, (target[1] - frame.full[1]) // 2
+        layers += [layer(each, Box(left, top, width, height)) for each in (under, picture) if each is not None]
     if plan.caption is not None and pictures is not None and pictures.caption is not None:
-        fitted = lay_over(fitted, pictures.caption, plan.caption)
-    return fitted
+        layers.append(caption_layer(pictures.caption, plan.caption, target, layer))
+    result = Composite(target, tuple(layers))
+    return result if frame.is_large else Composite(target, (Layer(result.whole(), Box(0, 0, *target)),))
 
 
-def write(plan: Plan, workshop: Workshop, picture: Pixels, parents: tuple[Parent, ...]) -> Encoded:
+def _covering(picture: Pixels, frame: Frame) -> Layer:
+    """A picture that covers the result, its middle."""
+    target = frame.target
+    if not frame.is_large:
+        return Layer(geometry.cover(picture, *target), Box(0, 0, *target))
+    size = covering(size_of(picture), target)
+    return Layer.lazy(picture, Box((target[0] - size[0]) // 2, (target[1] - size[1]) // 2, *size))
+
+
+def _seen(result: Composite) -> Pixels:
+    """The result as the safety filter looks at it."""
+    return result.reduced(COMPOSED_SIDE).whole()
+
+
+def write(plan: Plan, workshop: Workshop, result: Composite, parents: tuple[Parent, ...]) -> Encoded:
     """The file with its marks. Takes long: call it in a thread."""
 
     def encode(output: OutputParams) -> Encoded:
-        encoded = codec.encode(picture, output)
+        one = result.layers[0].picture
+        is_whole = len(result.layers) == 1 and size_of(one) == result.size
+        encoded = codec.encode(one, output) if is_whole else codec.encode_composite(result, output)
         if output.dpi is None:
             return encoded
         return replace(encoded, data=with_density(encoded.data, output.format, output.dpi))
@@ -144,12 +175,3 @@ def write(plan: Plan, workshop: Workshop, picture: Pixels, parents: tuple[Parent
         parents=parents,
     )
     return workshop.marking.write(encode, plan.output, work)
-
-
-def _fitted(picture: Pixels, frame: Frame, box: Box | None) -> Pixels:
-    if box is not None:
-        return resized(picture[box.rows, box.columns], frame.target)
-    width, height = size_of(picture)
-    if (width, height) == frame.target:
-        return picture
-    return placed(picture, frame.target, (frame.target[0] - width) // 2, (frame.target[1] - height) // 2)

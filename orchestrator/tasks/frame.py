@@ -1,10 +1,11 @@
 """Sizes: of the picture that came, of the one that was asked for, and of the one that a task makes in between."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.diffusion.latents import Size
 from orchestrator.errors import InvalidRequestError, Reason, Violation
 from orchestrator.params import MAX_SIDE, Fit, LayoutParams, SizeParams
+from orchestrator.tasks.limits import COMPOSED_PIXELS, COMPOSED_SIDE
 
 ITEM_SCALE = 4
 """How much a picture is enlarged at most for an object that is smaller than min_length."""
@@ -16,14 +17,21 @@ class Frame:
 
     Attributes:
         own: of the picture that came.
-        made: of what the task makes of it: own's ratio, to the pixel, at the scale of the result. So each picture is
-            resized once.
-        target: of the result: made and what is put around it, or less what is cut from it.
+        made: of what the task makes of it: own's ratio, to the pixel. It has the scale of the result, so that each
+            picture is resized once; of a large result it is what limits.COMPOSED_SIDE and COMPOSED_PIXELS allow.
+        target: of the result: `full` and what is put around it, or less what is cut from it.
+        full: what `made` has become in the result.
     """
 
     own: Size
     made: Size
     target: Size
+    full: Size
+
+    @property
+    def is_large(self) -> bool:
+        """Whether what the task makes is enlarged as the file is written."""
+        return self.made != self.full or not _is_composed(self.target)
 
     @classmethod
     def of(cls, own: Size, size: SizeParams, layout: LayoutParams, max_pixels: int) -> "Frame":
@@ -35,15 +43,31 @@ class Frame:
         target = _asked(own, size)
         _check(target, max_pixels, _field(size))
         if layout.fit is Fit.CANVAS:
-            return cls(own, contained(own, room(target, layout)), target)
+            return cls.scaled(own, contained(own, room(target, layout)), target)
         if layout.fit is Fit.BOUNDS:
-            made = contained(own, target)
-            return cls(own, made, made)
-        made = covering(own, target)
+            full = contained(own, target)
+            return cls.scaled(own, full, full)
+        full = covering(own, target)
         if layout.fit is Fit.COVER:
-            _check(made, max_pixels, "layout.fit")
-            return cls(own, made, made)
-        return cls(own, _limited(made, max_pixels), target)
+            _check(full, max_pixels, "layout.fit")
+            return cls.scaled(own, full, full)
+        return cls.scaled(own, _limited(full, max_pixels), target)
+
+    @classmethod
+    def scaled(cls, own: Size, full: Size, target: Size) -> "Frame":
+        """A frame in which the picture has the size `full`."""
+        return cls(own, _limited(full, COMPOSED_PIXELS, COMPOSED_SIDE), target, full)
+
+    def reduced(self, layout: LayoutParams) -> tuple["Frame", LayoutParams]:
+        """The frame and the layout at the scale at which a large result is composed; else as they are."""
+        small = _limited(self.target, COMPOSED_PIXELS, COMPOSED_SIDE)
+        scale = max(small) / max(self.target)
+        if scale == 1:
+            return self, layout
+        own = _side(self.own[0] * scale), _side(self.own[1] * scale)
+        full = min(small[0], _side(self.full[0] * scale)), min(small[1], _side(self.full[1] * scale))
+        padding = None if layout.padding_pixels is None else round(layout.padding_pixels * scale)
+        return Frame(own, full, small, full), replace(layout, padding_pixels=padding)
 
 
 def result_size(own: Size, size: SizeParams, layout: LayoutParams, max_pixels: int) -> Size:
@@ -63,12 +87,13 @@ def with_item(frame: Frame, item: Size, size: SizeParams, max_pixels: int) -> Fr
         InvalidRequestError: the result would be too large.
     """
     is_fixed = any((size.width, size.height, size.width_percent, size.height_percent))
-    if size.min_length is None or is_fixed or min(item) >= size.min_length:
+    length = min(item) * frame.full[0] / frame.made[0]  # in the result
+    if size.min_length is None or is_fixed or length >= size.min_length:
         return frame
-    scale = min(ITEM_SCALE, size.min_length / max(1, min(item)))
-    made, target = ((_side(side[0] * scale), _side(side[1] * scale)) for side in (frame.made, frame.target))
+    scale = min(ITEM_SCALE, size.min_length / max(1, length))
+    full, target = ((_side(side[0] * scale), _side(side[1] * scale)) for side in (frame.full, frame.target))
     _check(target, max_pixels, "size.min_length")
-    return Frame(frame.own, made, target)
+    return Frame.scaled(frame.own, full, target)
 
 
 def room(target: Size, layout: LayoutParams) -> Size:
@@ -138,10 +163,14 @@ def _field(size: SizeParams) -> str:
     return "size.width" if size.width else "size.height" if size.height else "size"
 
 
-def _limited(size: Size, max_pixels: int) -> Size:
-    """The size, made smaller where it is too large: a picture that is cut to a small part of itself."""
-    scale = min(1.0, MAX_SIDE / max(size), (max_pixels / _area(size)) ** 0.5)
-    return _side(size[0] * scale), _side(size[1] * scale)
+def _limited(size: Size, max_pixels: int, max_side: int = MAX_SIDE) -> Size:
+    """The size, made smaller where it is too large."""
+    scale = min(1.0, max_side / max(size), (max_pixels / _area(size)) ** 0.5)
+    return (_side(size[0] * scale), _side(size[1] * scale)) if scale < 1 else size
+
+
+def _is_composed(size: Size) -> bool:
+    return max(size) <= COMPOSED_SIDE and _area(size) <= COMPOSED_PIXELS
 
 
 def _side(value: float) -> int:

@@ -55,12 +55,12 @@ async def generate_background(plan: Plan, workshop: Workshop) -> Made:
 def _frame(plan: Plan, own: Size, max_pixels: int) -> Frame:
     """FIT_CANVAS says how large the background is; the other fits are of the whole picture, with the object in it."""
     frame = Frame.of(own, plan.size, LayoutParams(fit=plan.layout.fit), max_pixels)
-    return Frame(frame.own, frame.target, frame.target) if plan.layout.fit is Fit.CANVAS else frame
+    return Frame.scaled(frame.own, frame.target, frame.target) if plan.layout.fit is Fit.CANVAS else frame
 
 
 def _arranged(plan: Plan, task: GenerateBackground, cut: Pixels, frame: Frame) -> Pixels:
     """The object in its place: RGBA of frame.made. It is resized once, if at all."""
-    layout = plan.layout
+    _, layout = frame.reduced(plan.layout)
     padded = layout.padding(*frame.made) > 0
     moves = task.item_area is not None or (layout.fit is Fit.CANVAS and (plan.size.is_given or padded))
     if not moves:

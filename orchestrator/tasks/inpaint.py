@@ -11,7 +11,7 @@ from orchestrator.imaging import masks
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.layers import opaque, resized, with_alpha
 from orchestrator.imaging.masks import Mask
-from orchestrator.params import Inpaint
+from orchestrator.params import Fit, Inpaint
 from orchestrator.tasks.canvas import Canvas
 from orchestrator.tasks.finish import finish, in_thread
 from orchestrator.tasks.frame import Frame
@@ -49,11 +49,20 @@ async def inpaint(plan: Plan, workshop: Workshop) -> Made:
         workshop.begin(scene.begun)
     painted = await paint(plan, workshop, scene)
 
+    under = pictures.main if _keeps_own_pixels(plan, frame, pictures.main) else None
+
     def compose() -> Pixels:
         new = canvas.cut(painted.pixels, (part.width, part.height))
-        return put_back(whole, new, mask, part, band(mask, part, canvas))
+        result = put_back(whole, new, mask, part, band(mask, part, canvas))
+        return result if under is None else with_alpha(result, (mask >= masks.CHANGED).astype(np.float32))
 
-    return await finish(plan, workshop, frame, in_thread(compose), pictures=pictures, steps=painted.steps)
+    return await finish(plan, workshop, frame, in_thread(compose), pictures=pictures, steps=painted.steps, under=under)
+
+
+def _keeps_own_pixels(plan: Plan, frame: Frame, source: Pixels) -> bool:
+    """Whether a large picture's own pixels are laid under what was painted, which is smaller."""
+    as_it_is = plan.background.remove is None and plan.faces is None and plan.layout.fit is not Fit.CROP
+    return frame.is_large and as_it_is and source.shape[2] == 3
 
 
 def seen(mask: Mask, least: int) -> Box:

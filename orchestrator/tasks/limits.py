@@ -4,6 +4,10 @@ from orchestrator.params import MAX_FIDELITY, MIN_FIDELITY
 
 GENERATION_SIDE = 2048
 """Upscaling paints pictures of at most this width and height, pixels; what is larger is enlarged plainly after it."""
+COMPOSED_SIDE, COMPOSED_PIXELS = 4096, 4096 * 4096
+"""Pictures are composed up to this side and this many pixels; what is larger is enlarged as the file is written."""
+WEBP_SIDE = 16_383
+"""The format's own limit (RFC 9649, 2.7)."""
 BOLDEST, FAINTEST = 0.6, 0.1
 """Strength of upscaling at the least and at the most fidelity."""
 MOST_KEPT = 0.8

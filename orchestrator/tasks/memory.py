@@ -10,6 +10,7 @@ from orchestrator.imaging.decode import BYTES_A_PIXEL, FILE_COPIES, FIXED_MEMORY
 from orchestrator.memory import PictureMemory
 from orchestrator.params import Edit, ImageFormat
 from orchestrator.tasks.budget import MIB
+from orchestrator.tasks.limits import COMPOSED_PIXELS
 from orchestrator.tasks.plan import Plan
 
 DECODED = 4
@@ -43,8 +44,7 @@ def needed(plan: Plan, pictures: Sequence[Measured], main: Measured | None, resu
     working = decoded + FIXED_MEMORY // 4
     if main is not None and plan.enhancements:
         working += ENHANCING * main.pixels
-    working += (PLAIN if _is_plain(plan) else COMPOSING) * result[0] * result[1]
-    working += WRITING[plan.output.format] * result[0] * result[1]
+    working += _result(PLAIN if _is_plain(plan) else COMPOSING, WRITING[plan.output.format], result[0] * result[1])
     return Need(decoding=sum(each.memory for each in pictures), working=working)
 
 
@@ -57,7 +57,7 @@ def check(settings: Settings, memory: PictureMemory) -> None:
     files = MOST_URLS * settings.max_input_bytes
     largest = FIXED_MEMORY + FILE_COPIES * settings.max_input_bytes
     largest += max(BYTES_A_PIXEL.values()) * settings.max_input_pixels
-    result = (COMPOSING + max(WRITING.values())) * settings.max_pixels
+    result = _result(COMPOSING, WRITING[ImageFormat.PNG], settings.max_pixels)
     for name, value, needs, has in (
         ("MAX_INPUT_BYTES", settings.max_input_bytes, files, memory.fetched),
         ("MAX_INPUT_PIXELS", settings.max_input_pixels, largest, memory.working),
@@ -71,6 +71,13 @@ def check(settings: Settings, memory: PictureMemory) -> None:
                 f" {memory.working // MIB} MiB for working. Lower IMAGEGEN_{name}, raise the memory limit, or set"
                 f" IMAGEGEN_PICTURE_MEMORY"
             )
+
+
+def _result(composing: int, writing: int, pixels: int) -> int:
+    """Bytes for a result: it is composed, and then written, of which a large one is enlarged as it is written."""
+    if pixels <= COMPOSED_PIXELS:
+        return (composing + writing) * pixels
+    return max(composing * COMPOSED_PIXELS, DECODED * COMPOSED_PIXELS + writing * pixels)
 
 
 def _is_plain(plan: Plan) -> bool:

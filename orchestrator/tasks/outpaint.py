@@ -33,8 +33,9 @@ async def outpaint(plan: Plan, workshop: Workshop) -> Made:
     task = task_of(plan, Outpaint)
     async with workshop.stage(Stage.PREPARE):
         pictures = await load(plan, workshop)
-        frame = Frame.of(size_of(pictures.main), plan.size, LayoutParams(), workshop.max_pixels)
-        box = place(frame, plan.layout)
+        result = Frame.of(size_of(pictures.main), plan.size, LayoutParams(), workshop.max_pixels)
+        frame, layout = result.reduced(plan.layout)
+        box = place(frame, layout)
         feather = max(1, round(FEATHER_SHARE * min(box.width, box.height)))
         canvas = Canvas.choose(workshop.family.networks.buckets, *frame.target)
 
@@ -62,8 +63,8 @@ async def outpaint(plan: Plan, workshop: Workshop) -> Made:
         result[within] = masks.blend(whole[within], result[within], mask[within], feather)
         return result
 
-    frame = Frame(frame.own, frame.target, frame.target)
-    return await finish(plan, workshop, frame, in_thread(compose), pictures=pictures, steps=painted.steps)
+    result = Frame.scaled(result.own, result.target, result.target)
+    return await finish(plan, workshop, result, in_thread(compose), pictures=pictures, steps=painted.steps)
 
 
 def place(frame: Frame, layout: LayoutParams) -> Box:

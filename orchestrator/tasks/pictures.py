@@ -6,12 +6,14 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from orchestrator.diffusion.latents import Pixels, Size
+from orchestrator.errors import InvalidRequestError, Violation
 from orchestrator.imaging.decode import Measured
-from orchestrator.params import ImageSource
+from orchestrator.params import ImageFormat, ImageSource
 from orchestrator.provenance.marking import Parent, inspect
 from orchestrator.tasks import memory
 from orchestrator.tasks.enhance import enhance
 from orchestrator.tasks.frame import result_size
+from orchestrator.tasks.limits import WEBP_SIDE
 from orchestrator.tasks.plan import Plan, text_size
 from orchestrator.tasks.safety import screen
 from orchestrator.tasks.workshop import Workshop
@@ -104,6 +106,11 @@ async def _reserve_work(plan: Plan, workshop: Workshop, files: "list[_File]") ->
     main = next((file.measured for file in files if file.field == f"{plan.task.name}.image"), None)
     own = text_size(plan.size, workshop.family) if main is None else (main.width, main.height)
     result = result_size(own, plan.size, plan.layout, workshop.max_pixels)
+    if plan.output.format is ImageFormat.WEBP and max(result) > WEBP_SIDE:
+        said = (
+            f"must not be webp: the result has {result[0]} x {result[1]} pixels, and WebP holds {WEBP_SIDE} on a side;"
+        )
+        raise InvalidRequestError(Violation("output.format", f"{said} ask for png or jpeg"))
     need = memory.needed(plan, [file.measured for file in files], main, result)
     await workshop.memory.work(need.most, files[0].field if files else "size")
     return need

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
 from orchestrator.diffusion.latents import Pixels
+from orchestrator.imaging.boxes import Box
+from orchestrator.imaging.composite import Composite, Layer
 from orchestrator.params import TaskName
 from orchestrator.provenance.origin import Origin
 from orchestrator.tasks.control import control
@@ -59,6 +61,7 @@ async def run(plan: Plan, workshop: Workshop) -> Made:
 async def _replaced(plan: Plan, workshop: Workshop, found: PictureFilteredError, picture: Pixels) -> Made:
     """The replacement as the result, in its own size: nothing of it was generated."""
     unmarked = replace(plan, origin=Origin.EDITED, recipe=None)
-    encoded = await asyncio.to_thread(write, unmarked, workshop, picture, ())
     width, height = size_of(picture)
+    result = Composite((width, height), (Layer(picture, Box(0, 0, width, height)),))
+    encoded = await asyncio.to_thread(write, unmarked, workshop, result, ())
     return Made(encoded, width, height, 0, None, nsfw_score=found.score, filtered=True)

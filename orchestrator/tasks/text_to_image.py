@@ -23,5 +23,5 @@ async def text_to_image(plan: Plan, workshop: Workshop) -> Made:
         pictures = await load(plan, workshop)
     workshop.begin(scene.begun)
     painted = await paint(plan, workshop, scene)
-    compose = in_thread(lambda: geometry.cover(painted.pixels, *size))
+    compose = in_thread(lambda: geometry.cover(painted.pixels, *frame.made))
     return await finish(plan, workshop, frame, compose, pictures=pictures, steps=painted.steps)

@@ -162,7 +162,7 @@ def test_what_is_wrong_is_said(page: Page) -> None:
     page.driver.execute_script("document.getElementById('height').max = 9000")
     page.write("height", "5000")
     page.generate()
-    assert page["error"].text.startswith("height must be from 64 to 4096 pixels")
+    assert page["error"].text.startswith("height must be from 64 to 16704 pixels")
 
 
 def test_a_job_is_cancelled(page: Page) -> None:

@@ -99,11 +99,11 @@ async def test_what_generated_clients_fill_in_changes_nothing(stack: Stack, adap
         (with_picture("upscale", top={"upscale_strength": 0}), "upscale_strength must be from 1 to 9"),
         (with_picture("face", top={"width": "5000%"}), "width must be from 1 to 3200 %"),
         (with_picture("face", top={"height": "0%"}), "height must be from 1 to 3200 %"),
-        (with_picture("face", top={"min_length": 5000}), "Image cannot be upscaled above 4096 x 4096 pixels limit."),
-        (with_picture("face", top={"min_length": 5}), "min_length must be from 64 to 4096"),
+        (with_picture("face", top={"min_length": 17000}), "Image cannot be upscaled above 16704 x 16704 pixels limit."),
+        (with_picture("face", top={"min_length": 5}), "min_length must be from 64 to 16704"),
         (with_picture("face", top={"padding": 3000}), "padding must be from 0 to 2048"),
         (with_picture("face", top={"padding": "46%"}), "padding must be from 0 to 0.45"),
-        (with_picture("face", top={"width": 63}), "width must be from 64 to 4096 pixels"),
+        (with_picture("face", top={"width": 63}), "width must be from 64 to 16704 pixels"),
         ({"url": "https://pictures.example/" + "a" * 3000}, "url must have 1 to 2048 characters"),
         (with_picture("inpainting", ip_image2="http://" + "a" * 3000), "background.generate.ip_image2 must have 1 to"),
         ({"url": URL, "background": {"replace": "http://" + "a" * 3000}}, "background.replace must have 1 to"),
@@ -117,7 +117,7 @@ async def test_what_is_out_of_range_is_named(stack: Stack, document: dict[str, A
 
 @pytest.mark.parametrize(
     ("top", "limit"),
-    [({"width": 5000}, 4096), ({"width": 5000, "height": 9000}, 4096), ({"width": 4096, "height": 4096}, 2048)],
+    [({"width": 17000}, 16704), ({"width": 17000, "height": 19000}, 16704), ({"width": 4096, "height": 4096}, 2048)],
 )
 async def test_an_upscale_beyond_the_limit(stack: Stack, top: dict[str, int], limit: int) -> None:
     for document in ({"url": URL, "generative_upscale": True}, {"url": URL}):

@@ -201,7 +201,7 @@ async def test_too_many_requests_in_a_minute(stack: Stack, path: str) -> None:
 @POSTS
 async def test_above_the_limit(stack: Stack, path: str) -> None:
     """The documented sentence, with the limit of a side, or of the square that the area's limit allows."""
-    for size, limit in (({"width": 5000, "height": None}, 4096), ({"width": 4000, "height": 4000}, 2048)):
+    for size, limit in (({"width": 17000, "height": None}, 16704), ({"width": 4000, "height": 4000}, 2048)):
         said = f"Image cannot be upscaled above {limit} x {limit} pixels limit."
         answer = await post(stack, path, **PICTURE, **size)
         assert answered(answer, 400, {"message": said, "code": "BAD_REQUEST"})

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 
 from orchestrator.errors import InvalidRequestError
-from orchestrator.params import Fit, LayoutParams, SizeParams
+from orchestrator.params import MAX_PIXELS, MAX_SIDE, Fit, LayoutParams, SizeParams
 from orchestrator.tasks.frame import Frame, contained, covering
+from orchestrator.tasks.limits import COMPOSED_PIXELS, COMPOSED_SIDE
 
-PIXELS = 4096 * 4096
+PIXELS = MAX_PIXELS
 SIDES = st.integers(1, 4096)
 
 
@@ -54,7 +55,7 @@ def test_a_square_picture_turns_nothing() -> None:
     ],
 )
 def test_each_fit(fit: Fit, made: tuple[int, int], target: tuple[int, int]) -> None:
-    assert frame((200, 100), SizeParams(width=400, height=400), fit=fit) == Frame((200, 100), made, target)
+    assert frame((200, 100), SizeParams(width=400, height=400), fit=fit) == Frame((200, 100), made, target, made)
 
 
 def test_padding_leaves_room_inside_the_target() -> None:
@@ -67,13 +68,13 @@ def test_padding_leaves_room_inside_the_target() -> None:
 @pytest.mark.parametrize(
     ("own", "size", "layout", "field"),
     [
-        ((4097, 10), SizeParams(), {}, "size"),
-        ((3000, 3000), SizeParams(width_percent=200), {}, "size.width_percent"),
-        ((3000, 3000), SizeParams(height_percent=200), {}, "size.height_percent"),
-        ((100, 1000), SizeParams(width=1000), {}, "size.width"),
-        ((1000, 100), SizeParams(height=1000), {}, "size.height"),
-        ((1000, 100), SizeParams(min_length=1000), {}, "size.min_length"),
-        ((1000, 100), SizeParams(width=1000, height=1000), {"fit": Fit.COVER}, "layout.fit"),
+        ((16_705, 10), SizeParams(), {}, "size"),
+        ((10_000, 3000), SizeParams(width_percent=200), {}, "size.width_percent"),
+        ((3000, 10_000), SizeParams(height_percent=200), {}, "size.height_percent"),
+        ((100, 1000), SizeParams(width=2000), {}, "size.width"),
+        ((1000, 100), SizeParams(height=2000), {}, "size.height"),
+        ((1000, 100), SizeParams(min_length=2000), {}, "size.min_length"),
+        ((1000, 100), SizeParams(width=2000, height=2000), {"fit": Fit.COVER}, "layout.fit"),
         ((100, 100), SizeParams(), {"padding_pixels": 50}, "layout.padding_pixels"),
     ],
 )
@@ -116,4 +117,26 @@ def test_one_side_alone_never_leaves_bars(width: int, height: int, side: int) ->
             found = frame((width, height), size)
         except InvalidRequestError:
             continue
-        assert found.made == found.target
+        assert found.full == found.target
+
+
+@given(st.integers(1, 30_000), st.integers(1, 30_000), st.integers(64, MAX_SIDE), st.integers(64, MAX_SIDE))
+def test_what_is_composed_is_bounded_however_large_the_result_is(own: int, high: int, width: int, height: int) -> None:
+    for fit in Fit:
+        try:
+            found = frame((own, high), SizeParams(width=width, height=height), fit=fit)
+        except InvalidRequestError:
+            continue
+        assert max(found.made) <= COMPOSED_SIDE
+        assert found.made[0] * found.made[1] <= COMPOSED_PIXELS * 1.001
+        assert found.is_large or found.made == found.full
+        small, layout = found.reduced(LayoutParams(fit=fit, padding_pixels=100))
+        assert max(small.target) <= COMPOSED_SIDE
+        assert (layout.padding_pixels or 0) <= 100
+
+
+def test_every_paper_has_room_at_300_dpi() -> None:
+    """The largest are A0, B0 and C0, in millimetres."""
+    for millimetres in ((841, 1189), (1000, 1414), (917, 1297)):
+        width, height = (round(side / 25.4 * 300) for side in millimetres)
+        assert frame((300, 400), SizeParams(width=width, height=height)).target == (width, height)

@@ -134,5 +134,5 @@ async def test_every_fit(studio: Studio, fit: Fit, expected: tuple[int, int]) ->
 
 async def test_too_large_is_refused_before_any_work(studio: Studio) -> None:
     with pytest.raises(InvalidRequestError, match=r"^size\.width_percent: "):
-        await studio.run(Upscale(image=source(ramp(300, 200))), prompt="", size=SizeParams(width_percent=1500))
+        await studio.run(Upscale(image=source(ramp(600, 200))), prompt="", size=SizeParams(width_percent=3000))
     assert studio.timer.stages == ()

@@ -15,9 +15,9 @@ class Options(TypedDict, total=False):
     """What may be said of a picture. What is left out takes the server's, or the family's, default."""
 
     width: int
-    """Pixels, 64 to 4096."""
+    """Pixels, 64 to 16,704."""
     height: int
-    """Pixels, 64 to 4096."""
+    """Pixels, 64 to 16,704."""
     seed: int
     """0 to 2^63 - 1: the same request with the same seed gives the same picture."""
     negative_prompt: str
