@@ -14,8 +14,8 @@ from typing import cast
 import structlog
 import uvicorn
 
+from common import logs
 from common.settings import SettingsError, is_loopback
-from gateway import logs
 from gateway.app import create_app
 from gateway.calls import Ending
 from gateway.config import Address, Settings

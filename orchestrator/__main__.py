@@ -9,8 +9,9 @@ import ctypes
 import os
 import sys
 
+from common import logs
 from common.settings import SettingsError
-from orchestrator import commands, logs
+from orchestrator import commands
 from orchestrator.config import Settings
 from orchestrator.errors import FamilyConfigError, ImagegenError
 from orchestrator.server import Orchestrator

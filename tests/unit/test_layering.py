@@ -21,7 +21,6 @@ FLOORS = {
     "orchestrator.config": (0, 2),
     "orchestrator.metrics": (0, 2),
     "orchestrator.cancellation": (0, 2),
-    "orchestrator.logs": (0, 2),
     "orchestrator.memory": (0, 3),
     "orchestrator.params": (1, 1),
     "orchestrator.web": (1, 1),

@@ -13,11 +13,17 @@ _SECRET = re.compile(r"(ig_|whsec_)[A-Za-z0-9_+/=-]{40,}")
 id, a library's error."""
 
 
+OWN = "imagegen"
+"""Name of the logger that all of our own events go through; libraries have their own names."""
+
+
 def configure(level: str) -> None:
-    """Set up structlog and the standard library's logging.
+    """Set up structlog, the standard library's logging and Python's warnings: everything leaves as JSON lines.
+
+    Libraries log from "warning" on, so that their chatter hides nothing; at level "debug" all that they say.
 
     Args:
-        level: debug, info, warning or error.
+        level: of our own events: debug, info, warning or error.
     """
     shared: Sequence[Processor] = (
         structlog.contextvars.merge_contextvars,
@@ -31,14 +37,14 @@ def configure(level: str) -> None:
             *shared,
             structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
-        logger_factory=structlog.stdlib.LoggerFactory(),
+        logger_factory=lambda *_: logging.getLogger(OWN),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
     handler = logging.StreamHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.JSONRenderer(),
@@ -46,7 +52,10 @@ def configure(level: str) -> None:
             ],
         )
     )
-    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    own = logging.getLevelNamesMapping()[level.upper()]
+    logging.basicConfig(handlers=[handler], level=own if level == "debug" else max(own, logging.WARNING), force=True)
+    logging.getLogger(OWN).setLevel(own)
+    logging.captureWarnings(capture=True)
 
 
 def mask(_logger: object, _method: str, line: Any) -> str:  # noqa: ANN401  # structlog types processors for dictionaries
