@@ -24,12 +24,13 @@ def outpaints(request: ProcessRequest) -> bool:
 
 
 def pads(request: ProcessRequest) -> bool:
-    """Whether padding has a meaning: the picture lies on a canvas.
+    """Whether padding has a meaning: the picture lies on a canvas, or its item alone does.
 
     Raises:
         BadRequestError: fit is none of the documented ones.
     """
-    return request.has_picture and _fit(request.fit)[0] is None
+    fit, gravity = _fit(request.fit)
+    return request.has_picture and (fit is None or gravity == pb.CROP_GRAVITY_ITEM)
 
 
 def set_size(message: pb.GenerateRequest, request: ProcessRequest) -> None:

@@ -91,7 +91,12 @@ _RULES = (
         {"type": "v1"},
     ),
     _Rule("fit", "it works with a picture (url)", _has_picture, "canvas"),
-    _Rule("padding", "it works with a picture (url) and fit canvas", lambda request, _: layout.pads(request), 0),
+    _Rule(
+        "padding",
+        'it works with a picture (url) and fit canvas or {"crop": "item"}',
+        lambda request, _: layout.pads(request),
+        harmless=0,
+    ),
     _Rule("min_length", "it works with a picture (url)", _has_picture, 0),
     _Rule("width", "print_size says the size", lambda request, _: request.print_size is None),
     _Rule("height", "print_size says the size", lambda request, _: request.print_size is None),

@@ -136,7 +136,7 @@ class LayoutParams:
     Attributes:
         fit: the way.
         gravity: what Fit.CROP keeps.
-        padding_pixels: 0 to 2048, room on each side; Fit.CANVAS only.
+        padding_pixels: 0 to 2048, room on each side; Fit.CANVAS, or Fit.CROP to the item.
         padding_share: the same as a share of the shorter side, 0 to 0.45; not beside padding_pixels.
     """
 
@@ -150,8 +150,14 @@ class LayoutParams:
         violations.within("layout.padding_pixels", self.padding_pixels, 0, MAX_PADDING_PIXELS, " pixels")
         violations.within("layout.padding_share", self.padding_share, 0, MAX_PADDING_SHARE)
         for name in ("padding_pixels", "padding_share"):
-            alone = not getattr(self, name) or self.fit is Fit.CANVAS
-            violations.check(f"layout.{name}", alone, f"needs layout.fit canvas, not {self.fit}")
+            has_room = self.fit is Fit.CANVAS or self.crops_to_item
+            ok = not getattr(self, name) or has_room
+            violations.check(f"layout.{name}", ok, f"needs layout.fit canvas, or crop to the item, not {self.fit}")
+
+    @property
+    def crops_to_item(self) -> bool:
+        """Whether the object is all that is kept."""
+        return self.fit is Fit.CROP and self.gravity is CropGravity.ITEM
 
     def padding(self, width: int, height: int) -> int:
         """Pixels of padding on each side of a width x height canvas."""

@@ -6,11 +6,38 @@ from orchestrator.diffusion.latents import Pixels, Size
 from orchestrator.diffusion.stages import Steps
 from orchestrator.imaging import crops
 from orchestrator.imaging.boxes import Box
+from orchestrator.imaging.layers import resized
+from orchestrator.imaging.mattes import object_box
 from orchestrator.params import CropGravity
 from orchestrator.tasks.cutout import object_matte
-from orchestrator.tasks.frame import contained
+from orchestrator.tasks.frame import Frame, around_item, contained
 from orchestrator.tasks.pictures import size_of
+from orchestrator.tasks.plan import Plan
 from orchestrator.tasks.workshop import Workshop
+
+
+def is_item_alone(plan: Plan) -> bool:
+    """Whether the result is a box around the object, and the padding: as product photographs are cut."""
+    layout = plan.layout
+    padded = bool(layout.padding_pixels or layout.padding_share)
+    return layout.crops_to_item and (padded or (plan.background.remove is not None and not plan.size.is_given))
+
+
+async def item_alone(
+    plan: Plan, workshop: Workshop, picture: Pixels, frame: Frame, steps: Steps
+) -> tuple[Frame, Pixels]:
+    """A box around the picture's object, at the size that leaves the padding free, and the frame in which it lies.
+
+    Raises:
+        PreconditionError: there is no object.
+        InvalidRequestError: the padding leaves no room, or the result would be too large.
+        What object_matte raises.
+    """
+    matte = await object_matte(workshop, picture, "layout.gravity", steps)
+    box = await asyncio.to_thread(object_box, matte)
+    item_frame = around_item(frame, (box.width, box.height), plan.size, plan.layout, workshop.max_pixels)
+    part = picture[box.rows, box.columns]
+    return item_frame, await asyncio.to_thread(resized, part, item_frame.made)
 
 
 async def crop_box(workshop: Workshop, picture: Pixels, target: Size, gravity: CropGravity, steps: Steps) -> Box:

@@ -19,7 +19,7 @@ from orchestrator.imaging.mattes import object_box
 from orchestrator.params import BackgroundParams, Enhancement, Fit, OutputParams
 from orchestrator.provenance.marking import Parent, Work
 from orchestrator.tasks.caption import caption_layer
-from orchestrator.tasks.cropping import crop_box
+from orchestrator.tasks.cropping import crop_box, is_item_alone, item_alone
 from orchestrator.tasks.cutout import cut_out
 from orchestrator.tasks.face_enhance import enhance_faces
 from orchestrator.tasks.frame import Frame, covering, with_item
@@ -73,7 +73,9 @@ async def finish(
             picture = await cut_out(workshop, picture, background.remove, telling)
             frame, picture = await asyncio.to_thread(_around_item, plan, picture, frame, workshop.max_pixels)
         box = None
-        if layout.fit is Fit.CROP and frame.full != frame.target:
+        if is_item_alone(plan):
+            frame, picture = await item_alone(plan, workshop, picture, frame, telling)
+        elif layout.fit is Fit.CROP and frame.full != frame.target:
             box = await crop_box(workshop, picture, frame.target, layout.gravity, telling)
         result = await asyncio.to_thread(_laid_out, plan, picture, frame, box, color, pictures, under)
         score = None

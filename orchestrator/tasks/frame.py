@@ -96,6 +96,32 @@ def with_item(frame: Frame, item: Size, size: SizeParams, max_pixels: int) -> Fr
     return Frame.scaled(frame.own, full, target)
 
 
+def around_item(frame: Frame, item: Size, size: SizeParams, layout: LayoutParams, max_pixels: int) -> Frame:
+    """The frame of a box, at `made` of the size `item`, that is cut out of a picture, with the padding around it.
+
+    Without a width and a height the box keeps its size; one alone keeps the box's ratio.
+
+    Raises:
+        InvalidRequestError: the padding leaves no room, or the result would be too large.
+    """
+    across, down = (any(pair) for pair in ((size.width, size.width_percent), (size.height, size.height_percent)))
+    if across and down:
+        return Frame.scaled(frame.own, contained(item, room(frame.target, layout)), frame.target)
+    if across or down:
+        axis = 0 if across else 1
+        side = frame.target[axis]
+        padding = layout.padding(side, side)
+        scale = room((side, side), layout)[axis] / item[axis]
+    else:
+        scale = frame.full[0] / frame.made[0]
+        share = layout.padding_share or 0.0
+        padding = layout.padding_pixels or round(share * min(item) * scale / (1 - 2 * share))
+    full = _side(item[0] * scale), _side(item[1] * scale)
+    target = full[0] + 2 * padding, full[1] + 2 * padding
+    _check(target, max_pixels, _field(size))
+    return Frame.scaled(frame.own, full, target)
+
+
 def room(target: Size, layout: LayoutParams) -> Size:
     """What the padding leaves of a canvas.
 

@@ -79,11 +79,16 @@ def test_an_unknown_fit_is_named(fit: object) -> None:
         edited(fit=fit)
 
 
-@pytest.mark.parametrize("fit", ["crop", "bounds", "cover", {"crop": "item"}])
+def test_padding_goes_with_the_item_alone() -> None:
+    found = edited(fit={"crop": "item"}, padding="10%").layout
+    assert found == pb.Layout(fit=pb.FIT_CROP, gravity=pb.CROP_GRAVITY_ITEM, padding_share=0.1)
+
+
+@pytest.mark.parametrize("fit", ["crop", "bounds", "cover", {"crop": "center"}])
 def test_padding_changes_nothing_without_a_canvas(fit: object) -> None:
     assert edited(fit=fit, padding=5) == edited(fit=fit)
     assert warnings({"url": URL, "fit": fit, "padding": 5}) == (
-        "padding is not used: it works with a picture (url) and fit canvas",
+        'padding is not used: it works with a picture (url) and fit canvas or {"crop": "item"}',
     )
 
 

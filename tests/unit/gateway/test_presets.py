@@ -11,9 +11,12 @@ from gateway import contract
 from gateway.errors import BadRequestError
 from gateway.preset import SHIPPED, Presets
 from imagegen.v1 import generation_pb2 as pb
-from tests.unit.gateway.asking import URL, proto
+from tests.unit.gateway.asking import URL, proto, warnings
 
-DOCUMENTED = ["ecommerce", "ecommerce_upscaled", "real_estate", "real_estate_upscaled"]
+FOUR = ["ecommerce", "ecommerce_upscaled", "real_estate", "real_estate_upscaled"]
+AUTO = ["auto_enhance", *(f"auto_enhance_{way}" for way in ("generative", "klein9b", "pro", "qwen"))]
+PRODUCT = ["product_cutout", "product_photo", "product_photo_unification"]
+DOCUMENTED = sorted([*FOUR, *AUTO, *PRODUCT, "digital_art", "print_photo"])
 
 
 def written(folder: Path, **presets: object) -> Presets:
@@ -22,10 +25,38 @@ def written(folder: Path, **presets: object) -> Presets:
     return Presets.load(folder)
 
 
-def test_the_documented_four_are_there_and_translate() -> None:
+def test_the_documented_ones_are_there_and_every_field_of_theirs_is_used() -> None:
     presets = Presets.load(SHIPPED)
-    assert list(presets) == DOCUMENTED
+    assert sorted(presets) == DOCUMENTED
     for name in DOCUMENTED:
+        assert warnings(presets.under({"preset": name, "url": URL})) == ()
+
+
+@pytest.mark.parametrize("said", ["Print/Photo", " PRINT_PHOTO ", "print photo", "Print-Photo"])
+def test_names_count_without_capitals_and_marks(said: str) -> None:
+    presets = Presets.load(SHIPPED)
+    assert proto(presets.under({"preset": said, "url": URL})) == proto(
+        presets.under({"preset": "print_photo", "url": URL})
+    )
+
+
+def test_what_presets_ask_for() -> None:
+    presets = Presets.load(SHIPPED)
+    asked = {name: proto(presets.under({"preset": name, "url": URL})) for name in DOCUMENTED}
+    assert {name for name in DOCUMENTED if asked[name].WhichOneof("task") == "upscale"} == {
+        *("auto_enhance_generative", "ecommerce_upscaled", "real_estate_upscaled")
+    }
+    for name in PRODUCT:
+        assert asked[name].layout.gravity == pb.CROP_GRAVITY_ITEM
+        assert asked[name].layout.padding_share > 0
+        assert asked[name].background.remove == pb.REMOVAL_AUTO
+    assert asked["digital_art"].edit.enlargement == pb.ENLARGEMENT_TEXT
+    assert len({asked[name].SerializeToString(deterministic=True) for name in DOCUMENTED}) == len(DOCUMENTED)
+
+
+def test_the_first_four_translate() -> None:
+    presets = Presets.load(SHIPPED)
+    for name in FOUR:
         made = proto(presets.under({"preset": name, "url": URL}))
         kinds = {pb.EnhancementKind.Name(each.kind) for each in made.enhancements}
         assert {"ENHANCEMENT_KIND_LIGHT", "ENHANCEMENT_KIND_COLOR", "ENHANCEMENT_KIND_DENOISE"} <= kinds
@@ -99,7 +130,7 @@ def test_an_operators_folder_adds_and_replaces(tmp_path: Path) -> None:
     (tmp_path / "own.json").write_text('{"quality": 7}', "utf-8")
     (tmp_path / "ecommerce.json").write_text('{"quality": 8}', "utf-8")
     presets = Presets.load(SHIPPED, tmp_path)
-    assert list(presets) == [*DOCUMENTED, "own"]
+    assert sorted(presets) == sorted([*DOCUMENTED, "own"])
     assert presets.under({"preset": "ecommerce"}) == {"preset": "ecommerce", "quality": 8}
 
 
