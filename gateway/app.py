@@ -7,9 +7,12 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Match, Route
 
+<<<<<<< HEAD
 from gateway import playground, reference_page, v1
+=======
+from gateway import methods, playground, v1
+>>>>>>> d75a386 (Browsers: CORS by a setting, HEAD and OPTIONS everywhere, ranges of results, compressed bodies, Allow on 405)
 from gateway.calls import Ending, Gateway
 from gateway.config import Settings
 from gateway.errors import ApiError
@@ -65,7 +68,13 @@ def create_app(settings: Settings, ending: Ending) -> FastAPI:
     app.include_router(v1.router)
     app.include_router(openai_router)
     playground.serve(app)
+<<<<<<< HEAD
     reference_page.serve(app)
+=======
+    app.add_middleware(methods.HeadAsGet)
+    if settings.cors_origins:
+        app.add_middleware(methods.with_cors, origins=settings.cors_origins)
+>>>>>>> d75a386 (Browsers: CORS by a setting, HEAD and OPTIONS everywhere, ranges of results, compressed bodies, Allow on 405)
     app.add_middleware(RequestContext)
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
@@ -83,18 +92,13 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     """Answer what the router decides by itself: no such path, no such method."""
     assert isinstance(error, HTTPException)  # noqa: S101  # registered for it alone
     body = {"message": error.detail, "code": _CODES.get(error.status_code, "HTTP_ERROR")}
-    headers = _allowed(request) if error.status_code == 405 else error.headers
+    headers = error.headers
+    if error.status_code == 405:
+        headers = methods.allowed(request.app.routes, request.scope)
+        if request.method == "OPTIONS":
+            return Response(status_code=204, headers=headers)
     found = openai_errors.refused_by_router(error.status_code, request.method, request.url.path)
     return JSONResponse(body if found is None else found.body, error.status_code, headers)
-
-
-def _allowed(request: Request) -> dict[str, str]:
-    """All methods of a path (RFC 9110, 15.5.6): the router tells those of its first route alone."""
-    found: set[str] = set()
-    for route in request.app.routes:
-        if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE:
-            found |= route.methods or set()
-    return {"Allow": ", ".join(sorted(found))}
 
 
 async def _on_validation_error(_: Request, error: Exception) -> Response:

@@ -1,11 +1,14 @@
 """Settings of the gateway, read once from the environment. docs/settings.md lists them."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from common.settings import EnvironmentSettings, LogLevel, parsed, setting
+
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]{1,253}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,14 @@ def _aliases(raw: str) -> Mapping[str, str]:
     if not all(name.strip() and sign and family.strip() for name, sign, family in pairs):
         raise ValueError("give NAME=FAMILY, and commas between several")
     return {name.strip(): family.strip() for name, _, family in pairs}
+
+
+def _origins(raw: str) -> tuple[str, ...]:
+    """Read origins (RFC 6454) and commas between; "*" is any."""
+    found = tuple(origin.strip().rstrip("/") for origin in raw.split(",") if origin.strip())
+    if not all(origin == "*" or _ORIGIN.fullmatch(origin) for origin in found):
+        raise ValueError('give origins such as https://app.example, commas between them, or "*"')
+    return found
 
 
 HostPort = Annotated[Address, parsed(Address.parse)]
@@ -101,6 +112,9 @@ class Settings(EnvironmentSettings):
     )
     max_input_bytes: int = setting(
         32 * 2**20, "largest picture inside a request, the orchestrator's limit", unit="bytes", low=1024, high=2**30
+    )
+    cors_origins: Annotated[tuple[str, ...], parsed(_origins)] = setting(
+        (), 'origins whose pages may call every path, with commas between; "*" for any', shown="none"
     )
     presets: Path | None = setting(
         None, "folder of JSON files: more presets than the documented four, or others of their names"

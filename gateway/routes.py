@@ -15,6 +15,7 @@ from gateway import (
     account,
     body,
     contract,
+    encodings,
     errors,
     idempotency,
     jobs,
@@ -96,16 +97,8 @@ async def get_me(request: Request) -> Response:
 
 @router.get("/results/{name}", tags=[PICTURES_TAG], response_class=Response, responses=results.OPENAPI)
 async def read_result(request: Request, name: ResultName) -> Response:
-    """Give a picture. No key is asked for."""
-    known = request.headers.get("if-none-match")
-    return await results.respond(gateway_of(request).orchestrator, name, request_id_of(request), known)
-
-
-@router.head("/results/{name}", include_in_schema=False)
-async def head_result(request: Request, name: ResultName) -> Response:
-    """Tell type and size of a picture."""
-    known = request.headers.get("if-none-match")
-    return await results.respond(gateway_of(request).orchestrator, name, request_id_of(request), known, head=True)
+    """Give a picture, or a part of it. No key is asked for."""
+    return await results.respond(gateway_of(request).orchestrator, name, request, request_id_of(request))
 
 
 @router.get("/healthz", tags=[SERVICE_TAG], response_model=HealthAnswer)
@@ -139,10 +132,11 @@ class _Order:
 async def _create(request: Request, gateway: Gateway, caller: Caller) -> tuple[jobs_pb2.Job, _Order]:
     """Create a job from the request's body."""
     key = idempotency.read_key(request.headers.get(idempotency.HEADER))
+    coding = encodings.check(request.headers.get("content-encoding"))
     async with AsyncExitStack() as held:
         content = await receive(request, gateway, await account_of(gateway, caller), held)
         form = request.headers["content-type"] if body.is_multipart(request) else None
-        work = partial(_to_proto, content, form, key, gateway)
+        work = partial(_to_proto, content, coding, form, key, gateway)
         order = await body.apart(len(content), work)
         try:
             job = await gateway.orchestrator.create(order.message, caller, gateway.settings.rest_retry_seconds)
@@ -154,8 +148,13 @@ async def _create(request: Request, gateway: Gateway, caller: Caller) -> tuple[j
     return job, order
 
 
+<<<<<<< HEAD
 def _to_proto(content: bytearray, form: str | None, key: str, gateway: Gateway) -> _Order:
+=======
+def _to_proto(content: bytes, coding: str, form: str | None, key: str, gateway: Gateway) -> _Order:
+>>>>>>> d75a386 (Browsers: CORS by a setting, HEAD and OPTIONS everywhere, ranges of results, compressed bodies, Allow on 405)
     """Turn a body into proto; `form` is its Content-Type where it is a form with files."""
+    content = bytes(encodings.decompressed(content, coding, gateway.settings.rest_max_body_bytes))
     max_input_bytes = gateway.settings.max_input_bytes
     if form is None:
         sent, document = multipart.Form(), body.parse_json(content)

@@ -7,7 +7,11 @@ from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
+<<<<<<< HEAD
 from gateway import events, jobs, listing
+=======
+from gateway import events, jobs, methods
+>>>>>>> d75a386 (Browsers: CORS by a setting, HEAD and OPTIONS everywhere, ranges of results, compressed bodies, Allow on 405)
 from gateway.answers import ErrorAnswer, MarksAnswer
 from gateway.calls import JobId, about_a_job, caller_of, gateway_of
 from gateway.listing import JobsView, JobView, State
@@ -139,6 +143,8 @@ async def get_events(request: Request, job: JobId, last_event_id: LastEventId = 
     after = events.read_last_id(last_event_id)
     if after is None:
         return Response(status_code=204)
+    if methods.is_head(request):
+        return Response(headers=dict(events.HEADERS), media_type=events.MEDIA_TYPE)
     told = events.stream(gateway.orchestrator, found, caller, after, gateway.ending.draining)
     return StreamingResponse(told, headers=dict(events.HEADERS), media_type=events.MEDIA_TYPE)
 
