@@ -8,11 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-<<<<<<< HEAD
-from gateway import playground, reference_page, v1
-=======
-from gateway import methods, playground, v1
->>>>>>> d75a386 (Browsers: CORS by a setting, HEAD and OPTIONS everywhere, ranges of results, compressed bodies, Allow on 405)
+from gateway import methods, playground, reference_page, v1
 from gateway.calls import Ending, Gateway
 from gateway.config import Settings
 from gateway.errors import ApiError
@@ -68,13 +64,10 @@ def create_app(settings: Settings, ending: Ending) -> FastAPI:
     app.include_router(v1.router)
     app.include_router(openai_router)
     playground.serve(app)
-<<<<<<< HEAD
     reference_page.serve(app)
-=======
     app.add_middleware(methods.HeadAsGet)
     if settings.cors_origins:
         app.add_middleware(methods.with_cors, origins=settings.cors_origins)
->>>>>>> d75a386 (Browsers: CORS by a setting, HEAD and OPTIONS everywhere, ranges of results, compressed bodies, Allow on 405)
     app.add_middleware(RequestContext)
     app.add_exception_handler(ApiError, _on_api_error)
     app.add_exception_handler(HTTPException, _on_http_exception)

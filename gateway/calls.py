@@ -10,7 +10,7 @@ import grpc
 from fastapi import Path
 from starlette.requests import Request
 
-from gateway import body, errors
+from gateway import body, encodings, errors
 from gateway.config import Settings
 from gateway.known_keys import KnownKeys
 from gateway.preset import Presets
@@ -101,14 +101,23 @@ async def receive(request: Request, gateway: Gateway, account: str, held: AsyncE
     """Read the body of a request of an account; `held` gives its memory back when it is closed.
 
     Raises:
-        ApiError: as body.read; 503 if there is no memory for it.
+        ApiError: as body.read; 503 if there is no memory for it; 415 for an unknown Content-Encoding.
     """
 
     def hold(size: int) -> Awaitable[None]:
         return held.enter_async_context(gateway.uploads.hold(account, size))
 
     limits = body.Limits(gateway.settings.rest_max_body_bytes, gateway.settings.rest_min_upload_rate)
-    return await body.read(request, limits, hold)
+    coding = encodings.check(request.headers.get("content-encoding"))
+    if not coding:
+        return await body.read(request, limits, hold)
+    await hold(limits.size)  # as much as may come out of it: whoever holds some does not wait for more
+    content = await body.read(request, limits, _nothing)
+    return await asyncio.to_thread(encodings.decompressed, content, coding, limits.size)
+
+
+async def _nothing(_: int) -> None:
+    """Hold nothing more."""
 
 
 async def about_a_job(call: Awaitable[jobs_pb2.Job], caller: Caller) -> jobs_pb2.Job:

@@ -29,23 +29,21 @@ def check(header: str | None) -> str:
     return coding
 
 
-def decompressed(body: bytes | bytearray, coding: str, limit: int) -> bytes | bytearray:
-    """The body as it was before `coding`, which `check` has answered. Memory: its length, and STEP.
+def decompressed(body: bytearray, coding: str, limit: int) -> bytearray:
+    """The body as it was before `coding`, which `check` has answered. Memory: up to limit + STEP.
 
     Raises:
         ApiError: 413, it is longer than `limit` bytes.
         BadRequestError: it is not of that coding, or cut off.
     """
-    if not coding:
-        return body
     try:
         return _CODINGS[coding](body, limit)
     except (zlib.error, brotli.error, EOFError):
         raise BadRequestError(f"The body is not {coding}, though Content-Encoding says so, or is cut off") from None
 
 
-def _inflated(window: int) -> Callable[[bytes | bytearray, int], bytes]:
-    def read(body: bytes | bytearray, limit: int) -> bytes:
+def _inflated(window: int) -> Callable[[bytearray, int], bytearray]:
+    def read(body: bytearray, limit: int) -> bytearray:
         found, rest = bytearray(), bytes(body)
         while rest:  # a gzip file may have several members (RFC 1952, 2.2)
             inflater = zlib.decompressobj(window)
@@ -56,12 +54,12 @@ def _inflated(window: int) -> Callable[[bytes | bytearray, int], bytes]:
                 if not part and not rest and not inflater.eof:
                     raise EOFError
             rest = inflater.unused_data if window == _GZIP else b""
-        return bytes(found)
+        return found
 
     return read
 
 
-def _unbrotlied(body: bytes | bytearray, limit: int) -> bytes:
+def _unbrotlied(body: bytearray, limit: int) -> bytearray:
     decompressor, found, rest = brotli.Decompressor(), bytearray(), bytes(body)
     while not decompressor.is_finished():
         part = decompressor.process(rest, output_buffer_limit=STEP)
@@ -69,7 +67,7 @@ def _unbrotlied(body: bytes | bytearray, limit: int) -> bytes:
         _add(found, part, limit)
         if not part and decompressor.can_accept_more_data() and not decompressor.is_finished():
             raise EOFError
-    return bytes(found)
+    return found
 
 
 def _add(found: bytearray, part: bytes, limit: int) -> None:
@@ -78,6 +76,6 @@ def _add(found: bytearray, part: bytes, limit: int) -> None:
         raise ApiError(413, f"The body is longer than {limit} bytes once it is decompressed", "PAYLOAD_TOO_LARGE")
 
 
-_CODINGS: Mapping[str, Callable[[bytes | bytearray, int], bytes]] = MappingProxyType(
+_CODINGS: Mapping[str, Callable[[bytearray, int], bytearray]] = MappingProxyType(
     {"gzip": _inflated(_GZIP), "x-gzip": _inflated(_GZIP), "deflate": _inflated(_ZLIB), "br": _unbrotlied}
 )

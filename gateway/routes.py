@@ -15,7 +15,6 @@ from gateway import (
     account,
     body,
     contract,
-    encodings,
     errors,
     idempotency,
     jobs,
@@ -132,11 +131,10 @@ class _Order:
 async def _create(request: Request, gateway: Gateway, caller: Caller) -> tuple[jobs_pb2.Job, _Order]:
     """Create a job from the request's body."""
     key = idempotency.read_key(request.headers.get(idempotency.HEADER))
-    coding = encodings.check(request.headers.get("content-encoding"))
     async with AsyncExitStack() as held:
         content = await receive(request, gateway, await account_of(gateway, caller), held)
         form = request.headers["content-type"] if body.is_multipart(request) else None
-        work = partial(_to_proto, content, coding, form, key, gateway)
+        work = partial(_to_proto, content, form, key, gateway)
         order = await body.apart(len(content), work)
         try:
             job = await gateway.orchestrator.create(order.message, caller, gateway.settings.rest_retry_seconds)
@@ -148,13 +146,8 @@ async def _create(request: Request, gateway: Gateway, caller: Caller) -> tuple[j
     return job, order
 
 
-<<<<<<< HEAD
 def _to_proto(content: bytearray, form: str | None, key: str, gateway: Gateway) -> _Order:
-=======
-def _to_proto(content: bytes, coding: str, form: str | None, key: str, gateway: Gateway) -> _Order:
->>>>>>> d75a386 (Browsers: CORS by a setting, HEAD and OPTIONS everywhere, ranges of results, compressed bodies, Allow on 405)
     """Turn a body into proto; `form` is its Content-Type where it is a form with files."""
-    content = bytes(encodings.decompressed(content, coding, gateway.settings.rest_max_body_bytes))
     max_input_bytes = gateway.settings.max_input_bytes
     if form is None:
         sent, document = multipart.Form(), body.parse_json(content)

@@ -7,11 +7,7 @@ from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-<<<<<<< HEAD
-from gateway import events, jobs, listing
-=======
-from gateway import events, jobs, methods
->>>>>>> d75a386 (Browsers: CORS by a setting, HEAD and OPTIONS everywhere, ranges of results, compressed bodies, Allow on 405)
+from gateway import events, jobs, listing, methods
 from gateway.answers import ErrorAnswer, MarksAnswer
 from gateway.calls import JobId, about_a_job, caller_of, gateway_of
 from gateway.listing import JobsView, JobView, State

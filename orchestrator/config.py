@@ -92,12 +92,8 @@ class Settings(EnvironmentSettings):
     metrics_address: HostPort = setting("127.0.0.1:9090", "address of the Prometheus endpoint, at /metrics")
     triton_url: Annotated[str, parsed(_addresses)] = setting(
         "127.0.0.1:8001",
-<<<<<<< HEAD
         "Triton's gRPC endpoint, or several with commas between them; each address that a host resolves to is one"
         " Triton",
-=======
-        "Triton's gRPC endpoint, or several with commas between; each address that a host resolves to is one Triton",
->>>>>>> d75a386 (Browsers: CORS by a setting, HEAD and OPTIONS everywhere, ranges of results, compressed bodies, Allow on 405)
     )
     triton_timeout_seconds: float = setting(300.0, "longest time for one Triton call", unit="s", low=0.1, high=86_400)
     probe_seconds: float = setting(

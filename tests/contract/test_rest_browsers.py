@@ -35,7 +35,7 @@ PATHS = {
     "/openapi.json": "GET, HEAD, OPTIONS",
     "/": "GET, HEAD, OPTIONS",
     f"/v1/jobs/{JOB}/events": "GET, HEAD, OPTIONS",
-    f"/v1/jobs/{JOB}:cancel": "OPTIONS, POST",
+    f"/v1/jobs/{JOB}:cancel": "GET, HEAD, OPTIONS, POST",  # GET is that of a job of such a name, which nobody has
     "/v1/families": "GET, HEAD, OPTIONS",
 }
 NO_BODY = "GET, HEAD"
@@ -65,7 +65,7 @@ async def test_options_are_answered(stack: Stack, path: str, allow: str) -> None
     assert (answer.status_code, answer.headers["Allow"], answer.content) == (204, allow, b"")
 
 
-@pytest.mark.parametrize("path", [path for path, allow in PATHS.items() if NO_BODY in allow])
+@pytest.mark.parametrize("path", [path for path, allow in PATHS.items() if NO_BODY in allow and ":cancel" not in path])
 async def test_head_is_get_without_a_body(stack: Stack, path: str) -> None:
     """Also of a stream of events, which would not end."""
     stack.script.files["name.png"] = ("image/png", [FILE])
@@ -251,9 +251,9 @@ async def test_a_lying_or_broken_body_is_refused(stack: Stack, coding: str) -> N
 @given(st.binary(max_size=200), st.sampled_from(["gzip", "deflate", "br"]))
 async def test_any_bytes_are_decompressed_or_refused(body: bytes, coding: str) -> None:
     with contextlib.suppress(ApiError):
-        assert isinstance(encodings.decompressed(body, coding, 1000), bytes)
+        assert len(encodings.decompressed(bytearray(body), coding, 1000)) <= 1000
 
 
 @given(st.binary(max_size=3000), st.sampled_from(["gzip", "deflate", "br"]))
 async def test_what_was_compressed_comes_back(data: bytes, coding: str) -> None:
-    assert encodings.decompressed(CODINGS[coding](data), coding, 3000) == data
+    assert encodings.decompressed(bytearray(CODINGS[coding](data)), coding, 3000) == data
