@@ -89,6 +89,11 @@ def state_word(state: jobs_pb2.JobState.ValueType) -> str:
     return word(jobs_pb2.JobState.Name, state, "JOB_STATE_")
 
 
+def delivery_word(state: jobs_pb2.DeliveryState.ValueType) -> str:
+    """The name of a delivery's state: pending, delivered, failed."""
+    return _word(jobs_pb2.DeliveryState.Name, state, "DELIVERY_STATE_")
+
+
 def stage_word(stage: pb.Stage.ValueType) -> str:
     """A stage's name: prepare, encode, denoise, decode, finish."""
     return word(pb.Stage.Name, stage, "STAGE_")

@@ -18,7 +18,15 @@ from grpc_health.v1 import health_pb2
 from gateway.channel import RotatingChannel
 from gateway.config import Address
 from gateway.tls import Rotating
-from imagegen.v1 import accounts_pb2, accounts_pb2_grpc, generation_pb2_grpc, jobs_pb2, jobs_pb2_grpc
+from imagegen.v1 import (
+    accounts_pb2,
+    accounts_pb2_grpc,
+    generation_pb2_grpc,
+    jobs_pb2,
+    jobs_pb2_grpc,
+    webhooks_pb2,
+    webhooks_pb2_grpc,
+)
 from imagegen.v1 import generation_pb2 as pb
 
 HealthCheck = grpc.aio.UnaryUnaryMultiCallable[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]
@@ -81,6 +89,7 @@ class Orchestrator:
         self._jobs = jobs_pb2_grpc.JobServiceStub(channel)
         self._generation = generation_pb2_grpc.GenerationServiceStub(channel)
         self._accounts = accounts_pb2_grpc.AccountServiceStub(channel)
+        self._webhooks = webhooks_pb2_grpc.WebhookServiceStub(channel)
         # By hand: the published types of HealthStub have no methods.
         self._check: HealthCheck = channel.unary_unary(
             "/grpc.health.v1.Health/Check",
@@ -116,6 +125,17 @@ class Orchestrator:
         """Stop a job."""
         message = jobs_pb2.CancelJobRequest(job_id=job_id)
         return await self._jobs.CancelJob(message, timeout=CALL_SECONDS, metadata=caller.metadata)
+
+    async def deliveries(
+        self, message: webhooks_pb2.ListDeliveriesRequest, caller: Caller
+    ) -> webhooks_pb2.ListDeliveriesResponse:
+        """List what became of the account's webhooks."""
+        return await self._webhooks.ListDeliveries(message, timeout=CALL_SECONDS, metadata=caller.metadata)
+
+    async def resend(self, delivery_id: str, caller: Caller) -> webhooks_pb2.DeliveryRecord:
+        """Send a webhook again."""
+        message = webhooks_pb2.ResendDeliveryRequest(delivery_id=delivery_id)
+        return await self._webhooks.ResendDelivery(message, timeout=CALL_SECONDS, metadata=caller.metadata)
 
     async def families(self, caller: Caller) -> pb.ListFamiliesResponse:
         """List the families, the default first, and how pictures are marked."""

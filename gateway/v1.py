@@ -22,9 +22,10 @@ PageToken = Annotated[str | None, Query(description="next_page_token of the answ
 StateQuery = Annotated[State | None, Query(description="Jobs in this state alone. Default: any.")]
 LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", description="Id of the last event that was seen.")]
 
-_ERRORS: Final[dict[int | str, dict[str, Any]]] = {
+ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": ErrorAnswer, "description": text}
     for status, text in {
+        400: "A parameter is out of range.",
         403: "No key.",
         404: "Unknown key, or no such job.",
         500: "Something broke here.",
@@ -123,7 +124,7 @@ class FamiliesAnswer(BaseModel):
     tags=[JOBS_TAG],
     response_class=Response,
     responses={
-        **_ERRORS,
+        **ERRORS,
         200: {
             "description": "Server-sent events: queued, started, progress, preview (imagegen.preview_interval), and "
             "last complete, failed, cancelled or deleted with the answer of GET /rest_api/result.",
@@ -145,7 +146,7 @@ async def get_events(request: Request, job: JobId, last_event_id: LastEventId = 
     return StreamingResponse(told, headers=dict(events.HEADERS), media_type=events.MEDIA_TYPE)
 
 
-@router.get("/jobs", tags=[JOBS_TAG], response_model=JobsView, responses={400: {"model": ErrorAnswer}, **_ERRORS})
+@router.get("/jobs", tags=[JOBS_TAG], response_model=JobsView, responses={400: {"model": ErrorAnswer}, **ERRORS})
 async def list_jobs(
     request: Request, page_size: PageSize = 20, page_token: PageToken = None, state: StateQuery = None
 ) -> Response:
@@ -158,7 +159,7 @@ async def list_jobs(
     return JSONResponse(listing.page(found).model_dump(mode="json"))
 
 
-@router.get("/jobs/{job}", tags=[JOBS_TAG], response_model=JobView, responses=_ERRORS)
+@router.get("/jobs/{job}", tags=[JOBS_TAG], response_model=JobView, responses=ERRORS)
 async def get_job(request: Request, job: JobId) -> Response:
     """Describe a job, whatever became of it."""
     caller = caller_of(request)
@@ -178,7 +179,7 @@ async def cancel_job(request: Request, job: JobId) -> Response:
     "/families",
     tags=[SERVICE_TAG],
     response_model=FamiliesAnswer,
-    responses={key: _ERRORS[key] for key in (403, 404, 500, 503)},
+    responses={key: ERRORS[key] for key in (403, 404, 500, 503)},
 )
 async def list_families(request: Request) -> Response:
     """List the families of models, and what each can do."""

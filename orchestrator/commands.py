@@ -13,6 +13,7 @@ from orchestrator.accounts import key_command as keys
 from orchestrator.config import Settings
 from orchestrator.database import command as migrate
 from orchestrator.results import command as storages
+from orchestrator.webhooks import command as webhooks
 
 Run = Callable[[Settings, argparse.Namespace], int]
 
@@ -21,6 +22,7 @@ GROUPS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "accounts": (accounts.HELP, accounts.add),
     "keys": (keys.HELP, keys.add),
     "storages": (storages.HELP, storages.add),
+    "webhooks": (webhooks.HELP, webhooks.add),
 }
 
 

@@ -24,6 +24,7 @@ ImagegenError
 │   └── EngineRefusedError       a model does not take the tensors of this request; others are not concerned
 ├── FamilyConfigError            families.toml or a model folder is wrong (at start)
 └── CancelledByClientError       the client stopped the work
+    └── AttemptLostError         the job was cancelled, or another process has it
 """
 
 import re
@@ -207,6 +208,13 @@ class FamilyConfigError(ImagegenError):
 
 class CancelledByClientError(ImagegenError):
     """The client stopped the work."""
+
+
+class AttemptLostError(CancelledByClientError):
+    """The job is not this attempt's any more: it was cancelled, or another process has it."""
+
+    def __init__(self, message: str = "the job is not this attempt's any more") -> None:
+        super().__init__(message)
 
 
 def shorten(text: str) -> str:

@@ -14,7 +14,16 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from common.settings import SettingsError
-from imagegen.v1 import accounts_pb2, accounts_pb2_grpc, generation_pb2, generation_pb2_grpc, jobs_pb2, jobs_pb2_grpc
+from imagegen.v1 import (
+    accounts_pb2,
+    accounts_pb2_grpc,
+    generation_pb2,
+    generation_pb2_grpc,
+    jobs_pb2,
+    jobs_pb2_grpc,
+    webhooks_pb2,
+    webhooks_pb2_grpc,
+)
 from orchestrator import VERSION
 from orchestrator.accounts.authentication import Accounts
 from orchestrator.api import status, tls, transport
@@ -24,6 +33,7 @@ from orchestrator.api.converters import from_stored
 from orchestrator.api.generation import GenerationServicer
 from orchestrator.api.health import HealthServicer
 from orchestrator.api.jobs import JobServicer
+from orchestrator.api.webhooks import WebhookServicer
 from orchestrator.cancellation import cancel_and_wait
 from orchestrator.config import Settings
 from orchestrator.database.listen import ACCOUNTS, Listener
@@ -52,11 +62,13 @@ from orchestrator.tasks import memory
 from orchestrator.tasks.budget import Budgets
 from orchestrator.web.fetching import Fetcher, FetchSettings
 from orchestrator.web.posting import Poster
-from orchestrator.webhooks.delivery import AT_ONCE, POST_SECONDS, Deliverer
+from orchestrator.webhooks.deliveries import Deliveries
+from orchestrator.webhooks.delivery import MAX_CONCURRENT, POST_SECONDS, Deliverer
 
 GENERATION = generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
 ACCOUNT = accounts_pb2.DESCRIPTOR.services_by_name["AccountService"].full_name
 JOBS = jobs_pb2.DESCRIPTOR.services_by_name["JobService"].full_name
+WEBHOOKS = webhooks_pb2.DESCRIPTOR.services_by_name["WebhookService"].full_name
 
 HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
@@ -201,7 +213,7 @@ class Orchestrator:
         )
         poster = Poster(
             seconds=POST_SECONDS,
-            max_connections=AT_ONCE,
+            max_connections=MAX_CONCURRENT,
             allow_private=settings.webhook_private,
             ports=settings.receiver_ports,
         )
@@ -235,9 +247,10 @@ class Orchestrator:
             ),
             server,
         )
+        webhooks_pb2_grpc.add_WebhookServiceServicer_to_server(WebhookServicer(Deliveries(self._database)), server)
         accounts_pb2_grpc.add_AccountServiceServicer_to_server(AccountServicer(self._database, marks), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (GENERATION, JOBS, ACCOUNT, HEALTH, reflection.SERVICE_NAME)
+        names = (GENERATION, JOBS, WEBHOOKS, ACCOUNT, HEALTH, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
 
     def _can_make(self) -> bool:

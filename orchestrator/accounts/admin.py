@@ -38,7 +38,12 @@ GROUP BY u.task, u.family ORDER BY u.task, u.family
 """
 
 _SECRET = "SELECT webhook_secret FROM imagegen.accounts WHERE name = %(name)s"  # noqa: S105 - a statement
-_ROTATE = "UPDATE imagegen.accounts SET webhook_secret = %(secret)s WHERE name = %(name)s RETURNING webhook_secret"
+_ROTATE = """
+UPDATE imagegen.accounts
+SET webhook_secret = %(secret)s, webhook_secret_before = webhook_secret,
+    webhook_secret_before_until = now() + make_interval(secs => %(overlap)s)
+WHERE name = %(name)s RETURNING webhook_secret
+"""
 
 
 async def create(database: Database, name: str, *, email: str = "", exist_ok: bool = False) -> bool:
@@ -95,16 +100,31 @@ async def usage(database: Database, name: str, since: datetime | None = None) ->
     return await database.run(_USAGE, {"name": name, "since": since})
 
 
-async def webhook_secret(database: Database, name: str, *, rotate: bool = False) -> bytes:
+async def webhook_secret(database: Database, name: str, *, rotate: bool = False, overlap_seconds: float = 0.0) -> bytes:
     """The secret of an account's webhooks, 32 bytes; a new one, if it is to be rotated.
+
+    For `overlap_seconds` webhooks are then signed with the old one as well.
 
     Raises:
         NotFoundError: there is no such account.
     """
-    rows = await database.run(_ROTATE if rotate else _SECRET, {"name": name, "secret": secrets.token_bytes(32)})
+    new = {"secret": secrets.token_bytes(32), "overlap": overlap_seconds}
+    rows = await database.run(_ROTATE if rotate else _SECRET, {"name": name, **new})
     if not rows:
         raise _no_account(name)
     return bytes(rows[0]["webhook_secret"])
+
+
+async def account_id(database: Database, name: str) -> int:
+    """The number of an account.
+
+    Raises:
+        NotFoundError: there is no such account.
+    """
+    rows = await database.run("SELECT id FROM imagegen.accounts WHERE name = %(name)s", {"name": name})
+    if not rows:
+        raise _no_account(name)
+    return int(rows[0]["id"])
 
 
 def _no_account(name: str) -> NotFoundError:

@@ -42,7 +42,14 @@ def add(parser: argparse.ArgumentParser) -> None:
     using = _add(commands, "usage", _usage, "what it has had made")
     using.add_argument("--since", type=_time, help="ISO 8601 date or time; UTC where it names no zone")
     signing = _add(commands, "webhook-secret", _webhook_secret, "show the secret that its webhooks are signed with")
-    signing.add_argument("--rotate", action="store_true", help="make a new one first; the old one signs nothing more")
+    signing.add_argument("--rotate", action="store_true", help="replace it by a new one first")
+    signing.add_argument(
+        "--overlap-hours",
+        type=_hours,
+        default=24.0,
+        metavar="HOURS",
+        help="for how long the old one signs as well, next to the new one (24; 0: not at all)",
+    )
 
 
 def _add(
@@ -103,7 +110,9 @@ async def _usage(database: Database, arguments: argparse.Namespace) -> None:
 
 
 async def _webhook_secret(database: Database, arguments: argparse.Namespace) -> None:
-    secret = webhook_secrets.show(await admin.webhook_secret(database, arguments.name, rotate=arguments.rotate))
+    overlap = arguments.overlap_hours * 3600
+    key = await admin.webhook_secret(database, arguments.name, rotate=arguments.rotate, overlap_seconds=overlap)
+    secret = webhook_secrets.show(key)
     show([{"webhook_secret": secret}], ("webhook_secret",), as_json=arguments.json)
 
 
@@ -117,6 +126,16 @@ def _count(raw: str) -> int:
     if not (raw.isascii() and raw.isdigit() and 1 <= int(raw[:9]) <= 1_000_000 and len(raw) < 9):
         raise argparse.ArgumentTypeError("give an integer from 1 to 1000000")
     return int(raw)
+
+
+def _hours(raw: str) -> float:
+    try:
+        hours = float(raw)
+    except ValueError:
+        hours = float("nan")
+    if not 0 <= hours <= 24 * 366:
+        raise argparse.ArgumentTypeError("give hours, from 0 to 8784")
+    return hours
 
 
 def _credits(raw: str) -> Decimal:

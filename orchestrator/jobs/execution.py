@@ -14,8 +14,8 @@ from orchestrator.accounts.account import Account
 from orchestrator.cancellation import cancel_and_wait
 from orchestrator.database.patience import retry_until_available
 from orchestrator.errors import (
+    AttemptLostError,
     AttemptTimeoutError,
-    CancelledByClientError,
     DatabaseUnavailableError,
     EngineUnavailableError,
     ImagegenError,
@@ -44,13 +44,6 @@ CLOSE_SECONDS = 2.0
 _UNREACHABLE = (EngineUnavailableError, ResultStoreUnavailableError, DatabaseUnavailableError)
 
 log = structlog.get_logger()
-
-
-class LostError(CancelledByClientError):
-    """The job is not this attempt's any more: it was cancelled, or another process has it."""
-
-    def __init__(self) -> None:
-        super().__init__("the job is not this attempt's any more")
 
 
 @dataclass(eq=False)
@@ -158,19 +151,19 @@ class Execution:
 
     async def _confirm(self, attempt: Attempt) -> None:
         if not await retry_until_available(lambda: self._attempts.is_current(attempt)):
-            raise LostError
+            raise AttemptLostError
 
     async def _finish(self, run: Run, job: Job, artifact: Artifact, unsaved: list[tuple[int, Event]]) -> None:
         run.is_ending = True
         if not await retry_until_available(
             lambda: self._attempts.finish(run.attempt, artifact, job.picture, unsaved, last=job.last_event)
         ):
-            raise LostError
+            raise AttemptLostError
 
     async def _end(self, run: Run, error: ImagegenError) -> None:
         """End a job without a picture, or put it back for another attempt."""
         run.is_ending = True
-        if isinstance(error, LostError):
+        if isinstance(error, AttemptLostError):
             log.info("attempt_lost")
         elif (again := self._retry(run, error)) is None:
             await retry_until_available(lambda: self._attempts.fail(run.attempt, error))
@@ -231,7 +224,7 @@ class EventRecorder:
     async def _save(self) -> None:
         while not self._closing.is_set():
             if self._unsaved and not await self._save_batch():
-                self._job.stop(LostError())
+                self._job.stop(AttemptLostError())
                 return
             with suppress(TimeoutError):
                 async with asyncio.timeout(BATCH_SECONDS):

@@ -10,9 +10,9 @@ import structlog
 from orchestrator import metrics
 from orchestrator.cancellation import cancel_and_wait
 from orchestrator.database.listen import QUEUE, Listener
-from orchestrator.errors import AttemptTimeoutError, DatabaseUnavailableError, ShuttingDownError
+from orchestrator.errors import AttemptLostError, AttemptTimeoutError, DatabaseUnavailableError, ShuttingDownError
 from orchestrator.jobs.attempts import Attempts
-from orchestrator.jobs.execution import Execution, LostError, Run
+from orchestrator.jobs.execution import Execution, Run
 from orchestrator.jobs.records import Attempt
 from orchestrator.jobs.scheduling import QueueStats, QueueStatsCache
 
@@ -188,7 +188,7 @@ class Worker:
         for run in lost:
             if run.stop_reason is None:
                 metrics.ATTEMPTS_STOPPED.labels("lost").inc()
-            run.stop(LostError())
+            run.stop(AttemptLostError())
         if lost:
             await self._attempts.absolve(run.attempt.job_id for run in lost)
 

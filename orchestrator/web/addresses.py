@@ -106,6 +106,17 @@ class PublicNetwork(AsyncNetworkBackend):
                 failed = error
         raise failed
 
+    async def locate(self, host: str, port: int) -> str:
+        """The first of a host's addresses, in numerical order.
+
+        Raises:
+            NotPublicError, httpcore2.ConnectError: as connect_tcp.
+        """
+        addresses = await self._addresses(host, port, None)
+        if not addresses:
+            raise httpcore2.ConnectError(f"{host} has no address")
+        return min(addresses)
+
     async def _addresses(self, host: str, port: int, seconds: float | None) -> list[str]:
         try:
             async with asyncio.timeout(seconds):

@@ -1,7 +1,9 @@
 """JSON is sent to servers of clients: to public addresses only, within bounds of time; what they say is not read."""
 
 import asyncio
-from collections.abc import Mapping
+import ipaddress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpcore2
@@ -66,25 +68,29 @@ class Poster:
         await self._pool.aclose()
         self._network.close()
 
+    async def locate(self, url: str) -> str:
+        """The network address that a URL's host resolves to: an IPv4 address, or the first half of an IPv6 one.
+
+        Raises:
+            PostError: the URL may not be asked for, or its host is not found in time.
+        """
+        with _reported(self._seconds):
+            async with asyncio.timeout(CONNECT_SECONDS):
+                parsed = parse(url, ports=self._ports)
+                address = ipaddress.ip_address(await self._network.locate(parsed.host, parsed.port or 0))
+        if isinstance(address, ipaddress.IPv6Address):
+            return str(ipaddress.IPv6Network((address, 64), strict=False))  # one host's, as a rule
+        return str(address)
+
     async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         """Send a body of JSON; whatever status comes back is an answer.
 
         Raises:
             PostError: the URL may not be asked for, or nothing came back in time.
         """
-        try:
+        with _reported(self._seconds):
             async with asyncio.timeout(self._seconds):
                 return await self._post(url, headers, body)
-        except UrlError as error:
-            raise PostError(f"the URL {error}") from None
-        except NotPublicError as error:
-            raise PostError("the address is not public", repr(error)) from error
-        except TimeoutError:
-            raise PostError(f"no answer within {self._seconds:g} seconds") from None
-        except _UNREACHABLE as error:
-            raise PostError(f"the server {tls_errors.describe(error) or 'cannot be reached'}", repr(error)) from error
-        except _BROKEN as error:
-            raise PostError("the server breaks off, or speaks something else than HTTP", repr(error)) from error
 
     async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
         parsed = parse(url, ports=self._ports)
@@ -96,3 +102,20 @@ class Poster:
             told = {name.lower(): value for name, value in response.headers}
             after = told.get(b"retry-after", b"")[:10]
             return Answer(response.status, float(after) if after.isdigit() else None)
+
+
+@contextmanager
+def _reported(seconds: float) -> Iterator[None]:
+    """What goes wrong, as PostError."""
+    try:
+        yield
+    except UrlError as error:
+        raise PostError(f"the URL {error}") from None
+    except NotPublicError as error:
+        raise PostError("the address is not public", repr(error)) from error
+    except TimeoutError:
+        raise PostError(f"no answer within {seconds:g} seconds") from None
+    except _UNREACHABLE as error:
+        raise PostError(f"the server {tls_errors.describe(error) or 'cannot be reached'}", repr(error)) from error
+    except _BROKEN as error:
+        raise PostError("the server closed the connection or sent invalid HTTP", repr(error)) from error

@@ -30,36 +30,64 @@ LEASE_SECONDS = 30.0
 """After which a delivery that was claimed may be claimed by another."""
 POLL_SECONDS = 1.0
 """Between two looks for deliveries that are due; those of jobs that end are told at once."""
-AT_ONCE, AT_ONCE_PER_HOST = 16, 4
-"""Deliveries under way. A host that has its number gets no more, so that a slow one holds up no other."""
+MAX_CONCURRENT, MAX_PER_ACCOUNT, MAX_PER_ADDRESS = 64, 8, 4
+"""Deliveries under way: in all, of an account, and to a network address. Accounts take turns, and whoever has as many
+as may gets no more: so neither an account with thousands nor a receiver that hangs holds up another."""
+BUSY_SECONDS = 1.0
+"""After which a delivery to an address that was busy is looked at again."""
+MAX_HOSTS = 1000
+"""Names of hosts whose address is remembered."""
 
 _GONE = 410
 
 _HOST = "substring(url FROM '^[^/]*//([^/?#]*)')"
 
+# Accounts with something due by a loose index scan; of each the delivery that is due first, those that have the fewest
+# under way first.
 _CLAIM = f"""
-WITH due AS (
-    SELECT id FROM imagegen.deliveries
-    WHERE state = 'pending' AND next_at <= now()
-      AND {_HOST} <> ALL(%(busy)s::text[])
-    ORDER BY next_at LIMIT %(most)s FOR UPDATE SKIP LOCKED
+WITH RECURSIVE accounts AS (
+    (SELECT account_id FROM imagegen.deliveries WHERE state = 'pending' ORDER BY account_id LIMIT 1)
+    UNION ALL
+    SELECT (SELECT d.account_id FROM imagegen.deliveries d WHERE d.state = 'pending' AND d.account_id > a.account_id
+            ORDER BY d.account_id LIMIT 1)
+    FROM accounts a WHERE a.account_id IS NOT NULL
+), turns AS (
+    SELECT account_id, coalesce(under_way, 0) AS under_way
+    FROM accounts LEFT JOIN unnest(%(accounts)s::bigint[], %(counts)s::integer[]) AS mine (id, under_way)
+        ON id = account_id
+    WHERE account_id IS NOT NULL AND coalesce(under_way, 0) < %(per_account)s
+), due AS (
+    SELECT next.id FROM turns, LATERAL (
+        SELECT id, next_at FROM imagegen.deliveries
+        WHERE account_id = turns.account_id AND state = 'pending' AND next_at <= now()
+          AND {_HOST} <> ALL(%(busy)s::text[])
+        ORDER BY next_at LIMIT 1 FOR UPDATE SKIP LOCKED
+    ) AS next ORDER BY under_way, next_at LIMIT %(most)s
 ), d AS (
     UPDATE imagegen.deliveries AS delivery
     SET attempts = attempts + 1, next_at = now() + make_interval(secs => %(lease)s)
     FROM due WHERE delivery.id = due.id
     RETURNING delivery.*
 )
-SELECT {COLUMNS}, d.id AS delivery_id, d.url, {_HOST} AS host, d.data, a.webhook_secret
+SELECT {COLUMNS}, d.id AS delivery_id, d.url, {_HOST} AS host, d.data, d.attempts_before, a.webhook_secret,
+       CASE WHEN a.webhook_secret_before_until > now() THEN a.webhook_secret_before END AS webhook_secret_before
 FROM d JOIN imagegen.jobs j ON j.id = d.job_id JOIN imagegen.accounts a ON a.id = d.account_id
 """  # noqa: S608 - of constants
 
-# Only by the try that is the newest: one whose lease ran out says nothing.
+# Its address has as many as may: this was no attempt.
+_POSTPONE = """
+UPDATE imagegen.deliveries
+SET attempts = attempts - 1, next_at = now() + make_interval(secs => %(wait)s)
+WHERE id = %(id)s AND attempts = %(attempts)s AND attempts_before = %(before)s AND state = 'pending'
+"""
+
+# Only by the attempt that is the newest: one whose lease ran out says nothing, nor one before a resend.
 _SETTLE = """
 UPDATE imagegen.deliveries
 SET state = %(state)s, last_status = %(status)s, last_error = %(error)s,
     next_at = now() + make_interval(secs => %(wait)s),
     delivered_at = CASE WHEN %(state)s = 'delivered' THEN now() END
-WHERE id = %(id)s AND attempts = %(attempts)s AND state = 'pending'
+WHERE id = %(id)s AND attempts = %(attempts)s AND attempts_before = %(before)s AND state = 'pending'
 """
 
 log = structlog.get_logger()
@@ -91,7 +119,9 @@ class Deliverer:
         self._database, self._poster, self._link, self._explain = database, poster, link, explain
         self._unsubscribe = listener.subscribe(DELIVERIES, lambda _: self._news.set())
         self._news = asyncio.Event()
-        self._hosts: Counter[str] = Counter()
+        self._accounts: Counter[int] = Counter()
+        self._addresses: Counter[str] = Counter()
+        self._located: dict[str, str] = {}  # the address that a host's name has led to
         self._sending: set[asyncio.Task[None]] = set()
         self._working: asyncio.Task[None] | None = None
 
@@ -120,49 +150,87 @@ class Deliverer:
                     await self._news.wait()
 
     async def _claim(self) -> Sequence[Row]:
-        busy = [host for host, count in self._hosts.items() if count >= AT_ONCE_PER_HOST]
-        most = min(AT_ONCE_PER_HOST, AT_ONCE - len(self._sending))
+        most = MAX_CONCURRENT - len(self._sending)
         if most <= 0:
             return []
-        return await self._database.run(_CLAIM, {"busy": busy, "most": most, "lease": LEASE_SECONDS})
+        busy = [host for host, address in self._located.items() if self._addresses[address] >= MAX_PER_ADDRESS]
+        keys = {
+            "accounts": list(self._accounts),
+            "counts": list(self._accounts.values()),
+            "per_account": MAX_PER_ACCOUNT,
+            "busy": busy,
+            "most": most,
+            "lease": LEASE_SECONDS,
+        }
+        return await self._database.run(_CLAIM, keys)
 
     def _begin(self, row: Row) -> None:
-        host = row["host"]
-        self._hosts[host] += 1
+        account_id = row["account_id"]
+        self._accounts[account_id] += 1
         task = asyncio.create_task(self._deliver(row), name=f"webhook {row['delivery_id']}")
         self._sending.add(task)
+        self._news.set()  # perhaps others are due
 
         def end(_: asyncio.Task[None]) -> None:
             self._sending.discard(task)
-            self._hosts[host] -= 1
-            self._hosts += Counter()  # forgets those at 0
+            self._accounts[account_id] -= 1
+            self._accounts += Counter()  # forgets those at 0
             self._news.set()  # there is room for another
 
         task.add_done_callback(end)
 
     async def _deliver(self, row: Row) -> None:
-        """One try, and what came of it."""
+        """Send it, unless its address has as many as may."""
+        try:
+            address = await self._poster.locate(row["url"])
+        except PostError as failed:
+            await self._settle(row, failed)
+            return
+        if len(self._located) >= MAX_HOSTS:
+            self._located.clear()
+        self._located[row["host"]] = address
+        keys = {"id": row["delivery_id"], "attempts": row["tries"], "before": row["attempts_before"]}
+        if self._addresses[address] >= MAX_PER_ADDRESS:
+            await retry_until_available(lambda: self._database.run(_POSTPONE, keys | {"wait": BUSY_SECONDS}))
+            return
+        self._addresses[address] += 1
+        try:
+            await self._attempt(row)
+        finally:
+            self._addresses[address] -= 1
+            self._addresses += Counter()
+
+    async def _attempt(self, row: Row) -> None:
+        """One attempt, and what came of it."""
+        try:
+            outcome: Answer | PostError = await self._send(row)
+        except PostError as failed:
+            outcome = failed
+        except Exception:  # of this row only
+            log.exception("webhook_crashed", job_id=row["id"])
+            outcome = PostError("internal error")
+        await self._settle(row, outcome)
+
+    async def _settle(self, row: Row, outcome: Answer | PostError) -> None:
+        """Note what came of an attempt."""
+        number = row["tries"] - row["attempts_before"]
         status: int | None = None
         error: str | None = None
         wait: float | None = 0.0
-        try:
-            answer = await self._send(row)
-            status = answer.status
+        if isinstance(outcome, PostError):
+            error, wait = str(outcome), next_wait(number, None)
+            log.info("webhook_unanswered", job_id=row["id"], reason=outcome.detail)
+        else:
+            status = outcome.status
             if not 200 <= status < 300:
                 error = f"the receiver answered with status {status}"
-                wait = None if status == _GONE else next_wait(row["tries"], answer.retry_after)
-        except PostError as failed:
-            error, wait = str(failed), next_wait(row["tries"], None)
-            log.info("webhook_unanswered", job_id=row["id"], reason=failed.detail)
-        except Exception:  # of this row only
-            log.exception("webhook_crashed", job_id=row["id"])
-            error, wait = "internal error", next_wait(row["tries"], None)
+                wait = None if status == _GONE else next_wait(number, outcome.retry_after)
         state = "delivered" if error is None else "failed" if wait is None else "pending"
-        outcome = "retried" if state == "pending" else state
-        metrics.WEBHOOKS.labels(outcome).inc()
-        log.info("webhook", outcome=outcome, job_id=row["id"], url=shown(row["url"]), tries=row["tries"], error=error)
+        counted = "retried" if state == "pending" else state
+        metrics.WEBHOOKS.labels(counted).inc()
+        log.info("webhook", outcome=counted, job_id=row["id"], url=shown(row["url"]), tries=number, error=error)
         settled = {"state": state, "status": status, "error": error, "wait": wait or 0.0}
-        keys = {"id": row["delivery_id"], "attempts": row["tries"]}
+        keys = {"id": row["delivery_id"], "attempts": row["tries"], "before": row["attempts_before"]}
         await retry_until_available(lambda: self._database.run(_SETTLE, settled | keys))
 
     async def _send(self, row: Row) -> Answer:
@@ -171,5 +239,6 @@ class Deliverer:
         if record.error is not None:
             failure = self._explain(record.error, record.request_id)
         body = make_body(record.id, row["data"], self._link(record), failure)
-        headers = sign(bytes(row["webhook_secret"]), row["delivery_id"], int(time.time()), body)
+        secrets = [bytes(row[name]) for name in ("webhook_secret", "webhook_secret_before") if row[name] is not None]
+        headers = sign(secrets, row["delivery_id"], int(time.time()), body)
         return await self._poster.post(row["url"], headers, body)

@@ -5,7 +5,7 @@ import hashlib
 import hmac
 import json
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from orchestrator.config import WEB_PORTS, Ports
 from orchestrator.errors import InvalidRequestError, Violation
@@ -60,14 +60,14 @@ def make_body(job_id: str, data: str | None, result_url: str | None, failure: st
     return ("{" + ", ".join(f'"{name}": {value}' for name, value in fields.items()) + "}").encode()
 
 
-def sign(secret: bytes, webhook_id: str, timestamp: int, body: bytes) -> Mapping[str, str]:
-    """Headers by which a receiver knows a webhook; `timestamp` is in Unix seconds."""
+def sign(secrets: Iterable[bytes], webhook_id: str, timestamp: int, body: bytes) -> Mapping[str, str]:
+    """Headers by which a receiver knows a webhook, signed with each secret; `timestamp` is in Unix seconds."""
     content = f"{webhook_id}.{timestamp}.".encode() + body
-    digest = hmac.new(secret, content, hashlib.sha256).digest()
+    digests = [hmac.new(secret, content, hashlib.sha256).digest() for secret in secrets]
     return {
         "webhook-id": webhook_id,
         "webhook-timestamp": str(timestamp),
-        "webhook-signature": f"v1,{base64.b64encode(digest).decode('ascii')}",
+        "webhook-signature": " ".join(f"v1,{base64.b64encode(digest).decode('ascii')}" for digest in digests),
     }
 
 

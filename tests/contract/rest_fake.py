@@ -13,7 +13,15 @@ from typing import Any
 import grpc
 from grpc_status import rpc_status
 
-from imagegen.v1 import accounts_pb2, accounts_pb2_grpc, generation_pb2_grpc, jobs_pb2, jobs_pb2_grpc
+from imagegen.v1 import (
+    accounts_pb2,
+    accounts_pb2_grpc,
+    generation_pb2_grpc,
+    jobs_pb2,
+    jobs_pb2_grpc,
+    webhooks_pb2,
+    webhooks_pb2_grpc,
+)
 from imagegen.v1 import generation_pb2 as pb
 from orchestrator.api import converters, status
 from orchestrator.errors import (
@@ -106,6 +114,8 @@ class Script:
     breaks: int = 0
     asked_after: list[int] = field(default_factory=list)
     families: list[pb.Family] = field(default_factory=list)
+    deliveries: list[webhooks_pb2.DeliveryRecord] = field(default_factory=list)
+    delivery_pages: list[webhooks_pb2.ListDeliveriesRequest] = field(default_factory=list)
     watched: asyncio.Event = field(default_factory=asyncio.Event)
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -114,6 +124,7 @@ class FakeJobs(
     jobs_pb2_grpc.JobServiceServicer,
     accounts_pb2_grpc.AccountServiceServicer,
     generation_pb2_grpc.GenerationServiceServicer,
+    webhooks_pb2_grpc.WebhookServiceServicer,
 ):
     """The services, following a script."""
 
@@ -191,6 +202,23 @@ class FakeJobs(
     ) -> pb.ListFamiliesResponse:
         await self._enter(context, "ListFamilies")
         return pb.ListFamiliesResponse(families=self.script.families, marks=pb.Marks(xmp=True))
+
+    async def ListDeliveries(  # noqa: N802
+        self, request: webhooks_pb2.ListDeliveriesRequest, context: Context
+    ) -> webhooks_pb2.ListDeliveriesResponse:
+        await self._enter(context, "ListDeliveries")
+        self.script.delivery_pages.append(request)
+        return webhooks_pb2.ListDeliveriesResponse(deliveries=self.script.deliveries, next_page_token="next")  # noqa: S106 - of pages
+
+    async def ResendDelivery(  # noqa: N802
+        self, request: webhooks_pb2.ResendDeliveryRequest, context: Context
+    ) -> webhooks_pb2.DeliveryRecord:
+        await self._enter(context, "ResendDelivery")
+        for each in self.script.deliveries:
+            if each.delivery_id == request.delivery_id:
+                return each
+        await self._refuse(context, NotFoundError("no such delivery"))
+        raise AssertionError("refused")
 
     async def GetAccount(self, _: accounts_pb2.GetAccountRequest, context: Context) -> accounts_pb2.Account:  # noqa: N802
         self.script.lookups += 1

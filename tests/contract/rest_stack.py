@@ -12,7 +12,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from gateway.__main__ import listen, make_server
 from gateway.config import Address, Settings
-from imagegen.v1 import accounts_pb2_grpc, generation_pb2_grpc, jobs_pb2_grpc
+from imagegen.v1 import accounts_pb2_grpc, generation_pb2_grpc, jobs_pb2_grpc, webhooks_pb2_grpc
 from tests.contract.rest_fake import KEY, FakeJobs, Script
 
 PROMPT = (
@@ -60,6 +60,7 @@ async def grpc_server(jobs: FakeJobs, port: int = 0) -> AsyncIterator[tuple[int,
     """A gRPC server with the fake; gives its port."""
     server = grpc.aio.server()
     jobs_pb2_grpc.add_JobServiceServicer_to_server(jobs, server)
+    webhooks_pb2_grpc.add_WebhookServiceServicer_to_server(jobs, server)
     accounts_pb2_grpc.add_AccountServiceServicer_to_server(jobs, server)
     generation_pb2_grpc.add_GenerationServiceServicer_to_server(jobs, server)
     healthy = health.aio.HealthServicer()

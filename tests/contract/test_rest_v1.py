@@ -12,7 +12,7 @@ import pytest
 from gateway import events
 from gateway.sentences import FAILED
 from imagegen.v1 import generation_pb2 as pb
-from imagegen.v1 import jobs_pb2
+from imagegen.v1 import jobs_pb2, webhooks_pb2
 from tests.contract.rest_fake import JOB, finished, in_state
 from tests.contract.rest_stack import Stack, http_server
 
@@ -276,3 +276,36 @@ async def test_wrong_pages_are_refused(stack: Stack, query: str, words: str) -> 
     answer = await stack.client.get(f"/v1/jobs?{query}")
     assert (answer.status_code, answer.json()["code"]) == (400, "BAD_REQUEST")
     assert words in answer.json()["message"]
+
+
+async def test_deliveries_are_listed_in_pages_and_sent_again(stack: Stack) -> None:
+    record = webhooks_pb2.DeliveryRecord(
+        delivery_id="msg_1",
+        job_id=JOB,
+        url="https://a.example/hook",
+        delivery=jobs_pb2.WebhookDelivery(state=jobs_pb2.DELIVERY_STATE_FAILED, attempts=10, last_status=500),
+    )
+    record.create_time.FromJsonString("2026-01-02T03:04:05Z")
+    stack.script.deliveries = [record]
+    shown = {
+        "id": "msg_1",
+        "job": JOB,
+        "url": "https://a.example/hook",
+        "created": "2026-01-02T03:04:05Z",
+        "state": "failed",
+        "attempts": 10,
+        "last_status": 500,
+        "last_error": None,
+        "next": None,
+        "delivered": None,
+    }
+    path = "/v1/webhooks/deliveries"
+    found = await stack.client.get(path, params={"page_size": 7, "page_token": "x", "state": "failed"})
+    assert (found.status_code, found.json()) == (200, {"deliveries": [shown], "next_page_token": "next"})
+    (asked,) = stack.script.delivery_pages
+    assert (asked.page_size, asked.page_token, asked.state) == (7, "x", jobs_pb2.DELIVERY_STATE_FAILED)
+    again = await stack.client.post(f"{path}/msg_1:resend")
+    assert (again.status_code, again.json()) == (200, shown)
+    assert (await stack.client.post(f"{path}/msg_2:resend")).status_code == 404
+    for wrong in ({"page_size": 0}, {"page_size": 101}, {"state": "lost"}):
+        assert (await stack.client.get(path, params=wrong)).status_code == 400

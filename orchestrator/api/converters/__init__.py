@@ -18,6 +18,7 @@ from orchestrator.api.converters.tables import (
     STATES,
     VERTICAL,
 )
+from orchestrator.api.converters.webhooks import to_delivery, to_delivery_list, to_delivery_page
 
 __all__ = [
     "DELIVERIES",
@@ -38,6 +39,9 @@ __all__ = [
     "from_stored",
     "new_request_id",
     "to_artifact",
+    "to_delivery",
+    "to_delivery_list",
+    "to_delivery_page",
     "to_family",
     "to_job",
     "to_job_request",

@@ -22,7 +22,7 @@ from orchestrator.webhooks.message import check_webhook
 
 DEFAULT_PAGE, MAX_PAGE = 20, 100
 
-_DELIVERIES = {
+DELIVERY_STATES = {
     "pending": jobs_pb2.DELIVERY_STATE_PENDING,
     "delivered": jobs_pb2.DELIVERY_STATE_DELIVERED,
     "failed": jobs_pb2.DELIVERY_STATE_FAILED,
@@ -77,9 +77,9 @@ def to_job(record: JobRecord) -> jobs_pb2.Job:
     message = jobs_pb2.Job(
         job_id=record.id,
         state=STATES[record.state],
-        create_time=_to_timestamp(record.created),
-        end_time=_to_timestamp(record.ended),
-        start_time=_to_timestamp(record.started),
+        create_time=to_timestamp(record.created),
+        end_time=to_timestamp(record.ended),
+        start_time=to_timestamp(record.started),
         attempts=record.attempts,
         request_id=record.request_id,
         priority=PRIORITIES[record.priority],
@@ -90,14 +90,14 @@ def to_job(record: JobRecord) -> jobs_pb2.Job:
         message.position = record.queued.position
     if record.state is JobState.SUCCEEDED and record.artifact is not None:
         message.artifact.CopyFrom(to_artifact(record.request_id, record.artifact))
-        message.expire_time.CopyFrom(_to_timestamp(record.expires) or timestamp_pb2.Timestamp())
+        message.expire_time.CopyFrom(to_timestamp(record.expires) or timestamp_pb2.Timestamp())
     if record.state is JobState.FAILED and record.error is not None:
         code, reason = status.code_and_reason(record.error)
         text = status.message(record.error, record.request_id)
         violations = [status.to_violation(each) for each in record.error.violations]
         message.error.CopyFrom(jobs_pb2.JobError(code=code, message=text, reason=reason, violations=violations))
     if record.webhook is not None:
-        message.webhook.CopyFrom(_to_delivery(record.webhook))
+        message.webhook.CopyFrom(to_webhook(record.webhook))
     return message
 
 
@@ -107,25 +107,41 @@ def to_page(request: jobs_pb2.ListJobsRequest) -> tuple[int, tuple[datetime, str
     Raises:
         InvalidRequestError: a field is out of range, or a token that no answer had.
     """
-    size = request.page_size if request.HasField("page_size") else DEFAULT_PAGE
+    size = page_size(request.page_size if request.HasField("page_size") else None)
+    return size, read_token(request.page_token), choice(STATES, request.state, "state")
+
+
+def page_size(asked: int | None) -> int:
+    """Rows of a page; DEFAULT_PAGE where none were asked for.
+
+    Raises:
+        InvalidRequestError: more or less than there may be.
+    """
+    size = DEFAULT_PAGE if asked is None else asked
     if not 1 <= size <= MAX_PAGE:
         raise InvalidRequestError(Violation("page_size", f"must be from 1 to {MAX_PAGE}"))
-    return size, _from_token(request.page_token), choice(STATES, request.state, "state")
+    return size
 
 
-def to_list(records: list[JobRecord], page_size: int) -> jobs_pb2.ListJobsResponse:
-    """A page of at most `page_size` jobs, of records that are one more where others follow."""
-    shown = records[:page_size]
-    token = _to_token(shown[-1]) if len(records) > page_size else None
+def to_list(records: list[JobRecord], size: int) -> jobs_pb2.ListJobsResponse:
+    """A page of at most `size` jobs, of records that are one more where others follow."""
+    shown = records[:size]
+    token = write_token(shown[-1].created, shown[-1].id) if len(records) > size else None
     return jobs_pb2.ListJobsResponse(jobs=[to_job(record) for record in shown], next_page_token=token)
 
 
-def _to_token(record: JobRecord) -> str:
-    text = f"{record.created.astimezone(UTC).isoformat()} {record.id}"
+def write_token(created: datetime, row_id: str) -> str:
+    """The token of the page after a row."""
+    text = f"{created.astimezone(UTC).isoformat()} {row_id}"
     return base64.urlsafe_b64encode(text.encode()).decode()
 
 
-def _from_token(token: str) -> tuple[datetime, str] | None:
+def read_token(token: str) -> tuple[datetime, str] | None:
+    """The row of write_token: when it was created, and its id; None for the first page.
+
+    Raises:
+        InvalidRequestError: no page had this token.
+    """
     if not token:
         return None
     try:
@@ -135,18 +151,20 @@ def _from_token(token: str) -> tuple[datetime, str] | None:
         raise InvalidRequestError(Violation("page_token", "is not one that this service gave")) from None
 
 
-def _to_delivery(webhook: WebhookState) -> jobs_pb2.WebhookDelivery:
+def to_webhook(webhook: WebhookState) -> jobs_pb2.WebhookDelivery:
+    """What became of a webhook."""
     return jobs_pb2.WebhookDelivery(
-        state=_DELIVERIES[webhook.state],
+        state=DELIVERY_STATES[webhook.state],
         attempts=webhook.attempts,
         last_status=webhook.last_status,
         last_error=webhook.last_error,
-        next_time=_to_timestamp(webhook.next_at),
-        deliver_time=_to_timestamp(webhook.delivered_at),
+        next_time=to_timestamp(webhook.next_at),
+        deliver_time=to_timestamp(webhook.delivered_at),
     )
 
 
-def _to_timestamp(moment: datetime | None) -> timestamp_pb2.Timestamp | None:
+def to_timestamp(moment: datetime | None) -> timestamp_pb2.Timestamp | None:
+    """A moment; None for none."""
     if moment is None:
         return None
     timestamp = timestamp_pb2.Timestamp()

@@ -1,7 +1,6 @@
 """Names of params and jobs, and their numbers in the schema."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import TypeVar
 
 from imagegen.v1 import generation_pb2 as pb
@@ -25,7 +24,7 @@ from orchestrator.params import (
     VerticalPlace,
 )
 
-Name = TypeVar("Name", bound=StrEnum)
+Name = TypeVar("Name", bound=str)
 Number = TypeVar("Number", bound=int)
 
 SAMPLERS = {name: pb.Sampler.Value(f"SAMPLER_{name.name}") for name in SamplerName}

@@ -22,7 +22,7 @@ from orchestrator.jobs.system import JobSystem, new_process_id
 from orchestrator.params import Limits
 from orchestrator.results.store import ResultStore
 from orchestrator.web.posting import Poster
-from orchestrator.webhooks.delivery import AT_ONCE, POST_SECONDS, Deliverer
+from orchestrator.webhooks.delivery import MAX_CONCURRENT, POST_SECONDS, Deliverer
 from tests.unit.orchestrator.world import World, build
 
 ANONYMOUS = Account(id=1, name="anonymous")
@@ -46,14 +46,16 @@ class Plant:
     is_ready: bool = True
     streams: int = 0
 
-    async def submit(self, webhook: str | None = None, data: str | None = None, **fields: object) -> JobRecord:
+    async def submit(
+        self, webhook: str | None = None, data: str | None = None, account: Account = ANONYMOUS, **fields: object
+    ) -> JobRecord:
         """A new job, perhaps with a webhook; `fields` are those of GenerateRequest."""
         request = pb.GenerateRequest(text_to_image=pb.TextToImage(), prompt="red house", **fields)  # type: ignore[arg-type]  # of several types
         asked = jobs_pb2.CreateJobRequest(request=request)
         if webhook is not None:
             asked.webhook.MergeFrom(jobs_pb2.Webhook(url=webhook, data=data))
         order = converters.to_job_request(asked, Limits(), "name")
-        return await self.system.jobs.submit(ANONYMOUS, order)
+        return await self.system.jobs.submit(account, order)
 
     async def get(self, job: JobRecord) -> JobRecord:
         """A job as it is now."""
@@ -109,7 +111,7 @@ async def running(url: str, tmp_path: Path, **changes: object) -> AsyncIterator[
     )
     poster = Poster(
         seconds=POST_SECONDS,
-        max_connections=AT_ONCE,
+        max_connections=MAX_CONCURRENT,
         allow_private=settings.webhook_private,
         ports=settings.receiver_ports,
     )

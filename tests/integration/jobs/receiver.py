@@ -67,10 +67,10 @@ class Receiver:
 
 
 @contextlib.asynccontextmanager
-async def receiving() -> AsyncIterator[Receiver]:
+async def receiving(host: str = "127.0.0.1") -> AsyncIterator[Receiver]:
     """A receiver on loopback."""
     receiver = Receiver()
-    server = await asyncio.start_server(receiver._take, "127.0.0.1", 0)
-    receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook?token=secret"
+    server = await asyncio.start_server(receiver._take, host, 0)
+    receiver.url = f"http://{host}:{server.sockets[0].getsockname()[1]}/hook?token=secret"
     async with server:
         yield receiver

@@ -8,14 +8,17 @@ from typing import Any
 
 import pytest
 
+from orchestrator.accounts import admin
+from orchestrator.accounts.account import Account
 from orchestrator.accounts.webhook_secrets import show
 from orchestrator.config import ANY_PORT
 from orchestrator.database.listen import Listener
-from orchestrator.errors import EngineFaultError, InvalidRequestError
+from orchestrator.errors import EngineFaultError, InvalidRequestError, NotFoundError
 from orchestrator.jobs.records import JobRecord, WebhookState
 from orchestrator.web.posting import Poster
 from orchestrator.webhooks import message as webhook_messages
-from orchestrator.webhooks.delivery import Deliverer
+from orchestrator.webhooks.deliveries import Deliveries
+from orchestrator.webhooks.delivery import MAX_PER_ADDRESS, POST_SECONDS, Deliverer
 from tests.database import new_url
 from tests.integration.jobs.plant import ANONYMOUS, Plant, running
 from tests.integration.jobs.receiver import Receiver, receiving
@@ -165,7 +168,7 @@ async def test_two_that_deliver_send_each_once(plant: Plant, receiver: Receiver)
 
 
 async def test_a_receiver_that_hangs_holds_up_no_other(plant: Plant, receiver: Receiver) -> None:
-    async with receiving() as slow:
+    async with receiving("127.0.0.2") as slow:
         slow.answers = [None] * 20
         hanging = [await plant.submit(webhook=slow.url) for _ in range(20)]
         quick = [await plant.submit(webhook=receiver.url) for _ in range(5)]
@@ -215,6 +218,70 @@ async def test_a_broken_row_holds_up_no_other(plant: Plant, receiver: Receiver) 
     assert seen.last_error == "the URL must be an http or https URL with a host"
 
 
+async def test_an_account_with_many_holds_up_no_other(plant: Plant) -> None:
+    """Its receiver never answers, and every spelling of its host is another name for one address."""
+    await plant.database.run("INSERT INTO imagegen.accounts (name) VALUES ('ada')")
+    async with receiving("127.0.0.1") as slow, receiving("127.0.0.2") as quick:
+        slow.answers = [None] * 200
+        port = slow.url.rpartition(":")[2].partition("/")[0]
+        plant.is_ready = False
+        for number in range(60):
+            host = "".join(c.upper() if number >> i & 1 else c for i, c in enumerate("localhost"))
+            job = await plant.submit(webhook=f"http://{host}:{port}/")
+            await plant.system.jobs.cancel(ANONYMOUS, job.id)
+        ada = Account(id=2, name="ada")
+        mine = await plant.submit(webhook=quick.url, account=ada)
+        await plant.system.jobs.cancel(ada, mine.id)
+        async with asyncio.timeout(POST_SECONDS / 2):  # less than the first of the others takes
+            await quick.wait(1)
+        assert len(slow.ids) <= MAX_PER_ADDRESS
+
+
+async def test_one_slow_receiver_does_not_hold_up_the_accounts_others(plant: Plant) -> None:
+    plant.is_ready = False
+    async with receiving() as slow, receiving("127.0.0.2") as quick:
+        slow.answers = [None] * 200
+        port = slow.url.rpartition(":")[2].partition("/")[0]
+        for host in ("127.0.0.1", "localhost", "LOCALHOST") * 10:  # names of one address
+            job = await plant.submit(webhook=f"http://{host}:{port}/")
+            await plant.system.jobs.cancel(ANONYMOUS, job.id)
+        job = await plant.submit(webhook=quick.url)
+        await plant.system.jobs.cancel(ANONYMOUS, job.id)
+        await until(plant, job, "delivered")
+
+
+async def test_a_secret_that_was_rotated_signs_for_a_while(plant: Plant, receiver: Receiver) -> None:
+    old = await secret(plant)
+    new = await admin.webhook_secret(plant.database, "anonymous", rotate=True, overlap_seconds=3600)
+    await until(plant, await plant.submit(webhook=receiver.url), "delivered")
+    receiver.verify(0, old)
+    receiver.verify(0, new)
+    await plant.database.run("UPDATE imagegen.accounts SET webhook_secret_before_until = now()")
+    await until(plant, await plant.submit(webhook=receiver.url), "delivered")
+    receiver.verify(1, new)
+    assert " " not in receiver.heads[1]["webhook-signature"]
+
+
+@pytest.mark.usefixtures("soon")
+async def test_a_delivery_is_listed_and_sent_again(plant: Plant, receiver: Receiver) -> None:
+    deliveries = Deliveries(plant.database)
+    receiver.answers = ["500 Broken\r\n"] * 10
+    job = await plant.submit(webhook=receiver.url)
+    await until(plant, job, "failed")
+    await plant.watch(await plant.submit())  # without one
+    (failed,) = await deliveries.list_deliveries(1, 10)
+    assert (failed.id, failed.job_id, failed.state.attempts) == (f"msg_{job.id}", job.id, 10)
+    assert await deliveries.list_deliveries(1, 10, state="delivered") == []
+    again = await deliveries.resend(1, failed.id)
+    assert again.state.state == "pending"
+    sent = await until(plant, job, "delivered")
+    assert (sent.attempts, len(set(receiver.ids))) == (11, 1)
+    assert await deliveries.list_deliveries(1, 10, after=(failed.created, failed.id)) == []
+    for account, name in ((2, failed.id), (1, "msg_none")):
+        with pytest.raises(NotFoundError):
+            await deliveries.resend(account, name)
+
+
 def test_the_pages_receiver_knows_what_is_ours() -> None:
     """The Python of docs/webhooks.md, as it stands there."""
     page = (Path(__file__).parents[3] / "docs/webhooks.md").read_text("utf-8")
@@ -222,9 +289,9 @@ def test_the_pages_receiver_knows_what_is_ours() -> None:
     names: dict[str, Any] = {}
     exec(code, names)  # noqa: S102  # our own page
     secret, now = bytes(32), int(time.time())
-    headers = dict(webhook_messages.sign(secret, "msg_1", now, b"{}"))
+    headers = dict(webhook_messages.sign([secret], "msg_1", now, b"{}"))
     assert names["is_ours"](show(secret), headers, b"{}")
     assert not names["is_ours"](show(b"another"), headers, b"{}")
     assert not names["is_ours"](show(secret), headers, b"{ }")
-    old = dict(webhook_messages.sign(secret, "msg_1", now - 400, b"{}"))
+    old = dict(webhook_messages.sign([secret], "msg_1", now - 400, b"{}"))
     assert not names["is_ours"](show(secret), old, b"{}")

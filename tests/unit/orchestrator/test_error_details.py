@@ -33,6 +33,7 @@ CODES = {
     "ShuttingDownError": ("UNAVAILABLE", "SHUTTING_DOWN"),
     "EngineUnavailableError": ("UNAVAILABLE", "ENGINE_UNAVAILABLE"),
     "CancelledByClientError": ("CANCELLED", "CANCELLED"),
+    "AttemptLostError": ("CANCELLED", "CANCELLED"),
     "EngineFaultError": ("INTERNAL", "ENGINE_FAULT"),
     "FamilyConfigError": ("INTERNAL", "INTERNAL"),
     "RetryableError": ("INTERNAL", "INTERNAL"),

@@ -15,7 +15,7 @@ RECEIVER = "https://receiver.example/hook"
 def test_the_signature_is_the_standards() -> None:
     """The example of the Standard Webhooks libraries, of which every one has it among its tests."""
     secret = base64.b64decode("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
-    headers = sign(secret, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
+    headers = sign([secret], "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
     assert headers == {
         "webhook-id": "msg_p5jXN8AQM9LWM0D4loKWxJek",
         "webhook-timestamp": "1614265330",
@@ -23,11 +23,16 @@ def test_the_signature_is_the_standards() -> None:
     }
 
 
+def test_while_a_secret_is_rotated_both_sign() -> None:
+    new, old = (sign([secret], "id", 1, b"body")["webhook-signature"] for secret in (b"new", b"old"))
+    assert sign([b"new", b"old"], "id", 1, b"body")["webhook-signature"] == f"{new} {old}"
+
+
 @pytest.mark.parametrize("part", ["id", "time", "body", "secret"])
 def test_the_signature_is_of_all_that_is_sent(part: str) -> None:
-    plain = sign(b"secret", "id", 1, b"body")["webhook-signature"]
+    plain = sign([b"secret"], "id", 1, b"body")["webhook-signature"]
     changed = sign(
-        b"other" if part == "secret" else b"secret",
+        [b"other" if part == "secret" else b"secret"],
         "other" if part == "id" else "id",
         2 if part == "time" else 1,
         b"other" if part == "body" else b"body",
