@@ -8,7 +8,9 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
 from gateway import jobs
+from gateway.answers import ErrorAnswer
 from gateway.calls import caller_of, gateway_of
+from gateway.openapi import WEBHOOKS_TAG
 from gateway.status import api_error
 from gateway.v1 import ERRORS
 from imagegen.v1 import jobs_pb2, webhooks_pb2
@@ -71,7 +73,7 @@ class DeliveriesAnswer(BaseModel):
     "/deliveries",
     tags=[WEBHOOKS_TAG],
     response_model=DeliveriesAnswer,
-    responses={key: ERRORS[key] for key in (400, 403, 404, 500, 503)},
+    responses={400: {"model": ErrorAnswer}, **{key: ERRORS[key] for key in (403, 404, 500, 503)}},
 )
 async def list_deliveries(
     request: Request, page_size: PageSize = 20, page_token: PageToken = "", state: State = None

@@ -91,7 +91,7 @@ def state_word(state: jobs_pb2.JobState.ValueType) -> str:
 
 def delivery_word(state: jobs_pb2.DeliveryState.ValueType) -> str:
     """The name of a delivery's state: pending, delivered, failed."""
-    return _word(jobs_pb2.DeliveryState.Name, state, "DELIVERY_STATE_")
+    return word(jobs_pb2.DeliveryState.Name, state, "DELIVERY_STATE_")
 
 
 def stage_word(stage: pb.Stage.ValueType) -> str:

@@ -16,10 +16,12 @@ _KEY = "ApiKeyAuth"  # the name that the documented API's own description has fo
 _BEARER = "BearerAuth"  # how OpenAI's clients send it
 
 
-PICTURES_TAG, JOBS_TAG, OPENAI_TAG, SERVICE_TAG = "Pictures", "Jobs", "OpenAI Images", "Service"
+PICTURES_TAG, JOBS_TAG, WEBHOOKS_TAG = "Pictures", "Jobs", "Webhooks"
+OPENAI_TAG, SERVICE_TAG = "OpenAI Images", "Service"
 TAGS: Final[list[dict[str, Any]]] = [
     {"name": PICTURES_TAG, "description": "The documented API: pictures from text and from pictures."},
     {"name": JOBS_TAG, "description": "Jobs: lists, events, and their end."},
+    {"name": WEBHOOKS_TAG, "description": "What became of webhooks, and sending one again."},
     {"name": OPENAI_TAG, "description": "The OpenAI Images API over the same jobs."},
     {"name": SERVICE_TAG, "description": "The account, the model families, and whether the service is ready."},
 ]

@@ -25,7 +25,6 @@ LastEventId = Annotated[str | None, Header(alias="Last-Event-ID", description="I
 ERRORS: Final[dict[int | str, dict[str, Any]]] = {
     status: {"model": ErrorAnswer, "description": text}
     for status, text in {
-        400: "A parameter is out of range.",
         403: "No key.",
         404: "Unknown key, or no such job.",
         500: "Something broke here.",

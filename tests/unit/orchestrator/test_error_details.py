@@ -35,6 +35,7 @@ CODES = {
     "CancelledByClientError": ("CANCELLED", "CANCELLED"),
     "AttemptLostError": ("CANCELLED", "CANCELLED"),
     "EngineFaultError": ("INTERNAL", "ENGINE_FAULT"),
+    "EngineRefusedError": ("INTERNAL", "ENGINE_FAULT"),
     "FamilyConfigError": ("INTERNAL", "INTERNAL"),
     "RetryableError": ("INTERNAL", "INTERNAL"),
     "ImagegenError": ("INTERNAL", "INTERNAL"),
