@@ -12,6 +12,7 @@
 | … reason RATE_LIMITED | 403, Retry-After |
 | UNAVAILABLE, CANCELLED (the server stops) | 503, Retry-After |
 | DEADLINE_EXCEEDED | 504 |
+| DATA_LOSS | 500, code DATA_LOSS: a stored picture is corrupt |
 | INTERNAL, UNKNOWN, the rest | 500, with the request id and no inner words |
 
 What gRPC itself reports, and not the orchestrator, has no ErrorInfo of domain "imagegen"; its words are about sockets
@@ -151,6 +152,7 @@ _TABLE: Mapping[grpc.StatusCode, Callable[[Details], ApiError]] = MappingProxyTy
         grpc.StatusCode.RESOURCE_EXHAUSTED: _exhausted,
         grpc.StatusCode.UNAVAILABLE: _unavailable,
         grpc.StatusCode.CANCELLED: _unavailable,
+        grpc.StatusCode.DATA_LOSS: lambda its: ApiError(500, its.words or "The stored picture is corrupt", "DATA_LOSS"),
         grpc.StatusCode.DEADLINE_EXCEEDED: lambda _: ApiError(
             504, "The service did not answer in time", "GATEWAY_TIMEOUT"
         ),

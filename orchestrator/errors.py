@@ -17,6 +17,7 @@ ImagegenError
 │   ├── ShuttingDownError        this server takes no new work
 │   └── EngineUnavailableError   Triton, or a model in it, does not answer
 ├── MessageLateError             the message did not arrive in time
+├── CorruptResultError           a stored picture is not what was stored
 ├── NotEnoughCreditsError        the account cannot pay for it
 ├── PoisonJobError               a job that crashes the process that runs it
 ├── AttemptTimeoutError          a job that runs longer than it may, again and again
@@ -180,6 +181,10 @@ class EngineUnavailableError(RetryableError):
 
 class MessageLateError(ImagegenError):
     """The message of a call did not arrive in time."""
+
+
+class CorruptResultError(ImagegenError):
+    """A stored picture is not the one that was stored: bytes are others, or missing."""
 
 
 class NotEnoughCreditsError(ImagegenError):

@@ -48,6 +48,10 @@ TRITON_BATCHES = Gauge(
     ["model", "rows"],
 )
 TRITON_ERRORS = Counter("imagegen_triton_errors", "Calls of Triton that failed.", ["model", "kind"])
+RESULTS_BROKEN = Counter(
+    "imagegen_results_broken", "Reads of stored pictures that are corrupt, or missing before their time.", ["kind"]
+)
+RESULTS_WAITING = Gauge("imagegen_results_waiting_bytes", "Bytes of finished pictures that wait for the result store.")
 TRITON_SERVES = Gauge("imagegen_triton_serves", "1 if the model in this Triton infers.", ["endpoint", "model"])
 TRITON_EJECTIONS = Counter("imagegen_triton_ejections", "Times that a model of a Triton was taken from use.", ["model"])
 FAMILY_READY = Gauge("imagegen_family_ready", "1 if all networks of the family are ready.", ["family"])

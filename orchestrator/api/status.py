@@ -31,6 +31,7 @@ _TABLE: tuple[tuple[type[ImagegenError], int, str], ...] = (
     (errors.NotEnoughCreditsError, code_pb2.RESOURCE_EXHAUSTED, "NOT_ENOUGH_CREDITS"),
     (errors.DatabaseUnavailableError, code_pb2.UNAVAILABLE, "DATABASE_UNAVAILABLE"),
     (errors.ResultStoreUnavailableError, code_pb2.UNAVAILABLE, "RESULT_STORE_UNAVAILABLE"),
+    (errors.CorruptResultError, code_pb2.DATA_LOSS, "RESULT_CORRUPT"),
     (errors.PoisonJobError, code_pb2.ABORTED, "POISON_JOB"),
     (errors.AttemptTimeoutError, code_pb2.DEADLINE_EXCEEDED, "ATTEMPT_TIMEOUT"),
     (errors.ShuttingDownError, code_pb2.UNAVAILABLE, "SHUTTING_DOWN"),

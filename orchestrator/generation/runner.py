@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 
 from orchestrator.accounts.account import Account
 from orchestrator.decoding.decoders import Decoders
@@ -17,6 +18,7 @@ from orchestrator.models.families import Families
 from orchestrator.models.source import ModelDigest, NetworkSource
 from orchestrator.params import Delivery, ImageFormat, OutputParams, RequestParams
 from orchestrator.provenance.marking import Marking
+from orchestrator.results.keeping import Keeping
 from orchestrator.results.sources import Sources
 from orchestrator.results.store import ResultStore
 from orchestrator.tasks.budget import Budgets, JobMemory
@@ -47,6 +49,7 @@ class Runner:
         budgets: of the memory that they take, over all jobs.
         max_pixels: of pictures that are made.
         marking: of their files.
+        keeping: of pictures whose store is away.
     """
 
     families: Families
@@ -60,6 +63,7 @@ class Runner:
     budgets: Budgets
     max_pixels: int
     marking: Marking
+    keeping: Keeping = field(default_factory=Keeping)
 
     async def plan(self, account: Account, params: RequestParams) -> Plan:
         """Decide what an account's request left open.
@@ -88,10 +92,14 @@ class Runner:
 
         Raises:
             ImagegenError: the job's stop_reason; no network was called after the running step.
+            ResultStoreUnavailableError: its picture could not be stored: found out before the first step, or after
+                the last, once it had waited for the store as long as may be.
             Whatever the task raises.
         """
         job.check_wanted()
         job.start()
+        if _is_stored(job):
+            await job.unless_stopped(self.results.check())
         plan, timer, roles = job.plan, Timer(job.family), set[str]()
         digests = self.source.digests(plan.family)
 
@@ -159,8 +167,11 @@ class Runner:
         if output.target is not None:
             name = f"{job.id}.{output.format.value}"
             media_type = output.format.media_type
-            await self.sources.storages.write(job.account.id, output.target, file.data, media_type, name=name)
-        uri = await self._keep(job, file.data) if job.durable or not inline else None
+            target = output.target
+            write = self.sources.storages.write
+            copy = partial(write, job.account.id, target, file.data, media_type, name=name)
+            await job.unless_stopped(self.keeping.until_stored(len(file.data), copy))
+        uri = await self._keep(job, file.data) if _is_stored(job) else None
         return Artifact(
             data=file.data if inline and not job.durable else None,
             uri=uri,
@@ -181,7 +192,8 @@ class Runner:
 
     async def _keep(self, job: Job, data: bytes) -> str:
         durable_id = job.id if job.durable else None
-        written = await self.results.write(job.account.id, data, job.plan.output.format, durable_id)
+        write = partial(self.results.write, job.account.id, data, job.plan.output.format, durable_id)
+        written = await job.unless_stopped(self.keeping.until_stored(len(data), write))
         job.picture = written.name
         return self.results.link(*written)
 
@@ -203,3 +215,8 @@ class Runner:
 
     def _encode_preview(self, pixels: Pixels, plan: Plan) -> bytes:
         return self.marking.mark_preview(codec.encode(pixels, PREVIEW).data, plan.origin)
+
+
+def _is_stored(job: Job) -> bool:
+    """Whether the job's picture goes to the result store."""
+    return job.durable or job.plan.output.delivery is not Delivery.INLINE

@@ -6,6 +6,7 @@ Everything that goes wrong leaves as an error of faults.py; what it means to a c
 import asyncio
 import itertools
 import os
+import stat
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -15,10 +16,20 @@ from typing import TYPE_CHECKING
 import obstore
 from obstore.store import LocalStore, S3Store
 
-from orchestrator.results.faults import MissingError, RefusedError, TooLargeError, translated
+from orchestrator.results.faults import (
+    MissingError,
+    NotAFileError,
+    RefusedError,
+    TooLargeError,
+    UnreachableError,
+    translated,
+)
 
 if TYPE_CHECKING:  # obstore has no such module while it runs
     from obstore.store import ObjectStore
+
+SPACE_BYTES = 16 * 1024 * 1024
+"""A disk with less left is full: a picture that is being written may need as much."""
 
 CHUNK_BYTES = 64 * 1024
 """Largest piece of an object that is handed on, bytes."""
@@ -111,6 +122,14 @@ class Bucket:
         """Whether `sign` works."""
         return isinstance(self._store, S3Store)
 
+    async def check_space(self) -> None:
+        """Raise UnreachableError if a folder's disk has less than SPACE_BYTES left; S3 has no such bound."""
+        if self._folder is not None:
+            with translated():
+                left = await asyncio.to_thread(os.statvfs, self._folder)
+            if left.f_bavail * left.f_frsize < SPACE_BYTES:
+                raise UnreachableError(f"{left.f_bavail * left.f_frsize} bytes are left, fewer than {SPACE_BYTES}")
+
     async def put(self, path: str, data: bytes, media_type: str) -> None:
         """Write an object: nobody ever sees a part of it. What was there is replaced.
 
@@ -134,7 +153,12 @@ class Bucket:
 
         Raises:
             MissingError, RefusedError, UnreachableError: at once, or, the last, while reading.
+            NotAFileError: in a folder: there is a link, or something else that is no file.
         """
+        if self._folder is not None:
+            with translated():
+                size = await asyncio.to_thread(_size, self._folder / path)
+            return size, _read(self._folder / path)
         with translated():
             answer = await obstore.get_async(self._store, path)
         return answer.meta["size"], _cut(answer.stream(min_chunk_size=CHUNK_BYTES))
@@ -184,10 +208,29 @@ async def _cut(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
                 yield bytes(part[start : start + CHUNK_BYTES])
 
 
+def _size(path: Path) -> int:
+    """Size of a file, bytes; links are not followed, so nothing outside the folder is ever read."""
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        raise NotAFileError(f"{path} is not a file: {stat.filemode(found.st_mode)}")
+    return found.st_size
+
+
+async def _read(path: Path) -> AsyncIterator[bytes]:
+    """The bytes of a file. It is opened for the first of them, and closed when nobody asks for more."""
+    with translated():
+        descriptor = await asyncio.to_thread(os.open, path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            while chunk := await asyncio.to_thread(os.read, descriptor, CHUNK_BYTES):
+                yield chunk
+        finally:
+            os.close(descriptor)
+
+
 def _flush(file: Path) -> None:
     """Bring a file and its name onto the disk: a job that says it has a picture has it after a power cut, too."""
     for path in (file, file.parent):
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             os.fsync(descriptor)
         finally:

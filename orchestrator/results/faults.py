@@ -23,6 +23,10 @@ class MissingError(BucketError):
     """There is no such object."""
 
 
+class NotAFileError(BucketError):
+    """What lies there is no file: a link, say, which is not followed."""
+
+
 class RefusedError(BucketError):
     """S3 refuses: the keys, what they may do, the bucket, the region. Asking again changes nothing.
 

@@ -2,12 +2,16 @@
 
 A row is noted before its object is written, so that whatever a crash leaves behind is known, and swept when its time is
 over. A picture without its size in the row was never finished: nobody gets it.
+
+What is read is compared with the SHA-256 in the row: a picture up to VERIFIED_BYTES before its first byte is given out,
+a larger one before its last.
 """
 
 import asyncio
 import hashlib
 import re
 import secrets
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,12 +20,13 @@ from typing import NamedTuple
 
 import structlog
 
+from orchestrator import metrics
 from orchestrator.config import Settings
-from orchestrator.database.pool import Connection, Database
-from orchestrator.errors import ImagegenError, NotFoundError, ResultStoreUnavailableError
+from orchestrator.database.pool import Connection, Database, Row
+from orchestrator.errors import CorruptResultError, ImagegenError, NotFoundError, ResultStoreUnavailableError
 from orchestrator.params import ImageFormat
 from orchestrator.results.buckets import Bucket
-from orchestrator.results.faults import BucketError, MissingError
+from orchestrator.results.faults import BucketError, MissingError, NotAFileError
 from orchestrator.results.places import PRESIGNED_SECONDS, open_bucket, signs_links
 
 SWEEP_BATCH = 100
@@ -32,6 +37,15 @@ WRITING_SECONDS = 3600.0
 
 REQUEST_TYPE = "application/x-protobuf"
 """Media type of requests that are too large for the database."""
+
+VERIFIED_BYTES = 16 * 1024 * 1024
+"""Pictures up to this size are read twice: once for their SHA-256, then for whoever asked. So no memory is held."""
+
+CHECK_SECONDS = 10.0
+"""So long a store that took a picture, or a check, is trusted to take the next picture."""
+
+CHECK_NAME = "check"
+"""The object that a check writes and removes."""
 
 log = structlog.get_logger()
 
@@ -103,6 +117,8 @@ class ResultStore:
         """
         self._database, self._bucket = database, bucket
         self._base, self._seconds, self._presigned = f"{public_url}/results/", seconds, presigned
+        self._taken = float("-inf")
+        self._checking = asyncio.Lock()
 
     @classmethod
     def from_settings(cls, settings: Settings, database: Database, environ: Mapping[str, str]) -> "ResultStore":
@@ -115,6 +131,21 @@ class ResultStore:
         bucket = open_bucket(settings)
         url, seconds = settings.public_url, settings.result_seconds
         return cls(database, bucket, public_url=url, seconds=seconds, presigned=presigned)
+
+    async def check(self) -> None:
+        """Find out whether a picture could be stored now, before anybody works on it: by storing something.
+
+        Raises:
+            ResultStoreUnavailableError: it could not.
+        """
+        async with self._checking:
+            if time.monotonic() - self._taken < CHECK_SECONDS:
+                return
+            with _reported(CHECK_NAME):
+                await self._bucket.check_space()
+                await self._bucket.put(CHECK_NAME, b"may this be written?", "text/plain")
+                await self._bucket.delete(CHECK_NAME)
+            self._taken = time.monotonic()
 
     async def note(self, connection: Connection, account_id: int, job_id: str | None, image_format: ImageFormat) -> str:
         """Note a picture that is about to be written; returns its name. To be committed before it is put."""
@@ -129,8 +160,10 @@ class ResultStore:
             ResultStoreUnavailableError: it could not be written, or was removed meanwhile.
             DatabaseUnavailableError: it lies there, and counts as never finished.
         """
+        self._taken = float("-inf")
         with _reported(name):
             await self._bucket.put(name, data, image_format.media_type)
+        self._taken = time.monotonic()
         digest = await asyncio.to_thread(hashlib.sha256, data)
         written = {"name": name, "size": len(data), "sha256": digest.digest(), "seconds": self._seconds}
         rows = await self._database.run(_WRITTEN, written)
@@ -195,6 +228,7 @@ class ResultStore:
 
         Raises:
             NotFoundError: there is none, its time is over, or the name has not the form of one.
+            CorruptResultError: it is not what was stored; of one above VERIFIED_BYTES before its last chunk.
             ResultStoreUnavailableError: the store does not answer, now or while the chunks are read.
             DatabaseUnavailableError: nobody knows.
         """
@@ -204,15 +238,10 @@ class ResultStore:
         if not rows:
             raise NotFoundError("no such picture")
         (row,) = rows
-        with _reported(name):
-            try:
-                size, chunks = await self._bucket.get(name)
-            except MissingError:
-                size, chunks = -1, None
-        if chunks is None or size != row["size"]:
-            log.error("picture lost", name=name, size=row["size"], found=size)
-            raise NotFoundError("no such picture")
-        return Stored(row["media_type"], size, row["sha256"], _reading(name, chunks))
+        if row["size"] <= VERIFIED_BYTES:
+            async for _ in await self._read(name, row):
+                pass
+        return Stored(row["media_type"], row["size"], row["sha256"], await self._read(name, row))
 
     async def delete(self, name: str) -> None:
         """Remove a picture. From here on `open` refuses it; what cannot be removed now, the sweep removes.
@@ -234,6 +263,21 @@ class ResultStore:
         while removed := await self._sweep_batch():
             total += removed
         return total
+
+    async def _read(self, name: str, row: Row) -> AsyncIterator[bytes]:
+        """The chunks of a picture's object; the last is held back until all of them are what was stored."""
+        with _reported(name):
+            try:
+                size, chunks = await self._bucket.get(name)
+            except MissingError:
+                metrics.RESULTS_BROKEN.labels("missing").inc()
+                log.error("picture_missing", name=name, size=row["size"])  # noqa: TRY400  # expected, no trace
+                raise NotFoundError("no such picture") from None
+            except NotAFileError as error:
+                raise _corrupt(name, str(error)) from None
+        if size != row["size"]:
+            raise _corrupt(name, f"{size} bytes, not {row['size']}")
+        return _verified(name, chunks, row["sha256"])
 
     async def _sweep_batch(self) -> int:
         async with self._database.transaction() as connection:
@@ -259,10 +303,25 @@ class ResultStore:
         return {"name": name, "account": account_id, "job": job_id, **times}
 
 
-async def _reading(name: str, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _verified(name: str, chunks: AsyncIterator[bytes], sha256: bytes) -> AsyncIterator[bytes]:
+    """The chunks, the last once the SHA-256 of all of them is known to be right."""
+    digest, held = hashlib.sha256(), b""
     with _reported(name):
         async for chunk in chunks:
-            yield chunk
+            if held:
+                yield held
+            digest.update(chunk)  # of 64 KiB: 0.1 ms
+            held = chunk
+    if digest.digest() != sha256:
+        raise _corrupt(name, f"SHA-256 {digest.hexdigest()}, not {sha256.hex()}")
+    if held:
+        yield held
+
+
+def _corrupt(name: str, found: str) -> CorruptResultError:
+    metrics.RESULTS_BROKEN.labels("corrupt").inc()
+    log.error("picture_corrupt", name=name, found=found)
+    return CorruptResultError("the stored picture is corrupt: it is not what was stored; generate it again")
 
 
 @contextmanager

@@ -10,7 +10,9 @@ import pytest
 
 from orchestrator.errors import NotFoundError, ResultStoreUnavailableError
 from orchestrator.params import ImageFormat
+from orchestrator.results import buckets
 from orchestrator.results.buckets import Bucket
+from orchestrator.results.keeping import Keeping
 from orchestrator.results.store import ResultStore
 from tests.integration.results import endpoints
 from tests.integration.results.s3 import HASTY, Server
@@ -23,7 +25,9 @@ import asyncio, sys
 from pathlib import Path
 from orchestrator.database.pool import Database
 from orchestrator.params import ImageFormat
+from orchestrator.results import buckets
 from orchestrator.results.buckets import Bucket
+from orchestrator.results.keeping import Keeping
 from orchestrator.results.store import ResultStore
 
 async def main():
@@ -78,12 +82,51 @@ async def test_an_upload_that_breaks_off_is_no_picture(folder_shelf: Shelf) -> N
         await folder_shelf.store.open(row["name"])
 
 
-async def test_a_download_that_breaks_off_is_told(folder_shelf: Shelf) -> None:
-    written = await folder_shelf.write(bytes(10_000_000))
-    async with endpoints.answering(endpoints.HEAD % 10_000_000, 1_000_000) as (url, _):
-        stored = await store_at(folder_shelf, url).open(written)
+@pytest.mark.parametrize("size", [10_000_000, 20_000_000])
+async def test_a_download_that_breaks_off_is_told(folder_shelf: Shelf, size: int) -> None:
+    """Before its first byte, or, of a large picture, while it is read."""
+    written = await folder_shelf.write(bytes(size))
+    async with endpoints.answering(endpoints.HEAD % size, 1_000_000) as (url, _):
         with pytest.raises(ResultStoreUnavailableError):
-            await read(stored)
+            await read(await store_at(folder_shelf, url).open(written))
+
+
+async def test_a_store_that_cannot_be_written_fails_its_check(
+    s3_shelf: Shelf, folder_shelf: Shelf, dead: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It does not answer, refuses the keys, is full; once it works it passes."""
+    with pytest.raises(ResultStoreUnavailableError):
+        await store_at(folder_shelf, dead).check()
+    with server.strict(), pytest.raises(ResultStoreUnavailableError):
+        await s3_shelf.store.check()
+    await s3_shelf.store.check()
+    monkeypatch.setattr(buckets, "SPACE_BYTES", 1 << 60)
+    with pytest.raises(ResultStoreUnavailableError):
+        await folder_shelf.store.check()
+    monkeypatch.undo()
+    await folder_shelf.store.check()
+
+
+async def test_a_picture_waits_in_memory_for_its_store(s3_shelf: Shelf, server: Server) -> None:
+    """It is stored when the store works again; more than may wait, or for longer, is refused as before."""
+    keeping, tries = Keeping(max_bytes=len(PICTURE)), asyncio.Semaphore(0)
+
+    async def store() -> str:
+        tries.release()
+        return await s3_shelf.write()
+
+    with server.strict():
+        waiting = asyncio.create_task(keeping.until_stored(len(PICTURE), store))
+        for _ in range(2):
+            await tries.acquire()
+        with pytest.raises(ResultStoreUnavailableError):
+            await keeping.until_stored(1, store)
+        with pytest.raises(ResultStoreUnavailableError):
+            await Keeping(max_seconds=0.0).until_stored(1, store)
+    async with asyncio.timeout(60):
+        name = await waiting
+    assert await read(await s3_shelf.store.open(name)) == PICTURE
+    assert s3_shelf.lying() == [name]
 
 
 async def test_a_sweep_of_a_store_that_is_away_keeps_the_rows(s3_shelf: Shelf, dead: str) -> None:

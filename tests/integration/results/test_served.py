@@ -10,6 +10,7 @@ import httpx
 import numpy as np
 import psycopg
 import pytest
+from google.rpc import error_details_pb2
 
 from gateway.__main__ import listen
 from gateway.config import Address
@@ -20,7 +21,7 @@ from orchestrator.results.storages import PLACES
 from tests.accounts import new_key
 from tests.integration.both import gateway, url_of
 from tests.integration.results.s3 import BUCKET, Server
-from tests.integration.stack import Client, serving, settings
+from tests.integration.stack import Client, details, serving, settings
 
 SIDE = 64
 PICTURE = cv2.imencode(".png", np.arange(SIDE * SIDE * 3, dtype=np.uint8).reshape(SIDE, SIDE, 3))[1].tobytes()
@@ -126,6 +127,35 @@ async def test_a_stored_picture_is_read_with_its_hash_until_its_time_is_over(
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await read(client, name)
     assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_a_corrupt_picture_is_an_error_with_its_reason_in_both_protocols(
+    config: Settings, tmp_path: Path
+) -> None:
+    """One byte of it is another: 500 and DATA_LOSS, for GET, HEAD and If-None-Match alike; the job's own answer too."""
+    listener = listen(Address("127.0.0.1", 0))
+    async with (
+        serving(config.model_copy(update={"public_url": url_of(listener)})) as (orchestrator, client),
+        gateway(listener, orchestrator.grpc_port, "any") as http,
+    ):
+        seen = await client.generate(edit("storage://shop/in.png", delivery=pb.DELIVERY_URI))
+        good = await http.get(seen.artifact.uri)
+        assert good.status_code == 200
+        (file,) = (tmp_path / "results").iterdir()
+        data = bytearray(file.read_bytes())
+        data[-20] ^= 1
+        file.write_bytes(data)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await read(client, file.name)
+        assert caught.value.code() is grpc.StatusCode.DATA_LOSS
+        info = details(caught.value)["ErrorInfo"]
+        assert isinstance(info, error_details_pb2.ErrorInfo)
+        assert info.reason == "RESULT_CORRUPT"
+        for headers in ({}, {"If-None-Match": good.headers["ETag"]}):
+            answer = await http.get(seen.artifact.uri, headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (500, "DATA_LOSS")
+            assert "corrupt" in answer.json()["message"]
+        assert (await http.head(seen.artifact.uri)).status_code == 500
 
 
 async def test_s3_is_the_store_and_its_links_are_read_without_us(

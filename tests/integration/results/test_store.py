@@ -1,14 +1,16 @@
 """The result store, in a folder and in S3: whole or not at all, for its time and no longer, nothing left behind."""
 
 import asyncio
+import os
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client import REGISTRY
 
-from orchestrator.errors import NotFoundError, ResultStoreUnavailableError
+from orchestrator.errors import CorruptResultError, NotFoundError, ResultStoreUnavailableError
 from orchestrator.params import ImageFormat
 from orchestrator.results import store as module
 from orchestrator.results.buckets import CHUNK_BYTES
@@ -109,12 +111,68 @@ async def test_a_picture_that_lost_its_object_is_not_found(shelf: Shelf) -> None
         await shelf.store.open(name)
 
 
-async def test_a_picture_of_another_size_than_was_written_is_not_found(shelf: Shelf) -> None:
-    """A disk that lost its power, say."""
-    name = await shelf.write()
-    await shelf.bucket.put(name, PICTURE[:-1], "image/png")
+@pytest.mark.parametrize(
+    "found", [PICTURE[:-1], PICTURE + b"!", b"", bytes([PICTURE[0] ^ 1]) + PICTURE[1:], PICTURE[:-1] + b"!"]
+)
+async def test_a_picture_that_is_not_what_was_stored_is_corrupt(shelf: Shelf, found: bytes) -> None:
+    """Cut, longer, of other bytes: not one byte of it is given out."""
+    name, before = await shelf.write(), broken("corrupt")
+    await shelf.bucket.put(name, found, "image/png")
+    with pytest.raises(CorruptResultError, match="the stored picture is corrupt"):
+        await shelf.store.open(name)
+    assert broken("corrupt") == before + 1
+
+
+async def test_a_large_picture_that_is_corrupt_never_ends_well(shelf: Shelf) -> None:
+    """It is compared while it is read; its last bytes are held back, and an error comes in their place."""
+    large = bytes(module.VERIFIED_BYTES + 1)
+    name = await shelf.write(large)
+    assert sum([len(chunk) async for chunk in (await shelf.store.open(name)).chunks]) == len(large)
+    await shelf.bucket.put(name, b"!" + large[1:], "image/png")
+    stored, got = await shelf.store.open(name), list[bytes]()
+
+    async def collect() -> None:
+        async for chunk in stored.chunks:
+            got.append(chunk)
+
+    with pytest.raises(CorruptResultError):
+        await collect()
+    assert 0 < sum(map(len, got)) < len(large)
+
+
+async def test_a_picture_that_is_missing_before_its_time_is_counted(shelf: Shelf) -> None:
+    name, before = await shelf.write(), broken("missing")
+    await shelf.bucket.delete(name)
     with pytest.raises(NotFoundError):
         await shelf.store.open(name)
+    assert broken("missing") == before + 1
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "pipe"])
+async def test_nothing_but_a_file_is_read(folder_shelf: Shelf, tmp_path: Path, kind: str) -> None:
+    """A link to the very same bytes, even."""
+    name = await folder_shelf.write()
+    file = tmp_path / "pictures" / name
+    if kind == "link":
+        file.rename(tmp_path / "outside.png")
+        file.symlink_to(tmp_path / "outside.png")
+    else:
+        file.unlink()
+        file.mkdir() if kind == "folder" else os.mkfifo(file)
+    with pytest.raises(CorruptResultError):
+        await folder_shelf.store.open(name)
+
+
+async def test_a_check_writes_and_leaves_nothing(shelf: Shelf) -> None:
+    await shelf.store.check()
+    assert shelf.lying() == []
+    await shelf.write()
+    await shelf.store.check()
+
+
+def broken(kind: str) -> float:
+    """How many broken pictures were read."""
+    return REGISTRY.get_sample_value("imagegen_results_broken_total", {"kind": kind}) or 0.0
 
 
 async def test_what_is_deleted_is_gone_and_may_be_deleted_again(shelf: Shelf) -> None:

@@ -36,6 +36,7 @@ CODES = {
     "AttemptLostError": ("CANCELLED", "CANCELLED"),
     "EngineFaultError": ("INTERNAL", "ENGINE_FAULT"),
     "EngineRefusedError": ("INTERNAL", "ENGINE_FAULT"),
+    "CorruptResultError": ("DATA_LOSS", "RESULT_CORRUPT"),
     "FamilyConfigError": ("INTERNAL", "INTERNAL"),
     "RetryableError": ("INTERNAL", "INTERNAL"),
     "ImagegenError": ("INTERNAL", "INTERNAL"),

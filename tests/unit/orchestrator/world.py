@@ -161,6 +161,9 @@ class Folder(ResultStore):
         folder.mkdir(exist_ok=True)
         self._folder, self._count = folder, 0
 
+    async def check(self) -> None:
+        """It takes every picture."""
+
     async def write(
         self, account_id: int, data: bytes, image_format: ImageFormat, _job_id: str | None = None
     ) -> Written:
