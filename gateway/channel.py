@@ -7,7 +7,7 @@ from typing import Any, Self
 
 import grpc
 
-from gateway.tls import Rotating
+from common.certificates import Reloading
 
 Open = Callable[[grpc.ChannelCredentials | None], grpc.aio.Channel]
 
@@ -40,7 +40,7 @@ class _Link:
 class RotatingChannel:
     """What stubs need of a grpc.aio.Channel. Each call goes over the channel of the newest certificates."""
 
-    def __init__(self, credentials: Rotating[grpc.ChannelCredentials] | None, open_channel: Open) -> None:
+    def __init__(self, credentials: Reloading[grpc.ChannelCredentials] | None, open_channel: Open) -> None:
         """Open the first channel. Needs a running event loop.
 
         Args:

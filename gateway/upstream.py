@@ -15,9 +15,9 @@ import grpc
 import stamina
 from grpc_health.v1 import health_pb2
 
+from common.certificates import Reloading
 from gateway.channel import RotatingChannel
 from gateway.config import Address
-from gateway.tls import Rotating
 from imagegen.v1 import (
     accounts_pb2,
     accounts_pb2_grpc,
@@ -57,7 +57,7 @@ class Caller:
         return (*key, ("x-request-id", self.request_id))
 
 
-def open_channel(address: Address, credentials: Rotating[grpc.ChannelCredentials] | None = None) -> RotatingChannel:
+def open_channel(address: Address, credentials: Reloading[grpc.ChannelCredentials] | None = None) -> RotatingChannel:
     """Open a channel. It connects by itself, and again when the server comes back. Needs a running event loop."""
     options = (
         ("grpc.service_config", SERVICE_CONFIG.read_text(encoding="utf-8")),
