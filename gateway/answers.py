@@ -91,15 +91,17 @@ class MarksAnswer(BaseModel):
     Attributes:
         xmp: whether files state their origin in XMP, by IPTC's digital source type.
         c2pa: whether files have a signed C2PA manifest.
+        invisible: whether pictures bear an invisible mark.
     """
 
     xmp: bool
     c2pa: bool
+    invisible: bool
 
     @classmethod
     def of(cls, marks: pb.Marks) -> "MarksAnswer":
         """Turn the message into JSON."""
-        return cls(xmp=marks.xmp, c2pa=marks.c2pa)
+        return cls(xmp=marks.xmp, c2pa=marks.c2pa, invisible=marks.invisible)
 
 
 class ErrorAnswer(BaseModel):

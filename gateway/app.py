@@ -8,7 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from gateway import deliveries, methods, playground, reference_page, v1
+from gateway import deliveries, methods, playground, reference_page, v1, verify
 from gateway.calls import Ending, Gateway
 from gateway.config import Settings
 from gateway.errors import ApiError
@@ -63,6 +63,7 @@ def create_app(settings: Settings, ending: Ending) -> FastAPI:
     app.include_router(router)
     app.include_router(v1.router)
     app.include_router(deliveries.router)
+    app.include_router(verify.router)
     app.include_router(openai_router)
     playground.serve(app)
     reference_page.serve(app)

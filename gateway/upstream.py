@@ -24,6 +24,8 @@ from imagegen.v1 import (
     generation_pb2_grpc,
     jobs_pb2,
     jobs_pb2_grpc,
+    provenance_pb2,
+    provenance_pb2_grpc,
     webhooks_pb2,
     webhooks_pb2_grpc,
 )
@@ -35,6 +37,7 @@ SERVICE_CONFIG = Path(__file__).resolve().parent.parent / "proto" / "imagegen" /
 
 CALL_SECONDS = 10.0  # a call that only looks something up, or queues something
 HEALTH_SECONDS = 2.0
+VERIFY_SECONDS = 60.0  # fetches and decodes a picture
 RESULT_SECONDS = 120.0  # a picture, to a slow client
 
 
@@ -88,6 +91,7 @@ class Orchestrator:
         channel = cast("grpc.aio.Channel", rotating)  # it has what stubs use of one
         self._jobs = jobs_pb2_grpc.JobServiceStub(channel)
         self._generation = generation_pb2_grpc.GenerationServiceStub(channel)
+        self._provenance = provenance_pb2_grpc.ProvenanceServiceStub(channel)
         self._accounts = accounts_pb2_grpc.AccountServiceStub(channel)
         self._webhooks = webhooks_pb2_grpc.WebhookServiceStub(channel)
         # By hand: the published types of HealthStub have no methods.
@@ -141,6 +145,11 @@ class Orchestrator:
         """List the families, the default first, and how pictures are marked."""
         message = pb.ListFamiliesRequest()
         return await self._generation.ListFamilies(message, timeout=CALL_SECONDS, metadata=caller.metadata)
+
+    async def verify(self, image: pb.ImageSource, caller: Caller) -> provenance_pb2.VerifyResponse:
+        """Read the marks of a picture."""
+        message = provenance_pb2.VerifyRequest(image=image)
+        return await self._provenance.Verify(message, timeout=VERIFY_SECONDS, metadata=caller.metadata)
 
     async def delete(self, job_id: str, caller: Caller) -> jobs_pb2.Job:
         """Remove a job's picture."""

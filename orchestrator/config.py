@@ -30,6 +30,13 @@ _BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
 _ENDPOINT = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 
 
+def read_mark(raw: str) -> str:
+    """32 bits written as hexadecimal digits; ValueError says what is wrong."""
+    if not re.fullmatch(r"[0-9A-Fa-f]{8}", raw):
+        raise ValueError("give 8 hexadecimal digits, such as 1A2B3C4D")
+    return raw.upper()
+
+
 def read_s3_endpoint(raw: str) -> str:
     """URL of an S3 server; ValueError says what is wrong."""
     if not _ENDPOINT.fullmatch(url := raw.rstrip("/")):
@@ -236,6 +243,9 @@ class Settings(EnvironmentSettings):
     )
     log_level: LogLevel = setting("info", "lowest level that is logged: debug, info, warning or error")
     mark_pictures: Switch = setting(True, "true: files state in XMP that they are generated")
+    invisible_mark: Annotated[str | None, parsed(read_mark)] = setting(
+        None, "8 hexadecimal digits that generated pictures bear invisibly, such as 1A2B3C4D"
+    )
     c2pa_cert_file: Path | None = setting(
         None, "PEM file of the certificate that signs C2PA manifests, and those between it and its CA"
     )

@@ -21,6 +21,8 @@ from imagegen.v1 import (
     generation_pb2_grpc,
     jobs_pb2,
     jobs_pb2_grpc,
+    provenance_pb2,
+    provenance_pb2_grpc,
     webhooks_pb2,
     webhooks_pb2_grpc,
 )
@@ -33,6 +35,7 @@ from orchestrator.api.converters import from_stored
 from orchestrator.api.generation import GenerationServicer
 from orchestrator.api.health import HealthServicer
 from orchestrator.api.jobs import JobServicer
+from orchestrator.api.provenance import ProvenanceServicer
 from orchestrator.api.webhooks import WebhookServicer
 from orchestrator.cancellation import cancel_and_wait
 from orchestrator.config import Settings
@@ -42,6 +45,7 @@ from orchestrator.decoding.decoders import DecoderProcess, Decoders
 from orchestrator.diffusion.pipeline import Pipeline
 from orchestrator.generation.job import Job
 from orchestrator.generation.runner import Runner
+from orchestrator.generation.verification import Verifier
 from orchestrator.imaging.decode import DecodeLimits
 from orchestrator.jobs.service import link
 from orchestrator.jobs.system import JobSystem, new_process_id
@@ -51,6 +55,7 @@ from orchestrator.models.families import NEEDS, Families
 from orchestrator.models.pool import TritonPool
 from orchestrator.models.readiness import TritonNetworks
 from orchestrator.params import Limits, TaskName
+from orchestrator.provenance import signing
 from orchestrator.provenance.marking import Marking
 from orchestrator.results.sources import Sources, source_hosts
 from orchestrator.results.storages import Storages
@@ -67,6 +72,7 @@ from orchestrator.webhooks.delivery import MAX_CONCURRENT, POST_SECONDS, Deliver
 
 GENERATION = generation_pb2.DESCRIPTOR.services_by_name["GenerationService"].full_name
 ACCOUNT = accounts_pb2.DESCRIPTOR.services_by_name["AccountService"].full_name
+PROVENANCE = provenance_pb2.DESCRIPTOR.services_by_name["ProvenanceService"].full_name
 JOBS = jobs_pb2.DESCRIPTOR.services_by_name["JobService"].full_name
 WEBHOOKS = webhooks_pb2.DESCRIPTOR.services_by_name["WebhookService"].full_name
 
@@ -97,6 +103,9 @@ class Orchestrator:
         self._listener.subscribe(ACCOUNTS, self._accounts.forget)
         self._leases = Leases(self._database, Decimal(str(settings.price)))
         self._marking = Marking.from_settings(settings, VERSION)
+        if self._marking.invisible is not None and self._families.tools.watermark_encoder is None:
+            raise SettingsError("IMAGEGEN_INVISIBLE_MARK needs watermark_encoder in table [tools] of families.toml")
+        self._trust_anchors = signing.read_anchors(settings.c2pa_trust_file)
         self._results = ResultStore.from_settings(settings, self._database, os.environ)
         for family in self._families:
             if family.default_width * family.default_height > settings.max_pixels:
@@ -197,6 +206,7 @@ class Orchestrator:
             max_pixels=settings.max_pixels,
             marking=self._marking,
         )
+        self._verifier = Verifier(runner=runner, trust_anchors=self._trust_anchors)
         admission = Admission[Job](settings.max_in_flight, settings.max_queued, self._memory.held)
         self._queue = StreamQueue(runner, admission)
         parse = partial(from_stored, limits=self._limits)
@@ -234,7 +244,11 @@ class Orchestrator:
 
     def _register(self) -> None:
         server, jobs, limits = self._server, self._system.jobs, self._limits
-        marks = generation_pb2.Marks(xmp=self._marking.xmp, c2pa=self._marking.signer is not None)
+        marks = generation_pb2.Marks(
+            xmp=self._marking.xmp,
+            c2pa=self._marking.signer is not None,
+            invisible=self._marking.invisible is not None,
+        )
         generation = GenerationServicer(self._queue, jobs, self._leases, self._families, self._networks, limits, marks)
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(generation, server)
         jobs_pb2_grpc.add_JobServiceServicer_to_server(
@@ -249,8 +263,9 @@ class Orchestrator:
         )
         webhooks_pb2_grpc.add_WebhookServiceServicer_to_server(WebhookServicer(Deliveries(self._database)), server)
         accounts_pb2_grpc.add_AccountServiceServicer_to_server(AccountServicer(self._database, marks), server)
+        provenance_pb2_grpc.add_ProvenanceServiceServicer_to_server(ProvenanceServicer(self._verifier, limits), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (GENERATION, JOBS, WEBHOOKS, ACCOUNT, HEALTH, reflection.SERVICE_NAME)
+        names = (GENERATION, JOBS, WEBHOOKS, ACCOUNT, PROVENANCE, HEALTH, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, server)
 
     def _can_make(self) -> bool:

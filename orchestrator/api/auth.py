@@ -26,7 +26,13 @@ API_KEY, REQUEST_ID = "x-api-key", "x-request-id"
 OPEN_METHODS = frozenset({"/imagegen.v1.JobService/ReadResult"})
 """A result's unguessable name is the permission to read it. Health and reflection, which tell nothing of anybody, are
 not methods of ours, and open as well."""
-PICTURE_METHODS = frozenset({"/imagegen.v1.GenerationService/Generate", "/imagegen.v1.JobService/CreateJob"})
+PICTURE_METHODS = frozenset(
+    {
+        "/imagegen.v1.GenerationService/Generate",
+        "/imagegen.v1.JobService/CreateJob",
+        "/imagegen.v1.ProvenanceService/Verify",
+    }
+)
 """Whose messages carry pictures."""
 
 account: ContextVar[Account] = ContextVar("account")

@@ -9,8 +9,10 @@ from PIL import Image
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.enhancing.hidden import seen_colours
 from orchestrator.imaging.layers import over, placed, resized
+from orchestrator.imaging.spread import with_change
 
 Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
 Size = tuple[int, int]
 
 BAND = 128
@@ -60,10 +62,15 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Composite:
-    """Layers, the lowest first, in a result of `size` (width, height)."""
+    """Layers, the lowest first, in a result of `size` (width, height).
+
+    Attributes:
+        change: of a small square, spread over the result (spread.with_change); None for none.
+    """
 
     size: Size
     layers: tuple[Layer, ...]
+    change: Floats | None = None
 
     @property
     def channels(self) -> int:
@@ -82,11 +89,17 @@ class Composite:
             result = front if result is None else over(front, result)
         if result is None:
             raise ValueError("a composite has at least one layer")
-        return result
+        return result if self.change is None else with_change(result, self.change, top, self.size[1])
 
     def whole(self) -> Pixels:
         """All of the result."""
         return self.band(0, self.size[1])
+
+    def changed(self, change: Floats) -> "Composite":
+        """The same with a change spread over it; at once where it is one whole picture."""
+        if len(self.layers) == 1 and self.layers[0].picture.shape[1::-1] == self.size:
+            return Composite(self.size, (replace(self.layers[0], picture=with_change(self.whole(), change)),))
+        return replace(self, change=change)
 
     def reduced(self, side: int) -> "Composite":
         """The same with a longer side of `side` pixels at most."""
@@ -94,7 +107,8 @@ class Composite:
         if scale >= 1:
             return self
         layers = tuple(replace(each, box=_scaled(each.box, scale)) for each in self.layers)
-        return Composite((max(1, round(self.size[0] * scale)), max(1, round(self.size[1] * scale))), layers)
+        size = max(1, round(self.size[0] * scale)), max(1, round(self.size[1] * scale))
+        return Composite(size, layers, self.change)
 
 
 def _scaled(box: Box, scale: float) -> Box:

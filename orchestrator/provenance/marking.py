@@ -67,11 +67,13 @@ class Marking:
         version: of this software.
         xmp: whether files state their origin in XMP.
         signer: of C2PA manifests; None for none.
+        invisible: bits of the invisible mark, 0 to 2^32 - 1; None for none.
     """
 
     version: str
     xmp: bool = True
     signer: Signer | None = None
+    invisible: int | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings, version: str) -> "Marking":
@@ -83,7 +85,8 @@ class Marking:
         signer = Signer.load(
             settings.c2pa_cert_file, settings.c2pa_key_file, settings.c2pa_algorithm, settings.c2pa_timestamp_url
         )
-        return cls(version=version, xmp=settings.mark_pictures, signer=signer)
+        invisible = None if settings.invisible_mark is None else int(settings.invisible_mark, 16)
+        return cls(version=version, xmp=settings.mark_pictures, signer=signer, invisible=invisible)
 
     def write(self, encode: Callable[[OutputParams], Encoded], output: OutputParams, work: Work) -> Encoded:
         """The picture's file with its marks: the XMP packet, then, last of all, the manifest.

@@ -140,6 +140,23 @@ class Signer:
         return signed.getvalue()
 
 
+def read_anchors(file: Path | None) -> str | None:
+    """The operator's trust list as PEM; None if the settings name none.
+
+    Raises:
+        SettingsError: the file cannot be read, or holds no certificate.
+    """
+    if file is None:
+        return None
+    try:
+        text = file.read_text("ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"IMAGEGEN_C2PA_TRUST_FILE={str(file)!r}: {error}") from error
+    if "-----BEGIN CERTIFICATE-----" not in text:
+        raise SettingsError(f"IMAGEGEN_C2PA_TRUST_FILE={str(file)!r}: has no PEM certificate")
+    return text
+
+
 def read(data: bytes, trust_anchors: str | None = None) -> Signed | None:
     """What the manifest of a file says; None if it has none, or none that can be read. Call it in a thread.
 

@@ -17,7 +17,9 @@ from orchestrator.imaging.density import with_density
 from orchestrator.imaging.layers import filled, frame_color, opaque, resized
 from orchestrator.imaging.mattes import object_box
 from orchestrator.params import BackgroundParams, Enhancement, Fit, OutputParams
+from orchestrator.provenance import invisible
 from orchestrator.provenance.marking import Parent, Work
+from orchestrator.provenance.origin import Origin
 from orchestrator.tasks.caption import caption_layer
 from orchestrator.tasks.cropping import crop_box, is_item_alone, item_alone
 from orchestrator.tasks.cutout import cut_out
@@ -82,6 +84,7 @@ async def finish(
         if plan.safety is not None:
             seen = await asyncio.to_thread(_seen, result)
             score = await screen(workshop, plan.safety, seen, None if pictures is None else pictures.replacement)
+        result = await _with_invisible_mark(plan, workshop, result)
         encoded = await asyncio.to_thread(write, plan, workshop, result, () if pictures is None else pictures.parents)
     return Made(encoded, *frame.target, steps, plan.sampler if plan.paints else None, nsfw_score=score)
 
@@ -155,6 +158,16 @@ def _covering(picture: Pixels, frame: Frame) -> Layer:
 def _seen(result: Composite) -> Pixels:
     """The result as the safety filter looks at it."""
     return result.reduced(COMPOSED_SIDE).whole()
+
+
+async def _with_invisible_mark(plan: Plan, workshop: Workshop, result: Composite) -> Composite:
+    """The result with the operator's mark, if it is one that a network generated or changed."""
+    mark = workshop.marking.invisible
+    if mark is None or plan.origin is Origin.EDITED:
+        return result
+    encoder, decoder = workshop.tools.need("watermark_encoder"), workshop.tools.need("watermark_decoder")
+    seen = await asyncio.to_thread(_seen, result)
+    return await asyncio.to_thread(result.changed, await invisible.change_of(encoder, decoder, seen, mark))
 
 
 def write(plan: Plan, workshop: Workshop, result: Composite, parents: tuple[Parent, ...]) -> Encoded:

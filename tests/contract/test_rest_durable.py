@@ -170,7 +170,7 @@ async def test_whose_key_it_is(stack: Stack) -> None:
         "active_jobs": 1,
         "max_active_jobs": 3,
         "requests_per_minute": None,
-        "marks": {"xmp": False, "c2pa": False},
+        "marks": {"xmp": False, "c2pa": False, "invisible": False},
     }
 
 

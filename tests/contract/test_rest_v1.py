@@ -236,7 +236,7 @@ async def test_families_are_listed(stack: Stack) -> None:
                 "models": [],
             },
         ],
-        "marks": {"xmp": True, "c2pa": False},
+        "marks": {"xmp": True, "c2pa": False, "invisible": False},
     }
     assert (await stack.anonymous.get("/v1/families")).status_code == 403
     stack.script.refusal = (grpc.StatusCode.UNAVAILABLE, "away")
