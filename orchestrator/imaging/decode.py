@@ -198,18 +198,24 @@ def _reader(data: bytes, name: str, field: str) -> ImageFile:
 
 
 def _measure(data: bytes, name: str, limits: DecodeLimits, field: str) -> Measured:
-    size = len(data)
-    data = png.essentials(data).data if name == "PNG" else data
-    with _opened(data, name, limits, field) as image:
+    if name == "WebP" and (canvas := sniff.webp_size(data)):
+        limits.check(canvas, field)
+        turned = stored.orientation_of(sniff.webp_chunk(data, b"EXIF") or b"") >= 5
+        return _measured(data, name, canvas[::-1] if turned else canvas, canvas[0] * canvas[1])
+    shown = png.essentials(data).data if name == "PNG" else data
+    with _opened(shown, name, limits, field) as image:
         tile = tiff.tile_size(image) if isinstance(image, TiffImageFile) else (1, 1)
-        decoded = max(image.width * image.height, tile[0] * tile[1])
-        width, height = image.size
-        if stored.orientation(image) >= 5 and not isinstance(image, TiffImageFile):  # whose size is upright already
-            width, height = height, width
-        each = BYTES_A_PIXEL[name]
-        if name == "JPEG" and sniff.jpeg_scans(data) > 1:
-            each += MANY_SCANS
-        return Measured(width, height, decoded, FIXED_MEMORY + FILE_COPIES * size + each * decoded)
+        # The size of a TIFF file is upright already.
+        turned = stored.orientation(image) >= 5 and not isinstance(image, TiffImageFile)
+        size = image.size[::-1] if turned else image.size
+        return _measured(data, name, size, max(image.width * image.height, tile[0] * tile[1]))
+
+
+def _measured(data: bytes, name: str, size: tuple[int, int], decoded: int) -> Measured:
+    each = BYTES_A_PIXEL[name]
+    if name == "JPEG" and sniff.jpeg_scans(data) > 1:
+        each += MANY_SCANS
+    return Measured(*size, decoded, FIXED_MEMORY + FILE_COPIES * len(data) + each * decoded)
 
 
 def _decode(allocate: Allocate, data: bytes, name: str, limits: DecodeLimits, field: str) -> Pixels:

@@ -51,19 +51,27 @@ def webp_size(data: bytes) -> tuple[int, int] | None:
     return None
 
 
+def webp_chunk(data: bytes, name: bytes) -> bytes | None:
+    """The body of the first chunk of a name in a WebP file (RFC 9649, 2.3); None where there is none."""
+    at = 12
+    while at + 8 <= len(data):
+        length = int.from_bytes(data[at + 4 : at + 8], "little")
+        if data[at : at + 4] == name:
+            return data[at + 8 : at + 8 + length]
+        at += 8 + length + length % 2
+    return None
+
+
 def webp_first_frame(data: bytes) -> tuple[int, int, int, int] | None:
     """(left, top, right, bottom) of an animation's first frame; None for a picture that is not animated.
 
     RFC 9649, 2.7.1.1: ANMF holds half the left and top edge, and width and height less 1, in four times 24 bits.
     """
-    at = 12
-    while at + 8 <= len(data):
-        if data[at : at + 4] == b"ANMF":
-            left, top, width, height = (int.from_bytes(data[at + 8 + i : at + 11 + i], "little") for i in (0, 3, 6, 9))
-            return 2 * left, 2 * top, 2 * left + width + 1, 2 * top + height + 1
-        length = int.from_bytes(data[at + 4 : at + 8], "little")
-        at += 8 + length + length % 2
-    return None
+    frame = webp_chunk(data, b"ANMF")
+    if frame is None:
+        return None
+    left, top, width, height = (int.from_bytes(frame[at : at + 3], "little") for at in (0, 3, 6, 9))
+    return 2 * left, 2 * top, 2 * left + width + 1, 2 * top + height + 1
 
 
 def jpeg_scans(data: bytes) -> int:

@@ -170,9 +170,23 @@ def orientation(image: Image.Image) -> int:
     for name in ("xmp", "XML:com.adobe.xmp"):  # Pillow would look there too, and browsers do not
         image.info.pop(name, None)
     try:
-        value = image.getexif().get(_ORIENTATION, 1)
+        return _of_exif(image.getexif())
     except Exception:  # noqa: BLE001 - broken metadata does not make a broken picture
         return 1
+
+
+def orientation_of(exif_chunk: bytes) -> int:
+    """The same, of an EXIF chunk."""
+    exif = Image.Exif()
+    try:
+        exif.load(exif_chunk)
+        return _of_exif(exif)
+    except Exception:  # noqa: BLE001 - the same
+        return 1
+
+
+def _of_exif(exif: Image.Exif) -> int:
+    value = exif.get(_ORIENTATION, 1)
     return value if value in _AS_STORED else 1
 
 

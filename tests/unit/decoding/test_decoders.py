@@ -123,6 +123,15 @@ async def test_the_measured_size_is_the_upright_one(decoders: Decoders, image_fo
     assert (measured.width, measured.height, measured.pixels) == (60, 90, 5400)
 
 
+async def test_a_header_is_read_in_little_memory(decoders: Decoders) -> None:
+    """A WebP of 38 bytes, for which libwebp would take 512 MiB as it opens it."""
+    data = saved(Image.new("RGBA", (8192, 8192), (200, 30, 40, 128)), "WEBP", lossless=True, quality=0, method=0)
+    measured = await decoders.measure(data, LIMITS, "image")
+    assert (measured.width, measured.height) == (8192, 8192)
+    with pytest.raises(InvalidRequestError, match="16383 x 16383 pixels"):
+        await decoders.measure(data[:21] + b"\xfe\xbf\xff\x1f" + data[25:], LIMITS, "image")
+
+
 async def test_an_alpha_that_is_opaque_is_left_out(decoders: Decoders) -> None:
     opaque = np.dstack([picture(), np.full((60, 90), 255, np.uint8)])
     pixels = await decoders.decode(saved(opaque, "PNG"), LIMITS, "image", 1 << 28)
