@@ -1,8 +1,8 @@
 """Colours as clients write them: "#ff8000", "transparent", "rgb(255, 128, 0)", "hsl(30, 100%, 50%)", "orange".
 
 Functions follow CSS Color 3: hues in degrees, shares in percent, opacity from 0 to 1 or in percent; hsv() is the same
-with a value in place of the lightness (Smith 1978, as `colorsys` has it). Names are the 148 of CSS, which contain
-HTML's. Upper and lower case are the same.
+with a value in place of the lightness (Smith 1978, as `colorsys` has it). CSS Color 4's notation without commas,
+"rgb(255 128 0 / 50%)", is read too. Names are the 148 of CSS, which contain HTML's. Upper and lower case are the same.
 """
 
 import colorsys
@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
-from PIL import ImageColor
+from tinycss2.color4 import Color, parse_color  # type: ignore[import-untyped]  # without type hints
 
 from gateway.errors import BadRequestError
 from imagegen.v1 import generation_pb2 as pb
@@ -57,15 +57,20 @@ def _written(text: str) -> pb.Color:
         return pb.Color(rgba=int(digits.ljust(8, "f"), 16))
     if found := _FUNCTION.fullmatch(text):
         return _called(found[1], found[3], with_alpha=bool(found[2]))
-    if text not in ImageColor.colormap:
-        raise ValueError(text)
-    red, green, blue = ImageColor.getrgb(text)[:3]
-    return _color((red / 255, green / 255, blue / 255))
+    named = parse_color(text) if text.isalpha() else None
+    if not isinstance(named, Color):  # "currentcolor" is text
+        raise ValueError(text)  # noqa: TRY004  # of what is asked for
+    red, green, blue = named.coordinates
+    return _color((red, green, blue))
 
 
 def _called(name: str, arguments: str, *, with_alpha: bool) -> pb.Color:
-    """The colour of a function: rgb, hsl or hsv, with opacity where it ends in "a"."""
-    words = [word.strip() for word in arguments.split(",")]
+    """The colour of a function: rgb, hsl or hsv, with opacity where it ends in "a" or where a "/" comes before it."""
+    if "," in arguments:
+        words = [word.strip() for word in arguments.split(",")]
+    else:
+        channels, slash, opacity = arguments.partition("/")
+        words, with_alpha = [*channels.split(), *([opacity.strip()] if slash else [])], bool(slash)
     if len(words) != 3 + with_alpha:
         raise ValueError(arguments)
     first, second, third = words[:3]

@@ -49,7 +49,7 @@ ONLY = {
     "tokenizers": ("orchestrator.diffusion.tokenizer",),
     **dict.fromkeys(("cv2", "pi_heif", "simplejpeg"), ("orchestrator.imaging",)),
     **dict.fromkeys(("httpx2", "httpcore2"), ("orchestrator.web",)),
-    "PIL": ("orchestrator.imaging", "gateway.colors"),
+    "PIL": ("orchestrator.imaging",),
     "obstore": ("orchestrator.results",),
     **dict.fromkeys(("psycopg", "psycopg_pool"), ("orchestrator.database",)),
     "prometheus_client": ("orchestrator.metrics", "orchestrator.server", "gateway"),
