@@ -10,8 +10,8 @@ SERVICE = 512 << 20
 """Bytes for everything but pictures: the interpreter, libraries, connections, the decoding process."""
 USABLE = 0.8
 """Share of the rest that pictures may take: allocators and kernels need some on top of what is counted."""
-RECEIVED_SHARE = 0.25
-"""Share of the pictures' memory for files as they come, half for waiting streams and half for fetched files."""
+ARRIVING, HELD, FETCHED = 0.2, 0.1, 0.1
+"""Shares of the pictures' memory for files as they come: messages that arrive, streams that wait, fetched files."""
 
 _V2, _V1 = Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/memory")
 
@@ -23,13 +23,15 @@ class PictureMemory:
     Attributes:
         limit: of the service, by the machine or its cgroup.
         total: for pictures.
-        held: of `total`, for files that came with streams that wait or run.
+        arriving: of `total`, for messages with pictures that are being received.
+        held: for files that came with streams that wait or run.
         fetched: for files that were fetched.
         working: for decoding, and for what is decoded and worked on.
     """
 
     limit: int
     total: int
+    arriving: int
     held: int
     fetched: int
     working: int
@@ -39,8 +41,9 @@ class PictureMemory:
         """The share of each use, by the settings, and by the limit of the service where nothing is set."""
         limit = service_limit() if limit is None else limit
         total = settings.picture_memory or max(0, int(USABLE * (limit - SERVICE)))
-        received = int(total * RECEIVED_SHARE)
-        return cls(limit=limit, total=total, held=received // 2, fetched=received // 2, working=total - received)
+        arriving, held, fetched = (int(total * share) for share in (ARRIVING, HELD, FETCHED))
+        working = total - arriving - held - fetched
+        return cls(limit=limit, total=total, arriving=arriving, held=held, fetched=fetched, working=working)
 
 
 def service_limit(root: Path = Path("/")) -> int:

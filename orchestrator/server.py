@@ -36,6 +36,7 @@ from orchestrator.api.generation import GenerationServicer
 from orchestrator.api.health import HealthServicer
 from orchestrator.api.jobs import JobServicer
 from orchestrator.api.provenance import ProvenanceServicer
+from orchestrator.api.receiving import large_at_once
 from orchestrator.api.webhooks import WebhookServicer
 from orchestrator.cancellation import cancel_and_wait
 from orchestrator.config import Settings
@@ -136,7 +137,8 @@ class Orchestrator:
         await self._database.open()
         await self._listener.start()
         self._wire()
-        edge = EdgeInterceptor(self._accounts, transport.max_message_bytes(settings))
+        largest = transport.max_message_bytes(settings)
+        edge = EdgeInterceptor(self._accounts, largest, large=large_at_once(self._memory.arriving, largest))
         self._server = grpc.aio.server(interceptors=[edge], options=transport.options(settings))
         self._register()
         self._listen()

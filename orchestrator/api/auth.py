@@ -17,7 +17,7 @@ from orchestrator.accounts.account import Account
 from orchestrator.accounts.authentication import Accounts
 from orchestrator.api import converters, messages, status
 from orchestrator.api.peers import peer_of
-from orchestrator.api.receiving import Receiver
+from orchestrator.api.receiving import MAX_LARGE, Receiver
 from orchestrator.errors import ImagegenError, InvalidRequestError, MessageLateError, Violation
 from orchestrator.params import is_request_id
 
@@ -59,15 +59,16 @@ def rename(name: str) -> None:
 class EdgeInterceptor(grpc.aio.ServerInterceptor):
     """Authenticates, names, logs and measures each call, receives its message, and answers errors of the tree."""
 
-    def __init__(self, accounts: Accounts, max_message_bytes: int) -> None:
+    def __init__(self, accounts: Accounts, max_message_bytes: int, *, large: int = MAX_LARGE) -> None:
         """Guard all methods of a server.
 
         Args:
             accounts: who may call.
             max_message_bytes: largest message of a method that takes pictures.
+            large: such messages that are received at a time.
         """
         self._accounts, self._max_message_bytes = accounts, max_message_bytes
-        self._receiver = Receiver()
+        self._receiver = Receiver(large)
 
     async def intercept_service(
         self,

@@ -30,8 +30,8 @@ MAX_OPEN, MAX_SMALL = 2, 4
 
 LARGE_SECONDS = 120.0
 """For a message with pictures."""
-MAX_LARGE, MAX_LARGE_OF_ACCOUNT = 16, 4
-"""Messages with pictures that are received at a time, in all and of one account."""
+MIN_LARGE, MAX_LARGE, MAX_LARGE_OF_ACCOUNT = 2, 16, 4
+"""Messages with pictures that are received at a time, in all (by the memory that is there) and of one account."""
 
 TURN_SECONDS = 30.0
 """For which a call waits for its turn."""
@@ -45,13 +45,19 @@ _TRIM_SECONDS = 2.0
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
+def large_at_once(memory: int, most: int) -> int:
+    """How many messages of `most` bytes are received at a time in so many bytes of memory."""
+    return max(MIN_LARGE, min(MAX_LARGE, memory // most))
+
+
 class Receiver:
     """Receives the messages of all calls of a server."""
 
-    def __init__(self) -> None:
+    def __init__(self, large: int = MAX_LARGE) -> None:
+        """`large` messages with pictures are received at a time."""
         self._open = Turns(MAX_OPEN, MAX_OPEN, MAX_WAITING)
         self._small = Turns(MAX_SMALL, MAX_SMALL, MAX_WAITING)
-        self._large = Turns(MAX_LARGE, MAX_LARGE_OF_ACCOUNT, MAX_WAITING)
+        self._large = Turns(large, min(large, MAX_LARGE_OF_ACCOUNT), MAX_WAITING)
         self._trimming: asyncio.TimerHandle | None = None
 
     async def open(self, context: Context, peer: str) -> bytes | None:

@@ -64,12 +64,17 @@ def check(settings: Settings, memory: PictureMemory) -> None:
         ("MAX_PIXELS", settings.max_pixels, result, memory.working),
     ):
         if needs > has:
+            parts = {
+                "messages that arrive": memory.arriving,
+                "files that wait": memory.held,
+                "fetched files": memory.fetched,
+                "working": memory.working,
+            }
+            listed = ", ".join(f"{size // MIB} MiB for {use}" for use, size in parts.items())
             raise SettingsError(
                 f"IMAGEGEN_{name}={value} may need {needs // MIB} MiB, and {has // MIB} MiB are there for it: of the"
-                f" {memory.limit // MIB} MiB of this machine or its cgroup {memory.total // MIB} MiB are for pictures,"
-                f" {memory.held // MIB} MiB of them for files that wait, {memory.fetched // MIB} MiB for fetched files,"
-                f" {memory.working // MIB} MiB for working. Lower IMAGEGEN_{name}, raise the memory limit, or set"
-                f" IMAGEGEN_PICTURE_MEMORY"
+                f" {memory.limit // MIB} MiB of this machine or its cgroup {memory.total // MIB} MiB are for pictures"
+                f" ({listed}). Lower IMAGEGEN_{name}, raise the memory limit, or set IMAGEGEN_PICTURE_MEMORY"
             )
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from common.settings import SettingsError
+from orchestrator.api import transport
+from orchestrator.api.receiving import large_at_once
 from orchestrator.config import Settings
 from orchestrator.memory import PictureMemory, service_limit
 from orchestrator.tasks.memory import check
@@ -57,8 +59,16 @@ def test_this_machine_has_a_limit() -> None:
 def test_one_budget_is_shared_between_what_waits_and_what_works() -> None:
     memory = PictureMemory.of(Settings(), 4 * GIB)
     assert memory.limit == 4 * GIB
-    assert memory.held + memory.fetched + memory.working <= memory.total < 4 * GIB - (512 << 20)
+    parts = memory.arriving + memory.held + memory.fetched + memory.working
+    assert parts == memory.total < 4 * GIB - (512 << 20)
     assert PictureMemory.of(Settings(picture_memory=GIB), 4 * GIB).total == GIB
+
+
+@pytest.mark.parametrize(("gib", "messages"), [(1, 2), (4, 8), (64, 16)])
+def test_messages_that_are_received_at_a_time_follow_the_memory(gib: int, messages: int) -> None:
+    settings = Settings()
+    memory = PictureMemory.of(settings, gib * GIB)
+    assert large_at_once(memory.arriving, transport.max_message_bytes(settings)) == messages
 
 
 def test_the_defaults_fit_the_charts_limit() -> None:
