@@ -28,6 +28,7 @@ class JobAnswer(BaseModel):
         quality: of a jpeg or webp, 0 to 100, after max_file_size had its say.
         timings: wall time of each stage by name (prepare, encode, denoise, decode, finish), seconds.
         request_id: the request's id in the logs.
+        results: every picture, this one first; set where more than one was asked for (imagegen.n).
         nsfw_score: 0 to 1, of the safety filter, where it was asked for.
         filtered: true where nsfw_image_url took the place of the picture.
         warnings: known fields of the request that its task does not use; of the answer to a POST.
@@ -70,6 +71,7 @@ class JobAnswer(BaseModel):
     quality: int | None = None
     timings: dict[str, float] | None = None
     request_id: str | None = None
+    results: list["JobAnswer"] | None = None
     nsfw_score: float | None = None
     filtered: bool | None = None
     warnings: list[str] | None = None

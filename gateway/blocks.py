@@ -160,3 +160,6 @@ class Extensions(Part):
     """Weight of the prompt (classifier-free guidance), 0 to 50; up to 1 there is none. Default: the family's."""
     priority: str | None = None
     """Who goes first when jobs wait: high, normal (default) or low."""
+    n: Whole32 | None = None
+    """Pictures, 1 (default) to 10: each is a job of its own, with the seed after that of the one before. All are taken,
+    or none."""

@@ -102,6 +102,38 @@ class JobsView(BaseModel):
     next_page_token: str | None
 
 
+class EstimateAnswer(BaseModel):
+    """What a request would cost, and how long it would take, as far as the server can tell.
+
+    Attributes:
+        credits: that all its pictures cost the account; 0 where its credits are not counted.
+        wait_seconds: until the work on a job that comes now begins.
+        run_seconds: that the work on one picture takes.
+        pictures: that it would generate.
+        task: by its name in the gRPC schema.
+        model_type: its family.
+    """
+
+    credits: float
+    wait_seconds: float
+    run_seconds: float
+    pictures: int
+    task: str
+    model_type: str
+
+
+def estimate(found: jobs_pb2.JobEstimate, pictures: int) -> EstimateAnswer:
+    """Turn an estimate into JSON."""
+    return EstimateAnswer(
+        credits=found.credits,
+        wait_seconds=round(found.wait_seconds, 3),
+        run_seconds=round(found.run_seconds, 3),
+        pictures=pictures,
+        task=found.task,
+        model_type=found.family,
+    )
+
+
 def view(job: jobs_pb2.Job) -> JobView:
     """Turn a job into JSON."""
     artifact = job.artifact if job.HasField("artifact") else None

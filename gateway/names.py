@@ -75,6 +75,7 @@ _FIELDS: Mapping[str, str] = MappingProxyType(
         "sampler": "imagegen.sampler",
         "guidance_scale": "imagegen.guidance_scale",
         "priority": "imagegen.priority",
+        "n": "imagegen.n",
         "output.format": "output_format",
         "output.quality": "quality",
         "output.max_file_size": "max_file_size",

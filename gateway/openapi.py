@@ -59,6 +59,8 @@ POST_BODY: Final[dict[str, Any]] = {
     },
 }
 
+ESTIMATE_BODY: Final[dict[str, Any]] = {"requestBody": POST_BODY["requestBody"]}
+
 
 def job_answers(*, posts: bool, model: type[BaseModel] = JobAnswer) -> dict[str, Any]:
     """Keyword arguments of a route that answers about a job.

@@ -18,6 +18,7 @@ from gateway import (
     errors,
     idempotency,
     jobs,
+    listing,
     multipart,
     results,
     spellings,
@@ -29,8 +30,17 @@ from gateway.account import AccountAnswer
 from gateway.answers import ErrorAnswer, HealthAnswer, JobAnswer, MessageAnswer
 from gateway.calls import Gateway, JobId, about_a_job, account_of, caller_of, gateway_of, receive, request_id_of
 from gateway.jobs import RETRY_AFTER_SECONDS
+from gateway.listing import EstimateAnswer
 from gateway.names import Names
-from gateway.openapi import PICTURES_TAG, POST_BODY, SERVICE_TAG, account_answers, job_answers
+from gateway.openapi import (
+    ESTIMATE_BODY,
+    JOBS_TAG,
+    PICTURES_TAG,
+    POST_BODY,
+    SERVICE_TAG,
+    account_answers,
+    job_answers,
+)
 from gateway.status import api_error
 from gateway.upstream import Caller
 from imagegen.v1 import jobs_pb2
@@ -44,27 +54,42 @@ ResultName = Annotated[str, Path(description="Last part of a result_url. It cann
 async def process_result(request: Request) -> Response:
     """Queue a request and wait for its picture; past the wait, answer with the job. The job outlives the connection."""
     gateway, caller = gateway_of(request), caller_of(request)
-    job, order = await _create(request, gateway, caller)
-    if job.state not in waiting.ENDED:
-        try:
-            job = await waiting.wait_for_end(
-                gateway.orchestrator,
-                job,
-                caller,
-                gateway.settings.rest_wait_seconds,
-                waiting.client_gone(request),
-                waiting.stopping(gateway.ending.stopping),
-            )
-        except grpc.aio.AioRpcError as error:
-            raise api_error(error, caller.request_id) from None
-    return _answer(jobs.answer_to_waiting(job, order.names), order.warnings)
+    made, order = await _create(request, gateway, caller)
+    try:
+        ended = await waiting.wait_for_all(
+            gateway.orchestrator,
+            made,
+            caller,
+            gateway.settings.rest_wait_seconds,
+            waiting.client_gone(request),
+            waiting.stopping(gateway.ending.stopping),
+        )
+    except grpc.aio.AioRpcError as error:
+        raise api_error(error, caller.request_id) from None
+    return _answer([jobs.answer_to_waiting(job, order.names) for job in ended], order.warnings)
 
 
 @router.post("/rest_api/process", tags=[PICTURES_TAG], openapi_extra=POST_BODY, **job_answers(posts=True))
 async def process(request: Request) -> Response:
     """Queue a request and answer at once."""
-    job, order = await _create(request, gateway_of(request), caller_of(request))
-    return _answer(jobs.answer(job, just_made=True), order.warnings)
+    made, order = await _create(request, gateway_of(request), caller_of(request))
+    return _answer([jobs.answer(job, just_made=True) for job in made], order.warnings)
+
+
+@router.post(
+    "/v1/jobs:estimate", tags=[JOBS_TAG], openapi_extra=ESTIMATE_BODY, **job_answers(posts=True, model=EstimateAnswer)
+)
+async def estimate_job(request: Request) -> Response:
+    """Tell what a request would cost, and how long it would take. Nothing is queued or paid."""
+    gateway, caller = gateway_of(request), caller_of(request)
+    async with AsyncExitStack() as held:
+        order = await _read(request, gateway, caller, idempotency.read_key(None), held)
+        asked = jobs_pb2.EstimateJobRequest(request=order.message.request, n=order.message.n or None)
+        try:
+            found = await gateway.orchestrator.estimate(asked, caller)
+        except grpc.aio.AioRpcError as error:
+            raise api_error(error, caller.request_id, order.names) from None
+    return JSONResponse(listing.estimate(found, order.message.n or 1).model_dump())
 
 
 @router.get("/rest_api/result/{job}", tags=[PICTURES_TAG], **job_answers(posts=False))
@@ -72,7 +97,7 @@ async def get_result(request: Request, job: JobId) -> Response:
     """Tell the state of a job, and where its picture is."""
     caller = caller_of(request)
     found = await about_a_job(gateway_of(request).orchestrator.get(job, caller), caller)
-    return _answer(jobs.answer(found))
+    return _answer([jobs.answer(found)])
 
 
 @router.delete("/rest_api/result/{job}", tags=[PICTURES_TAG], **job_answers(posts=False, model=MessageAnswer))
@@ -128,14 +153,11 @@ class _Order:
     warnings: tuple[str, ...]
 
 
-async def _create(request: Request, gateway: Gateway, caller: Caller) -> tuple[jobs_pb2.Job, _Order]:
-    """Create a job from the request's body."""
+async def _create(request: Request, gateway: Gateway, caller: Caller) -> tuple[list[jobs_pb2.Job], _Order]:
+    """Create the jobs of the request's body."""
     key = idempotency.read_key(request.headers.get(idempotency.HEADER))
     async with AsyncExitStack() as held:
-        content = await receive(request, gateway, await account_of(gateway, caller), held)
-        form = request.headers["content-type"] if body.is_multipart(request) else None
-        work = partial(_to_proto, content, form, key, gateway)
-        order = await body.apart(len(content), work)
+        order = await _read(request, gateway, caller, key, held)
         try:
             job = await gateway.orchestrator.create(order.message, caller, gateway.settings.rest_retry_seconds)
         except grpc.aio.AioRpcError as error:
@@ -143,7 +165,14 @@ async def _create(request: Request, gateway: Gateway, caller: Caller) -> tuple[j
     structlog.contextvars.bind_contextvars(job=job.job_id)
     if order.warnings:
         structlog.get_logger().info("fields are not used", warnings=order.warnings)
-    return job, order
+    return [job, *job.siblings], order
+
+
+async def _read(request: Request, gateway: Gateway, caller: Caller, key: str, held: AsyncExitStack) -> _Order:
+    """Read the request's body, once its key is known; `held` is closed when it is done with."""
+    content = await receive(request, gateway, await account_of(gateway, caller), held)
+    form = request.headers["content-type"] if body.is_multipart(request) else None
+    return await body.apart(len(content), partial(_to_proto, content, form, key, gateway))
 
 
 def _to_proto(content: bytearray, form: str | None, key: str, gateway: Gateway) -> _Order:
@@ -160,10 +189,14 @@ def _to_proto(content: bytearray, form: str | None, key: str, gateway: Gateway) 
     if sent.data is not None:
         asked = asked.with_file(sent.name, sent.data)
     found = translate.translated(asked, key, max_input_bytes)
-    message = jobs_pb2.CreateJobRequest(request=found.message, webhook=webhooks.to_proto(asked, document))
+    count = None if asked.imagegen is None else asked.imagegen.n
+    message = jobs_pb2.CreateJobRequest(request=found.message, webhook=webhooks.to_proto(asked, document), n=count)
     return _Order(message, Names.of(asked), found.warnings)
 
 
-def _answer(found: JobAnswer, warnings: Sequence[str] = ()) -> Response:
-    told = found.model_copy(update={"warnings": list(warnings)}) if warnings else found
+def _answer(found: Sequence[JobAnswer], warnings: Sequence[str] = ()) -> Response:
+    """The answer about the first job; with those about all where there are several."""
+    told = found[0].model_copy(update={"warnings": list(warnings)}) if warnings else found[0]
+    if len(found) > 1:
+        told = told.model_copy(update={"results": list(found)})
     return JSONResponse(told.model_dump(exclude_none=True))

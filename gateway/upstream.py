@@ -108,6 +108,10 @@ class Orchestrator:
                 return await self._jobs.CreateJob(message, timeout=CALL_SECONDS, metadata=caller.metadata)
         raise AssertionError("the last attempt raises")
 
+    async def estimate(self, message: jobs_pb2.EstimateJobRequest, caller: Caller) -> jobs_pb2.JobEstimate:
+        """What a request would cost, and how long it would take."""
+        return await self._jobs.EstimateJob(message, timeout=CALL_SECONDS, metadata=caller.metadata)
+
     async def account(self, caller: Caller, seconds: float = 0.0) -> accounts_pb2.Account:
         """The account of a key; asked again, for so many seconds, while no server answers."""
         request = accounts_pb2.GetAccountRequest()

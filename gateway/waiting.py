@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 
 import grpc
 import structlog
@@ -51,6 +51,10 @@ async def wait_for_end(
         ApiError: the job was forgotten meanwhile.
         grpc.aio.AioRpcError: the orchestrator refuses to tell.
     """
+    if job.state in ENDED:
+        for reason in reasons_to_stop:
+            reason.close()
+        return job
     work = asyncio.create_task(_ended(orchestrator, job.job_id, caller, seconds))
     others = [asyncio.create_task(reason) for reason in reasons_to_stop]
     try:
@@ -60,6 +64,30 @@ async def wait_for_end(
         for task in (work, *others):
             task.cancel()
         await asyncio.gather(work, *others, return_exceptions=True)
+
+
+async def wait_for_all(
+    orchestrator: Orchestrator,
+    jobs: Sequence[jobs_pb2.Job],
+    caller: Caller,
+    seconds: float,
+    *reasons_to_stop: Coroutine[None, None, None],
+) -> list[jobs_pb2.Job]:
+    """Wait until all of several jobs have ended. As wait_for_end, which it raises what it raises."""
+    stop = asyncio.Event()
+
+    async def set_after(reason: Coroutine[None, None, None]) -> None:
+        await reason
+        stop.set()
+
+    others = [asyncio.create_task(set_after(reason)) for reason in reasons_to_stop]
+    works = [asyncio.create_task(wait_for_end(orchestrator, job, caller, seconds, stopping(stop))) for job in jobs]
+    try:
+        return list(await asyncio.gather(*works))
+    finally:
+        for task in (*works, *others):
+            task.cancel()
+        await asyncio.gather(*works, *others, return_exceptions=True)
 
 
 async def client_gone(request: Request) -> None:

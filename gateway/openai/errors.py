@@ -56,6 +56,7 @@ PARAMETERS: Mapping[str, str] = MappingProxyType(
         "imagegen.sampler": "sampler",
         "imagegen.guidance_scale": "guidance_scale",
         "imagegen.priority": "priority",
+        "imagegen.n": "n",
         "imagegen.preview_interval": "partial_images",
         "width, height": "size",
         "width": "size",

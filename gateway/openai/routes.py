@@ -2,10 +2,10 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import grpc
 import structlog
@@ -144,19 +144,14 @@ async def _set_previews(asked: Asked, gateway: Gateway, caller: Caller) -> None:
 
 
 async def _create(asked: Asked, gateway: Gateway, caller: Caller, key: str) -> list[jobs_pb2.Job]:
-    """Queue the pictures of a request."""
-    jobs: list[jobs_pb2.Job] = []
-    for number in range(asked.request.n):
-        message = jobs_pb2.CreateJobRequest(request=asked.message, webhook=asked.webhook)
-        message.request.request_id = key if number == 0 else f"{key[:120]}.{number + 1}"
-        if message.request.HasField("seed"):
-            message.request.seed = translate.seed_of(asked.message.seed, number)
-        try:
-            jobs.append(await gateway.orchestrator.create(message, caller, gateway.settings.rest_retry_seconds))
-        except grpc.aio.AioRpcError as error:
-            _cancel(jobs, gateway, caller)
-            raise from_grpc(error, caller.request_id, asked.names) from None
-    return jobs
+    """Queue the pictures of a request, all or none, in the order of their seeds."""
+    message = jobs_pb2.CreateJobRequest(request=asked.message, webhook=asked.webhook, n=asked.request.n)
+    message.request.request_id = key
+    try:
+        first = await gateway.orchestrator.create(message, caller, gateway.settings.rest_retry_seconds)
+    except grpc.aio.AioRpcError as error:
+        raise from_grpc(error, caller.request_id, asked.names) from None
+    return [first, *first.siblings]
 
 
 async def _answer(
@@ -165,10 +160,19 @@ async def _answer(
     """Wait for the jobs, and answer with their pictures."""
     gateway = gateway_of(request)
     try:
-        ended = await _ended(request, jobs, gateway, caller)
-    except BaseException:
+        ended = await waiting.wait_for_all(
+            gateway.orchestrator,
+            jobs,
+            caller,
+            gateway.settings.openai_wait_seconds,
+            waiting.client_gone(request),
+            waiting.stopping(gateway.ending.stopping),
+        )
+    except BaseException as error:
         if not kept:
             _cancel(jobs, gateway, caller)
+        if isinstance(error, grpc.aio.AioRpcError):
+            raise from_grpc(error, caller.request_id) from None
         raise
     if any(job.state not in waiting.ENDED for job in ended):
         if not kept:
@@ -183,33 +187,6 @@ async def _answer(
         return Response(answers.by_address(asked.request, ended), media_type="application/json")
     stored = await asyncio.gather(*(Stored.open(gateway.orchestrator, job, caller) for job in ended))
     return StreamingResponse(answers.by_bytes(asked.request, stored), media_type="application/json")
-
-
-async def _ended(
-    request: Request, jobs: Sequence[jobs_pb2.Job], gateway: Gateway, caller: Caller
-) -> list[jobs_pb2.Job]:
-    """The jobs as they are when they have ended, or waiting has: the client has gone, or the process stops."""
-    stop = asyncio.Event()
-
-    async def set_after(reason: Coroutine[Any, Any, None]) -> None:
-        await reason
-        stop.set()
-
-    reasons = [
-        asyncio.create_task(set_after(waiting.client_gone(request))),
-        asyncio.create_task(set_after(waiting.stopping(gateway.ending.stopping))),
-    ]
-    seconds = gateway.settings.openai_wait_seconds
-    try:
-        waits = (
-            waiting.wait_for_end(gateway.orchestrator, job, caller, seconds, waiting.stopping(stop)) for job in jobs
-        )
-        return list(await asyncio.gather(*waits))
-    except grpc.aio.AioRpcError as error:
-        raise from_grpc(error, caller.request_id) from None
-    finally:
-        for task in reasons:
-            task.cancel()
 
 
 async def _cancelling(

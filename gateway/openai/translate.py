@@ -19,8 +19,6 @@ from gateway.preset import Presets
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
 
-MAX_SEED = 2**63 - 1
-
 SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "seed": ("background", "generate", "sample_num"),
@@ -86,11 +84,6 @@ def to_proto(
     if isinstance(request, EditRequest):
         _add_pictures(message, request, form, max_input_bytes)
     return Asked(request, message, Names.of(asked), webhooks.to_proto(asked, document))
-
-
-def seed_of(first: int, number: int) -> int:
-    """The seed of the picture of a number, from 0, whose request has the seed `first`; after the largest comes 0."""
-    return first if number == 0 else (first + number) % (MAX_SEED + 1)
 
 
 def _document(request: ImagesRequest, aliases: Mapping[str, str]) -> dict[str, Any]:

@@ -30,6 +30,7 @@ PICTURE_METHODS = frozenset(
     {
         "/imagegen.v1.GenerationService/Generate",
         "/imagegen.v1.JobService/CreateJob",
+        "/imagegen.v1.JobService/EstimateJob",
         "/imagegen.v1.ProvenanceService/Verify",
     }
 )

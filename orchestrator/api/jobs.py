@@ -31,16 +31,23 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         self._check_webhook = partial(converters.check_hook, allow_private=webhook_private, ports=webhook_ports)
 
     async def CreateJob(self, request: jobs_pb2.CreateJobRequest, _context: Context) -> jobs_pb2.Job:
-        """Store a request; its picture goes to the result store."""
-        if not request.HasField("request"):
-            raise InvalidRequestError(Violation("request", "is not set"))
-        if not is_named.get() and request.request.request_id:
-            rename(request.request.request_id)
+        """Store a request, as so many jobs as it asks for; their pictures go to the result store."""
         if request.HasField("webhook"):
             await asyncio.to_thread(self._check_webhook, request.webhook)
+        count = _count(request)
         with _within("request"):
             order = await asyncio.to_thread(converters.to_job_request, request, self._limits, request_id.get())
-            return converters.to_job(await self._jobs.submit(account.get(), order))
+            first, *others = await self._jobs.submit_all(account.get(), order, count)
+        job = converters.to_job(first)
+        job.siblings.extend(map(converters.to_job, others))
+        return job
+
+    async def EstimateJob(self, request: jobs_pb2.EstimateJobRequest, _context: Context) -> jobs_pb2.JobEstimate:
+        """What a request would cost, and how long it would take."""
+        count = _count(request)
+        with _within("request"):
+            params = await asyncio.to_thread(converters.to_params, request.request, self._limits)
+            return converters.to_estimate(await self._jobs.estimate(account.get(), params, count))
 
     async def GetJob(self, request: jobs_pb2.GetJobRequest, _context: Context) -> jobs_pb2.Job:
         """The state of a job."""
@@ -81,6 +88,15 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
             answer.data = chunk
             yield answer
             answer = jobs_pb2.ReadResultResponse()
+
+
+def _count(request: jobs_pb2.CreateJobRequest | jobs_pb2.EstimateJobRequest) -> int:
+    """The number of jobs that are asked for. What the request is called goes to the log."""
+    if not request.HasField("request"):
+        raise InvalidRequestError(Violation("request", "is not set"))
+    if not is_named.get() and request.request.request_id:
+        rename(request.request.request_id)
+    return converters.to_count(request.n if request.HasField("n") else 1)
 
 
 @contextlib.contextmanager

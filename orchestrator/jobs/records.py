@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 from orchestrator.database.pool import Row
 from orchestrator.errors import ImagegenError
@@ -42,6 +43,7 @@ class NewJob:
         id: 22 characters, of no other job.
         account_id: whose it is.
         request: what was asked for.
+        number: of this job among those of the request, from 0.
         stored: the serialized request, or the name in the result store under which it is.
         task, family, seed, cost, held_bytes: what its plan says (tasks/plan.py).
     """
@@ -55,6 +57,13 @@ class NewJob:
     seed: int
     cost: float
     held_bytes: int = 0
+    number: int = 0
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """Its own: the first job of a request has the client's, and "#" is in no key of a client."""
+        key = self.request.idempotency_key
+        return key if key is None or self.number == 0 else f"{key}#{self.number + 1}"
 
     def columns(self) -> dict[str, object]:
         """Its columns, but those that depend on the queue and the account."""
@@ -63,7 +72,7 @@ class NewJob:
             "id": self.id,
             "account_id": self.account_id,
             "request_id": request.options.request_id,
-            "idempotency_key": request.idempotency_key,
+            "idempotency_key": self.idempotency_key,
             "digest": request.digest,
             "request": self.stored if isinstance(self.stored, bytes) else None,
             "request_object": self.stored if isinstance(self.stored, str) else None,
@@ -76,6 +85,17 @@ class NewJob:
             "webhook_url": request.webhook_url,
             "webhook_data": request.webhook_data,
         }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobEstimate:
+    """What a request would cost: see JobEstimate in the schema."""
+
+    credits: Decimal
+    wait_seconds: float
+    run_seconds: float
+    task: str
+    family: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,23 +1,28 @@
 """Durable jobs, as the API offers them: over the store, the watchers and the results."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
+from decimal import Decimal
 
 from orchestrator.accounts.account import Account
 from orchestrator.errors import DatabaseUnavailableError, ImagegenError, NotFoundError
 from orchestrator.generation.events import Artifact, Event, Queued
 from orchestrator.generation.job import JobState, new_job_id
 from orchestrator.generation.runner import Runner
-from orchestrator.jobs.records import JobRecord, JobRequest, NewJob
+from orchestrator.jobs.records import JobEstimate, JobRecord, JobRequest, NewJob
 from orchestrator.jobs.store import JobStore
 from orchestrator.jobs.watchers import JobWatchers
+from orchestrator.params import RequestParams
 from orchestrator.results.store import ResultStore
 
 MAX_INLINE_REQUEST = 256 * 1024
 """Bytes of a serialized request that the database holds; a larger one, with pictures in it, is in the result store."""
+
+SEEDS = 2**63
+"""Seeds are below this: after the last comes 0."""
 
 
 class DurableJobs:
@@ -27,7 +32,14 @@ class DurableJobs:
         self._store, self._watchers, self._runner, self._results = store, watchers, runner, results
 
     async def submit(self, account: Account, request: JobRequest) -> JobRecord:
-        """Take a job, or answer the one that the key names. Networks that are not ready are no reason to refuse it.
+        """As submit_all, of one job."""
+        (record,) = await self.submit_all(account, request, 1)
+        return record
+
+    async def submit_all(self, account: Account, request: JobRequest, count: int) -> list[JobRecord]:
+        """Take a request as `count` jobs, all or none, or answer those that the key names; in the order of their seeds.
+
+        Networks that are not ready are no reason to refuse it.
 
         Raises:
             InvalidRequestError: the family is unknown, or cannot do what is asked; the key names another request.
@@ -36,38 +48,65 @@ class DurableJobs:
             ResultStoreUnavailableError: its pictures cannot be stored.
         """
         plan = await self._runner.plan(account, request.params)
-        job_id, stored = new_job_id(), await asyncio.to_thread(request.serialize, plan.seed)
-        job = NewJob(
-            id=job_id,
-            account_id=account.id,
-            request=request,
-            stored=stored,
+        seeds = [(plan.seed + number) % SEEDS for number in range(count)]
+        stored = await asyncio.to_thread(lambda: [request.serialize(seed) for seed in seeds])
+        jobs = [
+            NewJob(
+                id=new_job_id(),
+                account_id=account.id,
+                request=request,
+                stored=stored[number],
+                task=plan.task.name.value,
+                family=plan.family,
+                seed=seed,
+                cost=plan.cost,
+                held_bytes=plan.held_bytes,
+                number=number,
+            )
+            for number, seed in enumerate(seeds)
+        ]
+        is_large = max(map(len, stored)) > MAX_INLINE_REQUEST
+        records = await (self._submit_large(jobs, stored) if is_large else self._store.submit_all(jobs))
+        return [self._shown(record) for record in records]
+
+    async def estimate(self, account: Account, params: RequestParams, count: int) -> JobEstimate:
+        """What `count` jobs of a request would cost the account, and how long they would wait and run.
+
+        Raises:
+            InvalidRequestError, UnsupportedTaskError: as submit_all.
+        """
+        plan = await self._runner.plan(account, params)
+        stats, price = await self._store.statistics()
+        return JobEstimate(
+            credits=price * count if account.credits_counted else Decimal(0),
+            wait_seconds=stats.backlog,
+            run_seconds=stats.estimate(plan.cost),
             task=plan.task.name.value,
             family=plan.family,
-            seed=plan.seed,
-            cost=plan.cost,
-            held_bytes=plan.held_bytes,
         )
-        if len(stored) <= MAX_INLINE_REQUEST:
-            return self._shown(await self._store.submit(job))
-        return self._shown(await self._submit_large(job, stored))
 
-    async def _submit_large(self, job: NewJob, stored: bytes) -> JobRecord:
-        """Take a job whose request is written to the result store first; removed again if the job is not taken."""
-        known = await self._store.find(job.account_id, job.request.idempotency_key, job.request.digest)
+    async def _submit_large(self, jobs: list[NewJob], stored: list[bytes]) -> list[JobRecord]:
+        """Take jobs whose requests are written to the result store first; removed again if the jobs are not taken."""
+        known = await self._store.find_all(jobs)
         if known is not None:
             return known
-        await self._store.check_bytes(job)
-        name = await self._results.write_request(job.account_id, job.id, stored)
+        await self._store.check_bytes(jobs[0])
+        written: dict[str, str] = {}
         try:
-            record = await self._store.submit(replace(job, stored=name))
+            for job, request in zip(jobs, stored, strict=True):
+                written[job.id] = await self._results.write_request(job.account_id, job.id, request)
+            records = await self._store.submit_all([replace(job, stored=written[job.id]) for job in jobs])
         except ImagegenError as error:
-            if not isinstance(error, DatabaseUnavailableError):  # which leaves open whether it was taken
-                await self._results.delete(name)
+            if not isinstance(error, DatabaseUnavailableError):  # which leaves open whether they were taken
+                await self._delete(written.values())
             raise
-        if record.id != job.id:  # the same request came at the same time
+        taken = {record.id for record in records}  # others, if the same request came at the same time
+        await self._delete(name for job_id, name in written.items() if job_id not in taken)
+        return records
+
+    async def _delete(self, names: Iterable[str]) -> None:
+        for name in names:
             await self._results.delete(name)
-        return record
 
     async def get(self, account: Account, job_id: str) -> JobRecord:
         """A job of the account; its artifact has a fresh URI. NotFoundError if there is none."""

@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from orchestrator.accounts import limits
-from orchestrator.database.pool import Database, Row
+from orchestrator.database.pool import Connection, Database, Row
 from orchestrator.errors import (
     CancelledByClientError,
     InvalidRequestError,
@@ -21,7 +21,7 @@ from orchestrator.generation.events import Event, Queued
 from orchestrator.generation.job import JobState
 from orchestrator.jobs.attempts import OF_ACCOUNT, end_without_picture
 from orchestrator.jobs.records import COLUMNS, DELIVERY, EventBatch, JobRecord, NewJob, to_record
-from orchestrator.jobs.scheduling import QueueStatsCache, rank, start_tag, virtual_time
+from orchestrator.jobs.scheduling import QueueStats, QueueStatsCache, rank, start_tag, virtual_time
 from orchestrator.jobs.serialization import StoredEvent, load_event
 
 MAX_POSITION = 10_000
@@ -125,24 +125,35 @@ class JobStore:
         self._max_account_bytes = max_account_bytes
 
     async def submit(self, job: NewJob) -> JobRecord:
-        """Take a job. It is in the database when this returns; the same key again answers the same job.
+        """As submit_all, of one job."""
+        (record,) = await self.submit_all([job])
+        return record
+
+    async def submit_all(self, jobs: Sequence[NewJob]) -> list[JobRecord]:
+        """Take the jobs of one request, all or none. They are in the database when this returns.
+
+        The same keys again answer the same jobs.
 
         Raises:
-            InvalidRequestError: the key names another request.
+            InvalidRequestError: a key names another request.
             QueueFullError, TooManyJobsError, RateLimitedError, NotEnoughCreditsError: a limit forbids it.
-            DatabaseUnavailableError: the database does not answer; whether the job was taken is then unknown.
+            DatabaseUnavailableError: the database does not answer; whether the jobs were taken is then unknown.
         """
-        key, digest = job.request.idempotency_key, job.request.digest
         try:
-            return await self._enter(job)
+            return await self._enter(jobs)
         except _KnownError:
-            known = await self.find(job.account_id, key, digest)
-            return known or await self._enter(job)  # it was forgotten in that moment
+            known = await self.find_all(jobs)
+            return known or await self._enter(jobs)  # they were forgotten in that moment
         except (QueueFullError, TooManyJobsError, RateLimitedError, NotEnoughCreditsError):
-            known = await self.find(job.account_id, key, digest)
+            known = await self.find_all(jobs)
             if known is None:
                 raise
             return known
+
+    async def find_all(self, jobs: Sequence[NewJob]) -> list[JobRecord] | None:
+        """The jobs that the keys name already; None if the first key names none. Raises as find."""
+        found = [await self.find(job.account_id, job.idempotency_key, job.request.digest) for job in jobs]
+        return None if found[0] is None else [record for record in found if record is not None]
 
     async def find(self, account_id: int, idempotency_key: str | None, digest: bytes) -> JobRecord | None:
         """The job of a key; None if there is none, or no key.
@@ -158,6 +169,10 @@ class JobStore:
         if bytes(rows[0]["request_digest"]) != digest:
             raise InvalidRequestError(Violation("request_id", "names another request already"))
         return await self._place(to_record(rows[0]))
+
+    async def statistics(self) -> tuple[QueueStats, Decimal]:
+        """How busy the queue is, and what a picture costs, in credits."""
+        return await self._stats.read(), self._price
 
     async def get(self, job_id: str, account_id: int) -> JobRecord:
         """A job of an account.
@@ -237,34 +252,41 @@ class JobStore:
             return record
         return replace(record, queued=(await self.positions([record.id])).get(record.id))
 
-    async def _enter(self, job: NewJob) -> JobRecord:
-        stats = await self._stats.enter(job.held_bytes)
+    async def _enter(self, jobs: Sequence[NewJob]) -> list[JobRecord]:
+        entered: list[NewJob] = []
         queued = False
         try:
-            row = await self._write(job, stats.estimate(job.cost))
+            for job in jobs:
+                stats = await self._stats.enter(job.held_bytes)
+                entered.append(job)
+            rows = await self._write(jobs, [stats.estimate(job.cost) for job in jobs])
             queued = True
         finally:
-            self._stats.leave(job.held_bytes, queued=queued)
-        return await self._place(to_record(row))
+            for job in entered:
+                self._stats.leave(job.held_bytes, queued=queued)
+        return [await self._place(to_record(row)) for row in rows]
 
-    async def _write(self, job: NewJob, seconds: float) -> Row:
-        """Three round trips: look and take what is paid; write; commit."""
-        columns = job.columns()
+    async def _write(self, jobs: Sequence[NewJob], seconds: Sequence[float]) -> list[Row]:
+        """One transaction; for each job two round trips: look and take what is paid; write."""
         async with self._database.pipelined() as connection:
-            looked = await connection.execute(_BEFORE_INSERT, columns)
-            entered = await limits.enter(connection, job.account_id, self._price)
-            (before,) = await looked.fetchall()
-            if before["known"]:
-                raise _KnownError
-            self._check_bytes(before["held_bytes"], job.held_bytes)
-            virtual = virtual_time(before["now"], before["running"], before["waiting"])
-            tag = start_tag(virtual, entered.fair_tag, seconds, waits=before["waits"])
-            order = {"rank": rank(tag, job.request.options.priority), "tag": tag, "price": entered.taken}
-            inserted = await connection.execute(_INSERT, columns | order)
-            await limits.set_fair_tag(connection, job.account_id, tag + seconds)
-            rows = await inserted.fetchall()
-            if not rows:
-                raise _KnownError
+            return [await self._write_one(connection, job, each) for job, each in zip(jobs, seconds, strict=True)]
+
+    async def _write_one(self, connection: Connection, job: NewJob, seconds: float) -> Row:
+        columns = job.columns()
+        looked = await connection.execute(_BEFORE_INSERT, columns)
+        entered = await limits.enter(connection, job.account_id, self._price)
+        (before,) = await looked.fetchall()
+        if before["known"]:
+            raise _KnownError
+        self._check_bytes(before["held_bytes"], job.held_bytes)
+        virtual = virtual_time(before["now"], before["running"], before["waiting"])
+        tag = start_tag(virtual, entered.fair_tag, seconds, waits=before["waits"])
+        order = {"rank": rank(tag, job.request.options.priority), "tag": tag, "price": entered.taken}
+        inserted = await connection.execute(_INSERT, columns | order)
+        await limits.set_fair_tag(connection, job.account_id, tag + seconds)
+        rows = await inserted.fetchall()
+        if not rows:
+            raise _KnownError
         return rows[0]
 
     async def check_bytes(self, job: NewJob) -> None:

@@ -146,6 +146,10 @@ class FakeJobs(
             await self._refuse(context, error)
         return self.script.created
 
+    async def EstimateJob(self, _: jobs_pb2.EstimateJobRequest, context: Context) -> jobs_pb2.JobEstimate:  # noqa: N802
+        await self._enter(context, "EstimateJob")
+        return jobs_pb2.JobEstimate(credits=1, wait_seconds=0, run_seconds=1)
+
     async def GetJob(self, request: jobs_pb2.GetJobRequest, context: Context) -> jobs_pb2.Job:  # noqa: N802
         await self._enter(context, "GetJob")
         if request.job_id != JOB:

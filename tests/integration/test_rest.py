@@ -104,6 +104,43 @@ async def test_process_then_result(client: httpx.AsyncClient) -> None:
     assert (await client.get(state["result_url"])).status_code == 404
 
 
+async def test_several_pictures_of_one_request(client: httpx.AsyncClient) -> None:
+    """Seeds in a row, each picture what its seed alone gives; at once or when all are done."""
+    body = {**generate(sample_num=2**63 - 2), "imagegen": {"n": 3}}
+    found = (await client.post("/rest_api/process_result", json=body)).json()
+    assert [each["seed"] for each in found["results"]] == [2**63 - 2, 2**63 - 1, 0]
+    assert found["job"] == found["results"][0]["job"]
+    alone = (await client.post("/rest_api/process_result", json=generate(sample_num=0))).json()
+    assert await picture(client, alone) == await picture(client, found["results"][2])
+    key = {"Idempotency-Key": "three"}
+    queued, again = [(await client.post("/rest_api/process", json=body, headers=key)).json() for _ in range(2)]
+    assert len({each["job"] for each in queued["results"]}) == 3
+    assert [each["job"] for each in again["results"]] == [each["job"] for each in queued["results"]]
+    for wrong in (0, 11):
+        refused = await client.post("/rest_api/process", json={**generate(), "imagegen": {"n": wrong}})
+        assert (refused.status_code, refused.json()["message"]) == (
+            400,
+            f"imagegen.n must be from 1 to 10, not {wrong}",
+        )
+
+
+async def test_an_estimate_takes_nothing(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/jobs:estimate", json={**generate(), "imagegen": {"n": 2}})
+    found = answer.json()
+    assert (answer.status_code, found["pictures"], found["task"], found["model_type"]) == (
+        200,
+        2,
+        "text_to_image",
+        "tiny",
+    )
+    assert found["credits"] == 0  # this account's are not counted
+    assert found["run_seconds"] > 0
+    assert found["wait_seconds"] >= 0
+    assert (await client.get("/v1/jobs")).json()["jobs"] == []
+    refused = await client.post("/v1/jobs:estimate", json=generate(model_type="nope"))
+    assert (refused.status_code, "model_type" in refused.json()["message"]) == (400, True)
+
+
 async def test_jobs_are_listed_in_pages(client: httpx.AsyncClient) -> None:
     """Newest first, each once, by state; what a page does not hold the next one does."""
     made = [(await client.post("/rest_api/process_result", json=generate())).json()["job"] for _ in range(3)]

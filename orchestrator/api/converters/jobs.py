@@ -16,11 +16,13 @@ from orchestrator.api.converters.tables import PRIORITIES, STATES, choice
 from orchestrator.config import WEB_PORTS, Ports
 from orchestrator.errors import InvalidRequestError, Violation
 from orchestrator.generation.job import JobState
-from orchestrator.jobs.records import JobRecord, JobRequest, WebhookState
+from orchestrator.jobs.records import JobEstimate, JobRecord, JobRequest, WebhookState
 from orchestrator.params import JobOptions, Limits, RequestParams
 from orchestrator.webhooks.message import check_webhook
 
 DEFAULT_PAGE, MAX_PAGE = 20, 100
+MAX_COUNT = 10
+"""Jobs of one CreateJob."""
 
 DELIVERY_STATES = {
     "pending": jobs_pb2.DELIVERY_STATE_PENDING,
@@ -53,6 +55,28 @@ def to_job_request(asked: jobs_pb2.CreateJobRequest, limits: Limits, name: str) 
         digest=digest,
         webhook_url=asked.webhook.url if asked.HasField("webhook") else None,
         webhook_data=asked.webhook.data if asked.webhook.HasField("data") else None,
+    )
+
+
+def to_count(count: int) -> int:
+    """Jobs that are asked for.
+
+    Raises:
+        InvalidRequestError: more than one request may have, or none.
+    """
+    if not 1 <= count <= MAX_COUNT:
+        raise InvalidRequestError(Violation("n", f"must be from 1 to {MAX_COUNT}, not {count}"))
+    return count
+
+
+def to_estimate(estimate: JobEstimate) -> jobs_pb2.JobEstimate:
+    """What a request would cost, as the client reads it."""
+    return jobs_pb2.JobEstimate(
+        credits=float(estimate.credits),
+        wait_seconds=estimate.wait_seconds,
+        run_seconds=estimate.run_seconds,
+        task=estimate.task,
+        family=estimate.family,
     )
 
 

@@ -139,6 +139,45 @@ async def test_the_same_request_id_is_the_same_job(client: AsyncClient) -> None:
     assert [each.field for each in caught.value.violations] == ["request.request_id"]
 
 
+async def test_several_at_once(client: AsyncClient, endpoints: Endpoints) -> None:
+    """Seeds in a row; the same key again is the same jobs; all are taken, or none."""
+    jobs = await client.submit_many(3, "apple", seed=5, request_id="three")
+    pictures = [await job.wait() for job in jobs]
+    assert [picture.seed for picture in pictures] == [5, 6, 7]
+    assert pictures[1].data == (await client.generate("apple", seed=6)).data
+    again = await client.submit_many(3, "apple", seed=5, request_id="three")
+    assert [job.id for job in again] == [job.id for job in jobs]
+    with pytest.raises(ig.InvalidRequestError, match="names another request"):
+        await client.submit_many(2, "apple", seed=5, request_id="three")
+    with pytest.raises(ig.InvalidRequestError, match="from 1 to 10"):
+        await client.submit_many(11, "apple")
+    key = await new_key(endpoints.database_url, "client-three", max_active=3, credits=10)
+    async with AsyncClient(endpoints.grpc, key, retry_seconds=0) as narrow:
+        with pytest.raises(ig.TooManyJobsError):
+            await narrow.submit_many(4, "apple")
+        assert [job async for job in narrow.jobs()] == []
+        account = await narrow.account()
+        assert (account.active_jobs, account.credits) == (0, 10)
+        picture = encode(np.random.default_rng(1).integers(0, 256, (512, 512, 3), np.uint8))  # more than a row holds
+        for job in await narrow.submit_many(3, "apple", ig.ImageToImage(picture), width=96, height=64):
+            assert (await job.wait()).width == 96
+
+
+async def test_an_estimate(client: AsyncClient, endpoints: Endpoints) -> None:
+    """What it costs is what is then taken; nothing is queued."""
+    key = await new_key(endpoints.database_url, "client-estimates", credits=10)
+    async with AsyncClient(endpoints.grpc, key) as counted:
+        found = await counted.estimate("apple", n=3)
+        assert (found.credits, found.run > 0, found.wait >= 0) == (3, True, True)
+        assert [job async for job in counted.jobs()] == []
+        with pytest.raises(ig.InvalidRequestError):
+            await counted.estimate("apple", family="none")
+        for job in await counted.submit_many(3, "apple"):
+            await job.wait()
+        assert (await counted.account()).credits == 7
+    assert (await client.estimate("apple", ig.Edit(encode(scene())))).credits == 0
+
+
 async def test_families_and_account(client: AsyncClient) -> None:
     families = await client.families()
     assert [family.name for family in families] == ["small", "bare"]

@@ -5,7 +5,7 @@ import json
 from gateway.upstream import SERVICE_CONFIG
 from imagegen.v1 import accounts_pb2, generation_pb2, jobs_pb2
 
-MAY_RUN_ONCE_ONLY = {"GenerationService/Generate", "JobService/CreateJob"}
+MAY_RUN_ONCE_ONLY = {"GenerationService/Generate", "JobService/CreateJob", "JobService/EstimateJob"}
 
 
 def test_unavailable_alone_is_retried_and_nothing_that_makes_a_job() -> None:

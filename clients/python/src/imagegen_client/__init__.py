@@ -22,7 +22,7 @@ from imagegen_client.errors import (
     Violation,
 )
 from imagegen_client.events import Event, Preview, Progress, Queued, Started
-from imagegen_client.jobs import Account, Family, JobStatus
+from imagegen_client.jobs import Account, Estimate, Family, JobStatus
 from imagegen_client.pictures import Picture, Source
 from imagegen_client.requests import Options
 from imagegen_client.tasks import (
@@ -49,6 +49,7 @@ __all__ = [
     "DeadlineError",
     "Edges",
     "Edit",
+    "Estimate",
     "Event",
     "Face",
     "Family",

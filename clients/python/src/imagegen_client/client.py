@@ -8,7 +8,7 @@ from imagegen_client import calls
 from imagegen_client.calls import Tls
 from imagegen_client.connection import Connection
 from imagegen_client.events import Event
-from imagegen_client.jobs import Account, Family, JobStatus, State, state_number
+from imagegen_client.jobs import Account, Estimate, Family, JobStatus, State, state_number
 from imagegen_client.pictures import Picture
 from imagegen_client.requests import Options, build
 from imagegen_client.tasks import Task
@@ -84,6 +84,21 @@ class Client:
         """Queue a picture. Its job goes on without this client; it is one job, however often it had to be sent."""
         request = jobs_pb2.CreateJobRequest(request=build(prompt, task, options))
         return Job(self._connection, self._connection.call(self._connection.jobs.CreateJob, request))
+
+    def submit_many(
+        self, n: int, prompt: str | None = None, task: Task | None = None, **options: Unpack[Options]
+    ) -> "list[Job]":
+        """Queue `n` pictures, 1 to 10, with seeds in a row, each as a job of its own: all or none."""
+        request = jobs_pb2.CreateJobRequest(request=build(prompt, task, options), n=n)
+        first = self._connection.call(self._connection.jobs.CreateJob, request)
+        return [Job(self._connection, job) for job in (first, *first.siblings)]
+
+    def estimate(
+        self, prompt: str | None = None, task: Task | None = None, *, n: int = 1, **options: Unpack[Options]
+    ) -> Estimate:
+        """What a request would cost, and how long it would take. Nothing is queued or paid."""
+        request = jobs_pb2.EstimateJobRequest(request=build(prompt, task, options), n=n)
+        return Estimate.of(self._connection.call(self._connection.jobs.EstimateJob, request))
 
     def job(self, job_id: str) -> "Job":
         """A job of the account, by its id."""

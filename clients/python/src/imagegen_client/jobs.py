@@ -62,6 +62,26 @@ class JobStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a request would cost, and how long it would take, as far as the server can tell.
+
+    Attributes:
+        credits: that all its pictures cost the account; 0 where its credits are not counted.
+        wait: seconds until the work on a job that comes now begins.
+        run: seconds that the work on one picture takes.
+    """
+
+    credits: float
+    wait: float
+    run: float
+
+    @classmethod
+    def of(cls, estimate: jobs_pb2.JobEstimate) -> "Estimate":
+        """The estimate of a message."""
+        return cls(estimate.credits, estimate.wait_seconds, estimate.run_seconds)
+
+
+@dataclass(frozen=True, slots=True)
 class Family:
     """A model family.
 
