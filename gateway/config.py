@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from common.settings import EnvironmentSettings, LogLevel, parsed, setting
+from common.settings import EnvironmentSettings, LogLevel, parsed, read_address, setting
 
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]{1,253}")
 
@@ -25,11 +25,8 @@ class Address:
         Raises:
             ValueError: it has another form.
         """
-        host, colon, port = raw.rpartition(":")
-        bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-        if not (bare and colon and port.isascii() and port.isdigit() and int(port) < 65536):
-            raise ValueError("give host:port, the port below 65536")
-        return cls(bare, int(port))
+        host, _, port = read_address(raw).rpartition(":")
+        return cls(host.removeprefix("[").removesuffix("]"), int(port))
 
     def __str__(self) -> str:
         """Write it as `parse` reads it."""

@@ -1,12 +1,13 @@
 """Whose key a request bears, before its body is read: asked of the orchestrator, and remembered for seconds."""
 
 import asyncio
+import contextlib
 import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 
 import grpc
+from cachetools import TLRUCache
 
 from gateway.status import read_details
 from gateway.upstream import Caller, Orchestrator
@@ -31,8 +32,8 @@ class KnownKeys:
             retry_seconds: for which it is asked again while it is away.
             clock: seconds.
         """
-        self._orchestrator, self._retry_seconds, self._clock = orchestrator, retry_seconds, clock
-        self._remembered: OrderedDict[bytes, tuple[float, str | None]] = OrderedDict()
+        self._orchestrator, self._retry_seconds = orchestrator, retry_seconds
+        self._remembered: TLRUCache[bytes, str | None] = TLRUCache(MAX_REMEMBERED, _until, clock)
         self._asking: dict[bytes, asyncio.Task[str | None]] = {}
 
     async def account_of(self, caller: Caller) -> str | None:
@@ -42,14 +43,13 @@ class KnownKeys:
             grpc.aio.AioRpcError: why the orchestrator cannot say.
         """
         digest = hashlib.sha256((caller.api_key or "").encode()).digest()
-        until, account = self._remembered.get(digest, (0.0, None))
-        if self._clock() >= until:
-            asking = self._asking.get(digest)
-            if asking is None:
-                asking = self._asking[digest] = asyncio.create_task(self._ask(digest, caller), name="look up a key")
-                asking.add_done_callback(lambda task: task.cancelled() or task.exception())  # who asked may have gone
-            account = await asyncio.shield(asking)  # others wait for it, too
-        return account
+        with contextlib.suppress(KeyError):
+            return self._remembered[digest]
+        asking = self._asking.get(digest)
+        if asking is None:
+            asking = self._asking[digest] = asyncio.create_task(self._ask(digest, caller), name="look up a key")
+            asking.add_done_callback(lambda task: task.cancelled() or task.exception())  # who asked may have gone
+        return await asyncio.shield(asking)  # others wait for it, too
 
     async def _ask(self, digest: bytes, caller: Caller) -> str | None:
         try:
@@ -60,9 +60,10 @@ class KnownKeys:
             account = None
         finally:
             del self._asking[digest]
-        seconds = UNKNOWN_SECONDS if account is None else KNOWN_SECONDS
-        self._remembered[digest] = self._clock() + seconds, account
-        self._remembered.move_to_end(digest)
-        if len(self._remembered) > MAX_REMEMBERED:
-            self._remembered.popitem(last=False)
+        self._remembered[digest] = account
         return account
+
+
+def _until(_digest: bytes, account: str | None, now: float) -> float:
+    """When an answer is asked for again."""
+    return now + (UNKNOWN_SECONDS if account is None else KNOWN_SECONDS)

@@ -2,8 +2,9 @@
 
 import hmac
 import time
-from collections import OrderedDict
 from collections.abc import Callable
+
+from cachetools import TTLCache
 
 from orchestrator.accounts import keys
 from orchestrator.accounts.account import Account
@@ -34,9 +35,9 @@ class Accounts:
             anonymous: whether calls without a key belong to the account `anonymous`; else they are refused.
             clock: seconds, for how long something was remembered.
         """
-        self._lookups, self._anonymous, self._clock = Lookups(database), anonymous, clock
-        self._known: OrderedDict[bytes, tuple[bytes, Account, float]] = OrderedDict()
-        self._unknown: OrderedDict[bytes, float] = OrderedDict()
+        self._lookups, self._anonymous = Lookups(database), anonymous
+        self._known: TTLCache[bytes, tuple[bytes, Account]] = TTLCache(MAX_REMEMBERED, KNOWN_SECONDS, clock)
+        self._unknown: TTLCache[bytes, bool] = TTLCache(MAX_REMEMBERED, UNKNOWN_SECONDS, clock)
         self._changes = 0
 
     async def authenticate(self, key: str | None) -> Account:
@@ -75,30 +76,21 @@ class Accounts:
         return account
 
     async def _find(self, digest: bytes) -> Account | None:
-        now = self._clock()
         # What the comparison of a dictionary's keys tells by its time is bits of a SHA-256, from which no key follows;
         # the whole is compared in constant time nevertheless.
         known = self._known.get(digest)
-        if known is not None and hmac.compare_digest(known[0], digest) and now < known[2]:
+        if known is not None and hmac.compare_digest(known[0], digest):
             return known[1]
-        if now < self._unknown.get(digest, 0.0):
+        if digest in self._unknown:
             return None
         changes = self._changes
         account = await self._lookups.find(digest)
         if changes == self._changes:  # else it may be old already
-            self._remember(digest, account)
+            if account is None:
+                self._unknown[digest] = True
+            else:
+                self._known[digest] = digest, account
         return account
-
-    def _remember(self, digest: bytes, account: Account | None) -> None:
-        self._known.pop(digest, None)
-        self._unknown.pop(digest, None)
-        if account is not None:
-            self._known[digest] = digest, account, self._clock() + KNOWN_SECONDS
-        else:
-            self._unknown[digest] = self._clock() + UNKNOWN_SECONDS
-        for remembered in (self._known, self._unknown):
-            if len(remembered) > MAX_REMEMBERED:
-                remembered.popitem(last=False)
 
 
 def _unknown() -> ApiKeyUnknownError:

@@ -1,5 +1,7 @@
 """Settings: each declared once, documented from its declaration, refused by its variable."""
 
+import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,8 @@ from pydantic import ValidationError
 
 from common.settings import EnvironmentSettings, HostPort, SettingsError, Switch, about_of, setting
 from gateway.config import Settings as GatewaySettings
+from local.folders import ROOT
+from local.ports import Ports, port_variable
 from orchestrator.config import Settings as OrchestratorSettings
 from tests.settings_page import PAGE, render
 
@@ -29,6 +33,16 @@ class Example(EnvironmentSettings):
 def test_the_page_is_that_of_the_declarations() -> None:
     """`python -m tests.settings_page` writes it."""
     assert PAGE.read_text("utf-8") == render()
+
+
+def test_the_embedded_stack_is_on_the_page() -> None:
+    """Its settings are read before anything is installed, and so by the standard library: the page has a table."""
+    text = "".join(path.read_text("utf-8") for path in (ROOT / "local").glob("*.py"))
+    read = set(re.findall(r'environ\.get\("(IMAGEGEN_\w+)"', text)) | {
+        port_variable(field.name) for field in fields(Ports)
+    }
+    assert len(read) > 9
+    assert [name for name in sorted(read) if f"`{name}`" not in PAGE.read_text("utf-8")] == []
 
 
 @pytest.mark.parametrize("settings", [OrchestratorSettings, GatewaySettings])

@@ -101,8 +101,9 @@ async def test_an_outage_is_not_remembered(keys: KnownKeys, answers: Answers) ->
     assert await keys.account_of(Caller("k-alice", "r")) == "alice"
 
 
-async def test_a_flood_of_keys_stays_small(keys: KnownKeys, answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_flood_of_keys_stays_small(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(known_keys, "MAX_REMEMBERED", 10)
+    keys = KnownKeys(cast("Orchestrator", answers), 1.0)
     await asyncio.gather(*(keys.account_of(Caller(f"k-{number}", "r")) for number in range(200)))
     assert len(keys._remembered) == 10
     assert keys._asking == {}
