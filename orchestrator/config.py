@@ -137,6 +137,21 @@ class Settings(EnvironmentSettings):
     result_seconds: float = setting(
         86_400.0, "how long a picture stays in the result store", unit="s", low=1, high=366 * 86_400
     )
+    max_stored_bytes: int = setting(
+        100 * 1024 * 1024 * 1024,
+        "images in the result store, of all accounts together; when it is full, requests are refused and jobs wait",
+        unit="bytes",
+        low=1,
+        high=1 << 60,
+    )
+    max_account_stored_bytes: int = setting(
+        20 * 1024 * 1024 * 1024,
+        "the same of each account that has no limit of its own (`accounts set --max-stored-bytes`); more get"
+        " RESOURCE_EXHAUSTED",
+        unit="bytes",
+        low=1,
+        high=1 << 60,
+    )
     job_seconds: float = setting(
         7 * 86_400.0, "how long a job is known after its end", unit="s", low=1, high=3660 * 86_400
     )

@@ -12,6 +12,7 @@ ImagegenError
 │   ├── QueueFullError           more waits than may wait
 │   ├── TooManyJobsError         the account has as many jobs as it may have at a time
 │   ├── RateLimitedError         the account has sent as many requests as it may
+│   ├── ResultsFullError         the account has as many bytes of pictures stored as it may
 │   ├── DatabaseUnavailableError the database does not answer
 │   ├── ResultStoreUnavailableError  the result store, or a storage of the account, does not answer
 │   ├── ShuttingDownError        this server takes no new work
@@ -161,6 +162,10 @@ class TooManyJobsError(RetryableError):
 
 class RateLimitedError(RetryableError):
     """The account has sent as many requests as it may in a minute."""
+
+
+class ResultsFullError(RetryableError):
+    """The account has as many bytes of pictures stored as it may."""
 
 
 class DatabaseUnavailableError(RetryableError):

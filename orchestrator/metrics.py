@@ -51,6 +51,7 @@ TRITON_ERRORS = Counter("imagegen_triton_errors", "Calls of Triton that failed."
 RESULTS_BROKEN = Counter(
     "imagegen_results_broken", "Reads of stored pictures that are corrupt, or missing before their time.", ["kind"]
 )
+RESULTS_STORED = Gauge("imagegen_results_stored_bytes", "Bytes of stored pictures whose time is not over.")
 RESULTS_WAITING = Gauge("imagegen_results_waiting_bytes", "Bytes of finished pictures that wait for the result store.")
 TRITON_SERVES = Gauge("imagegen_triton_serves", "1 if the model in this Triton infers.", ["endpoint", "model"])
 TRITON_EJECTIONS = Counter("imagegen_triton_ejections", "Times that a model of a Triton was taken from use.", ["model"])

@@ -58,6 +58,7 @@ from orchestrator.models.readiness import TritonNetworks
 from orchestrator.params import Limits, TaskName
 from orchestrator.provenance import signing
 from orchestrator.provenance.marking import Marking
+from orchestrator.results.quota import Quota
 from orchestrator.results.sources import Sources, source_hosts
 from orchestrator.results.storages import Storages
 from orchestrator.results.store import ResultStore
@@ -200,6 +201,7 @@ class Orchestrator:
             pipelines=self._pipelines,
             source=self._networks,
             results=self._results,
+            quota=Quota(self._database, settings.max_stored_bytes, settings.max_account_stored_bytes),
             sources=Sources(self._fetcher.fetch, storages, partial(source_hosts, self._database)),
             limits=DecodeLimits(max_pixels=settings.max_input_pixels),
             max_input_bytes=settings.max_input_bytes,

@@ -20,6 +20,8 @@ _COLUMNS = (
     "keys",
     "active",
     "max_active",
+    "stored_bytes",
+    "max_stored_bytes",
     "requests_per_minute",
     "credits",
     "source_hosts",
@@ -138,6 +140,12 @@ def _hours(raw: str) -> float:
     return hours
 
 
+def _bytes(raw: str) -> int:
+    if not (raw.isascii() and raw.isdigit() and len(raw) < 16 and int(raw) > 0):
+        raise argparse.ArgumentTypeError("give a number of bytes from 1 to 999999999999999")
+    return int(raw)
+
+
 def _credits(raw: str) -> Decimal:
     try:
         amount = Decimal(raw)
@@ -165,6 +173,7 @@ def _time(raw: str) -> datetime:
 
 _LIMITS: dict[str, tuple[Callable[[str], object], str]] = {
     "max_active": (_count, "jobs that wait and run at a time"),
+    "max_stored_bytes": (_bytes, "bytes of stored pictures"),
     "requests_per_minute": (_count, "requests in a minute"),
     "credits": (_credits, "credits that it has"),
     "source_hosts": (_hosts, "hosts that its pictures may be fetched from, as pictures.example,*.cdn.example"),

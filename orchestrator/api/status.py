@@ -29,6 +29,7 @@ _TABLE: tuple[tuple[type[ImagegenError], int, str], ...] = (
     (errors.RateLimitedError, code_pb2.RESOURCE_EXHAUSTED, "RATE_LIMITED"),
     (errors.MessageLateError, code_pb2.DEADLINE_EXCEEDED, "MESSAGE_LATE"),
     (errors.NotEnoughCreditsError, code_pb2.RESOURCE_EXHAUSTED, "NOT_ENOUGH_CREDITS"),
+    (errors.ResultsFullError, code_pb2.RESOURCE_EXHAUSTED, "RESULTS_FULL"),
     (errors.DatabaseUnavailableError, code_pb2.UNAVAILABLE, "DATABASE_UNAVAILABLE"),
     (errors.ResultStoreUnavailableError, code_pb2.UNAVAILABLE, "RESULT_STORE_UNAVAILABLE"),
     (errors.CorruptResultError, code_pb2.DATA_LOSS, "RESULT_CORRUPT"),

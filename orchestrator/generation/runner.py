@@ -19,6 +19,7 @@ from orchestrator.models.source import ModelDigest, NetworkSource
 from orchestrator.params import Delivery, ImageFormat, OutputParams, RequestParams
 from orchestrator.provenance.marking import Marking
 from orchestrator.results.keeping import Keeping
+from orchestrator.results.quota import Quota
 from orchestrator.results.sources import Sources
 from orchestrator.results.store import ResultStore
 from orchestrator.tasks.budget import Budgets, JobMemory
@@ -49,6 +50,7 @@ class Runner:
         budgets: of the memory that they take, over all jobs.
         max_pixels: of pictures that are made.
         marking: of their files.
+        quota: of stored pictures; None for no limit.
         keeping: of pictures whose store is away.
     """
 
@@ -63,6 +65,7 @@ class Runner:
     budgets: Budgets
     max_pixels: int
     marking: Marking
+    quota: Quota | None = None
     keeping: Keeping = field(default_factory=Keeping)
 
     async def plan(self, account: Account, params: RequestParams) -> Plan:
@@ -87,11 +90,28 @@ class Runner:
             self.source.networks(plan.family)
         self.source.tools().check(plan.needs)
 
+    async def check_store(self, account: Account) -> None:
+        """Find out whether a picture of the account could be stored now.
+
+        Raises:
+            ResultsFullError: the account has as many bytes stored as it may.
+            ResultStoreUnavailableError: the store is full, or cannot be written.
+            DatabaseUnavailableError: nobody knows what is stored.
+        """
+        await self.check_quota(account)
+        await self.results.check()
+
+    async def check_quota(self, account: Account) -> None:
+        """Find out whether the account, and all together, may store more; as check_store, without the store itself."""
+        if self.quota is not None:
+            await self.quota.check(account.id)
+
     async def generate(self, job: Job) -> Artifact:
         """Generate the picture of a job, publishing events on the way; not its end.
 
         Raises:
             ImagegenError: the job's stop_reason; no network was called after the running step.
+            ResultsFullError: as check_store.
             ResultStoreUnavailableError: its picture could not be stored: found out before the first step, or after
                 the last, once it had waited for the store as long as may be.
             Whatever the task raises.
@@ -99,7 +119,7 @@ class Runner:
         job.check_wanted()
         job.start()
         if _is_stored(job):
-            await job.unless_stopped(self.results.check())
+            await job.unless_stopped(self.check_store(job.account))
         plan, timer, roles = job.plan, Timer(job.family), set[str]()
         digests = self.source.digests(plan.family)
 

@@ -8,7 +8,13 @@ from datetime import datetime
 from decimal import Decimal
 
 from orchestrator.accounts.account import Account
-from orchestrator.errors import DatabaseUnavailableError, ImagegenError, NotFoundError
+from orchestrator.errors import (
+    DatabaseUnavailableError,
+    ImagegenError,
+    NotFoundError,
+    ResultsFullError,
+    ResultStoreUnavailableError,
+)
 from orchestrator.generation.events import Artifact, Event, Queued
 from orchestrator.generation.job import JobState, new_job_id
 from orchestrator.generation.runner import Runner
@@ -44,7 +50,8 @@ class DurableJobs:
         Raises:
             InvalidRequestError: the family is unknown, or cannot do what is asked; the key names another request.
             UnsupportedTaskError: the family lacks a network for the task.
-            QueueFullError, TooManyJobsError, RateLimitedError, NotEnoughCreditsError: a limit forbids it.
+            QueueFullError, TooManyJobsError, RateLimitedError, NotEnoughCreditsError, ResultsFullError: a limit
+                forbids it.
             ResultStoreUnavailableError: its pictures cannot be stored.
         """
         plan = await self._runner.plan(account, request.params)
@@ -65,6 +72,13 @@ class DurableJobs:
             )
             for number, seed in enumerate(seeds)
         ]
+        try:
+            await self._runner.check_quota(account)
+        except (ResultsFullError, ResultStoreUnavailableError):
+            known = await self._store.find_all(jobs)
+            if known is None:
+                raise
+            return [self._shown(record) for record in known]
         is_large = max(map(len, stored)) > MAX_INLINE_REQUEST
         records = await (self._submit_large(jobs, stored) if is_large else self._store.submit_all(jobs))
         return [self._shown(record) for record in records]

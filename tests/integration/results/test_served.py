@@ -1,5 +1,6 @@
 """The whole service with storages and stores: an orchestrator on a real Triton, a real database and a real S3."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -156,6 +157,63 @@ async def test_a_corrupt_picture_is_an_error_with_its_reason_in_both_protocols(
             assert (answer.status_code, answer.json()["code"]) == (500, "DATA_LOSS")
             assert "corrupt" in answer.json()["message"]
         assert (await http.head(seen.artifact.uri)).status_code == 500
+
+
+async def test_an_account_that_has_as_many_bytes_as_it_may_is_refused(config: Settings) -> None:
+    """With reason and time, in both protocols; repeats of what was taken are answered; room is made by deleting."""
+    key, listener = await new_key(config.database_url, "test", max_stored_bytes=1), listen(Address("127.0.0.1", 0))
+    with psycopg.connect(config.database_url, autocommit=True) as connection:
+        connection.execute(
+            "UPDATE imagegen.storages SET account_id = (SELECT id FROM imagegen.accounts WHERE name = 'test')"
+        )
+    metadata = (("x-api-key", key),)
+    async with (
+        serving(config.model_copy(update={"public_url": url_of(listener)})) as (orchestrator, client),
+        gateway(listener, orchestrator.grpc_port, key) as http,
+    ):
+        first = jobs_pb2.CreateJobRequest(request=edit("storage://shop/in.png"))
+        first.request.request_id = "first"
+        job = await client.jobs.CreateJob(first, metadata=metadata)
+        async for _ in client.jobs.WatchJob(jobs_pb2.WatchJobRequest(job_id=job.job_id), metadata=metadata):
+            pass
+        another = jobs_pb2.CreateJobRequest(request=edit("storage://shop/in.png"))
+        refused = await until_refused(client, another, metadata)
+        assert refused.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        found = details(refused)
+        assert isinstance(found["ErrorInfo"], error_details_pb2.ErrorInfo)
+        assert found["ErrorInfo"].reason == "RESULTS_FULL"
+        assert isinstance(found["RetryInfo"], error_details_pb2.RetryInfo)
+        assert "bytes of images stored, and may have 1: delete jobs" in (refused.details() or "")
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await client.generate(edit("storage://shop/in.png", delivery=pb.DELIVERY_URI), {"x-api-key": key})
+        assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert (await client.generate(edit("storage://shop/in.png"), {"x-api-key": key})).data, "inline: stores nothing"
+        answer = await http.post("/rest_api/process", json={"url": "storage://shop/in.png"})
+        assert (answer.status_code, answer.json()["code"]) == (429, "TOO_MANY_REQUESTS")
+        assert "bytes of images stored" in answer.json()["message"]
+        assert int(answer.headers["Retry-After"]) >= 1
+        assert (await client.jobs.CreateJob(first, metadata=metadata)).job_id == job.job_id
+        for each in (await client.jobs.ListJobs(jobs_pb2.ListJobsRequest(), metadata=metadata)).jobs:
+            await client.jobs.DeleteJob(jobs_pb2.DeleteJobRequest(job_id=each.job_id), metadata=metadata)
+        async with asyncio.timeout(30):
+            while True:
+                try:
+                    await client.jobs.CreateJob(another, metadata=metadata)
+                    break
+                except grpc.aio.AioRpcError:
+                    await asyncio.sleep(0.1)
+
+
+async def until_refused(
+    client: Client, request: jobs_pb2.CreateJobRequest, metadata: tuple[tuple[str, str], ...]
+) -> grpc.aio.AioRpcError:
+    """The refusal of a request; what is stored is looked at once a second."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                await client.jobs.CreateJob(request, metadata=metadata)
+            except grpc.aio.AioRpcError as error:
+                return error
 
 
 async def test_s3_is_the_store_and_its_links_are_read_without_us(

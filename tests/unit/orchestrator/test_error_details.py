@@ -26,6 +26,7 @@ CODES = {
     "RateLimitedError": ("RESOURCE_EXHAUSTED", "RATE_LIMITED"),
     "MessageLateError": ("DEADLINE_EXCEEDED", "MESSAGE_LATE"),
     "NotEnoughCreditsError": ("RESOURCE_EXHAUSTED", "NOT_ENOUGH_CREDITS"),
+    "ResultsFullError": ("RESOURCE_EXHAUSTED", "RESULTS_FULL"),
     "DatabaseUnavailableError": ("UNAVAILABLE", "DATABASE_UNAVAILABLE"),
     "ResultStoreUnavailableError": ("UNAVAILABLE", "RESULT_STORE_UNAVAILABLE"),
     "AttemptTimeoutError": ("DEADLINE_EXCEEDED", "ATTEMPT_TIMEOUT"),
