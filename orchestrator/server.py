@@ -115,6 +115,7 @@ class Orchestrator:
         self._memory = PictureMemory.of(settings)
         memory.check(settings, self._memory)
         self._decoding = DecoderProcess()
+        self._decoders = Decoders(self._decoding, at_once=settings.decoders, seconds=settings.decode_seconds)
         self._health = HealthServicer()
         self.grpc_port = 0
         self.metrics_port = 0
@@ -134,7 +135,7 @@ class Orchestrator:
         probing = Probing(idle_seconds=settings.probe_seconds, timeout_seconds=settings.probe_timeout_seconds)
         self._triton = TritonPool(settings.triton_url, settings.triton_timeout_seconds, probing)
         self._networks = TritonNetworks(self._triton, self._families)
-        await asyncio.to_thread(self._decoding.start)
+        await self._decoders.prove()
         await self._database.open()
         await self._listener.start()
         self._wire()
@@ -205,7 +206,7 @@ class Orchestrator:
             sources=Sources(self._fetcher.fetch, storages, partial(source_hosts, self._database)),
             limits=DecodeLimits(max_pixels=settings.max_input_pixels),
             max_input_bytes=settings.max_input_bytes,
-            decoders=Decoders(self._decoding, at_once=settings.decoders, seconds=settings.decode_seconds),
+            decoders=self._decoders,
             budgets=Budgets.of(self._memory.fetched, self._memory.working),
             max_pixels=settings.max_pixels,
             marking=self._marking,

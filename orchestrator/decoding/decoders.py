@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import structlog
 
+from common.settings import SettingsError
 from orchestrator import metrics
 from orchestrator.decoding import messages
 from orchestrator.decoding.messages import Outcome, Task
@@ -26,6 +28,9 @@ Pixels = npt.NDArray[np.uint8]
 
 HEADER_MEMORY = 256 << 20
 """Bytes that reading a file's header may take: the file, twice, and what decoders set up."""
+
+_ONE_PIXEL = b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg==")
+"""A grey PNG file."""
 
 log = structlog.get_logger()
 
@@ -100,6 +105,20 @@ class Decoders:
         """
         self._process, self._seconds = process, seconds
         self._places = asyncio.Semaphore(at_once)
+
+    async def prove(self) -> None:
+        """Decode one pixel, so that a system on which decoders cannot run is found at start.
+
+        Raises:
+            SettingsError: they cannot.
+        """
+        try:
+            await self.decode(_ONE_PIXEL, DecodeLimits(), "file", HEADER_MEMORY)
+        except (InvalidRequestError, OSError) as error:
+            raise SettingsError(
+                f"files cannot be decoded here ({error}): the decoding process needs Linux 5.3 or newer, and to be"
+                " allowed fork, memfd_create and pidfd_open"
+            ) from error
 
     async def measure(self, data: bytes, limits: DecodeLimits, field: str) -> Measured:
         """See imaging.decode.measure.

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from structlog.testing import capture_logs
 
+from common.settings import SettingsError
 from orchestrator.decoding.decoders import DecoderProcess, Decoders
 from orchestrator.errors import InvalidRequestError, Reason
 from orchestrator.imaging.decode import DecodeLimits, Measured, decode
@@ -235,3 +236,16 @@ async def test_many_at_once_take_turns(process: DecoderProcess) -> None:
     assert {(each.width, each.height) for each in found} == {(90, 60)}
     assert isinstance(found[0], Measured)
     assert 1 <= most <= 2
+
+
+async def test_a_system_on_which_files_cannot_be_decoded_is_named_at_start(
+    process: DecoderProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await Decoders(process, at_once=1, seconds=60).prove()
+    broken = DecoderProcess()
+    monkeypatch.setattr("sys.executable", "/bin/false")
+    try:
+        with pytest.raises(SettingsError, match=r"files cannot be decoded here .* needs Linux 5.3 or newer"):
+            await Decoders(broken, at_once=1, seconds=60).prove()
+    finally:
+        broken.close()
