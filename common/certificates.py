@@ -19,34 +19,34 @@ log = structlog.get_logger()
 
 
 class Reloading(Generic[T]):
-    """What is made from files, made again when one of them is written or replaced, or a link on its way is swapped.
+    """A value built from files, and built again when one of them is written or replaced, or a link to it is swapped.
 
-    What cannot be made from the new files is logged once, and the old one stays. For several threads.
+    New files that cannot be used are logged once, and the old value stays. Safe for several threads.
     """
 
     def __init__(
-        self, paths: tuple[Path, ...], make: Callable[[], T], reloaded: Callable[[bool], None] = lambda _: None
+        self, paths: tuple[Path, ...], build: Callable[[], T], reloaded: Callable[[bool], None] = lambda _: None
     ) -> None:
-        """Make the first.
+        """Build the first value.
 
         Args:
             paths: of the files.
-            make: reads them; SettingsError where one is missing or wrong.
-            reloaded: is told of each later change, whether the new files could be used.
+            build: reads the files; raises SettingsError where one is missing or wrong.
+            reloaded: called after each later change, with whether the new files could be used.
 
         Raises:
             SettingsError: a file is missing or wrong; the message names the variable.
         """
-        self._paths, self._make, self._reloaded = paths, make, reloaded
+        self._paths, self._build, self._reloaded = paths, build, reloaded
         self._lock = threading.Lock()
-        self._made, self._seen = self._read()
+        self._value, self._seen = self._read()
 
     def current(self) -> T:
-        """The newest that could be made."""
+        """The newest value that could be built."""
         with self._lock:
             if (stamp := self._stamp()) != self._seen:
                 try:
-                    self._made, self._seen = self._read()
+                    self._value, self._seen = self._read()
                 except SettingsError as error:
                     self._seen = stamp
                     log.error("tls_reload_failed", reason=str(error))  # noqa: TRY400  # its words say all
@@ -54,21 +54,21 @@ class Reloading(Generic[T]):
                 else:
                     log.info("tls_reloaded", files=[str(path) for path in self._paths])
                     self._reloaded(True)  # of a callback
-            return self._made
+            return self._value
 
     def _read(self) -> tuple[T, object]:
-        """What is made of the files, and their stamp; where they change meanwhile, they are read again."""
+        """The value and the stamp of its files; where they change meanwhile, they are read again."""
         for _ in range(_READS):
             stamp, failed = self._stamp(), None
             try:
-                made = self._make()
+                value = self._build()
             except SettingsError as error:
                 failed = error
             if stamp != self._stamp():
                 continue
             if failed is not None:
                 raise failed
-            return made, stamp
+            return value, stamp
         raise SettingsError(f"{self._paths[0]}: changes while it is read")
 
     def _stamp(self) -> tuple[object, ...]:

@@ -26,12 +26,13 @@ class SettingsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class About:
-    """What is said of a setting, beyond its type and default.
+    """Facts about a setting, beyond its type and default.
 
     Attributes:
         unit: of its number; "" for none.
-        low, high: smallest and largest number; None for text.
-        default: as documentation writes it, where its value does not say it.
+        low: smallest number; None for text.
+        high: largest number; None for text.
+        default: as documentation writes it, where the value itself does not say it.
         secret: whether its value holds a secret, which no message may show.
     """
 
@@ -112,14 +113,14 @@ class EnvironmentSettings(BaseSettings):
         return settings
 
     def check(self) -> None:
-        """Look whether the settings go together.
+        """Check that the settings go together.
 
         Raises:
             SettingsError: they do not; the message names the variables.
         """
 
     def check_needs(self, *pairs: tuple[str, str]) -> None:
-        """Look whether what needs another setting has it: half of what TLS needs would serve without TLS.
+        """Check that settings which need another one have it: half of what TLS needs would serve without TLS.
 
         Raises:
             SettingsError: the first field of a pair is set, and the second is not.
@@ -159,7 +160,7 @@ def variable_of(name: str) -> str:
 
 
 def about_of(field: FieldInfo) -> About:
-    """What `setting` was told of a field."""
+    """The facts that `setting` noted of a field."""
     return next(each for each in field.metadata if isinstance(each, About))
 
 

@@ -1,5 +1,5 @@
 # noqa: INP001 - a script of the Dockerfiles
-"""`python sbom.py NAME VERSION PREFIX OUT [DPKG_STATUS]`: what an image is made of, in CycloneDX 1.6.
+"""`python sbom.py NAME VERSION PREFIX OUT [DPKG_STATUS]`: the list of an image's parts, in CycloneDX 1.6.
 
 Lists Debian's packages, CPython, the Python packages of the environment at PREFIX, the native libraries and programs
 that their wheels bundle (by their files, with hashes), and what the wheels' own SBOMs (PEP 770) say is inside them.

@@ -13,7 +13,7 @@ _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]{1,253}")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to listen or connect. The host of an IPv6 address stands in brackets in text, and without them here."""
+    """Where to listen or connect. The host of an IPv6 address is in brackets in text, and without them here."""
 
     host: str
     port: int
@@ -120,7 +120,7 @@ class Settings(EnvironmentSettings):
     log_level: LogLevel = setting("info", "lowest level that is logged: debug, info, warning or error")
 
     def check(self) -> None:
-        """Look whether the settings go together.
+        """Check that the settings go together.
 
         Raises:
             SettingsError: half of what TLS needs is set.

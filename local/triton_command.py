@@ -44,8 +44,8 @@ def build(settings: Settings, triton_host: host.Host, address: str) -> list[str]
     """Return the command that serves on an address; backends lie in the state folder then.
 
     Nobody calls Triton's shared memory, traces and log settings (which name files to write): they want a key that is
-    drawn here and told to nobody, for Triton has no switch for them. Models are not loaded by callers either: that is
-    its default.
+    drawn here and that nobody knows, for Triton has no switch for them. Callers cannot load models either: that is its
+    default.
     """
     backends = _prepare_backend(settings, triton_host)
     server = Path(triton_host.pytriton) / "tritonserver" / "bin" / "tritonserver"

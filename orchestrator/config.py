@@ -104,7 +104,7 @@ class Settings(EnvironmentSettings):
     )
     triton_timeout_seconds: float = setting(300.0, "longest time for one Triton call", unit="s", low=0.1, high=86_400)
     probe_seconds: float = setting(
-        10.0, "a model that has answered nobody for so long is sent a known tensor", unit="s", low=0.1, high=3600
+        10.0, "time without an answer after which a model is sent a known tensor", unit="s", low=0.1, high=3600
     )
     probe_timeout_seconds: float = setting(
         10.0,
@@ -122,7 +122,7 @@ class Settings(EnvironmentSettings):
         secret=True,
     )
     database_connections: int = setting(
-        10, "most connections of this process; beside them one that listens and 4 of the queue", low=2, high=1000
+        10, "most connections of this process, in addition to one that listens and 4 of the queue", low=2, high=1000
     )
     results_url: Annotated[str, parsed(read_results_url)] = setting(
         ".local/results", "where pictures are kept: a folder, or `s3://BUCKET/PREFIX` ([results](results.md))"
@@ -282,7 +282,7 @@ class Settings(EnvironmentSettings):
         return self.webhook_ports or (ANY_PORT if self.webhook_private else WEB_PORTS)
 
     def check(self) -> None:
-        """Look whether the settings go together.
+        """Check that the settings go together.
 
         Raises:
             SettingsError: half of what TLS or C2PA needs is set; calls without keys on an address that others reach.

@@ -1,6 +1,6 @@
 """Which hosts may be asked for anything: names are resolved here, and what is connected to is what was looked at.
 
-The check stands where sockets are opened, so no redirect, no odd spelling of an address (0x7f.1, 2130706433), and no
+The check is where sockets are opened, so no redirect, no odd spelling of an address (0x7f.1, 2130706433), and no
 name that resolves to something else the second time goes round it.
 """
 

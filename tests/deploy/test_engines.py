@@ -247,7 +247,7 @@ def test_those_of_this_gpu_are_served(world: World) -> None:
     world.build()
     done = world.run("serve", "--engines", str(world.engines), "--exit-on-error=false")
     assert done.returncode == 0
-    closed = "shared-memory,trace,logging:imagegen=[0-9a-f]{64}"  # a key that is told to nobody
+    closed = "shared-memory,trace,logging:imagegen=[0-9a-f]{64}"  # a key that nobody knows
     assert re.fullmatch(
         rf"tritonserver --model-repository={world.engines}/sm90-trt10.13.3 --grpc-restricted-protocol={closed} "
         rf"--http-restricted-api={closed} --exit-on-error=false",

@@ -206,7 +206,7 @@ def serve(engines: Path, arguments: list[str]) -> None:
     repository = engines / key()
     if not any(repository.glob("*/config.pbtxt")):
         raise EnginesError(f"there are no engines in {repository}: has the build been run on this kind of GPU?")
-    # Nobody calls these; they want a key that is told to nobody, for Triton has no switch for them.
+    # Nobody calls these; they want a key that nobody knows, for Triton has no switch for them.
     closed = f"shared-memory,trace,logging:imagegen={secrets.token_hex(32)}"
     keys = [f"--grpc-restricted-protocol={closed}", f"--http-restricted-api={closed}"]
     os.execvp("tritonserver", ["tritonserver", f"--model-repository={repository}", *keys, *arguments])
