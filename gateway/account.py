@@ -17,7 +17,7 @@ class AccountAnswer(BaseModel):
         language: of messages: en.
         webhooks: null: each request names its own.
         billing_address: null: this service sends no bills.
-        webhook_secret: what webhooks are signed with; docs/webhooks.md says how.
+        webhook_secret: what webhooks are signed with (docs/webhooks.md says how); null unless it is asked for.
         active_jobs: jobs that wait or run.
         max_active_jobs: that it may have at a time; null for as many as it likes.
         requests_per_minute: that it may send; null for as many as it likes.
@@ -31,15 +31,20 @@ class AccountAnswer(BaseModel):
     language: str
     webhooks: None
     billing_address: None
-    webhook_secret: str
+    webhook_secret: str | None
     active_jobs: int
     max_active_jobs: int | None
     requests_per_minute: int | None
     marks: MarksAnswer
 
 
-def answer(account: accounts_pb2.Account) -> AccountAnswer:
-    """Turn an account into JSON."""
+def answer(account: accounts_pb2.Account, *, with_secret: bool) -> AccountAnswer:
+    """Turn an account into JSON.
+
+    Args:
+        account: it.
+        with_secret: whether the webhook secret is asked for. Answers of this path are logged and cached by clients.
+    """
     return AccountAnswer(
         username=account.name,
         email=account.email,
@@ -48,7 +53,7 @@ def answer(account: accounts_pb2.Account) -> AccountAnswer:
         language="en",
         webhooks=None,
         billing_address=None,
-        webhook_secret=account.webhook_secret,
+        webhook_secret=account.webhook_secret if with_secret else None,
         active_jobs=account.active_jobs,
         max_active_jobs=account.max_active_jobs if account.HasField("max_active_jobs") else None,
         requests_per_minute=account.requests_per_minute if account.HasField("requests_per_minute") else None,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import grpc
 import structlog
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from gateway import (
@@ -47,6 +47,9 @@ from imagegen.v1 import jobs_pb2
 
 router = APIRouter()
 
+Include = Annotated[
+    str | None, Query(description="webhook_secret: answer the secret that webhooks are signed with, too.")
+]
 ResultName = Annotated[str, Path(description="Last part of a result_url. It cannot be guessed, and is the permission.")]
 
 
@@ -109,14 +112,14 @@ async def delete_result(request: Request, job: JobId) -> Response:
 
 
 @router.get("/rest_api/me", tags=[SERVICE_TAG], **account_answers(AccountAnswer))
-async def get_me(request: Request) -> Response:
+async def get_me(request: Request, include: Include = None) -> Response:
     """Tell the account of the key."""
     caller = caller_of(request)
     try:
         found = await gateway_of(request).orchestrator.account(caller)
     except grpc.aio.AioRpcError as error:
         raise api_error(error, caller.request_id) from None
-    return JSONResponse(account.answer(found).model_dump())
+    return JSONResponse(account.answer(found, with_secret=include == "webhook_secret").model_dump())
 
 
 @router.get("/results/{name}", tags=[PICTURES_TAG], response_class=Response, responses=results.OPENAPI)

@@ -227,6 +227,12 @@ class AttemptLostError(CancelledByClientError):
         super().__init__(message)
 
 
+def ended_by_client(error: BaseException) -> bool:
+    """Whether work ended because of what its client did or asked for, and not of a fault here."""
+    stopped = isinstance(error, CancelledByClientError) and not isinstance(error, AttemptLostError)
+    return stopped or isinstance(error, InvalidRequestError | PreconditionError)
+
+
 def shorten(text: str) -> str:
     """A text for a client, bounded: MAX_ECHO characters of each quotation and each word, MAX_TEXT in all."""
     if len(text) <= MAX_ECHO:

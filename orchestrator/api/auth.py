@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from contextvars import ContextVar
 from typing import Any
 
@@ -94,34 +94,34 @@ class EdgeInterceptor(grpc.aio.ServerInterceptor):
         kind: type[Message] = handler.request_deserializer.__self__  # of the generated code: Message.FromString
 
         async def answer(_messages: object, context: Context) -> None:
-            async with edge.around(context):
-                if handler.request_streaming:
-                    answers = handler.stream_stream(self._messages(edge, context, kind), context)
-                else:
-                    call = handler.unary_stream if handler.response_streaming else handler.unary_unary
-                    message = await self._message(edge, context, kind)
-                    if message is None:
-                        raise InvalidRequestError(Violation("request", "is missing"))
-                    answers = call(message, context)
-                if not handler.response_streaming:
-                    await context.write(await answers)
-                    return
-                # Closed here and now when the client hangs up, not when the garbage collector comes by.
-                async with contextlib.aclosing(answers):
-                    async for each in answers:
-                        await context.write(each)
+            error = await edge.run(self._serve(edge, handler, kind, context))
+            if error is not None:
+                await edge.fail(error, context)
 
         return answer
 
+    async def _serve(self, edge: "_Edge", handler: Handler, kind: type[Message], context: Context) -> None:
+        if handler.request_streaming:
+            answers = handler.stream_stream(self._messages(edge, context, kind), context)
+        else:
+            call = handler.unary_stream if handler.response_streaming else handler.unary_unary
+            message = await self._message(edge, context, kind)
+            if message is None:
+                raise InvalidRequestError(Violation("request", "is missing"))
+            answers = call(message, context)
+            del message
+        if not handler.response_streaming:
+            await context.write(await answers)
+            return
+        # Closed here and now when the client hangs up, not when the garbage collector comes by.
+        async with contextlib.aclosing(answers):
+            async for each in answers:
+                await context.write(each)
+
     async def _message(self, edge: "_Edge", context: Context, kind: type[Message]) -> Message | None:
         """The next message of a call; None if its client sends no more."""
-        try:
-            return _decoded(await self._receive(edge, context), kind)
-        except ImagegenError as error:
-            # gRPC keeps the error of a refused call until the garbage collector comes by, and the traceback's frames
-            # would keep the message.
-            error.__traceback__ = None
-            raise
+        data = await self._receive(edge, context)
+        return None if data is None else messages.decode(data, kind)
 
     async def _receive(self, edge: "_Edge", context: Context) -> bytes | None:
         if edge.is_open:
@@ -135,10 +135,6 @@ class EdgeInterceptor(grpc.aio.ServerInterceptor):
         with contextlib.suppress(MessageLateError):
             while (message := await self._message(edge, context, kind)) is not None:
                 yield message
-
-
-def _decoded(data: bytes | None, kind: type[Message]) -> Message | None:
-    return None if data is None else messages.decode(data, kind)
 
 
 def _refuse(edge: "_Edge", error: ImagegenError) -> Callable[[object, Context], Awaitable[None]]:
@@ -174,22 +170,28 @@ class _Edge:
             return _crash(error)
         return None
 
-    @contextlib.asynccontextmanager
-    async def around(self, context: Context) -> AsyncGenerator[None, None]:
-        """Measure the call, and answer what it raises."""
+    async def run(self, work: Coroutine[Any, Any, None]) -> ImagegenError | None:
+        """Do the work of the call, and measure it; the error that it ends with, if it does.
+
+        The error comes without its traceback: gRPC keeps it until the garbage collector comes by, and the frames would
+        keep the message, which may be a picture.
+        """
         try:
-            yield
+            await work
         except ImagegenError as error:
-            await self.fail(error, context)
+            found = error
         except (asyncio.CancelledError, GeneratorExit):
             self._observe("CANCELLED")
             raise
         except grpc.aio.AbortError:
             raise
         except Exception as error:  # noqa: BLE001 - a client sees none of it
-            await self.fail(_crash(error), context)
+            found = _crash(error)
         else:
             self._observe("OK")
+            return None
+        found.__traceback__ = found.__context__ = found.__cause__ = None
+        return found
 
     async def fail(self, error: ImagegenError, context: Context) -> None:
         """End the call with an error."""

@@ -12,7 +12,8 @@ from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import generation_pb2_grpc, jobs_pb2
 from orchestrator.api import converters
 from orchestrator.api.auth import account, rename, request_id
-from orchestrator.generation.events import Artifact
+from orchestrator.errors import ImagegenError, ended_by_client
+from orchestrator.generation.events import Artifact, Preview, Progress
 from orchestrator.generation.job import new_job_id
 from orchestrator.jobs.service import DurableJobs
 from orchestrator.models.families import Families, Family
@@ -67,14 +68,24 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
         caller, job_id = account.get(), new_job_id()
         async with self._leases.hold(caller, job_id) as lease:
             job = await self._queue.submit(caller, params, options, job_id)
+            total, is_shown = 0, False
             try:
                 async with contextlib.aclosing(job.watch()) as events:
                     async for number, event in events:
+                        if isinstance(event, Progress):
+                            total = event.total
+                        if isinstance(event, Preview) and 2 * event.step >= total:
+                            is_shown = True
                         if isinstance(event, Artifact):  # paid before it is sent
                             await lease.charge(job.task.value, job.family)
                         for message in converters.from_event(job_id, options.request_id, number, event):
                             yield message
-            finally:  # also when the client has hung up: then the loop above ends with CancelledError
+            except (asyncio.CancelledError, GeneratorExit, ImagegenError) as error:
+                hung_up = not isinstance(error, ImagegenError)
+                if is_shown and not lease.is_charged and (hung_up or ended_by_client(error)):
+                    await lease.charge(job.task.value, job.family)  # the picture was seen
+                raise
+            finally:  # also when the client has hung up
                 self._queue.cancel(job)
 
     async def _detach(self, request: pb.GenerateRequest, name: str) -> Messages:

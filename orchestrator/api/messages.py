@@ -1,6 +1,6 @@
 """From the bytes of a message to the message: its size, its form and its texts, checked for every method alike."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, cast
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -106,18 +106,23 @@ class _Wire:
 
 
 def _texts_with_nul(message: Message, path: str = "") -> Iterator[str]:
-    """Paths of the texts that contain a NUL."""
-    for field, value in message.ListFields():
-        name = f"{path}{field.name}"
-        for at, each in _each(field, value, name):
-            if field.type == FieldDescriptor.TYPE_STRING and "\0" in each:
-                yield at
-            elif field.message_type is not None:
+    """Paths of the texts that contain a NUL. Bytes are not looked at: reading a picture would copy it."""
+    for field in message.DESCRIPTOR.fields:
+        if field.type != FieldDescriptor.TYPE_STRING and field.message_type is None:
+            continue
+        if field.message_type is not None and not field.is_repeated and not message.HasField(field.name):
+            continue
+        for at, each in _each(cast("FieldDescriptor", field), getattr(message, field.name), f"{path}{field.name}"):
+            if isinstance(each, Message):
                 yield from _texts_with_nul(each, f"{at}.")
+            elif isinstance(each, str) and "\0" in each:
+                yield at
 
 
 def _each(field: FieldDescriptor, value: Any, name: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401  # any field's value
-    if field.is_repeated:
-        yield from ((f"{name}[{number}]", each) for number, each in enumerate(value))
-    else:
+    if not field.is_repeated:
         yield name, value
+    elif isinstance(value, Mapping):
+        yield from ((f"{name}[{key}]", each) for key, each in value.items())
+    else:
+        yield from ((f"{name}[{number}]", each) for number, each in enumerate(value))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from orchestrator.accounts import limits
 from orchestrator.database.pool import Database
-from orchestrator.errors import CancelledByClientError, ImagegenError, PoisonJobError
+from orchestrator.errors import CancelledByClientError, ImagegenError, PoisonJobError, ended_by_client
 from orchestrator.generation.events import Artifact, Event
 from orchestrator.generation.job import JobState
 from orchestrator.jobs.records import (
@@ -105,6 +105,17 @@ WHERE id = ANY(%(ids)s) AND crashed_worker = %(worker_id)s AND crashes > 0 AND s
 
 _POISONED = """
 SELECT id FROM imagegen.jobs WHERE state = 'queued' AND quarantined AND crashes >= %(max_crashes)s
+"""
+
+# The newest event of each kind is kept; that of progress is of the denoising, or of what comes after.
+_CHARGE_SHOWN = """
+INSERT INTO imagegen.usage (job_id, account_id, task, family, price)
+SELECT id, account_id, task, family, price FROM imagegen.jobs
+WHERE id = %(job_id)s AND EXISTS (
+    SELECT FROM imagegen.events preview JOIN imagegen.events progress USING (job_id)
+    WHERE job_id = id AND preview.kind = 'preview' AND progress.kind = 'progress'
+      AND 2 * (preview.payload ->> 'step')::integer >= (progress.payload ->> 'total')::integer
+) ON CONFLICT (job_id) DO NOTHING
 """
 
 # The row is locked, and its guard looked at again, before it changes: of all that would end a job one does.
@@ -309,7 +320,10 @@ class Attempts:
 async def end_without_picture(
     database: Database, guard: str, keys: Mapping[str, object], state: JobState, error: ImagegenError
 ) -> JobRecord | None:
-    """End the job that `guard`, one of this module, lets through, and refund it; None if there is none.
+    """End the job that `guard`, one of this module, lets through; None if there is none.
+
+    It is refunded, unless its client ended it, or asked for what cannot be met, after a preview of the later half of
+    its steps was shown: that picture was seen.
 
     Raises:
         DatabaseUnavailableError: the database does not answer.
@@ -318,7 +332,9 @@ async def end_without_picture(
     async with database.transaction() as connection:
         rows = await (await connection.execute(_FAIL.format(guard=guard), {**keys, **values})).fetchall()
         for row in rows:
-            await limits.refund(connection, row["account_id"], row["price"])
+            shown = await connection.execute(_CHARGE_SHOWN, {"job_id": row["id"]}) if ended_by_client(error) else None
+            if shown is None or not shown.rowcount:
+                await limits.refund(connection, row["account_id"], row["price"])
     return to_record(rows[0]) if rows else None
 
 

@@ -166,12 +166,19 @@ async def test_whose_key_it_is(stack: Stack) -> None:
         "language": "en",
         "webhooks": None,
         "billing_address": None,
-        "webhook_secret": "whsec_eHg=",
+        "webhook_secret": None,
         "active_jobs": 1,
         "max_active_jobs": 3,
         "requests_per_minute": None,
         "marks": {"xmp": False, "c2pa": False, "invisible": False},
     }
+
+
+async def test_the_webhook_secret_is_answered_to_those_who_ask_for_it(stack: Stack) -> None:
+    stack.script.account = accounts_pb2.Account(webhook_secret="whsec_eHg=")  # noqa: S106  # of this test
+    for query, secret in {"include=webhook_secret": "whsec_eHg=", "include=all": None, "include=%00": None}.items():
+        answer = await stack.client.get(f"/rest_api/me?{query}")
+        assert (answer.status_code, answer.json()["webhook_secret"]) == (200, secret)
 
 
 async def test_nobody_asks_whose_key_it_is(stack: Stack) -> None:

@@ -64,6 +64,13 @@ async def usage(url: str) -> list[str]:
         return [job_id for (job_id,) in await cursor.fetchall()]
 
 
+async def credits_of(url: str) -> int:
+    """What the account alice has."""
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        cursor = await connection.execute("SELECT credits FROM imagegen.accounts WHERE name = 'alice'")
+        return int((await cursor.fetchall())[0][0])
+
+
 @contextlib.asynccontextmanager
 async def process(config: Settings) -> AsyncIterator[tuple[asyncio.subprocess.Process, Client]]:
     """An orchestrator in a process of its own, and a client of it."""
@@ -244,6 +251,25 @@ async def test_a_stream_costs_its_account_a_picture(tiny_triton: int, tmp_path: 
             assert poor.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
             assert details(poor.value)["ErrorInfo"].reason == "NOT_ENOUGH_CREDITS"  # type: ignore[attr-defined]  # of an ErrorInfo
     assert len(await usage(config.database_url)) == 1
+
+
+@pytest.mark.parametrize(("until", "pictures"), [(2, 0), (15, 1)])
+async def test_who_hangs_up_after_the_picture_was_shown_has_paid(
+    slow_triton: int, tmp_path: Path, until: int, pictures: int
+) -> None:
+    """By a preview of the later half of the steps; before that hanging up costs nothing."""
+    config = settings(slow_triton, tmp_path, anonymous=False)
+    key = {"x-api-key": await new_key(config.database_url, "alice", credits=1)}
+    async with serving(config) as (_, client):
+        request = text_to_image(steps=20, preview_interval=1)
+        async for event in (stream := client.generation.Generate(request, metadata=tuple(key.items()))):
+            if event.preview.step >= until:
+                break
+        stream.cancel()
+        async with asyncio.timeout(20):
+            end = 1 - pictures, pictures
+            while (await credits_of(config.database_url), len(await usage(config.database_url))) != end:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)  # the stream's end is written behind it
 
 
 async def test_streams_count_as_jobs_of_their_account(slow_triton: int, tmp_path: Path) -> None:

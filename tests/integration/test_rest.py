@@ -164,7 +164,7 @@ async def test_a_webhook_tells_of_the_end(tiny_triton: int, tmp_path: Path) -> N
         (told,) = receiver.bodies
         assert (told["job"], told["data"], told["results"]) == (job, body, None)
         assert (await picture(client, told)).startswith(b"\x89PNG")
-        account = (await client.get("/rest_api/me")).json()
+        account = (await client.get("/rest_api/me?include=webhook_secret")).json()
         receiver.verify(0, base64.b64decode(account["webhook_secret"].removeprefix("whsec_")))
         assert (account["username"], account["email"], account["active_jobs"]) == ("test", "", 0)
 

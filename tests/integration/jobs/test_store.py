@@ -13,8 +13,9 @@ from orchestrator.errors import (
     EngineFaultError,
     EngineUnavailableError,
     NotFoundError,
+    PreconditionError,
 )
-from orchestrator.generation.events import Preview, Progress, Queued, Started
+from orchestrator.generation.events import Event, Preview, Progress, Queued, Started
 from orchestrator.generation.job import JobState
 from orchestrator.jobs.records import Attempt, WebhookState
 from orchestrator.params import Priority
@@ -113,6 +114,34 @@ async def test_a_cancelled_job_ends_at_once_and_costs_nothing(bench: Bench, *, b
     again = await bench.store.cancel(job.id, account)
     assert (again.state, again.ended) == (JobState.CANCELLED, cancelled.ended)
     assert await _credits(bench) == 10
+
+
+@pytest.mark.parametrize(("step", "cost"), [(None, 0), (3, 0), (4, PRICE), (8, PRICE)])
+@pytest.mark.parametrize("end", ["cancel", "delete", "precondition", "fault"])
+async def test_a_job_whose_preview_showed_the_picture_is_paid(
+    bench: Bench, step: int | None, cost: int, end: str
+) -> None:
+    """From the later half of its steps on, where its client ends it; never where it ends of a fault here."""
+    account = await bench.account("ada", credits=10)
+    attempt = await _begin(bench, account)
+    shown: list[tuple[int, Event]] = (
+        [] if step is None else [(step, Progress(Stage.DENOISE, step, 8)), (step + 1, Preview(b"jpeg", step))]
+    )
+    assert await bench.attempts.save_events(attempt, [(1, STARTED), *shown])
+    if end == "cancel":
+        await bench.store.cancel(attempt.job_id, account)
+    elif end == "delete":
+        await bench.store.delete(attempt.job_id, account)
+    else:
+        error = (
+            PreconditionError("the target cannot be written") if end == "precondition" else EngineFaultError("broken")
+        )
+        assert await bench.attempts.fail(attempt, error)
+    cost = 0 if end == "fault" else cost
+    assert await _credits(bench) == 10 - cost
+    assert await bench.value("SELECT coalesce(sum(price), 0) FROM imagegen.usage") == cost
+    await bench.store.cancel(attempt.job_id, account)
+    assert await _credits(bench) == 10 - cost
 
 
 async def test_a_deleted_job_stays_known_as_deleted(bench: Bench) -> None:
