@@ -3,15 +3,15 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 import grpc
 import httpx
 
+from imagegen.v1 import accounts_pb2, accounts_pb2_grpc, jobs_pb2, jobs_pb2_grpc
 from imagegen.v1 import generation_pb2 as pb
-from imagegen.v1 import jobs_pb2, jobs_pb2_grpc
-from local.settings import HOST, Settings
+from local.settings import Settings
 
 SIDE, OTHER_SIDE = 96, 64
 """Pixels of the pictures that are asked for."""
@@ -32,6 +32,7 @@ class Asked:
     Attributes:
         key: its idempotency key.
         over: "grpc" or "rest".
+        steps: of denoising.
         hook: where it tells its end; empty for nowhere.
         job_ids: that were answered to the key: one, however often it was asked.
         tries: until it was acknowledged.
@@ -40,6 +41,7 @@ class Asked:
     key: str
     over: str
     hook: str
+    steps: int
     job_ids: set[str] = field(default_factory=set)
     tries: int = 0
 
@@ -57,25 +59,41 @@ Ask = Callable[[Asked], Awaitable[str | None]]
 class Clients:
     """Of one stack, by one key."""
 
-    def __init__(
-        self, channel: grpc.aio.Channel, http: httpx.AsyncClient, api_key: str, family: str, steps: int
-    ) -> None:
-        self.jobs = jobs_pb2_grpc.JobServiceStub(channel)
+    def __init__(self, channels: list[grpc.aio.Channel], http: httpx.AsyncClient, api_key: str, family: str) -> None:
+        self._stubs = [jobs_pb2_grpc.JobServiceStub(channel) for channel in channels]
+        self._accounts = [accounts_pb2_grpc.AccountServiceStub(channel) for channel in channels]
         self.metadata = (("x-api-key", api_key),)
-        self._http, self._family, self._steps = http, family, steps
+        self._http, self._family = http, family
+
+    @property
+    def jobs(self) -> "jobs_pb2_grpc.JobServiceAsyncStub":
+        """Of one server or the other, by chance."""
+        return random.choice(self._stubs)  # noqa: S311 - chance is the point
 
     @classmethod
     @asynccontextmanager
-    async def of(cls, settings: Settings, api_key: str, family: str, steps: int) -> AsyncIterator["Clients"]:
+    async def of(cls, settings: Settings, addresses: list[str], api_key: str, family: str) -> AsyncIterator["Clients"]:
         """Connect."""
         options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 1000)]
-        async with (
-            grpc.aio.insecure_channel(f"{HOST}:{settings.ports.grpc}", options=options) as channel,
-            httpx.AsyncClient(base_url=settings.rest_url, headers={"X-API-KEY": api_key}, timeout=CALL_SECONDS) as http,
-        ):
-            yield cls(channel, http, api_key, family, steps)
+        async with AsyncExitStack() as stack:
+            channels = [
+                await stack.enter_async_context(grpc.aio.insecure_channel(address, options=options))
+                for address in addresses
+            ]
+            http = httpx.AsyncClient(base_url=settings.rest_url, headers={"X-API-KEY": api_key}, timeout=CALL_SECONDS)
+            yield cls(channels, await stack.enter_async_context(http), api_key, family)
 
-    async def make(self, asked: Asked) -> None:
+    async def answer(self) -> bool:
+        """Whether all servers answer a call that needs the database."""
+        try:
+            for stub in self._accounts:
+                request = accounts_pb2.GetAccountRequest()
+                await stub.GetAccount(request, metadata=self.metadata, timeout=CALL_SECONDS)
+        except grpc.aio.AioRpcError:
+            return False
+        return True
+
+    async def live(self, asked: Asked) -> None:
         """See one job through: acknowledged, sent once more as a client does that missed the answer, ended."""
         ask = self._ask_grpc if asked.over == "grpc" else self._ask_rest
         await self._until_answered(asked, ask)
@@ -108,7 +126,7 @@ class Clients:
             prompt="a red apple",
             family=self._family,
             size=pb.Size(width=SIDE, height=OTHER_SIDE),
-            steps=self._steps,
+            steps=asked.steps,
             request_id=asked.key,
         )
         message = jobs_pb2.CreateJobRequest(request=request)
@@ -128,6 +146,7 @@ class Clients:
             "height": OTHER_SIDE,
             "background": {"generate": {"description": "a red apple", "model_type": self._family}},
             "webhooks": {"complete": asked.hook},
+            "imagegen": {"steps": asked.steps},
         }
         try:
             answer = await self._http.post("/rest_api/process", json=body, headers={"Idempotency-Key": asked.key})

@@ -1,23 +1,25 @@
-"""A stack, clients that ask for jobs, programs that are killed meanwhile, and what has become of the jobs."""
+"""Two orchestrators, clients that ask for jobs of mixed length, faults meanwhile, and what has become of the jobs."""
 
 import asyncio
 import os
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from local import stack
-from local.services import list_services
+from local import services, stack
 from local.settings import Settings
 from tests.faults.check import Findings, check
 from tests.faults.clients import Asked, Clients
-from tests.faults.killer import Kill, kill, until_running
+from tests.faults.faults import FAULTS, OF_STORE, Lengths, Outcome, inflict
+from tests.faults.programs import Programs
 from tests.integration.jobs.receiver import receiving
 
-NAMES = ("postgres", "triton", "orchestrator", "gateway")
-END_SECONDS = 180.0
-"""After the last death, for all jobs to end."""
+END_SECONDS = 300.0
+"""After the last fault, for all jobs to end: what has not is stuck."""
+CREDITS = 100_000
+STEPS = (10, 10, 10, 40, 40, 150)
+"""Of the jobs, in turns: half short, a sixth long."""
 
 
 @dataclass(frozen=True)
@@ -26,62 +28,81 @@ class Plan:
 
     Attributes:
         jobs: how many.
-        kills: how many; each program in its turn, in an order by chance.
+        faults: kinds, as often as they are named; in an order by chance.
         seed: of chance.
-        family, steps: of the jobs.
+        family: of the jobs.
+        lengths: of the faults.
     """
 
     jobs: int
-    kills: int
+    faults: tuple[str, ...]
     seed: int
     family: str
-    steps: int
+    lengths: Lengths = field(default_factory=Lengths)
 
 
 @dataclass(frozen=True)
 class Run:
-    """What came of it. `seconds` is from the first job to the end of the last."""
+    """What came of it. `seconds` is from the first job to the end of the last; `left_out` are faults that cannot be."""
 
     asked: list[Asked]
-    kills: list[Kill]
+    faults: list[Outcome]
     findings: Findings
     webhooks: int
     seconds: float
+    left_out: list[str]
 
 
 def run(settings: Settings, plan: Plan, tell: Callable[[str], object]) -> Run:
-    """Start a stack, do it, stop the stack. `tell` is given each death in words."""
+    """Start a stack, do it, stop the stack. `tell` is given each fault in words."""
     os.environ["IMAGEGEN_WEBHOOK_PRIVATE"] = "true"  # the receiver is on loopback
-    stack.up(settings)
+    programs = Programs.start(settings)
     try:
-        return asyncio.run(_run(settings, plan, tell))
+        services.run_command(settings, "accounts", "set", "local", "--credits", str(CREDITS))
+        return asyncio.run(_run(programs, plan, tell))
     finally:
-        stack.down(settings)
+        programs.stop()
         del os.environ["IMAGEGEN_WEBHOOK_PRIVATE"]
 
 
-async def _run(settings: Settings, plan: Plan, tell: Callable[[str], object]) -> Run:
+async def _run(programs: Programs, plan: Plan, tell: Callable[[str], object]) -> Run:
     chance = random.Random(plan.seed)  # noqa: S311 - chance is the point, and must be had again
-    names = [name for _ in range(0, plan.kills, len(NAMES)) for name in chance.sample(NAMES, len(NAMES))][: plan.kills]
-    services = {service.name: service for service in list_services(settings)}
-    key = stack.read_api_key(settings)
-    async with receiving() as receiver, Clients.of(settings, key, plan.family, plan.steps) as clients:
+    left_out = [] if programs.mounted else [kind for kind in OF_STORE if kind in plan.faults]
+    kinds = [kind for kind in chance.sample(plan.faults, len(plan.faults)) if kind not in left_out]
+    key = stack.read_api_key(programs.settings)
+    async with (
+        receiving() as receiver,
+        Clients.of(programs.settings, programs.addresses, key, plan.family) as clients,
+    ):
         asked = [
-            Asked(f"key-{number}", "rest" if number % 4 == 3 else "grpc", receiver.url if number % 5 == 0 else "")
+            Asked(
+                f"key-{number}",
+                "rest" if number % 4 == 3 else "grpc",
+                receiver.url if number % 5 == 0 else "",
+                STEPS[number % len(STEPS)],
+            )
             for number in range(plan.jobs)
         ]
         begin = time.monotonic()
-        kills: list[Kill] = []
-        made: list[asyncio.Task[None]] = []
-        for number, name in enumerate(names):
-            # So that work comes in at every death, and is under way.
-            first, last = (plan.jobs * count // plan.kills for count in (number, number + 1))
-            made += [asyncio.create_task(clients.make(each)) for each in asked[first:last]]
-            await until_running(settings)
-            await asyncio.sleep(chance.uniform(0.0, 1.5))
-            kills.append(await kill(settings, services[name]))
-            tell(f"{name} was killed over {kills[-1].running} jobs")
-        async with asyncio.timeout(END_SECONDS):
-            await asyncio.gather(*made)
+        outcomes: list[Outcome] = []
+        lives: list[asyncio.Task[None]] = []
+        for number, kind in enumerate(kinds):
+            # So that work comes in at every fault, and is under way.
+            first, last = (plan.jobs * count // len(kinds) for count in (number, number + 1))
+            lives += [asyncio.create_task(clients.live(each)) for each in asked[first:last]]
+            outcomes.append(await inflict(kind, programs, clients, plan.lengths))
+            tell(f"{kind} over {outcomes[-1].running} jobs")
+        await asyncio.wait(lives, timeout=END_SECONDS)
         seconds = time.monotonic() - begin
-        return Run(asked, kills, await check(settings, clients, asked, receiver), len(receiver.ids), seconds)
+        findings = await check(programs, clients, asked, receiver, CREDITS)
+        for life in lives:
+            life.cancel()
+        for outcome in outcomes:
+            findings.expect("stuck", outcome.ended is not None, f"no job ended after: {outcome.kind}")
+        return Run(asked, outcomes, findings, len(receiver.ids), seconds, left_out)
+
+
+def schedule(kinds: dict[str, int]) -> tuple[str, ...]:
+    """Faults by how often each shall happen."""
+    assert kinds.keys() <= FAULTS.keys()
+    return tuple(kind for kind, times in kinds.items() for _ in range(times))

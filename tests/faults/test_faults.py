@@ -1,16 +1,28 @@
-"""The short form of `make faults`: each program killed once."""
+"""The short form of `make faults`: one fault of each sort, with two orchestrators."""
 
 from pathlib import Path
 
 from local.settings import Ports, Settings
 from tests.faults import report
+from tests.faults.faults import Lengths
 from tests.faults.run import Plan, run
 
+FAULTS = (
+    "kill postgres",
+    "kill stub",
+    "kill orchestrator",
+    "kill gateway",
+    "freeze orchestrator2",
+    "drain orchestrator2",
+    "connections used up",
+)
 
-def test_no_job_is_lost_when_programs_are_killed(tmp_path: Path) -> None:
+
+def test_no_job_is_lost_doubled_or_wronged_by_faults(tmp_path: Path) -> None:
     settings = Settings(state_dir=tmp_path / "state", ports=Ports.free())
-    found = run(settings, Plan(jobs=16, kills=4, seed=3, family="realistic", steps=40), str)
-    assert found.findings.wrong == [], report.to_text(found)
-    assert found.findings.outcomes["succeeded"] == 16
-    assert sorted(kill.name for kill in found.kills) == ["gateway", "orchestrator", "postgres", "triton"]
-    assert all(kill.running for kill in found.kills), "each over jobs that ran"
+    plan = Plan(jobs=28, faults=FAULTS, seed=3, family="realistic", lengths=Lengths(frozen=15.0, used_up=8.0))
+    found = run(settings, plan, str)
+    assert found.findings.is_right, report.to_text(found)
+    assert found.findings.outcomes["succeeded"] == 28
+    assert sorted(outcome.kind for outcome in found.faults) == sorted(FAULTS)
+    assert all(outcome.running for outcome in found.faults), "each over jobs that ran"
