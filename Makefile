@@ -68,7 +68,7 @@ format: dev ## format the code and the protos
 bench: dev tools ## whole stack against the engine alone, and against diffusers behind FastAPI
 	$(PY) -m benchmarks
 
-faults: dev ## kill every program of the stack, again and again, over 200 jobs (ten minutes)
+faults: dev ## fail every program of a stack with two orchestrators, again and again, over 300 jobs (half an hour)
 	$(PY) -m tests.faults
 
 models: tools ## train, export and evaluate the starter again (hours)

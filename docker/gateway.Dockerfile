@@ -1,5 +1,5 @@
 # The REST gateway. `make images` builds it from the repository's root.
-ARG PYTHON=python:3.11-slim
+ARG PYTHON=python:3.12-slim
 
 FROM ${PYTHON} AS packages
 COPY requirements/gateway.txt /requirements.txt

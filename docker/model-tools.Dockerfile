@@ -1,6 +1,6 @@
 # model_tools: training, export, evaluation; with torch, and so large: `python -m local.images model-tools` builds it.
 #   podman run --rm -v ./models:/models localhost/imagegen/model-tools:0.1.0 model_tools engines /models/sd15_unet
-ARG PYTHON=python:3.11-slim
+ARG PYTHON=python:3.12-slim
 
 FROM ${PYTHON} AS packages
 # A folder of wheels, mounted, where torch is not in the index.

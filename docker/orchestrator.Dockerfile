@@ -1,5 +1,5 @@
 # The orchestrator, and its command line (migrate, accounts, keys). `make images` builds it from the repository's root.
-ARG PYTHON=python:3.11-slim
+ARG PYTHON=python:3.12-slim
 
 FROM ${PYTHON} AS packages
 COPY requirements/service.txt requirements/c2pa.txt /requirements/

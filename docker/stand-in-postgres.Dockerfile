@@ -1,6 +1,6 @@
 # A stand-in for the image of PostgreSQL, of Debian's package, on a machine that reaches no registry of images. It takes the
 # variables POSTGRES_USER, POSTGRES_PASSWORD, POSTGRES_DB and PGDATA as that one does. For `make run-chart`.
-ARG PYTHON=python:3.11-slim
+ARG PYTHON=python:3.12-slim
 FROM ${PYTHON}
 LABEL org.opencontainers.image.licenses="PostgreSQL" \
       org.opencontainers.image.revision="stand-in"

@@ -1,5 +1,5 @@
 # The starter's models, as data: an init container copies them into the volume that Triton reads, and checks their hashes.
-ARG PYTHON=python:3.11-slim
+ARG PYTHON=python:3.12-slim
 FROM ${PYTHON} AS packages
 COPY docker/sbom.py /sbom.py
 ARG VERSION=0.1.0

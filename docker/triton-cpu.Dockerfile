@@ -1,13 +1,13 @@
 # Triton without a GPU: the server of the nvidia-pytriton wheel, models run by OpenVINO in its Python backend.
 # Models come from a volume at /models. `make images` builds it from the repository's root.
-ARG PYTHON=python:3.11-slim
+ARG PYTHON=python:3.12-slim
 
 FROM ${PYTHON} AS packages
 COPY requirements/triton.txt /requirements.txt
 RUN python -m venv --without-pip /opt/triton \
  && python -m pip --python /opt/triton/bin/python install --quiet --no-cache-dir --no-compile --no-deps \
       --require-hashes --only-binary :all: -r /requirements.txt \
- && chmod 0755 /opt/triton/lib/python3.11/site-packages/pytriton/tritonserver/bin/tritonserver
+ && chmod 0755 /opt/triton/lib/python3*/site-packages/pytriton/tritonserver/bin/tritonserver
 COPY docker/sbom.py /sbom.py
 ARG VERSION=0.1.0
 RUN python /sbom.py triton-cpu "${VERSION}" /opt/triton /sbom.json

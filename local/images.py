@@ -3,7 +3,7 @@
     python -m local.images [--stand-ins | --release] [--refresh-digests] [NAME ...]
 
 Each image gets a list of what it is made of (docker/sbom.py), the version and the commit. `--stand-ins` makes a
-python:3.11-slim, and a PostgreSQL for `make run-chart`, where no registry of images can be reached. `--release`
+python:3.12-slim, and a PostgreSQL for `make run-chart`, where no registry of images can be reached. `--release`
 builds on the base images of docker/digests.json, by digest, and refuses what has none there; `--refresh-digests` asks
 their registry for them first (by skopeo).
 """
@@ -26,7 +26,7 @@ from local.errors import LocalError
 from local.settings import ROOT
 
 BUILD = ROOT / "docker" / "build"
-BASE, POSTGRES = "docker.io/library/python:3.11-slim", "docker.io/library/postgres:17-alpine"
+BASE, POSTGRES = "docker.io/library/python:3.12-slim", "docker.io/library/postgres:17-alpine"
 VERSION = "0.1.0"
 NAMES = ("orchestrator", "gateway", "triton-cpu", "starter-models", "model-tools")
 """Images that are built here."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from local import postgres, processes, stack
 from local import services as local_services
 from local.ports import Ports
-from local.services import START_SECONDS, Service, list_services, pid_file
+from local.services import Service, list_services, pid_file
 from local.settings import HOST, ROOT, Settings
 
 SECOND = "orchestrator2"
@@ -22,6 +22,8 @@ STUB_OF = "starter_unet"
 RESULTS_BYTES = 64 * 1024 * 1024
 """Of the file system that holds the pictures, where one can be mounted."""
 DRAIN_SECONDS = 90.0
+START_SECONDS = 240.0
+"""For an orchestrator to find all models ready, on a machine that is busy with other things."""
 
 
 @dataclass
@@ -47,13 +49,17 @@ class Programs:
         results.mkdir(parents=True, exist_ok=True)
         command = ["mount", "-t", "tmpfs", "-o", f"size={RESULTS_BYTES},mode=0755", "tmpfs", str(results)]
         mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S603 - ours
-        stack.up(settings)
-        services = {service.name: service for service in list_services(settings)}
         free = Ports.free()
         second = replace(settings, ports=replace(settings.ports, grpc=free.grpc, metrics=free.metrics))
-        programs = cls(settings, second, services, mounted)
-        services[SECOND] = programs._second_orchestrator()
-        services[SECOND].start()
+        programs = cls(settings, second, {}, mounted)
+        try:
+            stack.up(settings)
+            programs.services = {service.name: service for service in list_services(settings)}
+            programs.services[SECOND] = programs._second_orchestrator()
+            programs.services[SECOND].start()
+        except BaseException:
+            programs.stop()
+            raise
         return programs
 
     def stop(self) -> None:
@@ -62,8 +68,7 @@ class Programs:
         if (process := processes.load(noted)) is not None:
             processes.stop(process, noted, DRAIN_SECONDS)
         stack.down(self.settings)
-        if self.mounted:
-            subprocess.run(["umount", "-l", str(self.results)], check=False)  # noqa: S603, S607 - ours
+        _unmount(self.results, mounted=self.mounted)
 
     @property
     def results(self) -> Path:
@@ -156,3 +161,8 @@ def _signal(pids: list[tuple[int, bool]], number: signal.Signals) -> None:
     for pid, has_group in pids:
         with suppress(ProcessLookupError):
             (os.killpg if has_group else os.kill)(pid, number)
+
+
+def _unmount(folder: Path, *, mounted: bool) -> None:
+    if mounted:
+        subprocess.run(["umount", "-l", str(folder)], check=False)  # noqa: S603, S607 - ours
