@@ -257,6 +257,7 @@ class Settings(EnvironmentSettings):
         1.0, "time between two looks at Triton's models", unit="s", low=0.05, high=60
     )
     log_level: LogLevel = setting("info", "lowest level that is logged: debug, info, warning or error")
+    charge_filtered: Switch = setting(False, "true: a picture that the safety filter stops is paid for like any other")
     mark_pictures: Switch = setting(True, "true: files state in XMP that they are generated")
     invisible_mark: Annotated[str | None, parsed(read_mark)] = setting(
         None, "8 hexadecimal digits that generated pictures bear invisibly, such as 1A2B3C4D"

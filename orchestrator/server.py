@@ -254,7 +254,16 @@ class Orchestrator:
             c2pa=self._marking.signer is not None,
             invisible=self._marking.invisible is not None,
         )
-        generation = GenerationServicer(self._queue, jobs, self._leases, self._families, self._networks, limits, marks)
+        generation = GenerationServicer(
+            self._queue,
+            jobs,
+            self._leases,
+            self._families,
+            self._networks,
+            limits,
+            marks,
+            charge_filtered=self._settings.charge_filtered,
+        )
         generation_pb2_grpc.add_GenerationServiceServicer_to_server(generation, server)
         jobs_pb2_grpc.add_JobServiceServicer_to_server(
             JobServicer(

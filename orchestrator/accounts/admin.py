@@ -9,7 +9,16 @@ from orchestrator.database.listen import ACCOUNTS
 from orchestrator.database.pool import Database, Row
 from orchestrator.errors import NotFoundError, PreconditionError
 
-SETTABLE = ("email", "max_active", "max_stored_bytes", "requests_per_minute", "credits", "source_hosts", "disabled")
+SETTABLE = (
+    "email",
+    "max_active",
+    "max_stored_bytes",
+    "requests_per_minute",
+    "credits",
+    "source_hosts",
+    "safety",
+    "disabled",
+)
 """Columns that `change` may set."""
 NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 """Form of an account's name."""
@@ -24,7 +33,7 @@ RETURNING id, {NOTIFY}
 
 _LIST = """
 SELECT a.name, a.email, a.disabled, a.created_at, a.max_active, a.max_stored_bytes, a.requests_per_minute,
-       a.credits, a.source_hosts,
+       a.credits, a.source_hosts, a.safety,
        greatest(0, coalesce((SELECT bytes FROM imagegen.stored_bytes s WHERE s.account_id = a.id), 0)) AS stored_bytes,
        (SELECT count(*) FROM imagegen.api_keys k WHERE k.account_id = a.id AND k.revoked_at IS NULL) AS keys,
        (SELECT count(*) FROM imagegen.jobs j WHERE j.account_id = a.id AND j.state IN ('queued', 'running'))

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
 from orchestrator.accounts import admin, webhook_secrets
+from orchestrator.accounts.account import SafetyPolicy
 from orchestrator.accounts.printing import show
 from orchestrator.database.pool import Database
 from orchestrator.database.running import Work, running
@@ -25,6 +26,7 @@ _COLUMNS = (
     "requests_per_minute",
     "credits",
     "source_hosts",
+    "safety",
     "created_at",
 )
 
@@ -70,6 +72,8 @@ def _finish(parser: argparse.ArgumentParser, work: Work) -> None:
 
 def _add_values(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--email")
+    policies = [policy.value for policy in SafetyPolicy]
+    parser.add_argument("--safety", choices=policies, help="when the safety filter looks at its pictures")
     for name, (cast, text) in _LIMITS.items():
         option = name.replace("_", "-")
         either = parser.add_mutually_exclusive_group()
@@ -119,7 +123,7 @@ async def _webhook_secret(database: Database, arguments: argparse.Namespace) -> 
 
 
 def _values(arguments: argparse.Namespace) -> dict[str, object]:
-    given = {name: getattr(arguments, name) for name in ("email", *_LIMITS)}
+    given = {name: getattr(arguments, name) for name in ("email", "safety", *_LIMITS)}
     values = {name: value for name, value in given.items() if value is not None}
     return values | {name: None for name in _LIMITS if getattr(arguments, f"no_{name}")}
 

@@ -12,7 +12,8 @@ from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import generation_pb2_grpc, jobs_pb2
 from orchestrator.api import converters
 from orchestrator.api.auth import account, rename, request_id
-from orchestrator.errors import ImagegenError, ended_by_client
+from orchestrator.api.safety import apply_policy
+from orchestrator.errors import FilteredError, ImagegenError, ended_by_client
 from orchestrator.generation.events import Artifact, Preview, Progress
 from orchestrator.generation.job import new_job_id
 from orchestrator.jobs.service import DurableJobs
@@ -38,12 +39,16 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
         networks: NetworkSource,
         limits: Limits,
         marks: pb.Marks,
+        *,
+        charge_filtered: bool,
     ) -> None:
         self._queue, self._jobs, self._leases = queue, jobs, leases
         self._families, self._networks, self._limits, self._marks = families, networks, limits, marks
+        self._charge_filtered = charge_filtered
 
     async def Generate(self, request: pb.GenerateRequest, _context: Context) -> Messages:
         """A job that ends with its stream, unless it is to be detached."""
+        apply_policy(request, account.get())
         options = converters.to_options(request, request_id.get())
         rename(options.request_id)
         detached = options.detach_on_disconnect
@@ -82,7 +87,10 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
                             yield message
             except (asyncio.CancelledError, GeneratorExit, ImagegenError) as error:
                 hung_up = not isinstance(error, ImagegenError)
-                if is_shown and not lease.is_charged and (hung_up or ended_by_client(error)):
+                was_filtered = self._charge_filtered and isinstance(error, FilteredError)
+                if was_filtered:
+                    await lease.charge(job.task.value, job.family)
+                elif is_shown and not lease.is_charged and (hung_up or ended_by_client(error)):
                     await lease.charge(job.task.value, job.family)  # the picture was seen
                 raise
             finally:  # also when the client has hung up

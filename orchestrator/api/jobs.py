@@ -12,6 +12,7 @@ from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2, jobs_pb2_grpc
 from orchestrator.api import converters
 from orchestrator.api.auth import account, is_named, rename, request_id
+from orchestrator.api.safety import apply_policy
 from orchestrator.config import Ports
 from orchestrator.errors import InvalidRequestError, Violation
 from orchestrator.jobs.service import DurableJobs
@@ -35,6 +36,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         if request.HasField("webhook"):
             await asyncio.to_thread(self._check_webhook, request.webhook)
         count = _count(request)
+        apply_policy(request.request, account.get())
         with _within("request"):
             order = await asyncio.to_thread(converters.to_job_request, request, self._limits, request_id.get())
             first, *others = await self._jobs.submit_all(account.get(), order, count)
@@ -45,6 +47,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
     async def EstimateJob(self, request: jobs_pb2.EstimateJobRequest, _context: Context) -> jobs_pb2.JobEstimate:
         """What a request would cost, and how long it would take."""
         count = _count(request)
+        apply_policy(request.request, account.get())
         with _within("request"):
             params = await asyncio.to_thread(converters.to_params, request.request, self._limits)
             return converters.to_estimate(await self._jobs.estimate(account.get(), params, count))

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from orchestrator.accounts import limits
 from orchestrator.database.pool import Database
-from orchestrator.errors import CancelledByClientError, ImagegenError, PoisonJobError, ended_by_client
+from orchestrator.errors import CancelledByClientError, FilteredError, ImagegenError, PoisonJobError, ended_by_client
 from orchestrator.generation.events import Artifact, Event
 from orchestrator.generation.job import JobState
 from orchestrator.jobs.records import (
@@ -146,6 +146,11 @@ _FINISH = f"""
 SELECT pg_notify('imagegen_events', id) FROM ended
 """.format(guard=OF_ATTEMPT)  # noqa: S608 - of constants
 
+_CHARGE = """
+INSERT INTO imagegen.usage (job_id, account_id, task, family, price)
+SELECT id, account_id, task, family, price FROM imagegen.jobs WHERE id = %(job_id)s ON CONFLICT (job_id) DO NOTHING
+"""
+
 _IS_FINISHED = """
 SELECT id FROM imagegen.jobs
 WHERE id = %(job_id)s AND fence = %(fence)s AND state = 'succeeded' AND picture IS NOT DISTINCT FROM %(picture)s
@@ -197,15 +202,17 @@ class Reclaimed(NamedTuple):
 class Attempts:
     """The attempts of one process. All methods raise DatabaseUnavailableError while the database does not answer."""
 
-    def __init__(self, database: Database, worker_id: str, max_crashes: int) -> None:
+    def __init__(self, database: Database, worker_id: str, max_crashes: int, *, charge_filtered: bool = False) -> None:
         """Nothing is read yet.
 
         Args:
             database: of the jobs.
             worker_id: names the process. Its Listener's connection bears the name (database/listen.py).
             max_crashes: of processes while a job ran alone, after which it fails.
+            charge_filtered: whether a picture that the safety filter stopped is paid for.
         """
         self._database, self._worker_id, self._max_crashes = database, worker_id, max_crashes
+        self._charge_filtered = charge_filtered
 
     async def claim(self, *, idle: bool, alone: bool) -> Attempt | None:
         """Begin the job that is next in line.
@@ -291,9 +298,14 @@ class Attempts:
         return bool(await self._database.run(_IS_FINISHED, _keys(attempt) | {"picture": picture}))
 
     async def fail(self, attempt: Attempt, error: ImagegenError) -> bool:
-        """End an attempt with an error, and refund the job. False if the job is not this attempt's any more."""
+        """End an attempt with an error, and refund the job. False if the job is not this attempt's any more.
+
+        A job that the safety filter stopped is charged if the operator says so.
+        """
         state = JobState.CANCELLED if isinstance(error, CancelledByClientError) else JobState.FAILED
-        return await end_without_picture(self._database, OF_ATTEMPT, _keys(attempt), state, error) is not None
+        charged = self._charge_filtered and isinstance(error, FilteredError)
+        keys = _keys(attempt)
+        return await end_without_picture(self._database, OF_ATTEMPT, keys, state, error, charged=charged) is not None
 
     async def give_back(self, attempt: Attempt, *, seconds: float = 0.0, overrun: bool = False) -> bool:
         """Put the job back into the queue, where it waits for `seconds` at least. It does not count as an attempt.
@@ -318,12 +330,18 @@ class Attempts:
 
 
 async def end_without_picture(
-    database: Database, guard: str, keys: Mapping[str, object], state: JobState, error: ImagegenError
+    database: Database,
+    guard: str,
+    keys: Mapping[str, object],
+    state: JobState,
+    error: ImagegenError,
+    *,
+    charged: bool = False,
 ) -> JobRecord | None:
     """End the job that `guard`, one of this module, lets through; None if there is none.
 
     It is refunded, unless its client ended it, or asked for what cannot be met, after a preview of the later half of
-    its steps was shown: that picture was seen.
+    its steps was shown: that picture was seen. `charged`: it is paid for whatever was shown.
 
     Raises:
         DatabaseUnavailableError: the database does not answer.
@@ -332,6 +350,9 @@ async def end_without_picture(
     async with database.transaction() as connection:
         rows = await (await connection.execute(_FAIL.format(guard=guard), {**keys, **values})).fetchall()
         for row in rows:
+            if charged:
+                await connection.execute(_CHARGE, {"job_id": row["id"]})
+                continue
             shown = await connection.execute(_CHARGE_SHOWN, {"job_id": row["id"]}) if ended_by_client(error) else None
             if shown is None or not shown.rowcount:
                 await limits.refund(connection, row["account_id"], row["price"])

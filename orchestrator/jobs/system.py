@@ -69,7 +69,7 @@ class JobSystem:
             price=Decimal(str(settings.price)),
             max_account_bytes=settings.max_account_job_bytes,
         )
-        attempts = Attempts(self._database, process_id, settings.max_attempts)
+        attempts = Attempts(self._database, process_id, settings.max_attempts, charge_filtered=settings.charge_filtered)
         execution = Execution(
             attempts,
             runner,
