@@ -1,10 +1,10 @@
 """The orchestrator, as the gateway calls it: channel, deadlines, metadata. The only file that touches stubs.
 
-Retries follow proto/imagegen/service_config.json, which any client can use. It retries UNAVAILABLE only, and only
-methods that may run twice whatever they carry: reading, watching, and removing or stopping what is then gone. CreateJob
-may run twice only with a request_id: that is known here, so here it is retried, for longer than gRPC would.
+Retries follow proto/imagegen/service_config.json, which any client can use. It retries UNAVAILABLE only. CreateJob may
+run twice only with a request_id: all of this gateway have one, and are retried here, for longer than gRPC would.
 """
 
+import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -63,7 +63,9 @@ class Caller:
 def open_channel(address: Address, credentials: Reloading[grpc.ChannelCredentials] | None = None) -> RotatingChannel:
     """Open a channel. It connects by itself, and again when the server comes back. Needs a running event loop."""
     options = (
-        ("grpc.service_config", SERVICE_CONFIG.read_text(encoding="utf-8")),
+        ("grpc.service_config", _service_config()),
+        # What drains still answers about jobs; where there are several, Kubernetes takes it from the list.
+        ("grpc.inhibit_health_checking", 1),
         # gRPC waits up to two minutes before it tries again; a server that restarts is back in seconds.
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2_000),
@@ -82,6 +84,14 @@ def open_channel(address: Address, credentials: Reloading[grpc.ChannelCredential
         return grpc.aio.secure_channel(str(address), newest, options=options)
 
     return RotatingChannel(credentials, connect)
+
+
+def _service_config() -> str:
+    """The service config for clients, without the method that is retried here."""
+    config = json.loads(SERVICE_CONFIG.read_text(encoding="utf-8"))
+    created_here = {"service": "imagegen.v1.JobService", "method": "CreateJob"}
+    config["methodConfig"] = [method for method in config["methodConfig"] if created_here not in method["name"]]
+    return json.dumps(config)
 
 
 class Orchestrator:

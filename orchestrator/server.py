@@ -11,7 +11,6 @@ import grpc
 import prometheus_client
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from common.settings import SettingsError
 from imagegen.v1 import (
@@ -28,7 +27,7 @@ from imagegen.v1 import (
 )
 from orchestrator import VERSION
 from orchestrator.accounts.authentication import Accounts
-from orchestrator.api import status, tls, transport
+from orchestrator.api import reflection, status, tls, transport
 from orchestrator.api.accounts import AccountServicer
 from orchestrator.api.auth import EdgeInterceptor
 from orchestrator.api.converters import from_stored
@@ -279,8 +278,7 @@ class Orchestrator:
         accounts_pb2_grpc.add_AccountServiceServicer_to_server(AccountServicer(self._database, marks), server)
         provenance_pb2_grpc.add_ProvenanceServiceServicer_to_server(ProvenanceServicer(self._verifier, limits), server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
-        names = (GENERATION, JOBS, WEBHOOKS, ACCOUNT, PROVENANCE, HEALTH, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, server)
+        reflection.add((GENERATION, JOBS, WEBHOOKS, ACCOUNT, PROVENANCE, HEALTH), server)
 
     def _can_make(self) -> bool:
         return any(self._networks.is_ready(family.name) for family in self._families)

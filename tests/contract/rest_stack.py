@@ -65,7 +65,8 @@ async def grpc_server(jobs: FakeJobs, port: int = 0) -> AsyncIterator[tuple[int,
     generation_pb2_grpc.add_GenerationServiceServicer_to_server(jobs, server)
     healthy = health.aio.HealthServicer()
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    await healthy.set("", health_pb2.HealthCheckResponse.SERVING)
+    for name in ("", "live"):
+        await healthy.set(name, health_pb2.HealthCheckResponse.SERVING)
     bound = server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     try:
