@@ -1,13 +1,15 @@
 """`python -m local.serve_triton`: Triton in this very process, for an image of its own.
 
-IMAGEGEN_MODEL_REPOSITORIES and IMAGEGEN_STATE_DIR are those of the embedded stack. The environment is the one that this
-Python belongs to. Exit code 2: this machine, or the environment, will not do.
+IMAGEGEN_MODEL_REPOSITORIES and IMAGEGEN_STATE_DIR are those of the embedded stack. IMAGEGEN_TRITON_MODELS names the
+models that are loaded, with commas between them; all if it is not set. The environment is the one that this Python
+belongs to. Exit code 2: this machine, or the environment, will not do.
 """
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +31,13 @@ def main() -> int:
         return 2
     os.chdir(ROOT)  # where `engines` lies, which models import
     # It takes the signals of the container itself.
-    return os.execve(command[0], command, environment)  # noqa: S606 - a command that was made here
+    return os.execve(command[0], [*command, *_load_options(os.environ)], environment)  # noqa: S606 - a command that was made here
+
+
+def _load_options(environ: Mapping[str, str]) -> list[str]:
+    """Return the options that name the models to load; none for all of them."""
+    names = [name.strip() for name in environ.get("IMAGEGEN_TRITON_MODELS", "").split(",") if name.strip()]
+    return ["--model-control-mode=explicit", *(f"--load-model={name}" for name in names)] if names else []
 
 
 if __name__ == "__main__":

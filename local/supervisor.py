@@ -24,8 +24,8 @@ LOOK_SECONDS = 10.0
 """Between two looks."""
 AGAIN_SECONDS = 1.0
 """Until the second look at a Triton that has failed one: only two in a row count."""
-ANSWER_SECONDS = 10.0
-"""Longest time for a model's answer."""
+ANSWER_SECONDS = 30.0
+"""Longest time for a model's answer: a machine that is busy is slow, and a restart would make it slower."""
 
 log = logging.getLogger(NAME)
 

@@ -107,7 +107,7 @@ class Settings(EnvironmentSettings):
         10.0, "time without an answer after which a model is sent a known tensor", unit="s", low=0.1, high=3600
     )
     probe_timeout_seconds: float = setting(
-        10.0,
+        20.0,
         "longest time for its answer, beyond three of the model's slowest executions "
         "([when Triton fails](operations.md#when-triton-fails))",
         unit="s",

@@ -50,7 +50,7 @@ class Probing:
     """
 
     idle_seconds: float = 10.0
-    timeout_seconds: float = 10.0
+    timeout_seconds: float = 20.0
 
 
 @dataclass(eq=False)

@@ -95,10 +95,12 @@ def missing(sent: object, known: object, path: str = "") -> list[str]:
         (["results.url=ftp://a"], "/results/url"),
         (["publicUrl=imagegen.example"], "/publicUrl"),
         (["database.url=mysql://a"], "/database/url"),
-        (["triton.groups.Shared.gpus=1"], "/triton/groups"),
+        (["triton.groups.Shared.gpus=1"], "invalid propertyName 'Shared'"),
         (["triton.groups.shared.engine=tpu"], "/triton/groups/shared/engine"),
         (["orchestrator.autoscaling.kind=gpu"], "/orchestrator/autoscaling/kind"),
         (["orchestrator.replicas=2"], "results.url is a path without results.existingClaim"),
+        (["triton.use=shared"], "use"),
+        (["triton.groups.shared.models[0]=a b"], "/triton/groups/shared/models/0"),
         (["triton.groups.shared.engine=gpu"], "triton.groups.shared.image is needed for engine gpu"),
         (["database.trial.enabled=false"], "set database.existingSecret, database.url, or database.trial.enabled"),
         (["engineBuild.enabled=true"], "engineBuild needs image"),
@@ -155,6 +157,35 @@ def test_nothing_is_reached_that_no_policy_names(name: str) -> None:
         if "ingress" in each
     }
     assert {"gateway", "orchestrator", "triton"} <= into
+
+
+@each_profile
+def test_every_triton_is_called_and_nothing_runs_that_nobody_calls(name: str) -> None:
+    """The orchestrators' list is the headless services of all groups; each group is one that the profile names."""
+    found = {(each["kind"], each["metadata"]["name"]): each for each in resources(name)}
+    (orchestrator,) = found["Deployment", "trial-orchestrator"]["spec"]["template"]["spec"]["containers"]
+    (url,) = [each["value"] for each in orchestrator["env"] if each["name"] == "IMAGEGEN_TRITON_URL"]
+    called = {each.removesuffix(":8001") for each in url.split(",")}
+    deployed = {part for kind, part in found if kind == "Deployment" and part.startswith("trial-triton-")}
+    assert called == deployed
+    assert all(found["Service", part]["spec"]["clusterIP"] == "None" for part in called)
+    wanted = {"gpu-fleet": {"large", "small"}}.get(name, {"shared"})
+    assert {part.removeprefix("trial-triton-") for part in called} == wanted
+
+
+def test_a_group_loads_the_models_that_it_names() -> None:
+    found = {(each["kind"], each["metadata"]["name"]): each for each in resources("gpu-fleet")}
+    (small,) = found["Deployment", "trial-triton-small"]["spec"]["template"]["spec"]["containers"]
+    loads = [word for word in small["command"] if "--load-model=" in word]
+    assert "--model-control-mode=explicit" in small["command"]
+    assert "--load-model=sd15_unet" in loads
+    assert not any("sdxl" in word for word in loads)
+    models = ("--set", "triton.groups.a.models={x,y}", "--set", "triton.groups.b.replicas=2")
+    found = {(each["kind"], each["metadata"]["name"]): each for each in resources("cpu-trial", *models)}
+    (container,) = found["Deployment", "trial-triton-a"]["spec"]["template"]["spec"]["containers"]
+    assert {"name": "IMAGEGEN_TRITON_MODELS", "value": "x,y"} in container["env"]
+    assert found["Deployment", "trial-triton-b"]["spec"]["replicas"] == 2
+    assert ("Deployment", "trial-triton-shared") not in found, "groups of one's own replace it"
 
 
 @each_profile

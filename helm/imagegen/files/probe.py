@@ -24,7 +24,7 @@ from typing import Any
 TYPECODES = {"FP32": "f", "FP64": "d", "INT8": "b", "UINT8": "B", "INT32": "i", "UINT32": "I", "INT64": "q"}
 """Triton's datatypes that the module `array` has, too."""
 PERIOD = 1009
-LOOK_SECONDS = 5.0
+LOOK_SECONDS = 10.0
 """Longest time for a question that no model has to work for."""
 REFUSED = 400
 """HTTP status of a request that Triton or the model finds wrong: it was read, so somebody is there."""
@@ -117,7 +117,7 @@ def main() -> int:
     """Ask, and print what is wrong."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="Triton's HTTP endpoint")
-    parser.add_argument("--seconds", type=float, default=10.0, help="longest time for a model's answer")
+    parser.add_argument("--seconds", type=float, default=30.0, help="longest time for a model's answer")
     arguments = parser.parse_args()
     faults = find_faults(arguments.url, arguments.seconds)
     for model, fault in faults.items():

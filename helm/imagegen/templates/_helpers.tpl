@@ -103,6 +103,15 @@ topologySpreadConstraints:
 {{- include "imagegen.name" (dict "root" . "part" "postgres") -}}
 {{- end -}}
 
+{{- /* Groups of Triton by name, as YAML: each over the defaults. */ -}}
+{{- define "imagegen.tritonGroups" -}}
+{{- $found := dict -}}
+{{- range $name, $group := .Values.triton.groups | default (dict "shared" dict) }}
+{{- $_ := set $found $name (mergeOverwrite (deepCopy $.Values.triton.defaults) (deepCopy ($group | default dict))) -}}
+{{- end }}
+{{- toYaml $found -}}
+{{- end -}}
+
 {{- define "imagegen.tritonName" -}}
 {{- include "imagegen.name" (dict "root" .root "part" (printf "triton-%s" .group)) -}}
 {{- end -}}
