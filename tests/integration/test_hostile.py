@@ -151,7 +151,7 @@ async def test_a_sliver_of_its_own_size_is_too_long(served: Both) -> None:
     said = await served.grpc(pb.Edit(image=source(data)))
     assert_clear(said, "1 x 20000 pixels; it cannot be above 16704", "size", "INVALID_ARGUMENT")
     said = await served.rest(url=inline(data))
-    assert (said.code, said.text) == ("400", "Image cannot be upscaled above 16704 x 16704 pixels limit.")
+    assert (said.code, said.text) == ("400", "Image cannot be upscaled above 14142 x 14142 pixels limit.")
 
 
 async def inpainted(served: Both, mask: bytes) -> list[Said]:
