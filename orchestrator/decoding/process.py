@@ -5,6 +5,7 @@ and whatever it does there ends with it. Nothing here is shared with another fil
 """
 
 import ctypes
+import gc
 import mmap
 import os
 import resource
@@ -42,6 +43,8 @@ def main(descriptor: int) -> None:
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_KILLED_FIRST)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    gc.disable()  # a fork lives for one file; and what the collector touches would be copied for it
+    gc.freeze()
     with socket.socket(fileno=descriptor) as service:
         while True:
             data, descriptors, _, _ = socket.recv_fds(service, 1, 1)
