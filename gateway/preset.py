@@ -47,25 +47,37 @@ class Presets:
         """Names, in the order of their files."""
         return iter(self._known)
 
-    def under(self, document: object) -> object:
+    def under(self, document: object, own: str | None = None) -> object:
         """A request with the parameters of the preset that it names; its own parameters win, block by block.
 
+        Args:
+            document: the request.
+            own: JSON of the account's own preset of that name, which wins over another of it.
+
         Raises:
-            BadRequestError: there is no such preset.
+            BadRequestError: there is no such preset, or the account's own is no request.
         """
-        name = document.get("preset") if isinstance(document, dict) else None
-        if not isinstance(document, dict) or not isinstance(name, str) or not name.strip():
+        name = named(document)
+        if not isinstance(document, dict) or name is None:
             return document  # that preset is text is checked with everything else
-        preset = self._known.get(name.strip()) or self._known.get(_plain(name))
+        preset = self._known.get(name.strip()) or self._known.get(plain(name))
+        if own is not None:
+            preset = _parsed(plain(name), own)
         if preset is None:
             raise BadRequestError(sentences.UNKNOWN_PRESET.format(preset_name=f"{name.strip():.64}"), code=None)
-        own = {key: value for key, value in document.items() if _FILLED_IN.get(key) != value or key not in preset}
-        if any(own.get(field) not in (None, "") for field in _SIZE):
+        said = {key: value for key, value in document.items() if _FILLED_IN.get(key) != value or key not in preset}
+        if any(said.get(field) not in (None, "") for field in _SIZE):
             preset = {key: value for key, value in preset.items() if key not in _SIZE}
-        return _merged(preset, own)
+        return _merged(preset, said)
 
 
-def _plain(name: str) -> str:
+def named(document: object) -> str | None:
+    """The preset that a request names; None for none."""
+    name = document.get("preset") if isinstance(document, dict) else None
+    return name if isinstance(name, str) and name.strip() else None
+
+
+def plain(name: str) -> str:
     """A name as files have it: "Print/Photo" is print_photo."""
     return re.sub(r"[^a-z0-9]+", "_", name.strip().lower()).strip("_")
 
@@ -78,6 +90,15 @@ def _read(path: Path) -> JsonObject:
         raise SettingsError(f"preset {path}: {error}") from None
     if fault := _fault(path.stem, document):
         raise SettingsError(f"preset {path}: {fault}")
+    found: JsonObject = document
+    return found
+
+
+def _parsed(name: str, text: str) -> JsonObject:
+    """A preset of an account."""
+    document = json.loads(text)
+    if fault := _fault(name, document):
+        raise BadRequestError(f"preset {name} of this account cannot be used: {fault}; ask its operator")
     found: JsonObject = document
     return found
 

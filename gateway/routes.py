@@ -20,6 +20,7 @@ from gateway import (
     jobs,
     listing,
     multipart,
+    preset,
     results,
     spellings,
     translate,
@@ -175,11 +176,13 @@ async def _read(request: Request, gateway: Gateway, caller: Caller, key: str, he
     """Read the request's body, once its key is known; `held` is closed when it is done with."""
     content = await receive(request, gateway, await account_of(gateway, caller), held)
     form = request.headers["content-type"] if body.is_multipart(request) else None
-    return await body.apart(len(content), partial(_to_proto, content, form, key, gateway))
+    document, sent = await body.apart(len(content), partial(_parts, content, form, gateway))
+    own = await _own_preset(document, gateway, caller)
+    return await body.apart(len(content), partial(_to_proto, document, sent, own, key, gateway))
 
 
-def _to_proto(content: bytearray, form: str | None, key: str, gateway: Gateway) -> _Order:
-    """Turn a body into proto; `form` is its Content-Type where it is a form with files."""
+def _parts(content: bytearray, form: str | None, gateway: Gateway) -> tuple[object, multipart.Form]:
+    """The JSON and the file of a body; `form` is its Content-Type where it is a form with files."""
     max_input_bytes = gateway.settings.max_input_bytes
     if form is None:
         sent, document = multipart.Form(), body.parse_json(content)
@@ -188,10 +191,26 @@ def _to_proto(content: bytearray, form: str | None, key: str, gateway: Gateway) 
         document = {} if not sent.parameters else body.parse_json(sent.parameters, multipart.PARAMETERS)
         if isinstance(document, dict):
             document = {**sent.fields, **document}
-    asked = contract.parse(gateway.presets.under(spellings.present(document)))
+    return document, sent
+
+
+async def _own_preset(document: object, gateway: Gateway, caller: Caller) -> str | None:
+    """JSON of the account's own preset of the name that a request names; None for none."""
+    name = preset.named(document)
+    if name is None:
+        return None
+    try:
+        return await gateway.orchestrator.preset(preset.plain(name), caller)
+    except grpc.aio.AioRpcError as error:
+        raise api_error(error, caller.request_id) from None
+
+
+def _to_proto(document: object, sent: multipart.Form, own: str | None, key: str, gateway: Gateway) -> _Order:
+    """Turn a request into proto; `own` is the preset of its account that it names."""
+    asked = contract.parse(gateway.presets.under(spellings.present(document), own))
     if sent.data is not None:
         asked = asked.with_file(sent.name, sent.data)
-    found = translate.translated(asked, key, max_input_bytes)
+    found = translate.translated(asked, key, gateway.settings.max_input_bytes)
     count = None if asked.imagegen is None else asked.imagegen.n
     message = jobs_pb2.CreateJobRequest(request=found.message, webhook=webhooks.to_proto(asked, document), n=count)
     return _Order(message, Names.of(asked), found.warnings)

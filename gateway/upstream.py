@@ -130,6 +130,17 @@ class Orchestrator:
                 return await self._accounts.GetAccount(request, timeout=CALL_SECONDS, metadata=caller.metadata)
         raise AssertionError("the last attempt raises")
 
+    async def preset(self, name: str, caller: Caller) -> str | None:
+        """The JSON of a preset of the caller's account; None if it has none of that name."""
+        request = accounts_pb2.GetPresetRequest(name=name)
+        try:
+            found = await self._accounts.GetPreset(request, timeout=CALL_SECONDS, metadata=caller.metadata)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.NOT_FOUND:
+                return None
+            raise
+        return str(found.document)
+
     async def get(self, job_id: str, caller: Caller) -> jobs_pb2.Job:
         """Tell the state of a job."""
         message = jobs_pb2.GetJobRequest(job_id=job_id)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from orchestrator.accounts import command as accounts
 from orchestrator.accounts import key_command as keys
+from orchestrator.accounts import preset_command as presets
 from orchestrator.config import Settings
 from orchestrator.database import command as migrate
 from orchestrator.results import command as storages
@@ -21,6 +22,7 @@ GROUPS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "migrate": (migrate.HELP, migrate.add),
     "accounts": (accounts.HELP, accounts.add),
     "keys": (keys.HELP, keys.add),
+    "presets": (presets.HELP, presets.add),
     "storages": (storages.HELP, storages.add),
     "webhooks": (webhooks.HELP, webhooks.add),
 }

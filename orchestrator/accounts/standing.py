@@ -8,7 +8,8 @@ from orchestrator.database.pool import Database
 from orchestrator.errors import ApiKeyUnknownError
 
 _READ = f"""
-SELECT {COLUMNS}, %(key_prefix)s::text AS key_prefix, a.credits, a.webhook_secret,
+SELECT {COLUMNS}, %(key_prefix)s::text AS key_prefix, a.credits, a.webhook_secret, a.webhook_url,
+       ARRAY(SELECT p.name FROM imagegen.presets p WHERE p.account_id = a.id ORDER BY p.name) AS presets,
        (SELECT count(*) FROM imagegen.jobs j WHERE j.account_id = a.id AND j.state IN ('queued', 'running'))
        + (SELECT count(*) FROM imagegen.leases l WHERE l.account_id = a.id AND l.expires_at > now()) AS active
 FROM imagegen.accounts a WHERE a.id = %(account_id)s AND NOT a.disabled
@@ -24,12 +25,16 @@ class AccountStatus:
         credits: that are left; None where they are not counted.
         active: its jobs that wait and run. Generate streams count where the account is limited.
         webhook_secret: key of its webhooks' signatures.
+        webhook_url: what is told of jobs whose request names no webhook.
+        presets: names of its own.
     """
 
     account: Account
     credits: Decimal | None
     active: int
     webhook_secret: bytes
+    webhook_url: str | None = None
+    presets: tuple[str, ...] = ()
 
 
 async def read(database: Database, account: Account) -> AccountStatus:
@@ -48,4 +53,6 @@ async def read(database: Database, account: Account) -> AccountStatus:
         credits=row["credits"],
         active=row["active"],
         webhook_secret=bytes(row["webhook_secret"]),
+        webhook_url=row["webhook_url"],
+        presets=tuple(row["presets"]),
     )

@@ -7,7 +7,7 @@ import grpc
 from imagegen.v1 import accounts_pb2 as pb
 from imagegen.v1 import accounts_pb2_grpc
 from imagegen.v1.generation_pb2 import Marks
-from orchestrator.accounts import standing, webhook_secrets
+from orchestrator.accounts import presets, standing, webhook_secrets
 from orchestrator.api.auth import account
 from orchestrator.database.pool import Database
 
@@ -33,4 +33,11 @@ class AccountServicer(accounts_pb2_grpc.AccountServiceServicer):
             key_prefix=now.account.key_prefix,
             webhook_secret=webhook_secrets.show(now.webhook_secret),
             marks=self._marks,
+            presets=now.presets,
+            webhook_url=now.webhook_url,
         )
+
+    async def GetPreset(self, request: pb.GetPresetRequest, _context: Context) -> pb.Preset:
+        """A preset of the caller's account."""
+        document = await presets.find(self._database, account.get().id, request.name)
+        return pb.Preset(name=request.name, document=document)

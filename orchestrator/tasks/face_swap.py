@@ -1,6 +1,7 @@
 """The first found face of a picture replaced by that of another one."""
 
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 
@@ -10,17 +11,22 @@ from orchestrator.diffusion.stages import Steps
 from orchestrator.errors import PreconditionError
 from orchestrator.imaging import faces
 from orchestrator.imaging.boxes import Box
+from orchestrator.imaging.enhancing.faces import blend
 from orchestrator.imaging.face_swap import Swapped, swap
 from orchestrator.imaging.layers import opaque, resized, with_alpha
-from orchestrator.params import FaceSwap
+from orchestrator.params import EdgesParams, FaceSwap
 from orchestrator.tasks.face import SIDE, no_face
+from orchestrator.tasks.face_enhance import EDGES
 from orchestrator.tasks.finish import finish, in_thread
 from orchestrator.tasks.frame import Frame
-from orchestrator.tasks.painting import Painted, Scene, paint
+from orchestrator.tasks.painting import Painted, Scene, Steering, paint
 from orchestrator.tasks.people import Person, around, find_people
 from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
 from orchestrator.tasks.workshop import Begun, Made, Workshop
+
+DETAIL = 2.0
+"""How much of the detail that was generated is taken, for each unit of strength; all of it at most."""
 
 
 async def face_swap(plan: Plan, workshop: Workshop) -> Made:
@@ -39,9 +45,11 @@ async def face_swap(plan: Plan, workshop: Workshop) -> Made:
         workshop.begin(scene.begun if task.strength else Begun((0, 0)))
     blended, steps_walked = swapped.picture, 0
     if task.strength:
-        painted = await paint(plan, workshop, scene)
+        kind = workshop.family.networks.edge_kind or 0
+        painted = await paint(replace(plan, control_kind=kind), workshop, scene)
         unpainted = await workshop.pipeline.reconstruct(workshop.painting, shown, workshop.listener, workshop.timer)
-        blended = await asyncio.to_thread(_blended, swapped, box, painted, unpainted)
+        detail = min(1.0, DETAIL * task.strength)
+        blended = await asyncio.to_thread(_blended, swapped, box, painted, unpainted, detail)
         steps_walked = painted.steps
 
     def compose() -> Pixels:
@@ -69,15 +77,16 @@ def _scene(
     shown = resized(crop, size)
     face = faces.inner_face(donor, new.face, new.landmarks, SIDE)
     start = Start(shown, task.strength) if task.strength else None
-    return shown, Scene(size=size, start=start, image_prompt=ImagePrompt(face, task.likeness, face=True))
+    steering = Steering.of(shown, EdgesParams(scale=EDGES) if "edges" in workshop.family.abilities else None)
+    prompt = ImagePrompt(face, task.likeness, face=True)
+    return shown, Scene(size=size, start=start, image_prompt=prompt, steering=steering)
 
 
-def _blended(swapped: Swapped, box: Box, painted: Painted, unpainted: Pixels) -> Pixels:
-    """The new face with what generation has changed of it; what the autoencoder alone loses is lost to nobody."""
-    size = box.width, box.height
-    after, before = (resized(each, size).astype(np.float32) for each in (painted.pixels, unpainted))
+def _blended(swapped: Swapped, box: Box, painted: Painted, unpainted: Pixels, detail: float) -> Pixels:
+    """The new face with the detail that generation has changed of it; light, colours and all that is outside stay."""
     result = swapped.picture.copy()
     part = result[box.rows, box.columns]
+    detailed = blend(part, unpainted, painted.pixels, smoothing=0.0, detail=detail).astype(np.float32)
     weight = swapped.mask[box.rows, box.columns, None]
-    part[:] = np.rint(np.clip(part + weight * (after - before), 0, 255))
+    part[:] = np.rint(part + weight * (detailed - part))
     return result

@@ -88,6 +88,7 @@ class Script:
         requests: of CreateJob.
         webhooks: that came with them.
         account: as GetAccount answers it.
+        presets: of the account, by name: their JSON.
         metadata: of the newest call.
         calls: methods with a key that were called, in order.
         lookups: how often GetAccount was called, which is not among `calls`: the gateway remembers accounts.
@@ -107,6 +108,7 @@ class Script:
     requests: list[pb.GenerateRequest] = field(default_factory=list)
     webhooks: list[jobs_pb2.Webhook | None] = field(default_factory=list)
     account: accounts_pb2.Account = field(default_factory=accounts_pb2.Account)
+    presets: dict[str, str] = field(default_factory=dict)
     metadata: dict[str, str | bytes] = field(default_factory=dict)
     calls: list[str] = field(default_factory=list)
     lookups: int = 0
@@ -231,6 +233,12 @@ class FakeJobs(
             await self._enter(context, "GetAccount")
             self.script.calls = calls
         return self.script.account
+
+    async def GetPreset(self, request: accounts_pb2.GetPresetRequest, context: Context) -> accounts_pb2.Preset:  # noqa: N802
+        await self._enter(context, "GetPreset")
+        if request.name not in self.script.presets:
+            await self._refuse(context, NotFoundError("the account has no preset of that name"))
+        return accounts_pb2.Preset(name=request.name, document=self.script.presets[request.name])
 
     async def ReadResult(  # noqa: N802
         self, request: jobs_pb2.ReadResultRequest, context: Context
