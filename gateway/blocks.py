@@ -94,7 +94,10 @@ class Webhooks(Part):
     """Who is told."""
 
     complete: str | None = None
-    """URL that is told when the job has ended, by a signed POST: docs/webhooks.md."""
+    """URL that is told when the job has a picture, by a signed POST: docs/webhooks.md. Default: the account's webhook,
+    if it has one."""
+    events: Words | None = None
+    """What that URL is told: complete (the default) and failed, which is a job that ended without a picture."""
 
 
 class LevelParameters(Part):

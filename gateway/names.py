@@ -87,6 +87,7 @@ _FIELDS: Mapping[str, str] = MappingProxyType(
         _TARGET: "target",
         "output.dpi": "dpi",
         "webhook.url": _WEBHOOK,
+        "webhook.events": "webhooks.events",
         "webhook.data": _WEBHOOK,
         "request_id": HEADER,
     }

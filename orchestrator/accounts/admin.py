@@ -18,6 +18,8 @@ SETTABLE = (
     "source_hosts",
     "safety",
     "disabled",
+    "webhook_url",
+    "webhook_events",
 )
 """Columns that `change` may set."""
 NAME = re.compile(r"[A-Za-z0-9._@-]{1,64}")
@@ -33,7 +35,7 @@ RETURNING id, {NOTIFY}
 
 _LIST = """
 SELECT a.name, a.email, a.disabled, a.created_at, a.max_active, a.max_stored_bytes, a.requests_per_minute,
-       a.credits, a.source_hosts, a.safety,
+       a.credits, a.source_hosts, a.safety, a.webhook_url, a.webhook_events,
        greatest(0, coalesce((SELECT bytes FROM imagegen.stored_bytes s WHERE s.account_id = a.id), 0)) AS stored_bytes,
        (SELECT count(*) FROM imagegen.api_keys k WHERE k.account_id = a.id AND k.revoked_at IS NULL) AS keys,
        (SELECT count(*) FROM imagegen.jobs j WHERE j.account_id = a.id AND j.state IN ('queued', 'running'))

@@ -8,12 +8,17 @@ from decimal import Decimal, InvalidOperation
 from orchestrator.accounts import admin, webhook_secrets
 from orchestrator.accounts.account import SafetyPolicy
 from orchestrator.accounts.printing import show
+from orchestrator.config import ANY_PORT
 from orchestrator.database.pool import Database
 from orchestrator.database.running import Work, running
+from orchestrator.errors import PreconditionError
 from orchestrator.web.hosts import parse_hosts
+from orchestrator.web.urls import UrlError, parse
 
 HELP = "Accounts and what each may do."
 
+_EVENTS = ("complete", "failed")
+"""What a webhook may be told."""
 _COLUMNS = (
     "name",
     "email",
@@ -45,6 +50,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     _add(commands, "enable", _enable, "take its keys again")
     using = _add(commands, "usage", _usage, "what it has had made")
     using.add_argument("--since", type=_time, help="ISO 8601 date or time; UTC where it names no zone")
+    hooking = _add(commands, "webhook", _webhook, "what is told of its jobs whose request names no webhook")
+    hooking.add_argument("url", nargs="?", metavar="URL", help="left out: none")
+    hooking.add_argument("--events", type=_events, default=["complete"], help="complete (default), failed, or both")
     signing = _add(commands, "webhook-secret", _webhook_secret, "show the secret that its webhooks are signed with")
     signing.add_argument("--rotate", action="store_true", help="replace it by a new one first")
     signing.add_argument(
@@ -115,6 +123,18 @@ async def _usage(database: Database, arguments: argparse.Namespace) -> None:
     show(rows, ("task", "family", "pictures", "credits", "last"), as_json=arguments.json)
 
 
+async def _webhook(database: Database, arguments: argparse.Namespace) -> None:
+    values = {"webhook_url": arguments.url, "webhook_events": arguments.events}
+    if arguments.url is not None:
+        try:
+            parse(arguments.url, ports=ANY_PORT)
+        except UrlError as error:
+            raise PreconditionError(f"{arguments.url}: {error}") from None
+    await admin.change(database, arguments.name, values)
+    rows = await admin.list_accounts(database, arguments.name)
+    show(rows, ("name", "webhook_url", "webhook_events"), as_json=arguments.json)
+
+
 async def _webhook_secret(database: Database, arguments: argparse.Namespace) -> None:
     overlap = arguments.overlap_hours * 3600
     key = await admin.webhook_secret(database, arguments.name, rotate=arguments.rotate, overlap_seconds=overlap)
@@ -126,6 +146,13 @@ def _values(arguments: argparse.Namespace) -> dict[str, object]:
     given = {name: getattr(arguments, name) for name in ("email", "safety", *_LIMITS)}
     values = {name: value for name, value in given.items() if value is not None}
     return values | {name: None for name in _LIMITS if getattr(arguments, f"no_{name}")}
+
+
+def _events(raw: str) -> list[str]:
+    words = [word.strip().lower() for word in raw.split(",") if word.strip()]
+    if not words or not set(words) <= set(_EVENTS):
+        raise argparse.ArgumentTypeError(f"give {', '.join(_EVENTS)}, with commas between")
+    return list(dict.fromkeys(words))
 
 
 def _count(raw: str) -> int:

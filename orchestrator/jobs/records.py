@@ -22,8 +22,9 @@ class JobRequest:
         serialize: the request as bytes for the worker, with the seed that is given to it.
         idempotency_key: the request_id that the client itself chose; None if it chose none.
         digest: SHA-256 of what is asked for, without its request_id.
-        webhook_url: where its end is reported to; None for nowhere.
+        webhook_url: where its end is reported to; None for the account's own webhook, if it has one.
         webhook_data: JSON text that is sent with the report.
+        webhook_events: which ends are reported there: complete, failed.
     """
 
     params: RequestParams
@@ -33,6 +34,7 @@ class JobRequest:
     digest: bytes
     webhook_url: str | None = None
     webhook_data: str | None = None
+    webhook_events: tuple[str, ...] = ("complete",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,7 @@ class NewJob:
             "priority": request.options.priority.value,
             "webhook_url": request.webhook_url,
             "webhook_data": request.webhook_data,
+            "webhook_events": list(request.webhook_events),
         }
 
 
@@ -212,21 +215,32 @@ class SweepResult:
     events: int
 
 
-COLUMNS = """
+# Ends of jobs that were stored before there were events are reported as pictures alone.
+_IS_REPORTED = """
+    CASE WHEN {job}.state = 'succeeded' THEN 'complete' ELSE 'failed' END
+    = ANY(coalesce({job}.webhook_events, ARRAY['complete']))
+"""
+_HAS_WEBHOOK = f"""
+    (j.webhook_url IS NOT NULL
+     AND (j.state IN ('queued', 'running') OR d.id IS NOT NULL OR {_IS_REPORTED.format(job="j")}))
+"""
+
+COLUMNS = f"""
     j.id, j.account_id, j.request_id, j.state, j.task, j.family, j.seed, j.priority, j.created_at, j.started_at,
     j.ended_at, j.attempts, j.fence, j.sequence, j.first_event, j.artifact::text AS artifact, j.picture, j.expires_at,
-    j.error::text AS error, j.webhook_url IS NOT NULL AS has_webhook, d.state AS delivery, d.attempts AS tries,
+    j.error::text AS error, {_HAS_WEBHOOK} AS has_webhook, d.state AS delivery, d.attempts AS tries,
     d.last_status, d.last_error, d.next_at, d.delivered_at
 """
 """What to_record reads, of jobs j and deliveries d."""
 
 DELIVERY = "LEFT JOIN imagegen.deliveries d ON d.job_id = j.id"
 
-DELIVER = """
+DELIVER = f"""
     INSERT INTO imagegen.deliveries (id, job_id, account_id, url, data)
-    SELECT 'msg_' || id, id, account_id, webhook_url, data FROM ended WHERE webhook_url IS NOT NULL
+    SELECT 'msg_' || id, id, account_id, webhook_url, data FROM ended
+    WHERE webhook_url IS NOT NULL AND {_IS_REPORTED.format(job="ended")}
     RETURNING pg_notify('imagegen_deliveries', '')
-"""
+"""  # noqa: S608 - of constants
 """Notes the webhook of the job that the common table expression `ended` has ended."""
 
 NEXT_EVENT = """

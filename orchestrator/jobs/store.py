@@ -46,16 +46,22 @@ SELECT extract(epoch FROM clock_timestamp())::float8 AS now,
        ) ELSE 0 END::bigint AS held_bytes
 """
 
+_OF_ACCOUNT = "(SELECT a.{column} FROM imagegen.accounts a WHERE a.id = %(account_id)s)"
 # Nothing comes back where another transaction has written the same key meanwhile.
 _INSERT = f"""
 WITH j AS (
     INSERT INTO imagegen.jobs (
         id, account_id, request_id, idempotency_key, request_digest, request, request_object, held_bytes, task, family,
-        seed, state, priority, rank, tag, cost, price, webhook_url, webhook_data
+        seed, state, priority, rank, tag, cost, price, webhook_url, webhook_data,
+        webhook_events
     ) VALUES (
         %(id)s, %(account_id)s, %(request_id)s, %(idempotency_key)s, %(digest)s, %(request)s, %(request_object)s,
         %(held_bytes)s, %(task)s, %(family)s, %(seed)s, 'queued', %(priority)s, %(rank)s, %(tag)s, %(cost)s, %(price)s,
-        %(webhook_url)s, %(webhook_data)s
+        coalesce(%(webhook_url)s::text, {_OF_ACCOUNT.format(column="webhook_url")}),
+        CASE WHEN coalesce(%(webhook_url)s::text, {_OF_ACCOUNT.format(column="webhook_url")}) IS NOT NULL
+        THEN %(webhook_data)s::text END,
+        CASE WHEN %(webhook_url)s::text IS NULL THEN {_OF_ACCOUNT.format(column="webhook_events")}
+        ELSE %(webhook_events)s::text[] END
     )
     ON CONFLICT (account_id, idempotency_key) DO NOTHING
     RETURNING *

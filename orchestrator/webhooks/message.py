@@ -6,6 +6,7 @@ import hmac
 import json
 import random
 from collections.abc import Iterable, Mapping
+from enum import StrEnum
 
 from orchestrator.config import WEB_PORTS, Ports
 from orchestrator.errors import InvalidRequestError, Violation
@@ -24,11 +25,18 @@ MAX_RETRY_AFTER = 3600.0
 _JITTER = 0.1
 
 
-def check_webhook(url: str, data: str | None, *, allow_private: bool, ports: Ports = WEB_PORTS) -> None:
+class Event(StrEnum):
+    """What a webhook is told; the schema says what each means."""
+
+    COMPLETE = "complete"
+    FAILED = "failed"
+
+
+def check_webhook(url: str | None, data: str | None, *, allow_private: bool, ports: Ports = WEB_PORTS) -> None:
     """See that a webhook can be sent: as far as that shows now.
 
     Args:
-        url: where to.
+        url: where to; None for the account's webhook.
         data: JSON text to be told with it, or None.
         allow_private: whether addresses that are not public are taken.
         ports: that are taken.
@@ -36,26 +44,31 @@ def check_webhook(url: str, data: str | None, *, allow_private: bool, ports: Por
     Raises:
         InvalidRequestError: one of them is wrong: of `webhook.url` or `webhook.data`.
     """
+    if url is not None:
+        _check_url(url, allow_private=allow_private, ports=ports)
+    if data is not None and (fault := _data_fault(data)):
+        raise InvalidRequestError(Violation("webhook.data", fault))
+
+
+def _check_url(url: str, *, allow_private: bool, ports: Ports) -> None:
     try:
         parsed = parse(url, ports=ports)
     except UrlError as error:
         raise InvalidRequestError(Violation("webhook.url", str(error))) from None
     if not allow_private and is_private_literal(parsed.host):
         raise InvalidRequestError(Violation("webhook.url", "refers to an address that is not public"))
-    if data is not None and (fault := _data_fault(data)):
-        raise InvalidRequestError(Violation("webhook.data", fault))
 
 
 def make_body(job_id: str, data: str | None, result_url: str | None, failure: str | None) -> bytes:
-    """The body: documented fields, and how the job ended. `data` is JSON text; `failure` is why there is no picture."""
+    """The body: the documented fields, and of a failed job its status and why. `data` is JSON text."""
     fields = {
         "job": json.dumps(job_id),
         "data": data or "null",
         "result_url": json.dumps(result_url),
         "results": "null",
-        "status": json.dumps("complete" if failure is None else "failed"),
     }
     if failure is not None:
+        fields["status"] = json.dumps(Event.FAILED)
         fields["message"] = json.dumps(failure)
     return ("{" + ", ".join(f'"{name}": {value}' for name, value in fields.items()) + "}").encode()
 

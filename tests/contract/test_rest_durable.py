@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from imagegen.v1 import accounts_pb2
+from imagegen.v1 import accounts_pb2, jobs_pb2
 from orchestrator.errors import (
     ImagegenError,
     InvalidRequestError,
@@ -69,10 +69,27 @@ async def test_a_webhook_goes_along_with_the_request_as_it_was_sent(stack: Stack
     assert webhook.data == json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 
-async def test_without_a_webhook_nothing_goes_along(stack: Stack) -> None:
+async def test_without_a_webhook_the_request_goes_along_for_the_accounts_own(stack: Stack) -> None:
     await post(stack, NOW, webhooks={"complete": None})
     await post(stack, NOW)
-    assert stack.script.webhooks == [None, None]
+    for webhook in stack.script.webhooks:
+        assert webhook is not None
+        assert not webhook.HasField("url")
+        assert json.loads(webhook.data)["width"] == TEXT_ONLY["width"]
+
+
+async def test_a_webhook_is_told_what_it_asks_for(stack: Stack) -> None:
+    for events, asked in (
+        (None, []),
+        (["Failed"], [jobs_pb2.WEBHOOK_EVENT_FAILED]),
+        ("complete, failed", [jobs_pb2.WEBHOOK_EVENT_COMPLETE, jobs_pb2.WEBHOOK_EVENT_FAILED]),
+    ):
+        assert (await post(stack, NOW, webhooks={"complete": HOOK, "events": events})).status_code == 200
+        webhook = stack.script.webhooks[-1]
+        assert webhook is not None
+        assert list(webhook.events) == asked
+    answer = await post(stack, NOW, webhooks={"complete": HOOK, "events": ["started"]})
+    assert answer.json()["message"] == "webhooks.events has 'started'; it may have complete, failed"
 
 
 @pytest.mark.parametrize(
@@ -171,6 +188,7 @@ async def test_whose_key_it_is(stack: Stack) -> None:
         "max_active_jobs": 3,
         "requests_per_minute": None,
         "marks": {"xmp": False, "c2pa": False, "invisible": False},
+        "presets": [],
     }
 
 

@@ -12,13 +12,13 @@ from imagegen.v1 import jobs_pb2
 from orchestrator.api import status
 from orchestrator.api.converters.answers import to_artifact
 from orchestrator.api.converters.requests import to_options, to_params
-from orchestrator.api.converters.tables import PRIORITIES, STATES, choice
+from orchestrator.api.converters.tables import EVENTS, PRIORITIES, STATES, choice
 from orchestrator.config import WEB_PORTS, Ports
 from orchestrator.errors import InvalidRequestError, Violation
 from orchestrator.generation.job import JobState
 from orchestrator.jobs.records import JobEstimate, JobRecord, JobRequest, WebhookState
 from orchestrator.params import JobOptions, Limits, RequestParams
-from orchestrator.webhooks.message import check_webhook
+from orchestrator.webhooks.message import Event, check_webhook
 
 DEFAULT_PAGE, MAX_PAGE = 20, 100
 MAX_COUNT = 10
@@ -53,8 +53,9 @@ def to_job_request(asked: jobs_pb2.CreateJobRequest, limits: Limits, name: str) 
         serialize=serialize,
         idempotency_key=key,
         digest=digest,
-        webhook_url=asked.webhook.url if asked.HasField("webhook") else None,
+        webhook_url=asked.webhook.url if asked.webhook.HasField("url") else None,
         webhook_data=asked.webhook.data if asked.webhook.HasField("data") else None,
+        webhook_events=_to_events(asked.webhook),
     )
 
 
@@ -83,7 +84,19 @@ def to_estimate(estimate: JobEstimate) -> jobs_pb2.JobEstimate:
 def check_hook(webhook: jobs_pb2.Webhook, *, allow_private: bool, ports: Ports = WEB_PORTS) -> None:
     """See that a webhook can be sent; InvalidRequestError names its field."""
     data = webhook.data if webhook.HasField("data") else None
-    check_webhook(webhook.url, data, allow_private=allow_private, ports=ports)
+    url = webhook.url if webhook.HasField("url") else None
+    check_webhook(url, data, allow_private=allow_private, ports=ports)
+    _to_events(webhook)
+
+
+def _to_events(webhook: jobs_pb2.Webhook) -> tuple[str, ...]:
+    """What a webhook is told.
+
+    Raises:
+        InvalidRequestError: an event is none of the schema's.
+    """
+    events = [choice(EVENTS, number, "webhook.events") for number in webhook.events]
+    return tuple(dict.fromkeys(each.value for each in events if each is not None)) or (Event.COMPLETE.value,)
 
 
 def from_stored(serialized: bytes, limits: Limits) -> tuple[RequestParams, JobOptions]:

@@ -23,6 +23,7 @@ from orchestrator.params import (
     SamplerName,
     VerticalPlace,
 )
+from orchestrator.webhooks.message import Event
 
 Name = TypeVar("Name", bound=str)
 Number = TypeVar("Number", bound=int)
@@ -41,6 +42,7 @@ HORIZONTAL = {name: pb.HorizontalPlace.Value(f"HORIZONTAL_PLACE_{name.name}") fo
 VERTICAL = {name: pb.VerticalPlace.Value(f"VERTICAL_PLACE_{name.name}") for name in VerticalPlace}
 ENLARGEMENTS = {name: pb.Enlargement.Value(f"ENLARGEMENT_{name.name}") for name in Enlargement}
 STAGES = {name: pb.Stage.Value(f"STAGE_{name.name}") for name in Stage}
+EVENTS = {name: jobs_pb2.WebhookEvent.Value(f"WEBHOOK_EVENT_{name.name}") for name in Event}
 STATES = {name: jobs_pb2.JobState.Value(f"JOB_STATE_{name.name}") for name in JobState}
 
 

@@ -197,7 +197,8 @@ def again(job: NewJob) -> NewJob:
 def new_job(account_id: int, key: str | None = None, **changes: Any) -> NewJob:
     """A small job of an account; `changes` are fields of NewJob or JobRequest, `body` and `priority` besides."""
     body, priority = changes.pop("body", b"request"), changes.pop("priority", Priority.NORMAL)
-    hooks = {name: changes.pop(name) for name in ("webhook_url", "webhook_data") if name in changes}
+    hooks: dict[str, Any] = {name: changes.pop(name) for name in ("webhook_url", "webhook_data") if name in changes}
+    hooks["webhook_events"] = changes.pop("webhook_events", ("complete", "failed"))
     request = JobRequest(
         params=RequestParams(family="starter", task=TextToImage(), limits=Limits(), prompt="red house"),
         options=JobOptions(request_id=key or f"request-{next(_numbers)}", priority=priority),

@@ -1,7 +1,7 @@
 """The durable jobs of one process over a real database, with networks that are formulas."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -27,6 +27,9 @@ from tests.unit.orchestrator.world import World, build
 
 ANONYMOUS = Account(id=1, name="anonymous")
 
+EVERY_END = (jobs_pb2.WEBHOOK_EVENT_COMPLETE, jobs_pb2.WEBHOOK_EVENT_FAILED)
+"""Events of a webhook that is told whatever becomes of the job."""
+
 
 @dataclass
 class Plant:
@@ -47,13 +50,20 @@ class Plant:
     streams: int = 0
 
     async def submit(
-        self, webhook: str | None = None, data: str | None = None, account: Account = ANONYMOUS, **fields: object
+        self,
+        webhook: str | None = None,
+        data: str | None = None,
+        account: Account = ANONYMOUS,
+        events: Sequence[jobs_pb2.WebhookEvent.ValueType] = EVERY_END,
+        **fields: object,
     ) -> JobRecord:
         """A new job, perhaps with a webhook; `fields` are those of GenerateRequest."""
         request = pb.GenerateRequest(text_to_image=pb.TextToImage(), prompt="red house", **fields)  # type: ignore[arg-type]  # of several types
         asked = jobs_pb2.CreateJobRequest(request=request)
         if webhook is not None:
-            asked.webhook.MergeFrom(jobs_pb2.Webhook(url=webhook, data=data))
+            asked.webhook.MergeFrom(jobs_pb2.Webhook(url=webhook, data=data, events=events))
+        elif data is not None:
+            asked.webhook.data = data
         order = converters.to_job_request(asked, Limits(), "name")
         return await self.system.jobs.submit(account, order)
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from imagegen.v1 import jobs_pb2
 from orchestrator.accounts import admin
 from orchestrator.accounts.account import Account
 from orchestrator.accounts.webhook_secrets import show
@@ -70,13 +71,43 @@ async def test_a_webhook_tells_of_the_picture(plant: Plant, receiver: Receiver) 
             "data": {"url": "https://a.example/ü.png"},
             "result_url": done.artifact.uri,
             "results": None,
-            "status": "complete",
         }
     ]
     receiver.verify(0, await secret(plant))
     assert receiver.heads[0]["content-type"] == "application/json"
     assert (sent.attempts, sent.last_status, sent.last_error, sent.next_at) == (1, 204, None, None)
     assert sent.delivered_at is not None
+
+
+async def test_what_nobody_asked_for_is_not_told(plant: Plant, receiver: Receiver) -> None:
+    """By default a picture alone is: the documents know no other event."""
+    plant.world.networks.error = EngineFaultError("a secret")
+    silent = await plant.submit(webhook=receiver.url, events=())
+    only_failed = await plant.submit(webhook=receiver.url, events=(jobs_pb2.WEBHOOK_EVENT_FAILED,))
+    await until(plant, only_failed, "delivered")
+    while (await plant.get(silent)).error is None:  # noqa: ASYNC110  # nobody is told
+        await asyncio.sleep(0.05)
+    assert (await plant.get(silent)).webhook is None
+    plant.world.networks.error = None
+    await plant.watch(await plant.submit(webhook=receiver.url, events=(jobs_pb2.WEBHOOK_EVENT_FAILED,)))
+    pictured = await plant.submit(webhook=receiver.url, events=())
+    await until(plant, pictured, "delivered")
+    assert [body["job"] for body in receiver.bodies] == [only_failed.id, pictured.id]
+
+
+async def test_the_accounts_own_webhook_is_told_where_the_request_names_none(plant: Plant, receiver: Receiver) -> None:
+    await admin.change(plant.database, "anonymous", {"webhook_url": receiver.url, "webhook_events": ["failed"]})
+    await plant.watch(await plant.submit(data='{"a": 1}'))  # a picture, which it is not told of
+    await admin.change(plant.database, "anonymous", {"webhook_events": ["complete", "failed"]})
+    job = await plant.submit(data='{"a": 1}')
+    await until(plant, job, "delivered")
+    own = await plant.submit(webhook=f"{receiver.url}/own")
+    await until(plant, own, "delivered")
+    assert [(body["job"], body["data"]) for body in receiver.bodies] == [(job.id, {"a": 1}), (own.id, None)]
+    await admin.change(plant.database, "anonymous", {"webhook_url": None})
+    done = await plant.submit(data='{"a": 1}')
+    await plant.watch(done)
+    assert (await plant.get(done)).webhook is None
 
 
 async def test_a_job_without_a_picture_is_told_too(plant: Plant, receiver: Receiver) -> None:

@@ -47,7 +47,7 @@ SETS: dict[str, tuple[str, Any, str]] = {
     "imagegen": ("face", {"preview_interval": 3}, "preview_interval"),
     "target": ("generate_background", "storage://s/p", "output.target"),
 }
-BESIDE = {"webhooks.complete"}
+BESIDE = {"webhooks.complete", "webhooks.events"}
 """What goes beside GenerateRequest: tests/unit/gateway/test_webhooks.py."""
 # These act only with something that is not asked for here. A preset is put under the request before: test_presets.py.
 SETS_NOTHING = {

@@ -10,7 +10,6 @@ HOOK = {"webhooks": {"complete": " https://receiver.example/ "}}
 
 def data(document: dict[str, Any]) -> str:
     webhook = webhooks.to_proto(contract.parse(document), document)
-    assert webhook is not None
     assert webhook.url == "https://receiver.example/"
     return webhook.data
 

@@ -49,7 +49,6 @@ def test_the_body_is_the_documented_one() -> None:
         "data": {"url": "https://a.example/ü.png", "width": 100},
         "result_url": "https://b.example/r.png",
         "results": None,
-        "status": "complete",
     }
 
 
