@@ -33,6 +33,9 @@ check: lint ## lint, and the unit tests
 test: dev ## unit, contract, golden and integration tests
 	$(PY) -m pytest -n 2 --dist loadfile
 
+test-fresh: dev ## README's commands on fresh machines of four systems (root, debootstrap, patchelf; an hour); SHORT=--short here
+	$(PY) -m tests.fresh $(SHORT)
+
 test-postgres: dev ## the tests that need a database, on Debian's PostgreSQL
 	$(PY) -m tests.debian_postgres
 

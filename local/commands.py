@@ -11,6 +11,7 @@ from local.services import run_command
 from local.settings import HOST, Settings
 
 _INTERRUPTED_DEMO = "demo.running"  # file of the state folder: what runs was started by a demo, which stops it
+_PROXIES = ("http_proxy", "all_proxy", "ALL_PROXY")  # that curl obeys, also for loopback
 _EXAMPLE = '{"width": 512, "height": 512, "background": {"generate": {"description": "red apple"}}}'
 
 
@@ -32,12 +33,13 @@ def _up(wanted: Settings) -> int:
         stack.up(settings)
     (settings.state_dir / _INTERRUPTED_DEMO).unlink(missing_ok=True)  # what runs is the user's now
     key = stack.read_api_key(settings)
+    curl = "curl --noproxy '*' -s" if any(map(os.environ.get, _PROXIES)) else "curl -s"
     print(f"REST  {settings.rest_url}   gRPC  {HOST}:{settings.ports.grpc}")
     print(f"API key in {settings.state_dir / 'api-key'}, logs in {settings.state_dir / 'logs'}. `make down` stops it.")
     print(f"\nOpen the page {settings.rest_url}/ and give it the key {key}, or save a picture as apple.png:\n")
     print(
-        f"curl -s {settings.rest_url}/rest_api/process_result -H 'x-api-key: {key}' "
-        f"-H 'content-type: application/json' -d '{_EXAMPLE}' | grep -o 'http[^\"]*[.]png' | xargs curl -so apple.png"
+        f"{curl} {settings.rest_url}/rest_api/process_result -H 'x-api-key: {key}' "
+        f"-H 'content-type: application/json' -d '{_EXAMPLE}' | grep -o 'http[^\"]*[.]png' | xargs {curl} -o apple.png"
     )
     return 0
 

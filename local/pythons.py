@@ -55,22 +55,28 @@ def find_installed(home: Path) -> tuple[str, list[str]]:
 
 def _list_candidates(home: Path) -> list[str]:
     on_path = [path for version in reversed(host.PYTHONS) if (path := shutil.which(f"python{version}"))]
-    fetched = sorted(str(path) for path in (home / _FOLDER).glob(f"*/bin/python{FETCHED}"))
+    fetched = sorted(str(path) for path in _find_folder(home).glob(f"*/bin/python{FETCHED}"))
     return [sys.executable, *on_path, *fetched]
+
+
+def _find_folder(home: Path) -> Path:
+    """Return the folder of fetched Pythons; Triton's stub cannot run one whose path has letters beyond ASCII."""
+    shared = Path.home() / ".local" / "share" / "imagegen"
+    return (home if str(home).isascii() else shared) / _FOLDER
 
 
 def _fetch(home: Path, reasons: list[str]) -> str:
     """Install Python by uv: the uv on PATH, or one from the package index in a folder that is removed again."""
     print(
-        f"{reasons[0]}\nSo Python {FETCHED} is fetched into {home / _FOLDER}, for imagegen alone: a build of the "
+        f"{reasons[0]}\nSo Python {FETCHED} is fetched into {_find_folder(home)}, for imagegen alone: a build of the "
         f"project python-build-standalone, by its publisher's tool uv, which checks its hash; {SIZES}.",
         file=sys.stderr,
     )
     uv_folder = home / ".uv"
-    environment = {**os.environ, "UV_CACHE_DIR": str(uv_folder / "cache"), "UV_NO_CONFIG": "1"}
+    environment = {**os.environ, "UV_CACHE_DIR": str(uv_folder / "cache")}
     try:
         uv = shutil.which("uv") or _install_uv(uv_folder)
-        command = [uv, "python", "install", FETCHED, "--install-dir", str(home / _FOLDER), "--no-bin"]
+        command = [uv, "python", "install", FETCHED, "--install-dir", str(_find_folder(home)), "--no-bin"]
         done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=False)
     finally:
         shutil.rmtree(uv_folder, ignore_errors=True)

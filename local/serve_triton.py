@@ -15,7 +15,7 @@ from pathlib import Path
 
 from local import repository, triton_command
 from local.errors import LocalError
-from local.settings import ROOT, Settings
+from local.settings import Settings
 
 ADDRESS = "0.0.0.0"  # noqa: S104 - of a container, whose network says who gets in
 
@@ -29,7 +29,7 @@ def main() -> int:
     except LocalError as error:
         print(f"serve_triton: {error}", file=sys.stderr)
         return 2
-    os.chdir(ROOT)  # where `engines` lies, which models import
+    os.chdir(triton_command.working_folder(settings))
     # It takes the signals of the container itself.
     return os.execve(command[0], [*command, *_load_options(os.environ)], environment)  # noqa: S606 - a command that was made here
 

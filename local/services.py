@@ -16,7 +16,7 @@ from local import postgres, processes, supervisor, triton
 from local.errors import LocalError
 from local.settings import HOST, ROOT, Settings, check_ports_free
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0  # a busy machine needs more than a minute
 STOP_SECONDS = 70.0  # longer than the services' own grace time for running work
 COMMAND_SECONDS = 120.0  # longest time for one of the orchestrator's commands
 

@@ -5,8 +5,8 @@ What the wheel leaves to its user, and where it is done here:
 - the backend's folder with the stub for this Python version beside it, run bits on both: triton_command.py;
 - the libraries of the wheel and the folder of libpython for the loader: there too;
 - the stub's Python: it takes the first `python3` on PATH, and VIRTUAL_ENV before that: there too;
-- the stub runs isolated, so PYTHONPATH does nothing; it does look in the working folder, which therefore is the
-  repository's root, where `engines` lies;
+- the stub runs isolated, so PYTHONPATH does nothing; it does look in the working folder, which therefore has a link to
+  `engines`; and it is started by a line of shell that quotes no path, so all paths begin in that folder: there too;
 - completing configurations automatically starts each stub twice, 1 s more, and every config.pbtxt here is complete:
   switched off;
 - shared memory that a killed server leaves in /dev/shm: removed by its name, `_clear_shared_memory`.
@@ -25,7 +25,7 @@ from pathlib import Path
 
 from local import environments, host, processes, proof, repository, triton_command
 from local.errors import ModelsError
-from local.settings import HOST, ROOT, Ports, Settings, check_ports_free
+from local.settings import HOST, Ports, Settings, check_ports_free
 
 NAME = triton_command.NAME
 START_SECONDS = triton_command.START_SECONDS
@@ -95,7 +95,7 @@ def start(settings: Settings, *, allow_broken: bool = False) -> Server:
     command = triton_command.build(settings, triton_host, HOST)
     log = settings.state_dir / "logs" / f"{NAME}.log"
     environment = triton_command.environment(settings, triton_host)
-    process = processes.start(command, environment, ROOT, log, _pid_file(settings))
+    process = processes.start(command, environment, triton_command.working_folder(settings), log, _pid_file(settings))
     server = Server(settings.ports, log, process)
     try:
         processes.wait_ready("Triton", process, lambda: is_live(settings.ports), START_SECONDS, log)
@@ -141,6 +141,7 @@ def restart(settings: Settings, failed: processes.Process | None) -> bool:
 def stop(settings: Settings, process: processes.Process, grace: float = STOP_SECONDS) -> bool:
     """Stop Triton; returns whether it ended by itself within `grace` seconds."""
     polite = processes.stop(process, _pid_file(settings), grace)
+    triton_command.clear(settings)
     _clear_shared_memory(settings)
     return polite
 

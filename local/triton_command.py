@@ -6,27 +6,64 @@ import hashlib
 import os
 import secrets
 import shutil
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from local import host
-from local.settings import HOST, Settings
+from local.settings import HOST, ROOT, Settings
 
 NAME = "triton"
 START_SECONDS = 300.0
 """Longest start; a large network compiles for a minute."""
+_BACKENDS = "backends"
+_ENV = "env"
 _STUB = "triton_python_backend_stub"
 
 
-def _prepare_backend(settings: Settings, triton_host: host.Host) -> Path:
-    """Return a folder of backends, with the stub of this Python version; copied anew, so never a stale one."""
+def working_folder(settings: Settings) -> Path:
+    """Return the folder that Triton works in, filled by `build`.
+
+    Triton starts a model's stub by a line of shell in which paths are not quoted. So it is told paths from here, which
+    have no blanks whatever the folders above are called; and here are `engines`, which models import, and a link to the
+    environment. The stub ends if the path of this folder, or the environment's, has letters beyond ASCII: it is then a
+    link into the system's temporary folder.
+    """
+    return (settings.state_dir / NAME / "run").resolve()
+
+
+def clear(settings: Settings) -> None:
+    """Remove the working folder."""
+    shutil.rmtree(working_folder(settings), ignore_errors=True)
+    with suppress(FileNotFoundError):
+        (settings.state_dir / NAME / "run").unlink()
+
+
+def _make_folder(settings: Settings) -> Path:
+    """Make the working folder, empty."""
+    clear(settings)
+    folder = settings.state_dir / NAME / "run"
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    if str(folder.resolve()).isascii():
+        folder.mkdir()
+    else:
+        folder.symlink_to(tempfile.mkdtemp(prefix="imagegen-"))
+    return folder.resolve()
+
+
+def _fill(folder: Path, settings: Settings, triton_host: host.Host) -> list[str]:
+    """Fill the working folder; returns the repositories in it."""
     wheel = Path(triton_host.pytriton) / "tritonserver"
-    backends = settings.state_dir / NAME / "backends"
-    shutil.rmtree(backends, ignore_errors=True)
-    shutil.copytree(wheel / "backends" / "python", backends / "python")
-    stub = backends / "python" / _STUB
-    shutil.copyfile(wheel / "python_backend_stubs" / triton_host.version / _STUB, stub)
-    stub.chmod(0o755)
-    return backends
+    backend = folder / _BACKENDS / "python"
+    shutil.copytree(wheel / "backends" / "python", backend)
+    shutil.copyfile(wheel / "python_backend_stubs" / triton_host.version / _STUB, backend / _STUB)
+    (backend / _STUB).chmod(0o755)
+    links = [f"repository{number}" for number in range(len(settings.repositories))]
+    for link, repository in zip(links, settings.repositories, strict=True):
+        (folder / link).symlink_to(repository.resolve())
+    (folder / "engines").symlink_to(ROOT / "engines")
+    (folder / _ENV).symlink_to(settings.triton_env.resolve())
+    return links
 
 
 def prepare(settings: Settings, address: str) -> tuple[list[str], dict[str, str]]:
@@ -41,20 +78,20 @@ def prepare(settings: Settings, address: str) -> tuple[list[str], dict[str, str]
 
 
 def build(settings: Settings, triton_host: host.Host, address: str) -> list[str]:
-    """Return the command that serves on an address; backends lie in the state folder then.
+    """Return the command that serves on an address, to be run in `working_folder`, which is filled here.
 
     Nobody calls Triton's shared memory, traces and log settings (which name files to write): they want a key that is
     drawn here and that nobody knows, for Triton has no switch for them. Callers cannot load models either: that is its
     default.
     """
-    backends = _prepare_backend(settings, triton_host)
+    repositories = _fill(_make_folder(settings), settings, triton_host)
     server = Path(triton_host.pytriton) / "tritonserver" / "bin" / "tritonserver"
     if not os.access(server, os.X_OK):  # some installers drop the run bits of a wheel's data
         server.chmod(0o755)
     ports = settings.ports
     closed = f"shared-memory,trace,logging:imagegen={secrets.token_hex(32)}"
     options = {
-        "backend-directory": backends,
+        "backend-directory": _BACKENDS,
         "http-address": HOST,  # for the probe on this machine, or in this container, alone
         "http-port": ports.triton_http,
         "grpc-address": address,
@@ -72,7 +109,7 @@ def build(settings: Settings, triton_host: host.Host, address: str) -> list[str]
     return [
         str(server),
         "--disable-auto-complete-config",
-        *(f"--model-repository={each}" for each in settings.repositories),
+        *(f"--model-repository={each}" for each in repositories),
         *(f"--{name}={value}" for name, value in options.items()),
         *(f"--backend-config=python,{name}={value}" for name, value in backend_options.items()),
     ]
@@ -84,7 +121,9 @@ def environment(settings: Settings, triton_host: host.Host) -> dict[str, str]:
     variables = {name: value for name, value in os.environ.items() if name not in dropped}
     libraries = Path(triton_host.pytriton).parent / "nvidia_pytriton.libs"
     variables["LD_LIBRARY_PATH"] = os.pathsep.join([str(libraries), triton_host.libpython])
-    variables["PATH"] = os.pathsep.join([str(settings.triton_env / "bin"), os.environ.get("PATH", os.defpath)])
+    variables["PATH"] = os.pathsep.join(
+        [str(working_folder(settings) / _ENV / "bin"), os.environ.get("PATH", os.defpath)]
+    )
     return variables
 
 

@@ -7,6 +7,7 @@ import socket
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -114,6 +115,42 @@ def test_what_cannot_start_stops_what_was_started(settings: Settings) -> None:
         with pytest.raises(PortInUseError, match=f"port {settings.ports.rest} is in use.*IMAGEGEN_REST_PORT"):
             stack.up(settings)
     assert pids(settings) == {}
+
+
+def test_ports_that_nobody_asked_for_move_and_are_found_again(settings: Settings) -> None:
+    movable = replace(settings, movable=frozenset({"rest", "postgres"}))
+    environ = {"IMAGEGEN_STATE_DIR": str(settings.state_dir)}
+    with socket.socket() as taken:
+        taken.bind((HOST, settings.ports.postgres))
+        taken.listen()
+        with stack.choosing_ports(movable) as (chosen, notes):
+            assert chosen.ports == replace(settings.ports, postgres=chosen.ports.postgres)
+            assert chosen.ports.postgres != settings.ports.postgres
+            assert f"postgres listens on {chosen.ports.postgres} instead" in notes[0]
+            stack.up(chosen)
+    assert Settings.from_env(environ).ports == chosen.ports, "what a later command finds"
+    with stack.choosing_ports(replace(chosen, movable=movable.movable)) as (again, notes):
+        assert (again.ports, notes) == (chosen.ports, []), "its own ports are not in its way"
+        assert stack.up(again) == []
+    stack.down(chosen)
+    assert Settings.from_env(environ).ports == Ports(), "the next stack begins with the defaults"
+
+
+def test_stacks_choose_their_ports_one_after_the_other(settings: Settings, tmp_path: Path) -> None:
+    other = replace(settings, state_dir=tmp_path / "other", movable=frozenset(asdict(settings.ports)))
+    order = []
+
+    def choose() -> None:
+        with stack.choosing_ports(other):
+            order.append("second")
+
+    with stack.choosing_ports(settings):
+        thread = threading.Thread(target=choose)
+        thread.start()
+        thread.join(0.5)
+        order.append("first")
+    thread.join()
+    assert order == ["first", "second"]
 
 
 def test_a_broken_model_is_named_by_up(settings: Settings, tmp_path: Path) -> None:

@@ -243,3 +243,16 @@ def test_a_request_that_does_not_fit_tells_no_internals(server: triton.Server) -
         tensor.set_data_from_numpy(np.ones((1, 3, 8, 8), np.float32))
         with pytest.raises(client.InferenceServerException, match="unexpected shape for input 'latents'"):
             connection.infer("tiny_vae_decoder", [tensor])
+
+
+@pytest.mark.parametrize("name", ["with blanks", "größe ☃ 'quoted' $HOME"])
+def test_any_path_will_do(repository: Path, tmp_path: Path, name: str) -> None:
+    """Triton's line of shell quotes no path, and its stub ends at a working folder beyond ASCII."""
+    models = tmp_path / name / "models"
+    models.parent.mkdir()
+    repository.rename(models)
+    with triton.running([models], tmp_path / name / "state") as server:
+        assert client.InferenceServerClient(server.grpc_url).is_model_ready("tiny_unet")
+        folder = (tmp_path / name / "state/triton/run").resolve()
+        assert str(folder).isascii()
+    assert not folder.exists()
