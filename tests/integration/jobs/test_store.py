@@ -12,11 +12,13 @@ from orchestrator.errors import (
     CancelledByClientError,
     EngineFaultError,
     EngineUnavailableError,
+    FilteredError,
     NotFoundError,
     PreconditionError,
 )
 from orchestrator.generation.events import Event, Preview, Progress, Queued, Started
 from orchestrator.generation.job import JobState
+from orchestrator.jobs.attempts import Attempts
 from orchestrator.jobs.records import Attempt, WebhookState
 from orchestrator.params import Priority
 from tests.integration.jobs.bench import ARTIFACT, PRICE, Bench, new_job
@@ -84,6 +86,23 @@ async def test_a_job_that_fails_costs_nothing_and_says_why(bench: Bench) -> None
     assert await bench.value("SELECT count(*) FROM imagegen.usage") == 0
     assert not await bench.attempts.fail(attempt, EngineFaultError("broken"))
     assert await _credits(bench) == 10
+
+
+@pytest.mark.parametrize("charged", [False, True])
+async def test_a_picture_that_the_safety_filter_stopped_costs_what_the_operator_says(
+    bench: Bench, *, charged: bool
+) -> None:
+    account = await bench.account("ada", credits=10)
+    attempts = Attempts(bench.database, "bench", 3, charge_filtered=charged)
+    job = await bench.store.submit(new_job(account))
+    attempt = await bench.start(job.id, attempts)
+    assert await attempts.fail(attempt, FilteredError("stopped"))
+    failed = await bench.store.get(job.id, account)
+    assert (failed.state, type(failed.error)) == (JobState.FAILED, FilteredError)
+    assert await _credits(bench) == (10 - PRICE if charged else 10)
+    assert await bench.value("SELECT count(*) FROM imagegen.usage") == int(charged)
+    assert not await attempts.fail(attempt, FilteredError("stopped"))
+    assert await bench.value("SELECT count(*) FROM imagegen.usage") == int(charged)
 
 
 async def test_a_job_is_nobody_elses(bench: Bench) -> None:
