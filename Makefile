@@ -6,7 +6,7 @@ LOCAL = $(if $(shell sh -c 'command -v $(PYTHON)'),$(PYTHON) -m local,\
   $(error no $(PYTHON) here. Install Python (Debian, Ubuntu: apt install python3-venv), or: make PYTHON=/path/to/python3))
 
 .PHONY: help demo up down status doctor check test test-fresh test-tools test-postgres test-deploy run-chart audit lint format bench \
-  faults proto models tools images lock dev
+  faults hostile proto models tools images lock dev
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -73,6 +73,9 @@ bench: dev tools ## whole stack against the engine alone, and against diffusers 
 
 faults: dev ## fail every program of a stack with two orchestrators, again and again, over 300 jobs (half an hour)
 	$(PY) -m tests.faults
+
+hostile: $(STUBS) ## attack orchestrator and gateway within the chart's limits of memory (ten minutes; root, for cgroups)
+	$(PY) -m tests.hostile --out docs/hostile.json --page
 
 models: tools ## train, export and evaluate the starter again (hours)
 	.tools/bin/python -m model_tools.starter all

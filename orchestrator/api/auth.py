@@ -53,6 +53,7 @@ Handler = Any  # grpc's stubs type handlers for the synchronous API only
 
 def rename(name: str) -> None:
     """Let the running call bear another request id, in its log lines and its errors."""
+    name = name[: status.MAX_REQUEST_ID]
     request_id.set(name)
     structlog.contextvars.bind_contextvars(request_id=name)
 

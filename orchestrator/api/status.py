@@ -10,6 +10,8 @@ from orchestrator.errors import ImagegenError, RetryableError, Violation
 
 DOMAIN = "imagegen"
 
+MAX_REQUEST_ID = 128
+"""Characters of a request id; one that its client chose too long is refused, and not repeated."""
 MESSAGE_BYTES, VIOLATIONS_BYTES = 768, 1280
 """Longest message, and violations together, in UTF-8. With them the trailing metadata stays below 8 KiB, which is what
 clients take by default: the message is there twice, percent-encoded (three times its length at most) and in base64;
@@ -78,7 +80,7 @@ def to_status(error: ImagegenError, request_id: str) -> status_pb2.Status:
     )
     details: list[Message] = [
         error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata=limits),
-        error_details_pb2.RequestInfo(request_id=request_id),
+        error_details_pb2.RequestInfo(request_id=request_id[:MAX_REQUEST_ID]),
     ]
     if error.violations:
         bad = _bad_request(error)

@@ -148,3 +148,9 @@ def test_retry_info_holds_the_delay(seconds: float) -> None:
     retry = unpack(status.to_status(errors.QueueFullError("full", retry_after=seconds), "r1"))["RetryInfo"]
     assert isinstance(retry, error_details_pb2.RetryInfo)
     assert retry.retry_delay.ToTimedelta().total_seconds() == seconds
+
+
+@pytest.mark.parametrize("text", ["x" * 12_000, "é" * 12_000, "a b" * 4000])
+def test_a_request_id_of_any_length_is_not_repeated(text: str) -> None:
+    answer = status.to_status(InvalidRequestError(Violation("request_id", "has another form")), text)
+    assert answer.ByteSize() < 1000
