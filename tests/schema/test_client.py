@@ -16,7 +16,8 @@ EXAMPLE = re.compile(r"--url \S+/rest_api/process_result \\\n.*?--data '(\{.*?\n
 PROGRAM = """
 import json, sys
 from generated import AuthenticatedClient
-from generated.api.default import delete_result, get_me, get_result, process, process_result
+from generated.api.pictures import delete_result, get_result, process, process_result
+from generated.api.service import get_me
 from generated.models import ProcessRequest
 
 url, key = sys.argv[1:]
