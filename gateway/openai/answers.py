@@ -70,7 +70,7 @@ class ImagesAnswer(BaseModel):
     safety_identifier: str | None = None
 
 
-class ModelAnswer(BaseModel):
+class OpenAIModelAnswer(BaseModel):
     """A model family, or another service's name for one.
 
     Attributes:
@@ -97,7 +97,7 @@ class ModelsAnswer(BaseModel):
     """
 
     object: str = "list"
-    data: list[ModelAnswer]
+    data: list[OpenAIModelAnswer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ async def with_picture(document: dict[str, Any], picture: Stored) -> AsyncIterat
 def models(families: Iterable[pb.Family], aliases: Iterable[str]) -> ModelsAnswer:
     """All models: the families, and other names for them."""
     names = dict.fromkeys([*(family.name for family in families), *aliases])
-    return ModelsAnswer(data=[ModelAnswer(id=name) for name in names])
+    return ModelsAnswer(data=[OpenAIModelAnswer(id=name) for name in names])
 
 
 def _about(job: jobs_pb2.Job) -> dict[str, Any]:

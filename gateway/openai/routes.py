@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from gateway import body, events, idempotency, waiting
 from gateway.calls import Gateway, gateway_of, receive, request_id_of
 from gateway.openai import answers, forms, translate
-from gateway.openai.answers import ImagesAnswer, ModelAnswer, ModelsAnswer, Stored
+from gateway.openai.answers import ImagesAnswer, ModelsAnswer, OpenAIModelAnswer, Stored
 from gateway.openai.describe import edit_body, generation_body, responses
 from gateway.openai.errors import (
     OpenAIRoute,
@@ -62,7 +62,7 @@ async def list_models(request: Request) -> Response:
     return JSONResponse((await _models(request)).model_dump())
 
 
-@router.get("/models/{model}", **responses(ModelAnswer))
+@router.get("/models/{model}", **responses(OpenAIModelAnswer))
 async def retrieve_model(request: Request, model: Annotated[str, Path(description="Its id.")]) -> Response:
     """Describe one model family."""
     for each in (await _models(request)).data:
