@@ -32,6 +32,8 @@ Triton's |
 | `IMAGEGEN_HOME` | the source folder; [elsewhere](install.md) where it cannot be written | \
 `.venv`, `.triton`, `.local`, `demo` and the generated package |
 | `IMAGEGEN_MODEL_REPOSITORIES` | model_repository | folders of Triton models, separated by ":" |
+| `IMAGEGEN_TRITON_MODELS` | all | \
+models that the CPU image serves, with commas between them |
 | `IMAGEGEN_ENGINE_THREADS` | 0: one on each physical core | CPU threads of each model |
 """
 
