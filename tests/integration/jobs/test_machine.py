@@ -253,6 +253,32 @@ def _machine(world: World) -> type[RuleBasedStateMachine]:  # noqa: C901 - a rul
                 assert expected.crashes >= MAX_CRASHES, "failed as poison by crashes that were not its own"
                 expected.state, expected.reason = JobState.FAILED, PoisonJobError
 
+        @rule(index=who)
+        def take_over(self, index: int) -> None:
+            """One is frozen for so long that the other has its job, and comes back: with an attempt that is not its."""
+            other = 1 - index
+            self.resume(index)
+            self.resume(other)
+            self.claim(index)
+            self.freeze(index)
+            self.pass_time(LEASE_SECONDS + 1.0)
+            self.maintain(other)
+            self.claim(other)
+            self.resume(index)
+
+        @rule(index=who, times=st.integers(1, MAX_CRASHES))
+        def freeze_alone(self, index: int, times: int) -> None:
+            """One is frozen over a job that is alone, as often as crashes would be its end; then it is killed."""
+            self.resume(1 - index)
+            for _ in range(times):
+                self.resume(index)
+                self.claim(index)
+                self.freeze(index)
+                self.pass_time(LEASE_SECONDS + 1.0)
+                self.maintain(1 - index)
+            self.crash(index)
+            self.maintain(1 - index)
+
         @rule(job=jobs)
         def cancel(self, job: str) -> None:
             expected = self.expected[job]
