@@ -265,6 +265,12 @@ def _machine(world: World) -> type[RuleBasedStateMachine]:  # noqa: C901 - a rul
             self.maintain(other)
             self.claim(other)
             self.resume(index)
+            process = self.processes[index]
+            for attempt in [each for each in process.held.values() if not self._owns(each)]:
+                assert not world.run(process.attempts.save_events(attempt, []))
+                assert not world.run(process.attempts.give_back(attempt)), "a stale attempt gave its job back"
+                assert not world.run(process.attempts.fail(attempt, EngineFaultError("broken")))
+                assert not world.run(process.attempts.finish(attempt, ARTIFACT, "stale.png"))
 
         @rule(index=who, times=st.integers(1, MAX_CRASHES))
         def freeze_alone(self, index: int, times: int) -> None:
@@ -272,6 +278,7 @@ def _machine(world: World) -> type[RuleBasedStateMachine]:  # noqa: C901 - a rul
             self.resume(1 - index)
             for _ in range(times):
                 self.resume(index)
+                self._renew(self.processes[index])
                 self.claim(index)
                 self.freeze(index)
                 self.pass_time(LEASE_SECONDS + 1.0)
