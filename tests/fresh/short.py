@@ -43,6 +43,7 @@ def run() -> int:
             failed += bool(problem)
             print(f"{'FAILED' if problem else 'ok'}  {name}, {time.monotonic() - started:.0f} s {problem}", flush=True)
     finally:
+        shutil.rmtree((clone / ".local/postgres/data").resolve().parent, ignore_errors=True)  # in /var/lib for root
         shutil.rmtree(home, ignore_errors=True)
     print(f"{2 - failed} passed, {failed} failed")
     return 1 if failed else 0
