@@ -187,8 +187,8 @@ class Settings(EnvironmentSettings):
     picture_memory: int | None = setting(
         None,
         "memory for client pictures, received, decoded and worked on. What does not fit waits; files of waiting "
-        "streams beyond a tenth are refused with a time to retry. At start settings that cannot fit are refused with "
-        "the numbers ([files](files.md#memory))",
+        "streams beyond a tenth are refused with a time to retry. At start defaults that do not fit are lowered, and "
+        "settings that cannot fit are refused with the numbers ([files](files.md#memory))",
         unit="bytes",
         low=64 * 2**20,
         high=2**42,

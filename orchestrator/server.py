@@ -94,7 +94,8 @@ class Orchestrator:
         Raises:
             SettingsError, FamilyConfigError: what an operator must mend.
         """
-        self._settings = settings
+        self._memory = PictureMemory.of(settings)
+        settings = self._settings = memory.fitted(settings, self._memory)
         self._families = Families.load(settings.families)
         self._pipelines = {f.name: Pipeline(f, self._families.folder) for f in self._families}
         self._database = Database(settings.database_url, settings.database_connections)
@@ -111,8 +112,6 @@ class Orchestrator:
         for family in self._families:
             if family.default_width * family.default_height > settings.max_pixels:
                 raise SettingsError(f"IMAGEGEN_MAX_PIXELS is less than the default size of family {family.name!r}")
-        self._memory = PictureMemory.of(settings)
-        memory.check(settings, self._memory)
         self._decoding = DecoderProcess()
         self._decoders = Decoders(self._decoding, at_once=settings.decoders, seconds=settings.decode_seconds)
         self._health = HealthServicer()

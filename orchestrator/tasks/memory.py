@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import structlog
+
 from common.settings import SettingsError
 from orchestrator.config import Settings
 from orchestrator.diffusion.latents import Size
@@ -23,6 +25,11 @@ WRITING = {ImageFormat.PNG: 8, ImageFormat.JPEG: 6, ImageFormat.WEBP: 32}
 """For each pixel of the result: the file, and what its encoder takes."""
 MOST_URLS = 7
 """Pictures of one request."""
+MEGAPIXEL = 1_000_000
+LOWERING = 0.9
+"""Steps in which defaults are lowered on small machines."""
+
+log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,34 +55,50 @@ def needed(plan: Plan, pictures: Sequence[Measured], main: Measured | None, resu
     return Need(decoding=sum(each.memory for each in pictures), working=working)
 
 
-def check(settings: Settings, memory: PictureMemory) -> None:
-    """Refuse settings whose largest picture can never be read, or whose largest result can never be generated.
+def fitted(settings: Settings, memory: PictureMemory) -> Settings:
+    """The settings, with defaults lowered where this machine cannot hold the largest picture that they allow.
 
     Raises:
-        SettingsError: with the numbers.
+        SettingsError: a value that the operator set can never fit, or the machine is too small; with the numbers.
     """
-    files = MOST_URLS * settings.max_input_bytes
-    largest = FIXED_MEMORY + FILE_COPIES * settings.max_input_bytes
-    largest += max(BYTES_A_PIXEL.values()) * settings.max_input_pixels
-    result = _result(COMPOSING, WRITING[ImageFormat.PNG], settings.max_pixels)
-    for name, value, needs, has in (
-        ("MAX_INPUT_BYTES", settings.max_input_bytes, files, memory.fetched),
-        ("MAX_INPUT_PIXELS", settings.max_input_pixels, largest, memory.working),
-        ("MAX_PIXELS", settings.max_pixels, result, memory.working),
-    ):
-        if needs > has:
-            parts = {
-                "messages that arrive": memory.arriving,
-                "files that wait": memory.held,
-                "fetched files": memory.fetched,
-                "working": memory.working,
-            }
-            listed = ", ".join(f"{size // MIB} MiB for {use}" for use, size in parts.items())
-            raise SettingsError(
-                f"IMAGEGEN_{name}={value} may need {needs // MIB} MiB, and {has // MIB} MiB are there for it: of the"
-                f" {memory.limit // MIB} MiB of this machine or its cgroup {memory.total // MIB} MiB are for pictures"
-                f" ({listed}). Lower IMAGEGEN_{name}, raise the memory limit, or set IMAGEGEN_PICTURE_MEMORY"
-            )
+    for name, least in (("max_input_bytes", MIB), ("max_input_pixels", MEGAPIXEL), ("max_pixels", MEGAPIXEL)):
+        value: int = getattr(settings, name)
+        needs, has = _largest(settings, name), memory.fetched if name == "max_input_bytes" else memory.working
+        if needs <= has:
+            continue
+        lowered = settings
+        while _largest(lowered, name) > has and getattr(lowered, name) >= least:
+            lowered = settings.model_copy(update={name: int(getattr(lowered, name) * LOWERING)})
+        if name in settings.model_fields_set or getattr(lowered, name) < least:
+            raise _too_large(name, value, needs, has, memory)
+        log.warning("default_lowered", setting=f"IMAGEGEN_{name.upper()}", value=getattr(lowered, name), default=value)
+        settings = lowered
+    return settings
+
+
+def _largest(settings: Settings, name: str) -> int:
+    """Bytes that the largest picture takes which a setting allows."""
+    if name == "max_input_bytes":
+        return MOST_URLS * settings.max_input_bytes
+    if name == "max_input_pixels":
+        files = FIXED_MEMORY + FILE_COPIES * settings.max_input_bytes
+        return files + max(BYTES_A_PIXEL.values()) * settings.max_input_pixels
+    return _result(COMPOSING, WRITING[ImageFormat.PNG], settings.max_pixels)
+
+
+def _too_large(name: str, value: int, needs: int, has: int, memory: PictureMemory) -> SettingsError:
+    parts = {
+        "messages that arrive": memory.arriving,
+        "files that wait": memory.held,
+        "fetched files": memory.fetched,
+        "working": memory.working,
+    }
+    listed = ", ".join(f"{size // MIB} MiB for {use}" for use, size in parts.items())
+    return SettingsError(
+        f"IMAGEGEN_{name.upper()}={value} may need {needs // MIB} MiB, and {has // MIB} MiB are there for it: of the"
+        f" {memory.limit // MIB} MiB of this machine or its cgroup {memory.total // MIB} MiB are for pictures"
+        f" ({listed}). Lower IMAGEGEN_{name.upper()}, raise the memory limit, or set IMAGEGEN_PICTURE_MEMORY"
+    )
 
 
 def _result(composing: int, writing: int, pixels: int) -> int:

@@ -10,7 +10,7 @@ from orchestrator.api import transport
 from orchestrator.api.receiving import large_at_once
 from orchestrator.config import Settings
 from orchestrator.memory import PictureMemory, service_limit
-from orchestrator.tasks.memory import check
+from orchestrator.tasks.memory import fitted
 
 GIB = 1 << 30
 MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -72,7 +72,15 @@ def test_messages_that_are_received_at_a_time_follow_the_memory(gib: int, messag
 
 
 def test_the_defaults_fit_the_charts_limit() -> None:
-    check(Settings(), PictureMemory.of(Settings(), 4 * GIB))
+    assert fitted(Settings(), PictureMemory.of(Settings(), 4 * GIB)) == Settings()
+
+
+def test_a_small_machine_lowers_the_defaults_so_that_they_fit() -> None:
+    memory = PictureMemory.of(Settings(), 2 * GIB)
+    lowered = fitted(Settings(), memory)
+    assert lowered.max_pixels < Settings().max_pixels
+    assert lowered.max_input_pixels < Settings().max_input_pixels
+    assert fitted(lowered, memory) == lowered
 
 
 @pytest.mark.parametrize(("name", "value"), [("max_input_pixels", 1 << 30), ("max_input_bytes", 512 << 20)])
@@ -81,11 +89,11 @@ def test_settings_that_cannot_fit_are_refused_with_the_numbers(name: str, value:
     with pytest.raises(
         SettingsError, match=rf"IMAGEGEN_{name.upper()}={value} may need \d+ MiB, and \d+ MiB"
     ) as caught:
-        check(settings, PictureMemory.of(settings, 4 * GIB))
+        fitted(settings, PictureMemory.of(settings, 4 * GIB))
     assert "of the 4096 MiB of this machine or its cgroup" in str(caught.value)
     assert f"Lower IMAGEGEN_{name.upper()}, raise the memory limit" in str(caught.value)
 
 
-def test_a_machine_that_is_too_small_for_the_defaults_is_named() -> None:
-    with pytest.raises(SettingsError, match="of the 1024 MiB of this machine or its cgroup"):
-        check(Settings(), PictureMemory.of(Settings(), GIB))
+def test_a_machine_that_is_too_small_for_any_picture_is_named() -> None:
+    with pytest.raises(SettingsError, match="of the 640 MiB of this machine or its cgroup"):
+        fitted(Settings(), PictureMemory.of(Settings(), 640 << 20))
