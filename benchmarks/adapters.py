@@ -77,6 +77,7 @@ def cases() -> dict[str, pb.GenerateRequest]:
         "inpaint": request(inpaint=pb.Inpaint(image=cat, mask=mask), size=square),
         "outpaint": request(outpaint=pb.Outpaint(image=cat), size=square),
         "upscale": request(upscale=pb.Upscale(image=cat), size=pb.Size(width=1024)),
+        "face_swap": request(face_swap=pb.FaceSwap(image=face, face=face)),
         "edit, remove": request(edit=pb.Edit(image=coffee), background=pb.Background(remove=pb.REMOVAL_AUTO)),
     }
 

@@ -21,7 +21,7 @@ from orchestrator.provenance.marking import Marking
 from orchestrator.results.keeping import Keeping
 from orchestrator.results.quota import Quota
 from orchestrator.results.sources import Sources
-from orchestrator.results.store import ResultStore
+from orchestrator.results.store import ResultStore, Written
 from orchestrator.tasks.budget import Budgets, JobMemory
 from orchestrator.tasks.plan import Plan, with_prompts
 from orchestrator.tasks.plan import plan as plan_task
@@ -212,10 +212,13 @@ class Runner:
 
     async def _keep(self, job: Job, data: bytes) -> str:
         durable_id = job.id if job.durable else None
-        write = partial(self.results.write, job.account.id, data, job.plan.output.format, durable_id)
-        written = await job.unless_stopped(self.keeping.until_stored(len(data), write))
-        job.picture = written.name
-        return self.results.link(*written)
+
+        async def write() -> Written:
+            written = await self.results.write(job.account.id, data, job.plan.output.format, durable_id)
+            job.picture = written.name  # noted at once: a job that is stopped now has a picture to remove
+            return written
+
+        return self.results.link(*await job.unless_stopped(self.keeping.until_stored(len(data), write)))
 
     async def _preview(self, job: Job, plan: Plan, pipeline: Pipeline, done: StepDone) -> None:
         interval = plan.preview_interval

@@ -122,19 +122,26 @@ class StreamQueue:
             try:
                 await self._finish(job, await self._runner.generate(job))
             except ImagegenError as error:
+                await self._discard(job)
                 self._end(job, error)
             except Exception:
                 log.exception("job_crashed")
+                await self._discard(job)
                 self._end(job, ImagegenError("internal error"))
         self._admission.finish(job, loop.time() - begin if job.state is JobState.SUCCEEDED else None)
         self._dispatch()
 
     async def _finish(self, job: Job, artifact: Artifact) -> None:
-        if job.stop_reason is not None:  # stopped while the picture went to the store
-            await self._runner.discard(job)
-            job.check_wanted()
+        job.check_wanted()  # it may have been stopped while the picture went to the store
         job.succeed(artifact)
         self._forget(job)
+
+    async def _discard(self, job: Job) -> None:
+        """Remove a picture that nobody refers to. Where that fails, the sweep removes it in its time."""
+        try:
+            await self._runner.discard(job)
+        except Exception:
+            log.exception("picture_left_behind")
 
     def _end(self, job: Job, error: ImagegenError) -> None:
         job.fail(error)

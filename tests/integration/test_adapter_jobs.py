@@ -10,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
+from orchestrator import memory
 from tests.integration.stack import ADAPTERS_FAMILIES, details, serving, settings
 from tests.integration.tasks import SCENE, TASKS, Served, given, refusal, request
 from tests.integration.web import Web, held, silent
@@ -58,7 +59,7 @@ async def test_a_family_tells_and_serves_the_tasks_that_it_has_networks_for(adap
     client = adapters[1]
     listed = await client.generation.ListFamilies(pb.ListFamiliesRequest())
     tasks = {family.name: list(family.tasks) for family in listed.families}
-    assert set(tasks["small"]) == set(TASKS)
+    assert set(tasks["small"]) == set(TASKS) | {"face_swap"}
     assert tasks["bare"] == ["text_to_image", "edit"]
     await client.generate(request("edit", family="bare"))
     error = await refusal(client, request("control", family="bare"))
@@ -96,7 +97,9 @@ async def test_a_picture_beyond_the_limit_is_refused_by_its_field(adapters_trito
         assert (await refusal(client, request(pb.Edit(image=beyond)))).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_pictures_of_waiting_requests_are_bounded(adapters_triton: int, tmp_path: Path, web: Web) -> None:
+async def test_pictures_of_waiting_requests_are_bounded(
+    adapters_triton: int, tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One stream fetches for ever in the only slot; two more bring pictures, the third is told to come back."""
     config = settings(
         adapters_triton,
@@ -104,8 +107,12 @@ async def test_pictures_of_waiting_requests_are_bounded(adapters_triton: int, tm
         families=ADAPTERS_FAMILIES,
         fetch_private=True,
         max_in_flight=1,
-        max_held_bytes=2 * len(SCENE),
+        picture_memory=256 << 20,
+        max_input_bytes=1 << 20,
+        max_input_pixels=1 << 18,
+        max_pixels=1 << 18,
     )
+    monkeypatch.setattr(memory, "HELD", 2 * len(SCENE) / (256 << 20))
     async with serving(config) as (_, client):
         url = web.put("/never.png", silent())
         calls: list[Any] = []

@@ -109,9 +109,9 @@ async def test_a_picture_is_continued_beyond_its_borders(adapters: Served) -> No
 @pytest.mark.parametrize(
     ("task", "words"),
     [
-        ("face", "face.image: no face"),
-        ("generate_background", "generate_background.image: no object"),
-        ("edit", "background.remove: no object"),
+        ("face", "face.image: needs a picture with a face"),
+        ("generate_background", "generate_background.image: needs a picture with an object"),
+        ("edit", "background.remove: needs a picture with an object"),
     ],
 )
 async def test_what_is_not_in_the_picture_is_missed_clearly(adapters: Served, task: str, words: str) -> None:

@@ -307,7 +307,6 @@ async def test_a_detached_stream_brings_the_picture(client: Client) -> None:
 @pytest.mark.parametrize(
     ("webhook", "said"),
     [
-        (jobs_pb2.Webhook(), "webhook.url: must be an http or https URL with a host"),
         (jobs_pb2.Webhook(url="http://127.0.0.1/"), "webhook.url: refers to an address that is not public"),
         (jobs_pb2.Webhook(url="https://receiver.example/", data="{"), "webhook.data: is not JSON"),
     ],

@@ -121,8 +121,8 @@ async def test_slivers_with_everything(served: Both, size: tuple[int, int]) -> N
         (
             {"size": pb.Size(width=64, reorient=True)},
             "size.reorient",
-            {"print_size": "a0"},
-            "print_size a0 at 300 dpi has 9933 x 14043 pixels",
+            {"print_size": "a0", "dpi": 600},
+            "Image cannot be upscaled above 16704 x 16704 pixels limit.",
         ),
     ],
 )

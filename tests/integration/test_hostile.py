@@ -220,7 +220,7 @@ async def test_nothing_in_the_picture(served: Both, adapter: str, word: str) -> 
     assert (over_grpc.code, over_rest.code) == ("FAILED_PRECONDITION", "400")
     for said in (over_grpc, over_rest):
         assert word in said.text
-    assert over_rest.text.startswith("url: no ")
+    assert over_rest.text.startswith("url needs a picture with ")
 
 
 async def test_memory_stays_bounded_and_the_service_goes_on(served: Both) -> None:

@@ -274,7 +274,7 @@ async def test_names_of_other_services_by_a_setting(adapters_triton: int, tmp_pa
         ({"prompt": "x" * 100_001}, "prompt"),
         ({"size": "1024"}, "size"),
         ({"size": "16x16"}, "size"),
-        ({"size": "9000x9000"}, "size"),
+        ({"size": "20000x20000"}, "size"),
         ({"n": 0}, "n"),
         ({"n": 11}, "n"),
         ({"quality": "best"}, "quality"),

@@ -189,7 +189,7 @@ async def test_families_and_account(client: AsyncClient) -> None:
 @pytest.mark.parametrize(
     ("options", "kind", "field"),
     [
-        ({"width": 9000}, ig.InvalidRequestError, "request.size.width"),
+        ({"width": 17_000}, ig.InvalidRequestError, "request.size.width"),
         ({"steps": 151}, ig.InvalidRequestError, "request.steps"),
         ({"family": "none"}, ig.InvalidRequestError, "request.family"),
         ({"task": ig.Inpaint(encode(scene()), encode(0 * MASK))}, ig.PreconditionError, "inpaint.mask"),

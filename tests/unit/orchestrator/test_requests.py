@@ -157,7 +157,7 @@ def test_a_request_without_a_task_is_refused() -> None:
 def test_a_task_of_a_newer_schema_is_told_from_none_at_all() -> None:
     """Field 99, a message: what a newer client's oneof looks like here."""
     newer = pb.GenerateRequest.FromString(pb.GenerateRequest(prompt="x").SerializeToString() + b"\x9a\x06\x00")
-    with pytest.raises(UnsupportedTaskError, match=r"it knows text_to_image, .*, edit$"):
+    with pytest.raises(UnsupportedTaskError, match=r"it knows text_to_image, .*, face_swap$"):
         converters.to_params(newer, LIMITS)
 
 

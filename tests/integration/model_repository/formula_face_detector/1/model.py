@@ -1,4 +1,9 @@
-"""See tests/integration/formulas.py."""
+"""See tests/integration/formulas.py. Triton's Python runs apart from the repository, so it is told where that is."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[5]))
 
 from tests.integration.formulas import FaceDetector as TritonPythonModel
 
