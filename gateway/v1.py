@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final
 import grpc
 from fastapi import APIRouter, Header, Query, Request
 from pydantic import BaseModel
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from gateway import events, jobs, listing, methods
@@ -15,6 +16,22 @@ from gateway.openapi import JOBS_TAG, SERVICE_TAG, job_answers
 from gateway.status import api_error
 from imagegen.v1 import generation_pb2 as pb
 
+
+class _JobIdConvertor(Convertor[str]):
+    """Ids have no colon: with one, a path names what is done to a job."""
+
+    regex = "[^/:]+"
+
+    def convert(self, value: str) -> str:
+        """As it is."""
+        return value
+
+    def to_string(self, value: str) -> str:
+        """As it is."""
+        return value
+
+
+register_url_convertor("job_id", _JobIdConvertor())
 router = APIRouter(prefix="/v1")
 
 PageSize = Annotated[int, Query(ge=1, le=100, description="Jobs in an answer.")]
@@ -158,7 +175,7 @@ async def list_jobs(
     return JSONResponse(listing.page(found).model_dump(mode="json"))
 
 
-@router.get("/jobs/{job}", tags=[JOBS_TAG], response_model=JobView, responses=ERRORS)
+@router.get("/jobs/{job:job_id}", tags=[JOBS_TAG], response_model=JobView, responses=ERRORS)
 async def get_job(request: Request, job: JobId) -> Response:
     """Describe a job, whatever became of it."""
     caller = caller_of(request)
