@@ -1,10 +1,14 @@
 """Fixtures for every room: a free port, and a real Triton for each test process that asks for one."""
 
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+# The handlers that gRPC runs around fork() crash the child of a process whose threads call gRPC just then.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
 TINY_REPOSITORY = Path(__file__).parent / "golden/model_repository"
 
