@@ -196,13 +196,24 @@ async def test_an_account_that_has_as_many_bytes_as_it_may_is_refused(config: Se
         await client.jobs.DeleteJob(jobs_pb2.DeleteJobRequest(job_id=job.job_id), metadata=metadata)
         async with asyncio.timeout(30):
             while True:  # jobs that still ran may store a picture after the first look
-                for each in (await client.jobs.ListJobs(jobs_pb2.ListJobsRequest(), metadata=metadata)).jobs:
-                    await client.jobs.DeleteJob(jobs_pb2.DeleteJobRequest(job_id=each.job_id), metadata=metadata)
+                await delete_all(client, metadata)
                 try:
                     await client.jobs.CreateJob(another, metadata=metadata)
                     break
                 except grpc.aio.AioRpcError:
                     await asyncio.sleep(0.1)
+
+
+async def delete_all(client: Client, metadata: tuple[tuple[str, str], ...]) -> None:
+    """Delete every job that has a picture, page by page."""
+    asked = jobs_pb2.ListJobsRequest(page_size=100, state=jobs_pb2.JOB_STATE_SUCCEEDED)
+    while True:
+        page = await client.jobs.ListJobs(asked, metadata=metadata)
+        for each in page.jobs:
+            await client.jobs.DeleteJob(jobs_pb2.DeleteJobRequest(job_id=each.job_id), metadata=metadata)
+        if not page.next_page_token:
+            return
+        asked.page_token = page.next_page_token
 
 
 async def until_refused(
