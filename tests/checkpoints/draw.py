@@ -13,7 +13,6 @@ import asyncio
 import json
 import sys
 import tempfile
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
@@ -105,14 +104,9 @@ async def draw(client: Client, order: dict[str, Any]) -> Arrays:
     return made
 
 
-def running_triton(repositories: list[Path], folder: Path) -> AbstractContextManager[triton.Server]:
-    """A Triton without the proof of rows: with AMX, bfloat16 rows of tiny encoders differ by their company."""
-    return triton.running(repositories, folder / "triton", allow_broken=True)
-
-
 async def main(order: dict[str, Any], out: Path) -> None:
     repositories = [Path(each) for each in order["repositories"]]
-    with tempfile.TemporaryDirectory() as name, running_triton(repositories, Path(name)) as server:
+    with tempfile.TemporaryDirectory() as name, triton.running(repositories, Path(name) / "triton") as server:
         config = settings(server.grpc_port, Path(name), families=Path(order["families_toml"]))
         async with serving(config) as (_, client):
             np.savez_compressed(out, **await draw(client, order))
