@@ -20,7 +20,8 @@ OWN = "imagegen"
 def configure(level: str) -> None:
     """Set up structlog, the standard library's logging and Python's warnings: everything leaves as JSON lines.
 
-    Libraries log from "warning" on, so that their chatter hides nothing; at level "debug" all that they say.
+    Libraries log from "warning" on, so that their chatter hides nothing; at level "debug" from "debug" on, and asyncio
+    from "info" on.
 
     Args:
         level: of our own events: debug, info, warning or error.
@@ -55,6 +56,7 @@ def configure(level: str) -> None:
     own = logging.getLevelNamesMapping()[level.upper()]
     logging.basicConfig(handlers=[handler], level=own if level == "debug" else max(own, logging.WARNING), force=True)
     logging.getLogger(OWN).setLevel(own)
+    logging.getLogger("asyncio").setLevel(max(own, logging.INFO))  # it names its selector
     logging.captureWarnings(capture=True)
 
 

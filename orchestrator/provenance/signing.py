@@ -25,8 +25,6 @@ try:
 except ImportError:  # an extra: only who signs or verifies manifests needs it
     c2pa = None
 
-ALGORITHMS = ("es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519")
-"""Signature algorithms that C2PA allows (section 13.2.1)."""
 DETAILS = "org.imagegen.generation"
 """Label of the assertion that names seed, family and networks."""
 _PARENT = "parent"
@@ -92,7 +90,7 @@ class Signer:
     Attributes:
         certificates: PEM, the signing certificate first, then those between it and its CA.
         key: PEM (PKCS #8) of its private key.
-        algorithm: one of ALGORITHMS.
+        algorithm: of the signature, as IMAGEGEN_C2PA_ALGORITHM has it (C2PA 2.2, section 13.2.1).
         timestamp_url: of an RFC 3161 time-stamping authority; None for none.
     """
 
