@@ -17,15 +17,22 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob: data: https:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-HEADERS: Mapping[str, str] = MappingProxyType(
-    {
-        "Content-Security-Policy": _POLICY,
-        "Cross-Origin-Opener-Policy": "same-origin",
-        "Referrer-Policy": "no-referrer",
-        "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "no-cache",  # kept, and asked about by its ETag
-    }
-)
+
+
+def page_headers(policy: str) -> Mapping[str, str]:
+    """Headers of a page of ours and its files; `policy` is its Content-Security-Policy."""
+    return MappingProxyType(
+        {
+            "Content-Security-Policy": policy,
+            "Cross-Origin-Opener-Policy": "same-origin",
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+            "Cache-Control": "no-cache",  # kept, and asked about by its ETag
+        }
+    )
+
+
+HEADERS: Final = page_headers(_POLICY)
 
 
 def serve(app: FastAPI) -> None:

@@ -1,12 +1,12 @@
 """The reference of the API at /docs: /openapi.json for readers, by RapiDoc, which is one file of this host."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final
 
 from fastapi import FastAPI
 from starlette.responses import FileResponse, Response
+
+from gateway.playground import page_headers
 
 FILES: Final = Path(__file__).parent / "reference"
 
@@ -16,15 +16,7 @@ _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'unsafe-inline'; connect-src 'self'; "
     "img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-HEADERS: Mapping[str, str] = MappingProxyType(
-    {
-        "Content-Security-Policy": _POLICY,
-        "Cross-Origin-Opener-Policy": "same-origin",
-        "Referrer-Policy": "no-referrer",
-        "X-Content-Type-Options": "nosniff",
-        "Cache-Control": "no-cache",  # kept, and asked about by its ETag
-    }
-)
+HEADERS: Final = page_headers(_POLICY)
 
 
 def serve(app: FastAPI) -> None:
