@@ -17,10 +17,10 @@ import uvicorn
 from common import logs
 from common.settings import SettingsError, is_loopback
 from gateway.app import create_app
-from gateway.calls import Ending
 from gateway.config import Address, Settings
-from gateway.connections import Connection, Connections
-from gateway.tls import CERT, server_context
+from gateway.routes.calls import Ending
+from gateway.transport.connections import Connection, Connections
+from gateway.transport.tls import CERT, server_context
 
 # What a request that waits needs to write its answer, once it is told that the process stops.
 _ANSWER_SECONDS = 1.0

@@ -8,20 +8,21 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from gateway import deliveries, methods, playground, reference_page, v1, verify
-from gateway.calls import Ending, Gateway
 from gateway.config import Settings
 from gateway.errors import ApiError
-from gateway.known_keys import KnownKeys
-from gateway.middleware import RequestContext
 from gateway.openai import errors as openai_errors
 from gateway.openai.routes import router as openai_router
-from gateway.openapi import TAGS, DescribedFastAPI
-from gateway.preset import SHIPPED, Presets
-from gateway.routes import router
-from gateway.tls import client_credentials
-from gateway.upload_budget import Uploads
-from gateway.upstream import Orchestrator, open_channel
+from gateway.routes import deliveries, playground, reference_page, v1, verify
+from gateway.routes.calls import Ending, Gateway
+from gateway.routes.documented import router
+from gateway.routes.openapi import TAGS, DescribedFastAPI
+from gateway.translate.presets import SHIPPED, Presets
+from gateway.transport import methods
+from gateway.transport.middleware import RequestContext
+from gateway.transport.tls import client_credentials
+from gateway.transport.upload_budget import Uploads
+from gateway.upstream.known_keys import KnownKeys
+from gateway.upstream.orchestrator import Orchestrator, open_channel
 
 _CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
 

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from gateway.openai.errors import from_grpc, internal
 from gateway.openai.requests import ImagesRequest
-from gateway.upstream import Caller, Orchestrator
+from gateway.upstream.orchestrator import Caller, Orchestrator
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
 

@@ -4,12 +4,12 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from gateway import events
-from gateway.idempotency import HEADER
-from gateway.multipart import MEDIA_TYPE
 from gateway.openai.errors import ErrorResponse
 from gateway.openai.requests import EditRequest, ImagesRequest
 from gateway.openai.translate import SHORT
+from gateway.routes import events
+from gateway.transport.idempotency import HEADER
+from gateway.transport.multipart import MEDIA_TYPE
 
 _KEY_PARAMETER: Final[dict[str, Any]] = {
     "name": HEADER,

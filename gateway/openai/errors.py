@@ -26,18 +26,18 @@ from pydantic import BaseModel
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
-from gateway.calls import request_id_of
-from gateway.contract import ProcessRequest
+from gateway.contract.request import ProcessRequest
 from gateway.errors import ApiError
-from gateway.jobs import RETRY_AFTER_SECONDS
-from gateway.names import Names
-from gateway.status import read_details
+from gateway.routes.calls import request_id_of
+from gateway.routes.openapi import OPENAI_PATHS
+from gateway.translate.jobs import RETRY_AFTER_SECONDS
+from gateway.translate.names import Names
+from gateway.translate.status import read_details
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
 
 _log = structlog.get_logger()
 
-PATHS: Final = ("/v1/images", "/v1/models")
 INVALID, SERVER = "invalid_request_error", "server_error"
 
 # Fields of the documented JSON, which these requests are translated to, by the names that they have here.
@@ -141,7 +141,7 @@ def model_not_found(message: str) -> OpenAIError:
 
 def refused_by_router(status: int, method: str, path: str) -> OpenAIError | None:
     """What is answered for a path or a method that is not served; None of paths that are not of this API."""
-    if not path.startswith(PATHS):
+    if not path.startswith(OPENAI_PATHS):
         return None
     code = "method_not_allowed" if status == 405 else "unknown_url"
     return OpenAIError(status, f"{method} {path[:128]} is not served here: docs/openai.md lists what is", code=code)

@@ -7,8 +7,8 @@ from typing import Any, cast
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import Field, File, FormParser, parse_options_header
 
-from gateway.multipart import MEDIA_TYPE
 from gateway.openai.errors import OpenAIError, invalid
+from gateway.transport.multipart import MEDIA_TYPE
 
 MAX_PARTS = 256
 _NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_]{0,63})((?:\[[A-Za-z0-9_]{0,64}\]){0,4})")

@@ -12,8 +12,6 @@ import structlog
 from fastapi import APIRouter, Path, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
-from gateway import body, events, idempotency, waiting
-from gateway.calls import Gateway, gateway_of, receive, request_id_of
 from gateway.openai import answers, forms, translate
 from gateway.openai.answers import ImagesAnswer, ModelsAnswer, OpenAIModelAnswer, Stored
 from gateway.openai.describe import edit_body, generation_body, responses
@@ -31,8 +29,12 @@ from gateway.openai.forms import Form
 from gateway.openai.requests import EditRequest, ImagesRequest, read
 from gateway.openai.stream import Stream
 from gateway.openai.translate import Asked
-from gateway.openapi import OPENAI_TAG
-from gateway.upstream import Caller
+from gateway.routes import events
+from gateway.routes.calls import Gateway, gateway_of, receive, request_id_of
+from gateway.routes.openapi import OPENAI_TAG
+from gateway.transport import body, idempotency
+from gateway.upstream import waiting
+from gateway.upstream.orchestrator import Caller
 from imagegen.v1 import jobs_pb2
 
 router = APIRouter(prefix="/v1", route_class=OpenAIRoute, tags=[OPENAI_TAG])

@@ -11,12 +11,12 @@ from typing import Any
 
 import grpc
 
-from gateway import events
-from gateway.calls import Gateway
 from gateway.openai.answers import Stored, common, with_picture
 from gateway.openai.errors import OpenAIError, from_grpc, from_job, unavailable
 from gateway.openai.translate import Asked
-from gateway.upstream import Caller
+from gateway.routes import events
+from gateway.routes.calls import Gateway
+from gateway.upstream.orchestrator import Caller
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
 

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from gateway import contract, pictures, translate, webhooks
-from gateway.contract import ProcessRequest
-from gateway.names import Names
+from gateway.contract import request as contract
+from gateway.contract.request import ProcessRequest
 from gateway.openai.errors import invalid
 from gateway.openai.forms import Form
 from gateway.openai.requests import EditRequest, ImagesRequest
-from gateway.preset import Presets
+from gateway.translate import pictures, webhooks
+from gateway.translate import request as translate
+from gateway.translate.names import Names
+from gateway.translate.presets import Presets
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
 

@@ -13,7 +13,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select
 
-from gateway import playground
+from gateway.routes import playground
 from tests.browser.page import PHONE, PICTURE, Page
 
 pytestmark = pytest.mark.xdist_group("browser")

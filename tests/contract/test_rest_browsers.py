@@ -13,9 +13,9 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import encodings
 from gateway.errors import ApiError
-from gateway.ranges import Part, UnsatisfiableError, wanted
+from gateway.transport import encodings
+from gateway.transport.ranges import Part, UnsatisfiableError, wanted
 from tests.contract import rest_stack
 from tests.contract.rest_fake import JOB
 from tests.contract.rest_stack import MAX_BODY_BYTES, NOW, RESULT, TEXT_ONLY, Stack

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from gateway import body, connections
-from gateway.connections import address_of
+from gateway.transport import body, connections
+from gateway.transport.connections import address_of
 from tests.certificates import Authority, Mounted
 from tests.contract import rest_stack
 from tests.contract.rest_fake import KEY

@@ -7,7 +7,8 @@ import grpc
 import httpx
 import pytest
 
-from gateway import body, translate
+from gateway.translate import request as translate
+from gateway.transport import body
 from orchestrator.errors import DatabaseUnavailableError
 from tests.contract import rest_fake, rest_stack
 from tests.contract.rest_fake import JOB, KEY, FakeJobs

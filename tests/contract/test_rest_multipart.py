@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway.preset import SHIPPED
+from gateway.translate.presets import SHIPPED
 from imagegen.v1 import generation_pb2 as pb
 from tests.contract.rest_stack import MAX_BODY_BYTES, NOW, RESULT, Stack, post
 

@@ -6,7 +6,7 @@ import re
 import pytest
 from grpc_health.v1 import health_pb2
 
-from gateway import contract
+from gateway.contract import request as contract
 from tests.contract.rest_stack import NOW, RESULT, Stack
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -9,8 +9,9 @@ import pytest
 import pytest_asyncio
 from google.rpc import code_pb2
 
-from gateway import body, contract
-from gateway.body import parse_json
+from gateway.contract import request as contract
+from gateway.transport import body
+from gateway.transport.body import parse_json
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
 from orchestrator.errors import Reason, Violation

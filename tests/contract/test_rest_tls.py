@@ -15,8 +15,8 @@ from structlog.testing import capture_logs
 from common.settings import SettingsError
 from gateway.__main__ import make_server
 from gateway.config import Address, Settings
-from gateway.tls import client_credentials
-from gateway.upstream import open_channel
+from gateway.transport.tls import client_credentials
+from gateway.upstream.orchestrator import open_channel
 from imagegen.v1 import accounts_pb2_grpc, jobs_pb2_grpc
 from orchestrator.api import tls
 from orchestrator.config import Settings as OrchestratorSettings

@@ -9,7 +9,7 @@ from typing import Any
 import grpc
 import pytest
 
-from gateway import events
+from gateway.routes import events
 from gateway.sentences import FAILED
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2, webhooks_pb2

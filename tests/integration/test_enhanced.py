@@ -10,7 +10,7 @@ import PIL.Image
 import pytest
 import pytest_asyncio
 
-from gateway.enhancements import KINDS
+from gateway.translate.enhancements import KINDS
 from imagegen.v1 import generation_pb2 as pb
 from tests.integration.both import Both, Said, both, inline
 from tests.integration.pictures import decode, encode, scene

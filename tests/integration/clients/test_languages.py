@@ -14,7 +14,7 @@ import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha import reflection_pb2
 
-from gateway.upstream import SERVICE_CONFIG
+from gateway.upstream.orchestrator import SERVICE_CONFIG
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import generation_pb2_grpc, jobs_pb2, jobs_pb2_grpc
 from tests.contract.rest_fake import FakeJobs

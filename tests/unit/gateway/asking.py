@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from gateway import contract, translate
+from gateway.contract import request as contract
+from gateway.translate import request as translate
 from imagegen.v1 import generation_pb2 as pb
 
 URL = "https://pictures.example/a.png"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import BadRequestError
-from gateway.tasks import ADAPTERS
+from gateway.translate.tasks import ADAPTERS
 from imagegen.v1 import generation_pb2 as pb
 from tests.unit.gateway.asking import IMAGE, URL, edited, from_picture, from_text
 

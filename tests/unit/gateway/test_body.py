@@ -7,9 +7,9 @@ import pytest
 from starlette.requests import Request
 from starlette.types import Message
 
-from gateway import body, upload_budget
 from gateway.errors import ApiError
-from gateway.upload_budget import Uploads
+from gateway.transport import body, upload_budget
+from gateway.transport.upload_budget import Uploads
 
 LIMIT = 1_000_000
 SMALL, LARGE = bytes(body.SMALL_BYTES), bytes(body.SMALL_BYTES + 1)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import colors
+from gateway.contract import colors
 from gateway.errors import BadRequestError
 from imagegen.v1 import generation_pb2 as pb
 

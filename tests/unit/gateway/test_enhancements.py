@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway import contract, enhancements, paper
+from gateway.contract import request as contract
 from gateway.errors import BadRequestError
+from gateway.translate import enhancements, paper
 from imagegen.v1 import generation_pb2 as pb
 from tests.unit.gateway.asking import IMAGE, URL, edited, from_text, warnings
 

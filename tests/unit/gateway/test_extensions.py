@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from gateway import extensions
 from gateway.errors import BadRequestError
+from gateway.translate import extensions
 from imagegen.v1 import generation_pb2 as pb
 from tests.unit.gateway.asking import from_text
 

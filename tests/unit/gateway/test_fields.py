@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from gateway import blocks, contract
+from gateway.contract import blocks
+from gateway.contract import request as contract
 from imagegen.v1 import generation_pb2 as pb
 from tests.unit.gateway.asking import MASK, URL, edited, from_picture
 

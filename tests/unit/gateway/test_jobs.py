@@ -6,11 +6,11 @@ from collections.abc import Callable
 import pytest
 from google.rpc import code_pb2
 
-from gateway import jobs
-from gateway.answers import JobAnswer
+from gateway.contract.answers import JobAnswer
 from gateway.errors import ApiError
-from gateway.names import Names
 from gateway.sentences import FAILED
+from gateway.translate import jobs
+from gateway.translate.names import Names
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
 

@@ -7,9 +7,9 @@ import grpc
 import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 
-from gateway import known_keys
-from gateway.known_keys import KnownKeys
-from gateway.upstream import Caller, Orchestrator
+from gateway.upstream import known_keys
+from gateway.upstream.known_keys import KnownKeys
+from gateway.upstream.orchestrator import Caller, Orchestrator
 from imagegen.v1 import accounts_pb2
 
 

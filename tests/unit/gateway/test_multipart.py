@@ -7,8 +7,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import example, given
 
-from gateway import multipart
 from gateway.errors import BadRequestError
+from gateway.transport import multipart
 
 PNG = b"\x89PNG\r\n--x\r\n\r\n\x00\xff"
 LIMIT = 1000

@@ -7,8 +7,8 @@ from google.protobuf.descriptor import Descriptor
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.contract import ProcessRequest
-from gateway.names import Names
+from gateway.contract.request import ProcessRequest
+from gateway.translate.names import Names
 from imagegen.v1 import generation_pb2 as pb
 from orchestrator.api.status import to_violation
 from orchestrator.errors import Reason, Violation

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import pictures
 from gateway.errors import BadRequestError
+from gateway.translate import pictures
 from imagegen.v1 import generation_pb2 as pb
 
 LIMIT = 1000

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from common.settings import SettingsError
-from gateway import contract
+from gateway.contract import request as contract
 from gateway.errors import BadRequestError
-from gateway.preset import SHIPPED, Presets
+from gateway.translate.presets import SHIPPED, Presets
 from imagegen.v1 import generation_pb2 as pb
 from tests.unit.gateway.asking import URL, proto, warnings
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from gateway.contract import ProcessRequest
+from gateway.contract.request import ProcessRequest
 from gateway.errors import BadRequestError
-from gateway.translate import to_proto
+from gateway.translate.request import to_proto
 from imagegen.v1 import generation_pb2 as pb
 
 URL, BLURRED = "https://a.example/a.png", "https://a.example/blurred.png"

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from gateway.upstream import SERVICE_CONFIG
+from gateway.upstream.orchestrator import SERVICE_CONFIG
 from imagegen.v1 import accounts_pb2, generation_pb2, jobs_pb2, provenance_pb2, webhooks_pb2
 
 SENDS_AGAIN_EACH_TIME = {"WebhookService/ResendDelivery"}

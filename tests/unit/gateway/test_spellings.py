@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from gateway import spellings
+from gateway.contract import spellings
 from tests.unit.gateway.asking import URL
 
 

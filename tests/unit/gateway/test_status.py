@@ -6,8 +6,8 @@ from google.protobuf import any_pb2, duration_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from gateway.names import Names
-from gateway.status import api_error, read_details
+from gateway.translate.names import Names
+from gateway.translate.status import api_error, read_details
 from imagegen.v1 import generation_pb2 as pb
 
 OURS = error_details_pb2.ErrorInfo(domain="imagegen", reason="SOME_REASON")

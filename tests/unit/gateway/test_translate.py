@@ -8,10 +8,12 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway import blocks, body, contract
-from gateway.contract import ProcessRequest
+from gateway.contract import blocks
+from gateway.contract import request as contract
+from gateway.contract.request import ProcessRequest
 from gateway.errors import ApiError, BadRequestError
-from gateway.tasks import ADAPTERS
+from gateway.translate.tasks import ADAPTERS
+from gateway.transport import body
 from imagegen.v1 import generation_pb2 as pb
 from tests.unit.gateway.asking import URL, edited, from_picture, from_text, proto
 

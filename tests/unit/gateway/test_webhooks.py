@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from gateway import contract, webhooks
+from gateway.contract import request as contract
+from gateway.translate import webhooks
 
 HOOK = {"webhooks": {"complete": " https://receiver.example/ "}}
 

@@ -1,0 +1,1 @@
+"""The paths. Each function converts, calls the orchestrator, and converts back."""

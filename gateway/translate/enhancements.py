@@ -1,0 +1,75 @@
+"""Enhancements: the list of names, and the block of parameters that each has."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from gateway.contract.blocks import FaceParameters, LevelParameters, WayParameters
+from gateway.contract.request import ProcessRequest
+from gateway.errors import BadRequestError
+from imagegen.v1 import generation_pb2 as pb
+
+KINDS: Mapping[str, pb.EnhancementKind.ValueType] = MappingProxyType(
+    {
+        "denoise": pb.ENHANCEMENT_KIND_DENOISE,
+        "deblur": pb.ENHANCEMENT_KIND_DEBLUR,
+        "clean": pb.ENHANCEMENT_KIND_CLEAN,
+        "face_enhance": pb.ENHANCEMENT_KIND_FACE_ENHANCE,
+        "light": pb.ENHANCEMENT_KIND_LIGHT,
+        "color": pb.ENHANCEMENT_KIND_COLOR,
+        "white_balance": pb.ENHANCEMENT_KIND_WHITE_BALANCE,
+        "exposure_correction": pb.ENHANCEMENT_KIND_EXPOSURE_CORRECTION,
+    }
+)
+_V: Mapping[str, pb.EnhancementMethod.ValueType] = MappingProxyType(
+    {"v1": pb.ENHANCEMENT_METHOD_V1, "v2": pb.ENHANCEMENT_METHOD_V2}
+)
+_LIGHTS: Mapping[str, pb.EnhancementMethod.ValueType] = MappingProxyType(
+    {
+        "contrast": pb.ENHANCEMENT_METHOD_CONTRAST,
+        "hdr_light": pb.ENHANCEMENT_METHOD_HDR_LIGHT,
+        "hdr_light_advanced": pb.ENHANCEMENT_METHOD_HDR_LIGHT_ADVANCED,
+    }
+)
+_FACES: Mapping[str, pb.EnhancementMethod.ValueType] = MappingProxyType(
+    {
+        "beautify-real": pb.ENHANCEMENT_METHOD_BEAUTIFY_REAL,
+        "beautify": pb.ENHANCEMENT_METHOD_BEAUTIFY,
+    }
+)
+_TYPES: Mapping[str, Mapping[str, pb.EnhancementMethod.ValueType]] = MappingProxyType(
+    {"denoise": _V, "deblur": _V, "light": _LIGHTS, "color": _LIGHTS, "face_enhance": _FACES}
+)
+
+
+def names(request: ProcessRequest) -> list[str]:
+    """What is asked for: each name once, in its documented spelling.
+
+    Raises:
+        BadRequestError: one is none of the documented ones.
+    """
+    found = dict.fromkeys(name.strip().lower() for name in request.enhancements or ())
+    if unknown := [name for name in found if name not in KINDS]:
+        raise BadRequestError(f"enhancements has {unknown[0][:40]!r}; it may have {', '.join(KINDS)}")
+    return list(found)
+
+
+def set_enhancements(message: pb.GenerateRequest, request: ProcessRequest) -> None:
+    """Set what is made better, each with its parameters; those of what is not listed do not act.
+
+    Raises:
+        BadRequestError: a name or a type is none of the documented ones.
+    """
+    for name in names(request):
+        enhancement = message.enhancements.add(kind=KINDS[name])
+        parameters: LevelParameters | None = getattr(request, f"{name}_parameters")
+        if parameters is None:
+            continue
+        if parameters.level is not None:
+            enhancement.level = parameters.level
+        if isinstance(parameters, WayParameters) and parameters.type is not None:
+            types, said = _TYPES[name], parameters.type.strip().lower().replace("_real", "-real")
+            if said not in types:
+                raise BadRequestError(f"{name}_parameters.type must be one of {', '.join(types)}")
+            enhancement.method = types[said]
+        if isinstance(parameters, FaceParameters) and parameters.smoothing_level is not None:
+            enhancement.smoothing = parameters.smoothing_level

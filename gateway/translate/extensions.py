@@ -1,0 +1,40 @@
+"""The block imagegen: what the gRPC schema has, and the documented API does not."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from gateway.contract.blocks import Extensions
+from gateway.errors import BadRequestError
+from imagegen.v1 import generation_pb2 as pb
+
+
+def _words(values: Mapping[str, int], prefix: str) -> dict[str, int]:
+    """Names of an enum without their prefix, in lower case, but for the one of a field that is not set."""
+    return {name.removeprefix(prefix).lower(): number for name, number in values.items() if number}
+
+
+SAMPLERS: Final = _words(dict(pb.Sampler.items()), "SAMPLER_")
+PRIORITIES: Final = _words(dict(pb.Priority.items()), "PRIORITY_")
+
+
+def set_extensions(message: pb.GenerateRequest, block: Extensions) -> None:
+    """Set what the block says.
+
+    Raises:
+        BadRequestError: there is no such sampler, or no such priority.
+    """
+    for name in ("preview_interval", "steps", "guidance_scale"):
+        value = getattr(block, name)
+        if value is not None:
+            setattr(message, name, value)
+    if block.sampler is not None:
+        message.sampler = pb.Sampler.ValueType(_number(SAMPLERS, block.sampler, "imagegen.sampler"))
+    if block.priority is not None:
+        message.priority = pb.Priority.ValueType(_number(PRIORITIES, block.priority, "imagegen.priority"))
+
+
+def _number(known: Mapping[str, int], word: str, field: str) -> int:
+    found = known.get(word.strip().lower())
+    if found is None:
+        raise BadRequestError(f"{field} must be one of {', '.join(known)}")
+    return found

@@ -1,0 +1,1 @@
+"""What every request passes: connections, heads, bodies, forms, encodings, ranges, certificates."""

@@ -1,0 +1,1 @@
+"""The orchestrator, as the gateway calls it."""
