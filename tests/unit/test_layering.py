@@ -90,6 +90,21 @@ def test_the_tree_keeps_to_the_floors() -> None:
     assert breaches(sources) == []
 
 
+def test_no_two_folders_import_each_other() -> None:
+    product = {name: source for name, source in tree().items() if not name.startswith(("tests.", "model_tools."))}
+    assert circle_of_folders(product) == []
+
+
+def test_a_circle_of_folders_is_found() -> None:
+    sources = {
+        "gateway.routes.v1": "from gateway.openai import errors",
+        "gateway.openai.errors": "",
+        "gateway.openai.routes": "from gateway.routes import calls",
+        "gateway.routes.calls": "",
+    }
+    assert set(circle_of_folders(sources)) == {"gateway.routes", "gateway.openai"}
+
+
 def test_every_room_has_a_floor() -> None:
     parts = {".".join(name.split(".")[:2]) for name in tree() if name.startswith("orchestrator.")}
     assert parts == set(FLOORS)
@@ -171,6 +186,27 @@ def breaches(sources: Sources) -> list[str]:
     except CycleError as error:
         found.append(f"circle: {' -> '.join(error.args[1])}")
     return found
+
+
+def circle_of_folders(sources: Sources) -> list[str]:
+    """Folders that import each other in a circle; empty where there is none.
+
+    Modules of a folder count as the folder; those next to folders, such as gateway/errors.py, as themselves.
+    """
+    folders: dict[str, set[str]] = {}
+    for module, source in sources.items():
+        named = {folder_of(name) for name in imports(module, source, sources) if name in sources}
+        folders.setdefault(folder_of(module), set()).update(named - {folder_of(module)})
+    try:
+        TopologicalSorter(folders).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def folder_of(module: str) -> str:
+    """The folder of a package that a module is in: gateway.routes of gateway.routes.v1."""
+    return ".".join(module.split(".")[:2])
 
 
 def imports(module: str, source: str, sources: Sources) -> Iterator[str]:
