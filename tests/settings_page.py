@@ -11,8 +11,9 @@ PAGE = Path(__file__).parents[1] / "docs" / "settings.md"
 HEAD = """# Settings
 
 For operators. All settings are environment variables, read once at start. A variable that is set to
-nothing counts as not set. A value that is wrong ends the program with status 2 and a line that names
-the variable. The embedded stack (`make up`) passes the variables that are set on to what it starts.
+nothing counts as not set. A value that is wrong ends the program with status 2 and a line that
+names the variable. The embedded stack (`make up`) passes the variables that are set on to what it
+starts.
 
 This page is generated from `orchestrator/config.py` and `gateway/config.py` by
 `python -m tests.settings_page`.
