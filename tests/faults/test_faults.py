@@ -11,6 +11,7 @@ from tests.faults.run import Plan, run
 
 FAULTS = (
     "kill postgres",
+    "kill triton",
     "kill stub",
     "kill orchestrator",
     "kill gateway",
@@ -23,9 +24,9 @@ FAULTS = (
 @pytest.mark.timeout(900)
 def test_no_job_is_lost_doubled_or_wronged_by_faults(tmp_path: Path) -> None:
     settings = Settings(state_dir=tmp_path / "state", ports=Ports.free())
-    plan = Plan(jobs=28, faults=FAULTS, seed=3, family="realistic", lengths=Lengths(frozen=15.0, used_up=8.0))
+    plan = Plan(jobs=36, faults=FAULTS, seed=3, family="realistic", lengths=Lengths(frozen=15.0, used_up=8.0))
     found = run(settings, plan, str)
     assert found.findings.is_right, report.to_text(found)
-    assert found.findings.outcomes["succeeded"] == 28
+    assert found.findings.outcomes["succeeded"] == 36
     assert sorted(outcome.kind for outcome in found.faults) == sorted(FAULTS)
     assert all(outcome.running for outcome in found.faults), "each over jobs that ran"
