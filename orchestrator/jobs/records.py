@@ -22,6 +22,7 @@ class JobRequest:
         serialize: the request as bytes for the worker, with the seed that is given to it.
         idempotency_key: the request_id that the client itself chose; None if it chose none.
         digest: SHA-256 of what is asked for, without its request_id.
+        manifest: what is asked for, serialized, without pictures; None where it is too long to keep.
         webhook_url: where its end is reported to; None for the account's own webhook, if it has one.
         webhook_data: JSON text that is sent with the report.
         webhook_events: which ends are reported there: complete, failed.
@@ -32,6 +33,7 @@ class JobRequest:
     serialize: Callable[[int], bytes]
     idempotency_key: str | None
     digest: bytes
+    manifest: bytes | None = None
     webhook_url: str | None = None
     webhook_data: str | None = None
     webhook_events: tuple[str, ...] = ("complete",)
@@ -76,6 +78,7 @@ class NewJob:
             "request_id": request.options.request_id,
             "idempotency_key": self.idempotency_key,
             "digest": request.digest,
+            "manifest": request.manifest,
             "request": self.stored if isinstance(self.stored, bytes) else None,
             "request_object": self.stored if isinstance(self.stored, str) else None,
             "held_bytes": self.held_bytes,
@@ -131,6 +134,7 @@ class JobRecord:
         error: why it ended without a picture.
         queued: its place in the queue, while it waits.
         webhook: what became of it; None if there is none.
+        manifest: what it was asked for, as JobRequest.manifest.
     """
 
     id: str
@@ -153,6 +157,7 @@ class JobRecord:
     error: ImagegenError | None
     queued: Queued | None = None
     webhook: WebhookState | None = None
+    manifest: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -228,6 +233,7 @@ _HAS_WEBHOOK = f"""
 COLUMNS = f"""
     j.id, j.account_id, j.request_id, j.state, j.task, j.family, j.seed, j.priority, j.created_at, j.started_at,
     j.ended_at, j.attempts, j.fence, j.sequence, j.first_event, j.artifact::text AS artifact, j.picture, j.expires_at,
+    j.manifest,
     j.error::text AS error, {_HAS_WEBHOOK} AS has_webhook, d.state AS delivery, d.attempts AS tries,
     d.last_status, d.last_error, d.next_at, d.delivered_at
 """
@@ -299,6 +305,7 @@ def to_record(row: Row) -> JobRecord:
         expires=row["expires_at"],
         error=load_error(row["error"]) if row["error"] else None,
         webhook=_to_webhook(row) if row["has_webhook"] else None,
+        manifest=row["manifest"],
     )
 
 

@@ -11,6 +11,7 @@ from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
 from orchestrator.api import status
 from orchestrator.api.converters.answers import to_artifact
+from orchestrator.api.converters.manifest import to_manifest
 from orchestrator.api.converters.requests import to_options, to_params
 from orchestrator.api.converters.tables import EVENTS, PRIORITIES, STATES, choice
 from orchestrator.config import WEB_PORTS, Ports
@@ -53,6 +54,7 @@ def to_job_request(asked: jobs_pb2.CreateJobRequest, limits: Limits, name: str) 
         serialize=serialize,
         idempotency_key=key,
         digest=digest,
+        manifest=to_manifest(request),
         webhook_url=asked.webhook.url if asked.webhook.HasField("url") else None,
         webhook_data=asked.webhook.data if asked.webhook.HasField("data") else None,
         webhook_events=_to_events(asked.webhook),
@@ -123,6 +125,9 @@ def to_job(record: JobRecord) -> jobs_pb2.Job:
         task=record.task,
         family=record.family,
     )
+    if record.manifest is not None:
+        message.request.ParseFromString(record.manifest)
+        message.request.seed = record.seed
     if record.queued is not None:
         message.position = record.queued.position
     if record.state is JobState.SUCCEEDED and record.artifact is not None:
