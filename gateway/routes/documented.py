@@ -86,7 +86,7 @@ async def estimate_job(request: Request) -> Response:
             found = await gateway.orchestrator.estimate(asked, caller)
         except grpc.aio.AioRpcError as error:
             raise api_error(error, caller.request_id, order.names) from None
-    return JSONResponse(listing.estimate(found, order.message.n or 1).model_dump())
+    return JSONResponse(listing.estimate(found, asked, order.warnings).model_dump())
 
 
 @router.get("/rest_api/result/{job}", tags=[PICTURES_TAG], **job_answers(posts=False))

@@ -36,7 +36,7 @@ _FACES: Mapping[str, pb.EnhancementMethod.ValueType] = MappingProxyType(
         "beautify": pb.ENHANCEMENT_METHOD_BEAUTIFY,
     }
 )
-_TYPES: Mapping[str, Mapping[str, pb.EnhancementMethod.ValueType]] = MappingProxyType(
+TYPES: Mapping[str, Mapping[str, pb.EnhancementMethod.ValueType]] = MappingProxyType(
     {"denoise": _V, "deblur": _V, "light": _LIGHTS, "color": _LIGHTS, "face_enhance": _FACES}
 )
 
@@ -67,7 +67,7 @@ def set_enhancements(message: pb.GenerateRequest, request: ProcessRequest) -> No
         if parameters.level is not None:
             enhancement.level = parameters.level
         if isinstance(parameters, WayParameters) and parameters.type is not None:
-            types, said = _TYPES[name], parameters.type.strip().lower().replace("_real", "-real")
+            types, said = TYPES[name], parameters.type.strip().lower().replace("_real", "-real")
             if said not in types:
                 raise BadRequestError(f"{name}_parameters.type must be one of {', '.join(types)}")
             enhancement.method = types[said]

@@ -8,10 +8,10 @@ from gateway.contract.request import ProcessRequest
 from gateway.errors import BadRequestError
 from imagegen.v1 import generation_pb2 as pb
 
-_FITS: Mapping[str, pb.Fit.ValueType] = MappingProxyType(
+FITS: Mapping[str, pb.Fit.ValueType] = MappingProxyType(
     {"crop": pb.FIT_CROP, "bounds": pb.FIT_BOUNDS, "cover": pb.FIT_COVER}
 )
-_GRAVITIES: Mapping[str, pb.CropGravity.ValueType] = MappingProxyType(
+GRAVITIES: Mapping[str, pb.CropGravity.ValueType] = MappingProxyType(
     {"content": pb.CROP_GRAVITY_CONTENT, "item": pb.CROP_GRAVITY_ITEM, "center": pb.CROP_GRAVITY_CENTER}
 )
 _CANVAS = "canvas"
@@ -73,8 +73,8 @@ def _fit(fit: str | JsonObject | None) -> tuple[pb.Fit.ValueType | None, pb.Crop
     """Fit and what a crop keeps; None for defaults. {"canvas": "outpainting"} is a task, on a canvas like any."""
     if fit is None or _word(fit) == _CANVAS:
         return None, None
-    if isinstance(fit, str) and _word(fit) in _FITS:
-        return _FITS[_word(fit)], None
+    if isinstance(fit, str) and _word(fit) in FITS:
+        return FITS[_word(fit)], None
     if isinstance(fit, dict):
         said = {name: _word(value) for name, value in fit.items() if value not in (None, "", [], {})}
         said = {
@@ -82,8 +82,8 @@ def _fit(fit: str | JsonObject | None) -> tuple[pb.Fit.ValueType | None, pb.Crop
         } or said  # others beside: ignored
         if not said or said == {_CANVAS: _OUTPAINTING}:
             return None, None
-        if set(said) == {"crop"} and said["crop"] in _GRAVITIES:
-            return pb.FIT_CROP, _GRAVITIES[said["crop"]]
+        if set(said) == {"crop"} and said["crop"] in GRAVITIES:
+            return pb.FIT_CROP, GRAVITIES[said["crop"]]
     raise BadRequestError(
         'fit must be canvas, crop, bounds, cover, {"crop": "content"}, {"crop": "item"}, {"crop": "center"} or '
         '{"canvas": "outpainting"}'

@@ -1,12 +1,13 @@
 """Jobs of an account, as /v1 shows them: all that gRPC tells, in JSON."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic import BaseModel
 
-from gateway.translate import jobs
+from gateway.translate import inverse, jobs
 from gateway.translate.names import Names
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
@@ -66,6 +67,8 @@ class JobView(BaseModel):
         error: why it failed.
         webhook: of the job, if it has one.
         request_id: in the logs.
+        request: the documented JSON that asks for the same picture, its seed in it; a picture that came in the request
+            is "sha256:<hex>". Null where it is longer than 16 KiB.
     """
 
     job: str
@@ -88,6 +91,7 @@ class JobView(BaseModel):
     error: JobErrorView | None = None
     webhook: DeliveryView | None = None
     request_id: str
+    request: dict[str, Any] | None = None
 
 
 class JobsView(BaseModel):
@@ -112,6 +116,8 @@ class EstimateAnswer(BaseModel):
         pictures: that it would generate.
         task: by its name in the gRPC schema.
         model_type: its family.
+        warnings: known fields of the request that its task does not use.
+        grpc: the request in the gRPC schema, as JSON (GenerateRequest); files that came in the request are empty.
     """
 
     credits: float
@@ -120,17 +126,23 @@ class EstimateAnswer(BaseModel):
     pictures: int
     task: str
     model_type: str
+    warnings: list[str]
+    grpc: dict[str, Any]
 
 
-def estimate(found: jobs_pb2.JobEstimate, pictures: int) -> EstimateAnswer:
-    """Turn an estimate into JSON."""
+def estimate(
+    found: jobs_pb2.JobEstimate, asked: jobs_pb2.EstimateJobRequest, warnings: Sequence[str]
+) -> EstimateAnswer:
+    """Turn an estimate of what was asked for into JSON."""
     return EstimateAnswer(
         credits=found.credits,
         wait_seconds=round(found.wait_seconds, 3),
         run_seconds=round(found.run_seconds, 3),
-        pictures=pictures,
+        pictures=asked.n or 1,
         task=found.task,
         model_type=found.family,
+        warnings=list(warnings),
+        grpc=inverse.to_grpc_json(asked.request),
     )
 
 
@@ -158,6 +170,7 @@ def view(job: jobs_pb2.Job) -> JobView:
         error=_error(job) if job.HasField("error") else None,
         webhook=_delivery(job.webhook) if job.HasField("webhook") else None,
         request_id=job.request_id,
+        request=inverse.from_proto(job.request) if job.HasField("request") else None,
     )
 
 

@@ -83,6 +83,12 @@ SIZES: Mapping[str, tuple[float, float]] = MappingProxyType(
 """Width and height in millimetres, by the documented names; upright, all but ledger."""
 
 
+def pixels(millimetres: tuple[float, float], dpi: int) -> tuple[int, int]:
+    """Width and height of a paper at so many dots per inch."""
+    width, height = millimetres
+    return round(width / MM_PER_INCH * dpi), round(height / MM_PER_INCH * dpi)
+
+
 def set_size(message: pb.GenerateRequest, request: ProcessRequest) -> None:
     """Set width, height and density of a print, and that it turns with the picture. Without print_size nothing is set.
 
@@ -97,8 +103,7 @@ def set_size(message: pb.GenerateRequest, request: ProcessRequest) -> None:
     dpi = DEFAULT_DPI if request.dpi is None else request.dpi
     if not 1 <= dpi <= MAX_DPI:
         raise BadRequestError(f"dpi must be from 1 to {MAX_DPI}, not {dpi}")
-    width, height = (round(side / MM_PER_INCH * dpi) for side in SIZES[name])
-    message.size.width, message.size.height = width, height
+    message.size.width, message.size.height = pixels(SIZES[name], dpi)
     message.output.dpi = dpi
     if request.has_picture and request.print_reorientation is not False:
         message.size.reorient = True

@@ -12,7 +12,7 @@ from gateway.errors import BadRequestError
 from gateway.translate import captions, enhancements, extensions, layout, paper, pictures, safety, tasks, unused
 from imagegen.v1 import generation_pb2 as pb
 
-_FORMATS: Mapping[str, pb.ImageFormat.ValueType] = MappingProxyType(
+FORMATS: Mapping[str, pb.ImageFormat.ValueType] = MappingProxyType(
     {
         "jpeg": pb.IMAGE_FORMAT_JPEG,
         "jpg": pb.IMAGE_FORMAT_JPEG,
@@ -20,10 +20,10 @@ _FORMATS: Mapping[str, pb.ImageFormat.ValueType] = MappingProxyType(
         "webp": pb.IMAGE_FORMAT_WEBP,
     }
 )
-_METADATA: Mapping[str, pb.Metadata.ValueType] = MappingProxyType(
+METADATA: Mapping[str, pb.Metadata.ValueType] = MappingProxyType(
     {"none": pb.METADATA_NONE, "prompt": pb.METADATA_PROMPT}
 )
-_REMOVALS: Mapping[str, pb.Removal.ValueType] = MappingProxyType(
+REMOVALS: Mapping[str, pb.Removal.ValueType] = MappingProxyType(
     {"auto": pb.REMOVAL_AUTO, "v2": pb.REMOVAL_AUTO, "human": pb.REMOVAL_HUMAN, "item": pb.REMOVAL_ITEM}
 )
 _WORD = re.compile(r"[a-z]+")
@@ -113,9 +113,9 @@ def _removal(name: str, prompt: str | None) -> pb.Removal.ValueType:
     word = name.strip().lower()
     if word == "generative":
         return _named(prompt or "")
-    if word not in _REMOVALS:
-        raise BadRequestError(f"background.remove must be one of {', '.join(_REMOVALS)}, generative")
-    return _REMOVALS[word]
+    if word not in REMOVALS:
+        raise BadRequestError(f"background.remove must be one of {', '.join(REMOVALS)}, generative")
+    return REMOVALS[word]
 
 
 def _named(prompt: str) -> pb.Removal.ValueType:
@@ -131,9 +131,9 @@ def _named(prompt: str) -> pb.Removal.ValueType:
 def _set_output(message: pb.GenerateRequest, request: ProcessRequest) -> None:
     """Set format, quality and size limit of the file, and where a copy goes."""
     if request.output_format is not None:
-        found = _FORMATS.get(request.output_format.strip().lower())
+        found = FORMATS.get(request.output_format.strip().lower())
         if found is None:
-            raise BadRequestError(f"output_format must be one of {', '.join(_FORMATS)}")
+            raise BadRequestError(f"output_format must be one of {', '.join(FORMATS)}")
         message.output.format = found
     elif request.max_file_size is not None:  # of the formats that it works with, the one that keeps what is clear
         message.output.format = pb.IMAGE_FORMAT_WEBP if request.is_clear else pb.IMAGE_FORMAT_JPEG
@@ -143,9 +143,9 @@ def _set_output(message: pb.GenerateRequest, request: ProcessRequest) -> None:
     if request.max_file_size is not None:
         message.output.max_file_size = request.max_file_size
     if request.metadata is not None:
-        stated = _METADATA.get(request.metadata.strip().lower())
+        stated = METADATA.get(request.metadata.strip().lower())
         if stated is None:
-            raise BadRequestError(f"metadata must be one of {', '.join(_METADATA)}")
+            raise BadRequestError(f"metadata must be one of {', '.join(METADATA)}")
         message.output.metadata = stated
     if request.target is not None:
         message.output.target = request.target.strip()

@@ -51,12 +51,12 @@ _OF_ACCOUNT = "(SELECT a.{column} FROM imagegen.accounts a WHERE a.id = %(accoun
 _INSERT = f"""
 WITH j AS (
     INSERT INTO imagegen.jobs (
-        id, account_id, request_id, idempotency_key, request_digest, manifest, request, request_object, held_bytes, task,
-        family, seed, state, priority, rank, tag, cost, price, webhook_url, webhook_data,
-        webhook_events
+        id, account_id, request_id, idempotency_key, request_digest, manifest, request, request_object, held_bytes,
+        task, family, seed, state, priority, rank, tag, cost, price, webhook_url, webhook_data, webhook_events
     ) VALUES (
-        %(id)s, %(account_id)s, %(request_id)s, %(idempotency_key)s, %(digest)s, %(manifest)s, %(request)s, %(request_object)s,
-        %(held_bytes)s, %(task)s, %(family)s, %(seed)s, 'queued', %(priority)s, %(rank)s, %(tag)s, %(cost)s, %(price)s,
+        %(id)s, %(account_id)s, %(request_id)s, %(idempotency_key)s, %(digest)s, %(manifest)s, %(request)s,
+        %(request_object)s, %(held_bytes)s,
+        %(task)s, %(family)s, %(seed)s, 'queued', %(priority)s, %(rank)s, %(tag)s, %(cost)s, %(price)s,
         coalesce(%(webhook_url)s::text, {_OF_ACCOUNT.format(column="webhook_url")}),
         CASE WHEN coalesce(%(webhook_url)s::text, {_OF_ACCOUNT.format(column="webhook_url")}) IS NOT NULL
         THEN %(webhook_data)s::text END,

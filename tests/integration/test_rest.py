@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import contextlib
+import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from local import triton
 from local.settings import Ports
 from tests.accounts import new_key
 from tests.integration.jobs.receiver import receiving
+from tests.integration.pictures import encode, scene
 from tests.integration.stack import TINY, serving, settings
 
 PROMPT = (
@@ -136,6 +138,8 @@ async def test_an_estimate_takes_nothing(client: httpx.AsyncClient) -> None:
     assert found["credits"] == 0  # this account's are not counted
     assert found["run_seconds"] > 0
     assert found["wait_seconds"] >= 0
+    assert (found["warnings"], found["grpc"]["prompt"]) == ([], "apple")
+    assert found["grpc"]["text_to_image"] == {}
     assert (await client.get("/v1/jobs")).json()["jobs"] == []
     refused = await client.post("/v1/jobs:estimate", json=generate(model_type="nope"))
     assert (refused.status_code, "model_type" in refused.json()["message"]) == (400, True)
@@ -153,6 +157,21 @@ async def test_jobs_are_listed_in_pages(client: httpx.AsyncClient) -> None:
     assert (await client.get(f"/v1/jobs/{made[0]}")).json() == found[-1]
     assert (await client.get("/v1/jobs", params={"state": "failed"})).json() == {"jobs": [], "next_page_token": None}
     assert (await client.get("/v1/jobs", params={"page_token": "nonsense"})).status_code == 400
+
+
+async def test_a_job_can_be_asked_for_again(client: httpx.AsyncClient) -> None:
+    """Its request, from the list, gives the same picture; a file that came in it is named by its digest."""
+    body = {**generate(), "imagegen": {"steps": 3, "preview_interval": 1}}
+    first = (await client.post("/rest_api/process_result", json=body)).json()
+    (job,) = (await client.get("/v1/jobs")).json()["jobs"]
+    assert job["request"]["background"]["generate"]["sample_num"] == first["seed"]
+    again = (await client.post("/rest_api/process_result", json=job["request"])).json()
+    assert await picture(client, again) == await picture(client, first)
+    file = encode(scene())
+    url = f"base64,{base64.b64encode(file).decode()}"
+    made = (await client.post("/rest_api/process_result", json={"url": url, "width": 64})).json()["job"]
+    kept = (await client.get(f"/v1/jobs/{made}")).json()["request"]
+    assert kept == {"url": f"sha256:{hashlib.sha256(file).hexdigest()}", "width": 64}
 
 
 async def test_a_webhook_tells_of_the_end(tiny_triton: int, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ MAX_MANIFEST = 16 * 1024
 
 
 def to_manifest(request: pb.GenerateRequest) -> bytes | None:
-    """The request to keep, serialized; None where it is longer than MAX_MANIFEST. Hashes pictures: call it in a thread."""
+    """The request to keep; None where it is longer than MAX_MANIFEST. Hashes pictures: call it in a thread."""
     kept = without_pictures(request)
     kept.ClearField("request_id")
     serialized = kept.SerializeToString(deterministic=True)

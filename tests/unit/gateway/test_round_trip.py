@@ -10,6 +10,7 @@ from typing import Any
 import hypothesis.strategies as st
 from hypothesis import given, settings
 
+from gateway.translate import inverse
 from imagegen.v1 import generation_pb2 as pb
 from tests.unit.gateway.asking import proto
 
@@ -258,6 +259,13 @@ def _name(table: dict[str, Any], number: int) -> str:
 @given(requests())
 def test_what_a_client_says_comes_back(document: Document) -> None:
     assert back(proto(document)) == document
+
+
+@settings(max_examples=500)
+@given(requests())
+def test_what_a_job_was_asked_for_asks_for_the_same(document: Document) -> None:
+    message = proto(document)
+    assert proto(inverse.from_proto(message)) == message
 
 
 @given(requests(), st.randoms(use_true_random=False))
