@@ -129,7 +129,7 @@ def _size(message: pb.GenerateRequest, *, from_picture: bool) -> Json:
                 turns = {} if size.reorient or not from_picture else {"print_reorientation": False}
                 return {"print_size": name, "dpi": message.output.dpi, **turns}
     for side in ("width", "height"):
-        if size.HasField(side):  # type: ignore[arg-type]  # one of its own fields
+        if size.HasField(side):
             block[side] = getattr(size, side)
         elif size.HasField(f"{side}_percent"):  # type: ignore[arg-type]  # one of its own fields
             block[side] = f"{getattr(size, f'{side}_percent')}%"
@@ -184,7 +184,7 @@ def _caption(caption: pb.Caption) -> Json:
 def _output(output: pb.Output) -> Json:
     block: Json = {"output_format": _key(request.FORMATS, output.format)} if output.format else {}
     for name in ("quality", "max_file_size", "target"):
-        if output.HasField(name):  # type: ignore[arg-type]  # one of its own fields
+        if output.HasField(name):
             block[name] = getattr(output, name)
     return block | ({"metadata": _key(request.METADATA, output.metadata)} if output.metadata else {})
 
@@ -204,7 +204,7 @@ def _extensions(message: pb.GenerateRequest) -> Json:
     """The block imagegen, without what changes nothing in the picture: preview_interval."""
     block: Json = {}
     for name in ("steps", "guidance_scale"):
-        if message.HasField(name):  # type: ignore[arg-type]  # one of its own fields
+        if message.HasField(name):
             block[name] = getattr(message, name)
     if message.sampler:
         block["sampler"] = _key(extensions.SAMPLERS, message.sampler)
