@@ -163,7 +163,7 @@ def _parse(name: str, dims: Sequence[int], text: str | None, required: Mapping[s
 def _parse_size(name: str, text: str, required: Mapping[str, TensorSpec]) -> Size:
     match = _SIZE.fullmatch(text)
     if match is None:
-        raise NetworkError(f"parameter {_PREFIX}{name}: {text!r} is no number and no FACTOR*INPUT[AXIS]")
+        raise NetworkError(f"parameter {_PREFIX}{name}: {text!r} is neither a number nor FACTOR*INPUT[AXIS]")
     if match["number"]:
         return Size(int(match["number"]))
     source, axis = match["name"], int(match["axis"])

@@ -45,7 +45,7 @@ from engines.absent import Absent
 from engines.network import Network, NetworkError, TensorSpec, choose_precision, find_graph, read_cpu_flags, read_digest
 from engines.rows import RowsError, Tensors, count_rows, split_rows
 
-_FAILED = "the engine failed to run this request; the server's log tells why"
+_FAILED = "the engine failed to run this request; see the server's log"
 
 
 class InputError(ValueError):

@@ -15,8 +15,8 @@ _COMMANDS = {
     "down": "stop them; return when they are gone",
     "status": "print which of them run; exit status 1 unless all are ready",
     "demo": "generate the pictures of the README into demo/, starting and stopping what does not run",
-    "doctor": "check this machine, and say what to do; exit status 1 if something stands in the way",
-    "env": "install the environments only: `env` what serves, `env dev` what tests and linters need too",
+    "doctor": "check this machine, and say what to do; exit status 1 if there is a problem to solve",
+    "env": "install the environments only: `env` what the services need, `env dev` what tests and linters need too",
     "operate": "run a command of the orchestrator on the stack's database: operate accounts list",
 }
 _OLDEST = (3, 9)
@@ -25,7 +25,7 @@ _OLDEST = (3, 9)
 def main() -> int:
     """Run one command; returns the exit status."""
     if sys.version_info < _OLDEST:
-        print("Python %d.%d or newer is needed to begin with; this is %s" % (*_OLDEST, sys.version.split()[0]))  # noqa: UP031 - read by an older Python
+        print("Python %d.%d or newer is needed; this is %s" % (*_OLDEST, sys.version.split()[0]))  # noqa: UP031 - for an older Python
         return 2
     from local.errors import LocalError  # noqa: PLC0415 - an older Python could not read what it imports
 

@@ -60,7 +60,7 @@ def _status(settings: Settings) -> int:
 
 def _operate(settings: Settings, arguments: list[str]) -> int:
     if stack.list_states(settings).get(postgres.NAME, "ready") != "ready":
-        raise LocalError("the database does not run: start the stack first (`make up`)")
+        raise LocalError("the database is not running: start the stack first (`make up`)")
     print(run_command(settings, *(arguments or ["--help"])), end="")
     return 0
 

@@ -23,7 +23,7 @@ def main(source: Path, sums: Path, target: Path) -> int:
         shutil.copyfile(source / name, part)
         if digest(part) != wanted[name]:
             part.unlink()
-            print(f"{name} is not what it should be", file=sys.stderr)
+            print(f"{name} does not match its SHA-256", file=sys.stderr)
             return 1
         part.replace(place)
     print(f"{len(wanted)} files are in {target}")

@@ -45,7 +45,7 @@ def run() -> int:
     for finding in findings:
         print(f"{finding.level:<8} {finding.text}")
     problems = sum(finding.level == "problem" for finding in findings)
-    print(f"\n{problems} to solve before `make demo`." if problems else "\nNothing stands in the way: `make demo`.")
+    print(f"\n{problems} to solve before `make demo`." if problems else "\nNo problems found. Next: `make demo`.")
     return 1 if problems else 0
 
 
@@ -108,7 +108,7 @@ def _check_ports() -> Iterator[Finding]:
     running = (settings.state_dir / "ports.json").exists()
     taken = {name: port for name, port in asdict(settings.ports).items() if not is_free(port)}
     if running:
-        yield Finding("ok", f"a stack runs, or did until lately: REST is {settings.rest_url}")
+        yield Finding("ok", f"a stack is running, or was until recently: REST is {settings.rest_url}")
         return
     for name, port in taken.items():
         what = f"port {port} ({name}) is in use by {find_owner(port)}"

@@ -175,7 +175,7 @@ def _create(environment: Environment) -> None:
     )
     if result.returncode:
         raise EnvironmentSetupError(
-            f"{environment.folder.name} cannot be made (Debian and Ubuntu: install python3-venv):\n"
+            f"{environment.folder.name} cannot be created (Debian and Ubuntu: install python3-venv):\n"
             f"{result.stdout}{result.stderr}"
         )
 

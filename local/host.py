@@ -150,7 +150,7 @@ def check_packages(host: Host) -> None:
     if _numbers(host.numpy) >= (2,):
         raise HostError(
             f"Triton's environment {host.packages} has numpy {host.numpy}. The server's Python backend needs numpy "
-            f"below 2: with a newer one it hands zeros to every model, and says nothing. To mend it, {again}"
+            f"below 2: with a newer one it passes zeros to every model without an error. To fix it, {again}"
         )
 
 

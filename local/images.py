@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     bases = parser.add_mutually_exclusive_group()
     bases.add_argument(
-        "--stand-ins", action="store_true", help="make the images of Python and PostgreSQL of this machine's Debian"
+        "--stand-ins", action="store_true", help="build the images of Python and PostgreSQL from this machine's Debian"
     )
     bases.add_argument("--release", action="store_true", help="build on base images by their digests alone")
     parser.add_argument(

@@ -65,7 +65,9 @@ def start(settings: Settings, options: Mapping[str, str] | None = None) -> proce
         _make(settings)
     data = _data(settings)
     if (found := (data / "PG_VERSION").read_text(encoding="ascii").strip()) != str(_VERSION):
-        raise HostError(f"{data} is of PostgreSQL {found}, and this is {_VERSION}: dump it there, restore it here")
+        raise HostError(
+            f"{data} was created by PostgreSQL {found}, and this is {_VERSION}: dump it there, restore here"
+        )
     _clear_leftovers(data)
     chosen = {
         "listen_addresses": HOST,
@@ -198,7 +200,7 @@ def _clear_leftovers(data: Path) -> None:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         if time.monotonic() > deadline:
-            raise StartError(f"processes {left} work in {data} and do not go")
+            raise StartError(f"processes {left} use {data} and do not stop")
         time.sleep(_POLL)
     (data / "postmaster.pid").unlink(missing_ok=True)
 

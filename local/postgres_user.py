@@ -117,7 +117,7 @@ def _open(folder: Path) -> Path:
         folder.chmod(0o711)
     except OSError as error:
         raise HostError(
-            f"PostgreSQL does not run as root, and {folder}, for its files, cannot be made ({error.strerror}): set "
+            f"PostgreSQL does not run as root, and {folder}, for its files, cannot be created ({error.strerror}): set "
             "IMAGEGEN_STATE_DIR to a folder that every user can enter, or IMAGEGEN_DATABASE_URL to a database"
         ) from error
     return folder

@@ -13,7 +13,7 @@ from local.errors import LocalError, ModelsError
 
 MODEL_FILE = "model.py"
 _OTHER_ENGINES = {
-    "model.onnx": "ONNX Runtime, which the embedded Triton does not carry: name the graph graph.onnx, beside model.py",
+    "model.onnx": "ONNX Runtime, which the embedded Triton does not carry: name the graph graph.onnx, next to model.py",
     "model.plan": "TensorRT, which the embedded Triton does not carry: put graph.onnx and model.py in its place",
 }
 

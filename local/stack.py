@@ -41,7 +41,7 @@ def up(settings: Settings) -> list[str]:
             for service in services:
                 bar.show(service.name)
                 if _is_serving(settings, service):
-                    bar.advance(f"{service.name} runs already")
+                    bar.advance(f"{service.name} is already running")
                     continue
                 started.append(service)
                 if service.name == "orchestrator":
@@ -147,7 +147,7 @@ def _stop(settings: Settings, services: list[Service], bar: Bar | None = None) -
         if process is not None and not service.stop(process):
             killed.append(service.name)
         if bar:
-            bar.advance(f"{service.name} is gone")
+            bar.advance(f"{service.name} has stopped")
     return killed
 
 

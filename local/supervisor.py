@@ -68,7 +68,7 @@ def look(settings: Settings, stopping: threading.Event) -> None:
         if triton.restart(settings, process):
             log.warning("Triton runs again")
     except LocalError:
-        log.exception("Triton could not be started; the next try follows")
+        log.exception("Triton could not be started; retrying")
 
 
 def main() -> int:

@@ -128,7 +128,7 @@ class Settings(EnvironmentSettings):
         ".local/results", "where pictures are kept: a folder, or `s3://BUCKET/PREFIX` ([results](results.md))"
     )
     result_links: Annotated[str, choice("presigned", "gateway")] = setting(
-        "presigned", "who hands out pictures of S3: S3 itself (presigned), or the gateway"
+        "presigned", "who serves pictures in S3: S3 itself (presigned), or the gateway"
     )
     s3_endpoint: Annotated[str | None, parsed(read_s3_endpoint)] = setting(
         None, "http or https URL of the S3 of `IMAGEGEN_RESULTS_URL`", shown="AWS's"
@@ -157,7 +157,7 @@ class Settings(EnvironmentSettings):
     )
     public_url: WebUrl = setting("http://127.0.0.1:8080", "base URL of results: where the gateway serves them")
     anonymous: Switch = setting(
-        False, "true: calls without a key are taken, for the account `anonymous`; on a loopback address only"
+        False, "true: calls without a key are accepted, for the account `anonymous`; on a loopback address only"
     )
     price: float = setting(
         1.0, "what a picture costs an account whose credits are counted", unit="credits", low=0, high=1e6
@@ -254,13 +254,13 @@ class Settings(EnvironmentSettings):
     )
     grace_seconds: float = setting(60.0, "time that running work has after SIGTERM", unit="s", low=0, high=86_400)
     health_interval_seconds: float = setting(
-        1.0, "time between two looks at Triton's models", unit="s", low=0.05, high=60
+        1.0, "time between two checks of Triton's models", unit="s", low=0.05, high=60
     )
     log_level: LogLevel = setting("info", "lowest level that is logged: debug, info, warning or error")
     charge_filtered: Switch = setting(False, "true: a picture that the safety filter stops is paid for like any other")
     mark_pictures: Switch = setting(True, "true: files state in XMP that they are generated")
     invisible_mark: Annotated[str | None, parsed(read_mark)] = setting(
-        None, "8 hexadecimal digits that generated pictures bear invisibly, such as 1A2B3C4D"
+        None, "8 hexadecimal digits that generated pictures carry invisibly, such as 1A2B3C4D"
     )
     c2pa_cert_file: Path | None = setting(
         None, "PEM file of the certificate that signs C2PA manifests, and those between it and its CA"

@@ -223,7 +223,7 @@ class CancelledByClientError(ImagegenError):
 class AttemptLostError(CancelledByClientError):
     """The job is not this attempt's any more: it was cancelled, or another process has it."""
 
-    def __init__(self, message: str = "the job is not this attempt's any more") -> None:
+    def __init__(self, message: str = "the job no longer belongs to this attempt") -> None:
         super().__init__(message)
 
 

@@ -9,8 +9,8 @@ QUEUE_WAIT = Histogram("imagegen_queue_wait_seconds", "Time from arrival to star
 QUEUE_DEPTH = Gauge("imagegen_queue_depth", "Generate streams that wait.", ["priority"])
 IN_FLIGHT = Gauge("imagegen_in_flight", "Generate streams that run.")
 JOBS = Gauge("imagegen_jobs", "Durable jobs in the database, as every server sees them.", ["state"])
-BACKLOG = Gauge("imagegen_backlog_seconds", "About how long a durable job that comes now waits for its start; 0: none.")
-LONGEST_ATTEMPT = Gauge("imagegen_longest_attempt_seconds", "For how long the oldest running attempt at a job has run.")
+BACKLOG = Gauge("imagegen_backlog_seconds", "Estimated wait for the start of a new durable job; 0: none.")
+LONGEST_ATTEMPT = Gauge("imagegen_longest_attempt_seconds", "Age of the oldest running attempt at a job.")
 ATTEMPTS_STOPPED = Counter(
     "imagegen_attempts_stopped",
     "Attempts that did not end by themselves: overrun (too long), lost (lease), stuck (ignored their cancellation).",
@@ -49,12 +49,12 @@ TRITON_BATCHES = Gauge(
 )
 TRITON_ERRORS = Counter("imagegen_triton_errors", "Calls of Triton that failed.", ["model", "kind"])
 RESULTS_BROKEN = Counter(
-    "imagegen_results_broken", "Reads of stored pictures that are corrupt, or missing before their time.", ["kind"]
+    "imagegen_results_broken", "Reads of stored pictures that were corrupt, or missing before they expired.", ["kind"]
 )
-RESULTS_STORED = Gauge("imagegen_results_stored_bytes", "Bytes of stored pictures whose time is not over.")
+RESULTS_STORED = Gauge("imagegen_results_stored_bytes", "Bytes of stored pictures that have not expired.")
 RESULTS_WAITING = Gauge("imagegen_results_waiting_bytes", "Bytes of finished pictures that wait for the result store.")
 TRITON_SERVES = Gauge("imagegen_triton_serves", "1 if the model in this Triton infers.", ["endpoint", "model"])
-TRITON_EJECTIONS = Counter("imagegen_triton_ejections", "Times that a model of a Triton was taken from use.", ["model"])
+TRITON_EJECTIONS = Counter("imagegen_triton_ejections", "Times that a model was taken out of use.", ["model"])
 FAMILY_READY = Gauge("imagegen_family_ready", "1 if all networks of the family are ready.", ["family"])
 RPC = Histogram("imagegen_rpc_seconds", "Wall time of a gRPC call.", ["method", "code"], buckets=_FAST)
 TLS_EXPIRY = Gauge(

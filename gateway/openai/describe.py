@@ -31,7 +31,7 @@ _BEYOND: Final[dict[str, Any]] = {
 }
 _ERRORS: Final[dict[int, str]] = {
     400: "A field is wrong: param names it.",
-    401: "No key, or one that no account has.",
+    401: "No key, or an unknown one.",
     403: "The account may not do this.",
     404: "There is no such model.",
     408: "The body did not arrive in time.",

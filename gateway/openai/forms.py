@@ -42,7 +42,7 @@ def parse(body: bytes | bytearray, content_type: str, max_file_bytes: int, file_
     """
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:
-        raise invalid(f"Content-Type: {MEDIA_TYPE} names no boundary", None)
+        raise invalid(f"Content-Type: {MEDIA_TYPE} has no boundary", None)
     parts = _Parts(max_file_bytes, file_names)
     config = {"MAX_MEMORY_FILE_SIZE": len(body) + 1, "UPLOAD_ERROR_ON_BAD_CTE": True}
     try:

@@ -180,8 +180,8 @@ async def _answer(
         if not kept:
             _cancel(ended, gateway, caller)
         if gateway.ending.stopping.is_set():
-            raise unavailable("The server stops; send the request again")
-        raise timeout("The pictures were not done in time: use stream, or a job (POST /rest_api/process)")
+            raise unavailable("The server is stopping; send the request again")
+        raise timeout("The pictures were not finished in time: use stream, or a job (POST /rest_api/process)")
     for job in ended:
         if job.state != jobs_pb2.JOB_STATE_SUCCEEDED:
             raise from_job(job, caller.request_id, asked.names)

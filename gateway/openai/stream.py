@@ -51,7 +51,7 @@ class Stream:
                 await asyncio.wait({coming, stop}, timeout=events.PING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 if not coming.done():
                     if stop.done():
-                        yield _sent("error", unavailable("The server stops; send the request again").body)
+                        yield _sent("error", unavailable("The server is stopping; send the request again").body)
                         return
                     yield events.PING
                     continue

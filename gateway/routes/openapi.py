@@ -19,8 +19,8 @@ PICTURES_TAG, JOBS_TAG, WEBHOOKS_TAG = "Pictures", "Jobs", "Webhooks"
 OPENAI_TAG, SERVICE_TAG = "OpenAI Images", "Service"
 TAGS: Final[list[dict[str, Any]]] = [
     {"name": PICTURES_TAG, "description": "The documented API: pictures from text and from pictures."},
-    {"name": JOBS_TAG, "description": "Jobs: lists, events, and their end."},
-    {"name": WEBHOOKS_TAG, "description": "What became of webhooks, and sending one again."},
+    {"name": JOBS_TAG, "description": "Jobs: listing them, their events, cancelling and deleting them."},
+    {"name": WEBHOOKS_TAG, "description": "Deliveries of webhooks, and sending one again."},
     {"name": OPENAI_TAG, "description": "The OpenAI Images API over the same jobs."},
     {"name": SERVICE_TAG, "description": "The account, the model families, and whether the service is ready."},
 ]
@@ -32,7 +32,7 @@ POST_BODY: Final[dict[str, Any]] = {
             "in": "header",
             "required": False,
             "schema": {"type": "string", "pattern": r"^[A-Za-z0-9._:-]{1,128}$"},
-            "description": "The same again, with the same body, answers the job that was made the first time; with "
+            "description": "The same key with the same body returns the job that was created the first time; with "
             "another body 400. For as long as the job is known.",
         }
     ],
@@ -116,7 +116,7 @@ _EXAMPLES: Final[dict[int, dict[str, Any]]] = {
         }
     },
     500: {
-        "failed": {"message": "The picture could not be made", "status": "failed", "job": _JOB},
+        "failed": {"message": "The picture could not be generated", "status": "failed", "job": _JOB},
         "broken": {"message": "Something went wrong here. Request id: 3f0c", "code": "INTERNAL_ERROR"},
     },
     503: {"away": {"message": "The orchestrator does not serve", "code": "SERVICE_UNAVAILABLE"}},

@@ -31,7 +31,7 @@ OPENAPI: Final[dict[int | str, dict[str, Any]]] = {
     206: {"description": "The part that Range asks for.", "content": {each: {} for each in sorted(_TYPES)}},
     304: {"description": "The client has it: If-None-Match names its ETag."},
     404: {"model": ErrorAnswer, "description": "No such picture any more."},
-    416: {"model": ErrorAnswer, "description": "Range lies beyond the picture."},
+    416: {"model": ErrorAnswer, "description": "Range is beyond the end of the picture."},
     500: {"model": ErrorAnswer, "description": "The stored picture is corrupt; it is not sent."},
     503: {"model": ErrorAnswer, "description": "The service cannot be reached right now."},
 }

@@ -49,7 +49,7 @@ def names(request: ProcessRequest) -> list[str]:
     """
     found = dict.fromkeys(name.strip().lower() for name in request.enhancements or ())
     if unknown := [name for name in found if name not in KINDS]:
-        raise BadRequestError(f"enhancements has {unknown[0][:40]!r}; it may have {', '.join(KINDS)}")
+        raise BadRequestError(f"enhancements must be among {', '.join(KINDS)}, not {unknown[0][:40]!r}")
     return list(found)
 
 

@@ -99,7 +99,7 @@ def set_size(message: pb.GenerateRequest, request: ProcessRequest) -> None:
         return
     name = request.print_size.strip().lower()
     if name not in SIZES:
-        raise BadRequestError(f"print_size has no paper {name[:40]!r}; it may be {', '.join(SIZES)}")
+        raise BadRequestError(f"print_size must be one of {', '.join(SIZES)}, not {name[:40]!r}")
     dpi = DEFAULT_DPI if request.dpi is None else request.dpi
     if not 1 <= dpi <= MAX_DPI:
         raise BadRequestError(f"dpi must be from 1 to {MAX_DPI}, not {dpi}")

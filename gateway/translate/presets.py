@@ -39,7 +39,7 @@ class Presets:
         known: dict[str, JsonObject] = {}
         for folder in folders:
             if not folder.is_dir():
-                raise SettingsError(f"presets: {folder} is no folder")
+                raise SettingsError(f"presets: {folder} is not a folder")
             for path in sorted(folder.glob("*.json")):
                 known[path.stem] = _read(path)
         return cls(known)
@@ -109,11 +109,11 @@ def _fault(name: str, document: object) -> str | None:
     if not _NAME.fullmatch(name):
         return "its name may have up to 64 letters, digits, - and _"
     if not isinstance(document, dict):
-        return "it is no JSON object"
+        return "it is not a JSON object"
     if there := [name for name in _NOT_IN_PRESETS if name in document]:
         return f"it may not have {there[0]}"
     if unknown := document.keys() - contract.ProcessRequest.model_fields.keys():
-        return f"it has {min(unknown)}, which is no parameter"
+        return f"it has {min(unknown)}, which is not a parameter"
     try:
         contract.parse(document)
     except BadRequestError as error:

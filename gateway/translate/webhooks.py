@@ -42,7 +42,7 @@ def _events(asked: Webhooks) -> list[jobs_pb2.WebhookEvent.ValueType]:
     words = [word.strip().lower() for word in asked.events or ()]
     for word in words:
         if word not in _EVENTS:
-            raise BadRequestError(f"webhooks.events has {word[:40]!r}; it may have {', '.join(_EVENTS)}")
+            raise BadRequestError(f"webhooks.events must be among {', '.join(_EVENTS)}, not {word[:40]!r}")
     return [_EVENTS[word] for word in dict.fromkeys(words)]
 
 

@@ -47,7 +47,7 @@ class RequestContext:
             try:
                 await self._app(scope, receive, send_with_id)
             except ClientDisconnect:
-                _log.info("client hung up before its request was read")
+                _log.info("client disconnected before its request was read")
             except Exception:
                 _log.exception("request failed")
                 if status is not None:

@@ -47,7 +47,7 @@ def parse(body: bytes | bytearray, content_type: str, max_file_bytes: int) -> Fo
     """
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:
-        raise BadRequestError(f"Content-Type: {MEDIA_TYPE} names no boundary")
+        raise BadRequestError(f"Content-Type: {MEDIA_TYPE} has no boundary")
     parts = _Parts()
     # A file of any size stays in memory: the whole body is there already, and its size is checked.
     config = {"MAX_MEMORY_FILE_SIZE": len(body) + 1, "UPLOAD_ERROR_ON_BAD_CTE": True}

@@ -94,7 +94,7 @@ async def client_gone(request: Request) -> None:
     """Return when the client has hung up. The body must have been read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
-    _log.info("client hung up while it waited; its job goes on")
+    _log.info("client disconnected while it waited; its job goes on")
 
 
 async def stopping(event: asyncio.Event) -> None:

@@ -33,7 +33,7 @@ class Account:
         max_active: jobs that may wait or run at a time; None for no limit.
         requests_per_minute: None for no limit.
         credits_counted: whether pictures cost it credits.
-        safety: when the safety filter looks at its pictures.
+        safety: when the safety filter checks its pictures.
         key_prefix: first characters of the key of this call; None without one.
     """
 

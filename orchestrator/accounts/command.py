@@ -39,18 +39,18 @@ _COLUMNS = (
 def add(parser: argparse.ArgumentParser) -> None:
     """Describe its subcommands: create, list, set, disable, enable, usage, webhook-secret."""
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    creating = _add(commands, "create", _create, "make an account; without limits where none are given")
-    creating.add_argument("--exist-ok", action="store_true", help="say nothing if it exists; what is given is set")
+    creating = _add(commands, "create", _create, "create an account; without limits where none are given")
+    creating.add_argument("--exist-ok", action="store_true", help="no error if it exists; what is given is set")
     _add_values(creating)
     listing = commands.add_parser("list", help="list accounts, or one")
     listing.add_argument("name", nargs="?", metavar="NAME")
     _finish(listing, _list)
     _add_values(_add(commands, "set", _set, "change what is given, keep the rest"))
     _add(commands, "disable", _disable, "refuse its keys, at once on all servers; its jobs end as they would")
-    _add(commands, "enable", _enable, "take its keys again")
-    using = _add(commands, "usage", _usage, "what it has had made")
+    _add(commands, "enable", _enable, "accept its keys again")
+    using = _add(commands, "usage", _usage, "the pictures that were generated for it")
     using.add_argument("--since", type=_time, help="ISO 8601 date or time; UTC where it names no zone")
-    hooking = _add(commands, "webhook", _webhook, "what is told of its jobs whose request names no webhook")
+    hooking = _add(commands, "webhook", _webhook, "the webhook of its jobs whose request names none")
     hooking.add_argument("url", nargs="?", metavar="URL", help="left out: none")
     hooking.add_argument("--events", type=_events, default=["complete"], help="complete (default), failed, or both")
     signing = _add(commands, "webhook-secret", _webhook_secret, "show the secret that its webhooks are signed with")
@@ -81,7 +81,7 @@ def _finish(parser: argparse.ArgumentParser, work: Work) -> None:
 def _add_values(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--email")
     policies = [policy.value for policy in SafetyPolicy]
-    parser.add_argument("--safety", choices=policies, help="when the safety filter looks at its pictures")
+    parser.add_argument("--safety", choices=policies, help="when the safety filter checks its pictures")
     for name, (cast, text) in _LIMITS.items():
         option = name.replace("_", "-")
         either = parser.add_mutually_exclusive_group()

@@ -76,6 +76,6 @@ async def revoke(database: Database, given: str) -> int:
     if not rows:
         raise NotFoundError("there is no key of this prefix or id")
     if len(rows) > 1:
-        raise PreconditionError("several keys begin so; name one by its id")
+        raise PreconditionError("several keys have this prefix: give the id")
     await database.run(_REVOKE, {"id": rows[0]["id"]})
     return int(rows[0]["id"])

@@ -19,13 +19,13 @@ _COLUMNS = ("id", "account", "prefix", "created_at", "revoked_at")
 def add(parser: argparse.ArgumentParser) -> None:
     """Describe its subcommands: create, list, revoke."""
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    creating = commands.add_parser("create", help="make a key and show it once, or write it to a file")
+    creating = commands.add_parser("create", help="create a key and print it once, or write it to a file")
     creating.add_argument("account", metavar="ACCOUNT")
     creating.add_argument(
         "--file",
         type=Path,
-        help="if the file is there, the key in its first line is taken (again and again, if need be); "
-        "else the new key is written there, readable by its owner only, and not shown",
+        help="if the file exists, the key in its first line is used (repeating this is no error); "
+        "else the new key is written there, readable by its owner only, and not printed",
     )
     creating.set_defaults(run=running(_create))
     listing = commands.add_parser("list", help="list keys by their first characters")
@@ -76,7 +76,7 @@ def _read(path: Path) -> str:
     except OSError as error:
         raise PreconditionError(f"{path}: {error.strerror}") from None
     except UnicodeDecodeError:  # whose message shows the bytes
-        raise PreconditionError(f"{path}: it is no text") from None
+        raise PreconditionError(f"{path}: it is not text") from None
     if not lines or not lines[0].strip():
         raise PreconditionError(f"{path}: its first line is empty")
     return lines[0].strip()

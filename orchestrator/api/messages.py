@@ -32,7 +32,7 @@ def decode(data: bytes, kind: type[Message]) -> Message:
             _Wire(data).check(cast("Descriptor", kind.DESCRIPTOR), 0, len(data), 0)
         message = kind.FromString(data)
     except (DecodeError, IndexError):
-        raise InvalidRequestError(Violation("request", f"is no message of type {name}")) from None
+        raise InvalidRequestError(Violation("request", f"is not a message of type {name}")) from None
     except RecursionError:
         raise InvalidRequestError(Violation("request", f"nests messages more than {MAX_DEPTH} deep")) from None
     if b"\0" in data:

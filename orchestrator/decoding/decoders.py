@@ -60,7 +60,7 @@ class DecoderProcess:
         with theirs:
             try:
                 if self._control is None:
-                    raise ConnectionResetError("the decoding process does not run")
+                    raise ConnectionResetError("the decoding process is not running")
                 socket.send_fds(self._control, [b"1"], [theirs.fileno()])
             except OSError:
                 ours.close()
@@ -197,7 +197,7 @@ class Decoders:
             connection.setblocking(False)
             hello = await _receive(connection)
             if hello is None:
-                raise ConnectionResetError("the decoder ended before it began")
+                raise ConnectionResetError("the decoder ended before it started")
             _, (pidfd,) = hello
             try:
                 yield connection

@@ -51,7 +51,7 @@ def _check_networks(networks: Networks, table: NetworkTable, inputs: PipelineInp
     if missing := [role.replace("_", " ") for role, is_missing in needed.items() if is_missing]:
         raise UnsupportedTaskError(f"this family has no {' and no '.join(missing)}, which this task needs")
     if inputs.control is not None and inputs.control.kind >= len(table.control_kinds):
-        raise ValueError(f"control kind {inputs.control.kind} is none of {len(table.control_kinds)}")
+        raise ValueError(f"control kind {inputs.control.kind} is not one of {len(table.control_kinds)}")
 
 
 def _image_encoder(networks: Networks, prompt: ImagePrompt) -> ImageEncoder | None:

@@ -112,7 +112,7 @@ class Pipeline:
             Whatever the listener raises.
         """
         if any(side % self._table.grain for side in inputs.size):
-            raise ValueError(f"{inputs.size}: sides are no multiples of {self._table.grain}")
+            raise ValueError(f"{inputs.size}: sides are not multiples of {self._table.grain}")
         vae = Vae(self._table, networks.max_rows)
         async with timer.stage(Stage.ENCODE) as calls:
             steps = Steps(listener, Stage.ENCODE, calls)

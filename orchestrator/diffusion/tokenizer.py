@@ -38,11 +38,11 @@ class Tokenizer:
         try:
             self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
         except Exception as error:  # the Rust side raises bare Exception
-            raise ValueError(f"{path} is no tokenizer: {error}") from error
+            raise ValueError(f"{path} is not a tokenizer: {error}") from error
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         if not 0 <= pad_id < self._tokenizer.get_vocab_size():
-            raise ValueError(f"pad_id {pad_id} is no token of {path}")
+            raise ValueError(f"pad_id {pad_id} is not a token of {path}")
         special = self._tokenizer.encode("a").special_tokens_mask
         if sum(special) != 2 or not special[0] or not special[-1]:
             raise ValueError(f"{path} does not frame a prompt by two special tokens")

@@ -287,7 +287,7 @@ class Attempts:
             last: number of the attempt's newest event.
 
         Returns:
-            False if the job is not this attempt's any more: nothing was written, and nobody refers to the picture.
+            False if the job no longer belongs to this attempt: nothing was written, and nobody refers to the picture.
         """
         values = {"state": "succeeded", "error": None, "artifact": dump_artifact(artifact), "picture": picture}
         keys = _keys(attempt) | save_parameters(attempt, events) | {"last_event": last}
@@ -298,7 +298,7 @@ class Attempts:
         return bool(await self._database.run(_IS_FINISHED, _keys(attempt) | {"picture": picture}))
 
     async def fail(self, attempt: Attempt, error: ImagegenError) -> bool:
-        """End an attempt with an error, and refund the job. False if the job is not this attempt's any more.
+        """End an attempt with an error, and refund the job. False if the job no longer belongs to this attempt.
 
         A job that the safety filter stopped is charged if the operator says so.
         """
@@ -324,7 +324,7 @@ class Attempts:
         """Show events, (number within the attempt, event) in order, to watchers.
 
         Returns:
-            False if the job is not this attempt's any more: whoever works on it may stop.
+            False if the job no longer belongs to this attempt: whoever works on it may stop.
         """
         return bool(await self._database.run(_SAVE_EVENTS, _keys(attempt) | save_parameters(attempt, events)))
 

@@ -186,7 +186,7 @@ class QueueStatsCache:
 
     def _refusal(self, stats: QueueStats, held_bytes: int) -> str | None:
         if stats.queued + self._entered >= self._max_queued:
-            return f"{self._max_queued} jobs wait already; retry later"
+            return f"{self._max_queued} jobs are already waiting; retry later"
         held = stats.held_bytes + self._entered_bytes
         if held_bytes and held and held + held_bytes > self._max_held_bytes:  # alone, one of any size may come
             return (

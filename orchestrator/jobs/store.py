@@ -173,7 +173,7 @@ class JobStore:
         if not rows:
             return None
         if bytes(rows[0]["request_digest"]) != digest:
-            raise InvalidRequestError(Violation("request_id", "names another request already"))
+            raise InvalidRequestError(Violation("request_id", "was already used for another request"))
         return await self._place(to_record(rows[0]))
 
     async def statistics(self) -> tuple[QueueStats, Decimal]:

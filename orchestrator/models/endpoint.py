@@ -285,7 +285,7 @@ def _hand_over(waiting: asyncio.Future[Answer], done: asyncio.Future[Answer]) ->
     if waiting.done():
         return
     if done.cancelled():
-        waiting.set_exception(EngineUnavailableError("the call was broken off", retry_after=RETRY_AFTER_SECONDS))
+        waiting.set_exception(EngineUnavailableError("the call was interrupted", retry_after=RETRY_AFTER_SECONDS))
     elif (error := done.exception()) is not None:
         waiting.set_exception(error)
     else:

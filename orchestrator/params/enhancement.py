@@ -75,7 +75,7 @@ class Enhancement:
         """Note what is wrong."""
         known = METHODS[self.kind]
         fits = self.method is None or self.method in known
-        ways = f"must be one of {', '.join(known)}" if known else "has no meaning"
+        ways = f"must be one of {', '.join(known)}" if known else "cannot be set"
         violations.check(f"{field}.method", fits, f"{ways} for {self.kind}")
         violations.within(f"{field}.level", self.level, 0, 1)
         violations.within(f"{field}.smoothing", self.smoothing, 0, 1)
@@ -118,7 +118,7 @@ def validate_all(enhancements: Sequence[Enhancement], violations: Violations, *,
     for number, each in enumerate(enhancements):
         field = f"enhancements[{number}]"
         each.validate(field, violations)
-        violations.check(f"{field}.kind", each.kind not in seen, f"has {each.kind} a second time")
+        violations.check(f"{field}.kind", each.kind not in seen, f"has {each.kind} twice")
         allowed = from_picture or each.kind is EnhancementKind.FACE_ENHANCE
         violations.check(f"{field}.kind", allowed, f"{each.kind} needs a task that starts from a picture")
         seen.add(each.kind)

@@ -113,7 +113,7 @@ class SizeParams:
             percent = getattr(self, f"{name}_percent")
             violations.within(f"size.{name}_percent", percent, 1, MAX_PERCENT, " %")
             beside = percent is not None and getattr(self, name) is not None
-            violations.check(f"size.{name}_percent", not beside, f"cannot stand beside size.{name}")
+            violations.check(f"size.{name}_percent", not beside, f"cannot be set together with size.{name}")
         relative = {"width_percent", "height_percent", "min_length"}
         for name in sorted(relative) if not from_picture else ():
             violations.check(f"size.{name}", getattr(self, name) is None, "needs a task that starts from a picture")

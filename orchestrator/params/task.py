@@ -220,7 +220,7 @@ class Control(_FromPicture):
         named = self.control_kind is None or _KIND.fullmatch(self.control_kind) is not None
         violations.check("control.control_kind", named, "must be 1 to 32 characters of a-z 0-9 _, a letter first")
         both = self.edges_only and self.strength is not None
-        violations.check("control.strength", not both, "has no meaning with edges_only")
+        violations.check("control.strength", not both, "cannot be set with edges_only")
 
     @property
     def walked_strength(self) -> float:

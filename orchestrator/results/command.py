@@ -105,7 +105,7 @@ def _secret(file: Path) -> str:
         lines = file.read_text("utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         reason = (
-            error.strerror if isinstance(error, OSError) else "it is no text"
+            error.strerror if isinstance(error, OSError) else "it is not text"
         )  # the other's message shows the bytes
         raise PreconditionError(f"{file}: {reason}") from None
     if not (secret := lines[0].strip()):

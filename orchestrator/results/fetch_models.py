@@ -46,7 +46,7 @@ def _read(text: str) -> dict[str, str]:
         digest, _, name = line.partition("  ")
         path = PurePosixPath(name)
         if len(digest) != 64 or not name or path.is_absolute() or ".." in path.parts:
-            raise ModelsError(f"{SUMS} has a line that is none of sha256sum: {line[:100]!r}")
+            raise ModelsError(f"{SUMS} has a line that is not in the format of sha256sum: {line[:100]!r}")
         found[name] = digest
     if not found:
         raise ModelsError(f"{SUMS} is empty")
@@ -66,7 +66,7 @@ async def _fetch_one(bucket: Bucket, name: str, digest: str, target: Path) -> No
             file.write(chunk)
     if seen.hexdigest() != digest:
         part.unlink()
-        raise ModelsError(f"{name} is not what {SUMS} says")
+        raise ModelsError(f"{name} does not match {SUMS}")
     part.replace(target)
 
 

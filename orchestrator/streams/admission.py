@@ -55,10 +55,10 @@ class Admission(Generic[Item]):
         """
         free = self._max_in_flight - len(self._running)
         if len(self._line) >= self._max_queued + free:
-            raise self._full(f"{len(self._line)} requests wait already")
+            raise self._full(f"{len(self._line)} requests are already waiting")
         others = sum(entry.held for entry in self._entries)
         if others and others + held > self._max_held:  # alone, one of any size may come
-            raise self._full("the pictures of other requests fill the room for pictures that come with requests")
+            raise self._full("inline images of pending requests exceed the server's limit")
 
     def enqueue(self, item: Item, priority: Priority, cost: float, held: int = 0) -> None:
         """Put a request in line. `cost` is work in any unit, the same for all; `held` are bytes of pictures.

@@ -174,7 +174,7 @@ def _check(size: Size, max_pixels: int, field: str) -> None:
     width, height = size
     if max(size) > MAX_SIDE or width * height > max_pixels:
         limit = f"{MAX_SIDE} pixels on a side and {max_pixels} in all"
-        text = f"makes a picture of {width} x {height} pixels; it cannot be above {limit}"
+        text = f"gives a picture of {width} x {height} pixels; the limit is {limit}"
         limits = {"maximum": MAX_SIDE, "max_pixels": max_pixels}
         raise InvalidRequestError(Violation(field, text, Reason.TOO_MANY_PIXELS, limits))
 

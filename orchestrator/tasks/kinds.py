@@ -56,7 +56,7 @@ def _check_fields(task: Control, kind: str) -> None:
     if not is_brought(kind):
         return
     given = {"strength": task.strength, "edges.low_threshold": task.edges.low_threshold}
-    wrong = f"has no meaning with control kind {kind!r}, whose picture is taken as it is"
+    wrong = f"cannot be set with control kind {kind!r}, whose picture is used unchanged"
     violations = [Violation(f"control.{name}", wrong) for name, value in given.items() if value is not None]
     if violations:
         raise InvalidRequestError(*violations)

@@ -95,7 +95,7 @@ def _too_large(name: str, value: int, needs: int, has: int, memory: PictureMemor
     }
     listed = ", ".join(f"{size // MIB} MiB for {use}" for use, size in parts.items())
     return SettingsError(
-        f"IMAGEGEN_{name.upper()}={value} may need {needs // MIB} MiB, and {has // MIB} MiB are there for it: of the"
+        f"IMAGEGEN_{name.upper()}={value} may need {needs // MIB} MiB, and {has // MIB} MiB are available: of the"
         f" {memory.limit // MIB} MiB of this machine or its cgroup {memory.total // MIB} MiB are for pictures"
         f" ({listed}). Lower IMAGEGEN_{name.upper()}, raise the memory limit, or set IMAGEGEN_PICTURE_MEMORY"
     )

@@ -101,7 +101,7 @@ class Fetcher:
             why = tls_errors.describe(error) or "cannot be reached"
             said, detail = f"cannot be fetched: its server {why}", repr(error)
         except _BROKEN as error:
-            said, detail = "cannot be fetched: its server breaks off, or speaks something else than HTTP", repr(error)
+            said, detail = "cannot be fetched: its server closed the connection or sent invalid HTTP", repr(error)
         log.info("picture not fetched", field=field, url=shown(url), said=said, reason=detail)
         raise InvalidRequestError(Violation(field, said))
 

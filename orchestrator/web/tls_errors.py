@@ -20,9 +20,9 @@ def describe(error: BaseException) -> str | None:
         if isinstance(cause, ssl.SSLError):
             if cause.reason in _NOT_TLS:
                 return "does not speak TLS at this port; try http in place of https"
-            return "does not agree on a TLS connection"
+            return "refused the TLS handshake"
         if isinstance(cause, (anyio.EndOfStream, anyio.BrokenResourceError)):
-            return "breaks off while the TLS connection is opened"
+            return "closed the connection during the TLS handshake"
     return None
 
 

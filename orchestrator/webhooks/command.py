@@ -8,7 +8,7 @@ from orchestrator.database.pool import Database
 from orchestrator.database.running import running
 from orchestrator.webhooks.deliveries import Deliveries, Delivery
 
-HELP = "Webhooks of accounts: list what became of each delivery, send one again."
+HELP = "Webhooks of accounts: list deliveries and their outcome, send one again."
 
 _COLUMNS = ("id", "job", "state", "attempts", "last_status", "last_error", "next_at", "url")
 

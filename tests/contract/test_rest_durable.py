@@ -50,11 +50,11 @@ async def test_a_key_of_another_form_is_refused(stack: Stack, header: str) -> No
 
 
 async def test_a_key_with_another_body_is_refused(stack: Stack) -> None:
-    stack.script.refusal = InvalidRequestError(Violation("request.request_id", "names another request already"))
+    stack.script.refusal = InvalidRequestError(Violation("request.request_id", "was already used for another request"))
     answer = await post(stack)
     assert (answer.status_code, answer.json()) == (
         400,
-        {"message": "Idempotency-Key names another request already", "code": "BAD_REQUEST"},
+        {"message": "Idempotency-Key was already used for another request", "code": "BAD_REQUEST"},
     )
 
 
@@ -89,7 +89,7 @@ async def test_a_webhook_is_told_what_it_asks_for(stack: Stack) -> None:
         assert webhook is not None
         assert list(webhook.events) == asked
     answer = await post(stack, NOW, webhooks={"complete": HOOK, "events": ["started"]})
-    assert answer.json()["message"] == "webhooks.events has 'started'; it may have complete, failed"
+    assert answer.json()["message"] == "webhooks.events must be among complete, failed, not 'started'"
 
 
 @pytest.mark.parametrize(
@@ -138,9 +138,12 @@ async def test_a_storage_that_the_account_lacks_is_named(stack: Stack) -> None:
             "1",
         ),
         (
-            QueueFullError("100 jobs wait already", retry_after=30),
+            QueueFullError("100 jobs are already waiting", retry_after=30),
             429,
-            {"message": "Image cannot be processed right now. 100 jobs wait already", "code": "TOO_MANY_REQUESTS"},
+            {
+                "message": "Image cannot be processed right now. 100 jobs are already waiting",
+                "code": "TOO_MANY_REQUESTS",
+            },
             "30",
         ),
         (

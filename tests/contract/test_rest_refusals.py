@@ -42,10 +42,10 @@ async def test_an_unknown_key(stack: Stack, key: bytes) -> None:
     ("refusal", "code", "body", "retry_after"),
     [
         (
-            QueueFullError("256 requests wait already.", retry_after=7.2),
+            QueueFullError("256 requests are already waiting.", retry_after=7.2),
             429,
             {
-                "message": "Image cannot be processed right now. 256 requests wait already.",
+                "message": "Image cannot be processed right now. 256 requests are already waiting.",
                 "code": "TOO_MANY_REQUESTS",
             },
             "8",

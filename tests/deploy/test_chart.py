@@ -111,7 +111,7 @@ def missing(sent: object, known: object, path: str = "") -> list[str]:
                 "engineBuild.existingClaim=c",
                 "engineBuild.groups={d}",
             ],
-            "d, which is no group",
+            "d, which is not a group",
         ),
     ],
 )

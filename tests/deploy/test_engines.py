@@ -206,7 +206,7 @@ def test_an_engine_whose_names_are_not_told_is_left_to_triton(world: World) -> N
     world.variables["LAYERS"] = "[]"
     done = world.build()
     assert done.returncode == 0
-    assert "unet: trtexec did not tell the names" in done.stderr
+    assert "unet: trtexec did not report the names" in done.stderr
     assert (world.engines / "sm90-trt10.13.3/unet/1/model.plan").is_file()
 
 

@@ -112,7 +112,7 @@ async def test_a_key_with_another_request_is_refused(client: Client) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refusal:
         await client.jobs.CreateJob(wanted(request_id="key-1", seed=2))
     assert refusal.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert refusal.value.details() == "request.request_id: names another request already"
+    assert refusal.value.details() == "request.request_id: was already used for another request"
 
 
 async def test_a_job_bears_its_calls_name_in_the_log(client: Client) -> None:

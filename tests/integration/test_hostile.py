@@ -149,7 +149,7 @@ def rest_body(task: str, data: bytes) -> dict[str, Any]:
 async def test_a_sliver_of_its_own_size_is_too_long(served: Both) -> None:
     data = SLIVERS["1 x 20,000"]
     said = await served.grpc(pb.Edit(image=source(data)))
-    assert_clear(said, "1 x 20000 pixels; it cannot be above 16704", "size", "INVALID_ARGUMENT")
+    assert_clear(said, "1 x 20000 pixels; the limit is 16704", "size", "INVALID_ARGUMENT")
     said = await served.rest(url=inline(data))
     assert (said.code, said.text) == ("400", "Image cannot be upscaled above 14142 x 14142 pixels limit.")
 

@@ -193,7 +193,7 @@ async def test_a_request_may_be_sent_again(client: httpx.AsyncClient) -> None:
     first, again = [(await client.post("/rest_api/process", json=generate(), headers=key)).json() for _ in range(2)]
     assert first["job"] == again["job"]
     other = await client.post("/rest_api/process", json=generate(sample_num=1), headers=key)
-    assert (other.status_code, other.json()["message"]) == (400, "Idempotency-Key names another request already")
+    assert (other.status_code, other.json()["message"]) == (400, "Idempotency-Key was already used for another request")
 
 
 @pytest.mark.parametrize(

@@ -175,7 +175,7 @@ def _build_one(source: Path, part: Path, timing: Path) -> None:
     plan.parent.mkdir(parents=True)
     done = subprocess.run([shutil.which(words[0]) or TRTEXEC, *words[1:]], check=False)
     if done.returncode != 0 or not plan.is_file():
-        raise EnginesError(f"trtexec could not build {source.name}: exit code {done.returncode}; its words are above")
+        raise EnginesError(f"trtexec could not build {source.name}: exit code {done.returncode}; its output is above")
     check_engine(source, plan.with_name(LAYERS))
     plan.with_name(LAYERS).unlink(missing_ok=True)
     shutil.copyfile(source / "config.tensorrt.pbtxt", part / "config.pbtxt")
@@ -190,7 +190,7 @@ def check_engine(source: Path, layers: Path) -> None:
     try:
         bindings = set(json.loads(layers.read_text("utf-8"))["Bindings"])
     except (OSError, ValueError, KeyError, TypeError):  # another version's words: no reason to throw an engine away
-        print(f"{source.name}: trtexec did not tell the names of inputs and outputs", file=sys.stderr)
+        print(f"{source.name}: trtexec did not report the names of inputs and outputs", file=sys.stderr)
         return
     inputs, outputs, _ = tensors(source)
     if bindings != (names := {*inputs, *outputs}):

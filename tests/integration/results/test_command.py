@@ -86,7 +86,7 @@ def test_without_an_endpoint_it_is_aws_and_never_the_servers_own(run: Run, secre
         ({"--endpoint": "http://a b"}, 2, "give an http or https URL"),
         ({"--secret-access-key-file": "/no/such/file"}, 1, "/no/such/file: No such file"),
         ({"--secret-access-key-file": "/dev/null"}, 1, "/dev/null: its first line is empty"),
-        ({"--secret-access-key-file": sys.executable}, 1, "it is no text"),
+        ({"--secret-access-key-file": sys.executable}, 1, "it is not text"),
     ],
 )
 def test_what_is_wrong_is_told(run: Run, secret: str, changes: dict[str, str], status: int, said: str) -> None:

@@ -83,10 +83,10 @@ def test_encoding_ignores_cutting_and_padding_that_the_file_asks_for(tmp_path: P
 
 
 def test_a_missing_or_broken_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"nowhere\.json is no tokenizer"):
+    with pytest.raises(ValueError, match=r"nowhere\.json is not a tokenizer"):
         Tokenizer(tmp_path / "nowhere.json", 77, 0)
     (tmp_path / "broken.json").write_text('{"version": "1.0"}')
-    with pytest.raises(ValueError, match=r"broken\.json is no tokenizer"):
+    with pytest.raises(ValueError, match=r"broken\.json is not a tokenizer"):
         Tokenizer(tmp_path / "broken.json", 77, 0)
 
 

@@ -78,7 +78,7 @@ def test_a_failed_run_fails_its_batch_and_tells_no_internals(
     model = load(engine, tmp_path)
     responses = model.execute([rows(1), rows(13)])
     (error,) = {response.error for response in responses}
-    assert error.message == "the engine failed to run this request; the server's log tells why"
+    assert error.message == "the engine failed to run this request; see the server's log"
     assert error.code == error.INTERNAL
     assert "internals of the engine" in fakes.backend.logged[-1]
     assert model.execute([rows(1)])[0].outputs[DOUBLED][0, 0] == 2  # it lives on
@@ -202,11 +202,11 @@ def test_only_the_outputs_asked_for_are_sent(engine: ModuleType, tmp_path: Path)
         ("2, x[2]", "no axis of it from 1 up"),
         ("2, y[1]", "names no required input"),
         ("2, z[1]", "names no required input"),
-        ("2, 0*x[1]", "is no number and no FACTOR"),
-        ("2, x[1]*3", "is no number and no FACTOR"),
-        ("2, -1", "is no number and no FACTOR"),
-        ("2, ", "is no number and no FACTOR"),
-        ("", "is no number and no FACTOR"),
+        ("2, 0*x[1]", "is neither a number nor FACTOR"),
+        ("2, x[1]*3", "is neither a number nor FACTOR"),
+        ("2, -1", "is neither a number nor FACTOR"),
+        ("2, ", "is neither a number nor FACTOR"),
+        ("", "is neither a number nor FACTOR"),
     ],
 )
 def test_a_shape_that_is_not_understood_is_refused(engine: ModuleType, tmp_path: Path, text: str, message: str) -> None:

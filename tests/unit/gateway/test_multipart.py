@@ -101,7 +101,7 @@ def test_what_is_wrong_is_named(parts: list[tuple[str, Part]], said: str) -> Non
 @pytest.mark.parametrize(
     ("body", "content_type", "said"),
     [
-        (b"", "multipart/form-data", "Content-Type: multipart/form-data names no boundary"),
+        (b"", "multipart/form-data", "Content-Type: multipart/form-data has no boundary"),
         (b"", "multipart/form-data; boundary=x", "The body is not multipart/form-data: it ends before its last"),
         (b"{}", "multipart/form-data; boundary=x", "The body is not multipart/form-data: "),
         (b"--x\r\n", "multipart/form-data; boundary=x", "The body is not multipart/form-data: it ends before its last"),

@@ -138,10 +138,10 @@ def test_an_operators_folder_adds_and_replaces(tmp_path: Path) -> None:
     ("name", "text", "fault"),
     [
         ("a.json", "{", "Expecting property name"),
-        ("a.json", "[]", "it is no JSON object"),
+        ("a.json", "[]", "it is not a JSON object"),
         ("a.json", '{"url": "https://a.example/"}', "it may not have url"),
         ("a.json", '{"webhooks": {}}', "it may not have webhooks"),
-        ("a.json", '{"qualty": 1}', "it has qualty, which is no parameter"),
+        ("a.json", '{"qualty": 1}', "it has qualty, which is not a parameter"),
         ("a.json", '{"quality": "high"}', "quality must be a whole number"),
         ("a b.json", "{}", "its name may have"),
         ("a.json", "\udcff", "'utf-8' codec can't decode"),
@@ -155,5 +155,5 @@ def test_a_wrong_file_is_named_at_the_start(tmp_path: Path, name: str, text: str
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match=r"no_such is no folder$"):
+    with pytest.raises(SettingsError, match=r"no_such is not a folder$"):
         Presets.load(tmp_path / "no_such")

@@ -98,8 +98,8 @@ async def test_https_at_a_port_of_http() -> None:
 async def test_a_server_that_hangs_up_on_the_handshake() -> None:
     async with serving(None, hang_up) as port:
         picture, webhook = await said(f"https://localhost:{port}/", None)
-    assert picture.endswith("its server breaks off while the TLS connection is opened")
-    assert webhook == "the server breaks off while the TLS connection is opened"
+    assert picture.endswith("its server closed the connection during the TLS handshake")
+    assert webhook == "the server closed the connection during the TLS handshake"
 
 
 async def test_a_certificate_in_order_is_taken(tmp_path: Path) -> None:

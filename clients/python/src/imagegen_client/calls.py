@@ -109,7 +109,7 @@ class Deadline:
             return None
         left = self._end - time.monotonic()
         if left <= 0:
-            raise DeadlineError("the picture was not done in time: give a longer timeout, or submit it and wait later")
+            raise DeadlineError("the picture was not finished in time: give a longer timeout, or submit it as a job")
         return max(left, 0.001)
 
     def pause(self, error: grpc.RpcError | None) -> float:
