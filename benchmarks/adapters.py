@@ -46,7 +46,7 @@ class AdapterRow:
 
 @dataclass
 class _Seen:
-    """What the artifacts of one case told."""
+    """What the artifacts of one case reported."""
 
     size: str = ""
     stages: dict[str, list[float]] = field(default_factory=dict)

@@ -18,7 +18,7 @@ TIMEOUT = 600.0
 
 
 class StepsRequest(Protocol):
-    """A Request that can be told to take fewer steps."""
+    """A Request whose steps can be overridden."""
 
     def __call__(self, seed: int, steps: int | None = None) -> Awaitable[None]:
         """Ask for the picture of a seed."""

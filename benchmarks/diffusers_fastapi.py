@@ -60,7 +60,7 @@ def sd15() -> Generate:
 def starter() -> Generate:
     """The starter's networks in a loop around a scheduler of diffusers, as its training tool has them.
 
-    The weights are drawn anew: the repository keeps the trained ones as ONNX only, and time does not depend on them.
+    The weights are random: the repository keeps the trained ones as ONNX only, and time does not depend on them.
     """
     tokenizer, encoder = text.load_tokenizer(), text.load_encoder()
     unet, decoder = denoiser.build_unet().eval(), autoencoder.Decoder().eval()

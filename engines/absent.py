@@ -1,7 +1,7 @@
-"""Optional inputs: what a request leaves out is zeros, of a shape that the model's configuration tells.
+"""Optional inputs: what a request leaves out is zeros, of a shape that the model's configuration gives.
 
 An input that config.pbtxt marks `optional: true` may be missing from a request. Its fixed dims are the configuration's;
-where it has free ones, the parameter `absent_NAME` tells each size, the batch left out:
+where it has free ones, the parameter `absent_NAME` gives each size, the batch left out:
 
     parameters { key: "absent_control_image" value { string_value: "3, 8*sample[2], 8*sample[3]" } }
 

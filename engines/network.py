@@ -62,7 +62,7 @@ def choose_precision(setting: str, cpu_flags: frozenset[str]) -> Precision:
 
 
 def read_cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
-    """Return the first CPU's feature flags; none where the file does not tell them."""
+    """Return the first CPU's feature flags; none where the file does not list them."""
     for line in cpuinfo.read_text(encoding="utf-8").splitlines():
         key, _, value = line.partition(":")
         if key.strip() == "flags":

@@ -83,7 +83,7 @@ class TritonPythonModel:
         """Answer requests that Triton's batcher merged, each with its own rows or its own error.
 
         A request that cannot be read fails alone; a run that fails fails all that shared it. What went wrong goes to
-        the server's log; the client is told no internals.
+        the server's log; the client gets no internals.
         """
         responses: list[object] = [None] * len(requests)
         batch: dict[int, Tensors] = {}

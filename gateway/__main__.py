@@ -22,12 +22,12 @@ from gateway.routes.calls import Ending
 from gateway.transport.connections import Connection, Connections
 from gateway.transport.tls import CERT, server_context
 
-# What a request that waits needs to write its answer, once it is told that the process stops.
+# What a waiting request needs to write its answer, once the process is stopping.
 _ANSWER_SECONDS = 1.0
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which lets running requests finish, and tells those that only wait for a job to answer in time."""
+    """uvicorn, which lets running requests finish, and has those that only wait for a job answer in time."""
 
     def __init__(self, config: uvicorn.Config, ending: Ending, grace_seconds: float) -> None:
         super().__init__(config)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def main(source: Path, sums: Path, target: Path) -> int:
-    """Copy, and tell how it went."""
+    """Copy, and print the outcome."""
     wanted = read(sums)
     if is_whole(target, wanted):
         print(f"{target} has all {len(wanted)} files already")

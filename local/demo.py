@@ -100,7 +100,7 @@ def _decode(data: bytes, shot: Shot, answer: Mapping[str, Any]) -> sheet.Pixels:
     """Return a picture's pixels, BGR; transparent parts as they are coloured below.
 
     Raises:
-        LocalError: it is no picture, or not of the size that the answer tells.
+        LocalError: it is not a picture, or not of the size that the answer reports.
     """
     picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if picture is None or picture.shape[:2] != (answer["height"], answer["width"]):

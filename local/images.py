@@ -1,4 +1,4 @@
-"""`make images`: builds, by buildah, the images that need nothing of NVIDIA's, and tells how large they are.
+"""`make images`: builds, by buildah, the images that need nothing of NVIDIA's, and prints how large they are.
 
     python -m local.images [--stand-ins | --release] [--refresh-digests] [NAME ...]
 

@@ -73,7 +73,7 @@ def start(
         command: program and arguments.
         env: its whole environment.
         cwd: its working folder.
-        log: where its output goes; begun anew, the former one kept beside it as .old.
+        log: where its output goes; started again, the former one kept next to it as .old.
         pid_file: where it is noted for `load`.
         user: user and group that it runs as, with no other group; ours if None.
 

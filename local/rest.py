@@ -32,7 +32,7 @@ class RestClient:
             seconds: longest wait.
 
         Returns:
-            The answer of the job: status "complete", result_url, and what the server tells beyond that.
+            The answer of the job: status "complete", result_url, and what the server reports beyond that.
 
         Raises:
             LocalError: the request was refused, the job failed, or it took too long; with the server's message.

@@ -120,7 +120,7 @@ def read_api_key(settings: Settings) -> str:
 
 
 def _is_serving(settings: Settings, service: Service) -> bool:
-    """Whether it runs and is ready, or becomes so soon; one that does not is stopped, to be started anew.
+    """Whether it runs and is ready, or becomes so soon; one that does not is stopped, to be started again.
 
     It may only be about to find its own server again: an orchestrator whose Triton has just been started.
     """

@@ -31,7 +31,7 @@ log = logging.getLogger(NAME)
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Return the variables that tell the supervisor which stack is its own."""
+    """Return the variables by which the supervisor knows its stack."""
     return {
         **os.environ,
         "IMAGEGEN_STATE_DIR": str(settings.state_dir.resolve()),

@@ -24,7 +24,7 @@ _STUB = "triton_python_backend_stub"
 def working_folder(settings: Settings) -> Path:
     """Return the folder that Triton works in, filled by `build`.
 
-    Triton starts a model's stub by a line of shell in which paths are not quoted. So it is told paths from here, which
+    Triton starts a model's stub by a line of shell in which paths are not quoted. So it gets relative paths, which
     have no blanks whatever the folders above are called; and here are `engines`, which models import, and a link to the
     environment. The stub ends if the path of this folder, or the environment's, has letters beyond ASCII: it is then a
     link into the system's temporary folder.

@@ -94,8 +94,8 @@ def quantize(graph: Path, out: Path, calibration: Iterable[Inputs], kind: Kind) 
     if not names:
         raise QuantizeError(f"{graph}: there is no layer to quantise")
     largest = measure(graph, names, calibration, clipped=form.clipped)
-    model = _load(graph)  # anew: gigabytes that OpenVINO's copy need not lie beside
-    # What was zero throughout would be cut to zero for ever.
+    model = _load(graph)  # again: OpenVINO's copy need not share the memory with gigabytes
+    # What was zero throughout would be cut to zero forever.
     layers = [layer for layer in pick_layers(model.graph) if largest[layer.input[0]] > 0]
     insert_pairs(model.graph, layers, largest, form)
     out.parent.mkdir(parents=True, exist_ok=True)

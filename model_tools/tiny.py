@@ -107,7 +107,7 @@ def autoencoder() -> AutoencoderKL:
 
 
 def build() -> StableDiffusionPipeline:
-    """The whole pipeline, weights drawn anew from a fixed seed."""
+    """The whole pipeline, random weights from a fixed seed."""
     torch.manual_seed(0)
     tokens = tokenizer()
     pipeline = StableDiffusionPipeline(

@@ -72,7 +72,7 @@ def unet(channels: int) -> UNet2DConditionModel:
 
 
 def controlnet(network: UNet2DConditionModel) -> ControlNetModel:
-    """A ControlNet of that UNet, its zero convolutions drawn anew: zeros would steer nothing.
+    """A ControlNet of that UNet, its zero convolutions drawn at random: zeros would steer nothing.
 
     The convolutions that the control picture passes are strengthened, without biases: as drawn, its lines would drown.
     """
@@ -117,7 +117,7 @@ def ip_adapter(network: UNet2DConditionModel) -> dict[str, dict[str, Tensor]]:
 
 
 def build() -> Adapters:
-    """All of it; weights drawn anew from a fixed seed, but for the tiny model's, which are read from its folder."""
+    """All of it; random weights from a fixed seed, but for the tiny model's, which are read from its folder."""
     base = StableDiffusionPipeline.from_pretrained(TINY)
     torch.manual_seed(1)
     plain, inpainting = unet(4), unet(9)

@@ -30,7 +30,7 @@ def main() -> int:
     except (SettingsError, FamilyConfigError) as error:
         print(f"orchestrator: {error}", file=sys.stderr)  # noqa: T201  # for the operator, before there is a log
         return 2
-    except ImagegenError as error:  # of a command: a name that is taken, a database that is away
+    except ImagegenError as error:  # of a command: a name that is taken, a database that is unreachable
         print(f"orchestrator: {error}", file=sys.stderr)  # noqa: T201  # for the operator
         return 1
 

@@ -137,7 +137,7 @@ class Stored:
 
 
 def common(request: ImagesRequest, artifact: pb.Artifact, created: int) -> dict[str, Any]:
-    """What answer and last event tell of a picture."""
+    """What answer and last event report of a picture."""
     formats = {pb.IMAGE_FORMAT_JPEG: "jpeg", pb.IMAGE_FORMAT_PNG: "png", pb.IMAGE_FORMAT_WEBP: "webp"}
     return {
         "created": created,

@@ -12,10 +12,10 @@ class AccountAnswer(BaseModel):
     Attributes:
         username: the account's name.
         email: its address; may be empty.
-        credits: what is left; null where this account's credits are not counted.
+        credits: the balance; null where this account's credits are not counted.
         api_key: the first characters of the key that was sent, and "…".
         language: of messages: en.
-        webhooks: what is told of jobs whose request names none: {"complete": URL}; null where the account has none.
+        webhooks: the URLs of jobs whose request names none: {"complete": URL}; null where the account has none.
         billing_address: null: this service sends no bills.
         webhook_secret: what webhooks are signed with (docs/webhooks.md says how); null unless it is asked for.
         active_jobs: jobs that wait or run.

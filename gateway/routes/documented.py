@@ -77,7 +77,7 @@ async def process(request: Request) -> Response:
     "/v1/jobs:estimate", tags=[JOBS_TAG], openapi_extra=ESTIMATE_BODY, **job_answers(posts=True, model=EstimateAnswer)
 )
 async def estimate_job(request: Request) -> Response:
-    """Tell what a request would cost, and how long it would take. Nothing is queued or paid."""
+    """Estimate what a request would cost, and how long it would take. Nothing is queued or paid."""
     gateway, caller = gateway_of(request), caller_of(request)
     async with AsyncExitStack() as held:
         order = await _read(request, gateway, caller, idempotency.read_key(None), held)
@@ -91,7 +91,7 @@ async def estimate_job(request: Request) -> Response:
 
 @router.get("/rest_api/result/{job}", tags=[PICTURES_TAG], **job_answers(posts=False))
 async def get_result(request: Request, job: JobId) -> Response:
-    """Tell the state of a job, and where its picture is."""
+    """Return the state of a job, and where its picture is."""
     caller = caller_of(request)
     found = await about_a_job(gateway_of(request).orchestrator.get(job, caller), caller)
     return _answer([jobs.answer(found)])
@@ -107,7 +107,7 @@ async def delete_result(request: Request, job: JobId) -> Response:
 
 @router.get("/rest_api/me", tags=[SERVICE_TAG], **account_answers(AccountAnswer))
 async def get_me(request: Request, include: Include = None) -> Response:
-    """Tell the account of the key."""
+    """Return the account of the key."""
     caller = caller_of(request)
     try:
         found = await gateway_of(request).orchestrator.account(caller)

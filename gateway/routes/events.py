@@ -93,10 +93,10 @@ async def follow(
     """Give the events of a job, through an orchestrator that goes away and comes back; and last the job, ended.
 
     Raises:
-        grpc.aio.AioRpcError: the orchestrator refuses to tell.
+        grpc.aio.AioRpcError: the orchestrator refuses.
     """
     while True:
-        # The stream ends when the job does (with its error, if it failed) or when the connection breaks: GetJob tells.
+        # The stream ends when the job does (with its error, if it failed) or when the connection breaks: see GetJob.
         try:
             async with aclosing(orchestrator.watch(job.job_id, after, caller, WATCH_SECONDS)) as events:
                 async for event in events:
@@ -130,7 +130,7 @@ async def _events(
 
 
 def _shown(event: pb.GenerateEvent) -> bytes | None:
-    """One event; None for those that the last one tells of."""
+    """One event; None for those that the last one reports."""
     kind = event.WhichOneof("event")
     show = _SHOWN.get(kind or "")
     return None if kind is None or show is None else _told(str(event.sequence), kind, show(getattr(event, kind)))

@@ -32,7 +32,7 @@ def answer(job: jobs_pb2.Job, *, just_made: bool = False) -> JobAnswer:
     """Turn a job into the documented answer.
 
     Args:
-        job: as the orchestrator tells it.
+        job: as the orchestrator reports it.
         just_made: it was made by this very request: one that waits is then "received", not "not_started".
 
     Raises:
@@ -57,7 +57,7 @@ def answer_to_waiting(job: jobs_pb2.Job, names: Names) -> JobAnswer:
     It differs from `answer` in three rows. What is still pending is always "in_progress": common callers poll only
     while they see that word. A job that failed because of the request is HTTP 400, as if it had been seen before the
     job was made: a picture that cannot be read, a face that is not there. And a job that failed because the inference
-    server was away is HTTP 503 with Retry-After: whoever sent the request can send it again, where somebody who only
+    server was unreachable is HTTP 503 with Retry-After: whoever sent the request can retry, where somebody who only
     looks at the dead job later cannot.
 
     Args:

@@ -1,4 +1,4 @@
-"""Jobs of an account, as /v1 shows them: all that gRPC tells, in JSON."""
+"""Jobs of an account, as /v1 shows them: all that gRPC reports, in JSON."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -107,7 +107,7 @@ class JobsView(BaseModel):
 
 
 class EstimateAnswer(BaseModel):
-    """What a request would cost, and how long it would take, as far as the server can tell.
+    """What a request would cost, and how long it would take, as far as the server can estimate it.
 
     Attributes:
         credits: that all its pictures cost the account; 0 where its credits are not counted.

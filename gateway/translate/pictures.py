@@ -10,7 +10,7 @@ _WEB = ("http://", "https://")
 _STORAGE = "storage://"
 _BARE = "base64,"  # the documented form without a media type
 _URL_SAFE = str.maketrans("-_", "+/")
-# RFC 2397: media type and its parameters, which say nothing here: the first bytes of a file tell its format.
+# RFC 2397: media type and its parameters, which say nothing here: the first bytes of a file show its format.
 _DATA = re.compile(r"data:[^,]{0,200},", re.IGNORECASE)
 
 

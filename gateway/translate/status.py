@@ -79,7 +79,7 @@ def api_error(error: grpc.aio.AioRpcError, request_id: str, names: Names | None 
         names: what the client calls the fields of its request, if it sent one.
     """
     details = read_details(error)
-    if details.reason is None:  # the client is not told these words, so the log is
+    if details.reason is None:  # the client does not get these words, so the log does
         _log.warning("call failed", code=error.code().name, words=error.details())
     elif error.code() in _BAD_REQUEST:
         wrong = (names or Names()).sentence(details.violations)

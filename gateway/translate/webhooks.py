@@ -1,4 +1,4 @@
-"""What a webhook shall tell: where to, and the request that it is about."""
+"""What a webhook is to report: where to, and the request that it is about."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from imagegen.v1 import jobs_pb2
 MAX_DATA = 1024 * 1024
 """Bytes of JSON that go along with a job: the orchestrator's limit."""
 MAX_UNASKED = 16 * 1024
-"""The same where the request names no webhook: only the account's, if it has one, will be told."""
+"""The same where the request names no webhook: only the account's, if it has one, is used."""
 MAX_TEXT = 2048
 """Of a longer request each text is cut to so many characters: what is longer is a picture inside the request."""
 
@@ -22,7 +22,7 @@ _EVENTS: Mapping[str, jobs_pb2.WebhookEvent.ValueType] = MappingProxyType(
 
 
 def to_proto(request: ProcessRequest, document: object) -> jobs_pb2.Webhook:
-    """The webhook of a request, or what the account's own is told of it; `document` is the JSON that the client sent.
+    """The webhook of a request, or what the account's own reports of it; `document` is the JSON that the client sent.
 
     Raises:
         BadRequestError: an event is none of those that there are.

@@ -51,7 +51,7 @@ class RequestContext:
             except Exception:
                 _log.exception("request failed")
                 if status is not None:
-                    raise  # half an answer is out: only closing the connection can tell the client
+                    raise  # half an answer is out: only closing the connection can inform the client
                 unexpected = errors.internal(request_id)
                 await JSONResponse(unexpected.body, unexpected.status)(scope, receive, send_with_id)
             finally:

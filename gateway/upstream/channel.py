@@ -1,4 +1,4 @@
-"""The channel to the orchestrator: made anew when its certificates have changed, without breaking what runs."""
+"""The channel to the orchestrator: opened again when its certificates have changed, without breaking running calls."""
 
 import asyncio
 from collections.abc import Callable

@@ -29,7 +29,7 @@ class KnownKeys:
 
         Args:
             orchestrator: that knows all keys.
-            retry_seconds: for which it is asked again while it is away.
+            retry_seconds: how long calls are retried while it is unreachable.
             clock: seconds.
         """
         self._orchestrator, self._retry_seconds = orchestrator, retry_seconds

@@ -142,7 +142,7 @@ class Orchestrator:
         return str(found.document)
 
     async def get(self, job_id: str, caller: Caller) -> jobs_pb2.Job:
-        """Tell the state of a job."""
+        """Return the state of a job."""
         message = jobs_pb2.GetJobRequest(job_id=job_id)
         return await self._jobs.GetJob(message, timeout=CALL_SECONDS, metadata=caller.metadata)
 
@@ -227,5 +227,5 @@ def _retrying(seconds: float) -> AsyncIterator[stamina.Attempt]:
 
 
 def _is_away(error: Exception) -> bool:
-    """Whether nobody has answered, or somebody that its database is away: another try may find one that is there."""
+    """Whether nobody has answered, or only that its database is unreachable: another try may reach one that works."""
     return isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.UNAVAILABLE

@@ -12,7 +12,7 @@ from gateway import errors
 from gateway.upstream.orchestrator import Caller, Orchestrator
 from imagegen.v1 import jobs_pb2
 
-# Between two attempts to follow a job, when the orchestrator is away.
+# Between two attempts to follow a job, when the orchestrator is unreachable.
 PAUSE_SECONDS = 0.2
 
 ENDED = frozenset(
@@ -49,7 +49,7 @@ async def wait_for_end(
 
     Raises:
         ApiError: the job was forgotten meanwhile.
-        grpc.aio.AioRpcError: the orchestrator refuses to tell.
+        grpc.aio.AioRpcError: the orchestrator refuses.
     """
     if job.state in ENDED:
         for reason in reasons_to_stop:
@@ -105,7 +105,7 @@ async def stopping(event: asyncio.Event) -> None:
 async def _ended(orchestrator: Orchestrator, job_id: str, caller: Caller, seconds: float) -> jobs_pb2.Job:
     """Follow a job to its end, through an orchestrator that goes away and comes back."""
     while True:
-        # The stream ends when the job does (with its error, if it failed) or when the connection breaks: GetJob tells.
+        # The stream ends when the job does (with its error, if it failed) or when the connection breaks: see GetJob.
         with contextlib.suppress(grpc.aio.AioRpcError):
             await orchestrator.until_ended(job_id, caller, seconds)
         try:

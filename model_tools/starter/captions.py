@@ -28,7 +28,7 @@ TEMPLATES = {
     "3d": "{prompt}, high quality, highly detailed, 8K",
     "flat": "fantasy illustration, {prompt}, high quality, highly detailed, 8K",
 }
-# What is left of a template that was not filled in: without its quality words a caption still names its style.
+# The rest of a template that was not filled in: without its quality words a caption still names its style.
 BARE = {"3d": "{prompt}", "flat": "fantasy illustration, {prompt}"}
 EMPTY = ""
 WRAPPED_SHARE = 0.7

@@ -31,7 +31,7 @@ WRONG_SHARE, WRONG_NOISE = 0.1, 0.6
 
 
 def fade(steps: Tensor) -> Tensor:
-    """What is left of the picture in a train step, beyond the schedule's own scale: 1 down to 0, [B, 1, 1, 1]."""
+    """The share of the picture in a train step, beyond the schedule's own scale: 1 down to 0, [B, 1, 1, 1]."""
     return ((FADE_TO - steps.float()) / (FADE_TO - FADE_FROM)).clamp(0.0, 1.0).view(-1, 1, 1, 1)
 
 

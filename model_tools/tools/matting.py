@@ -23,7 +23,7 @@ SAVE_SECONDS = 120.0
 COARSE_SHARE = 0.72
 COARSE_BATCH, BATCH = 24, 8
 # Composing a picture takes as long as learning from it at half size: of a batch one in six is new, the others are drawn
-# from the latest, mirrored and lit anew.
+# from the latest, mirrored and lit differently.
 NEW_SHARE = 1 / 6
 POOL = 3000
 # How much more a pixel counts that is neither quite inside nor quite outside.

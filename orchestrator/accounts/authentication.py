@@ -23,8 +23,8 @@ MAX_REMEMBERED = 10_000
 class Accounts:
     """Accounts by their keys.
 
-    A call is answered from memory for KNOWN_SECONDS, also while the database is away. `forget` drops the memory: have
-    it called on every notification of database.listen.ACCOUNTS.
+    A call is answered from memory for KNOWN_SECONDS, also while the database is unreachable. `forget` drops the memory:
+    have it called on every notification of database.listen.ACCOUNTS.
     """
 
     def __init__(self, database: Database, *, anonymous: bool, clock: Callable[[], float] = time.monotonic) -> None:
@@ -76,7 +76,7 @@ class Accounts:
         return account
 
     async def _find(self, digest: bytes) -> Account | None:
-        # What the comparison of a dictionary's keys tells by its time is bits of a SHA-256, from which no key follows;
+        # What the comparison of a dictionary's keys leaks by its time is bits of a SHA-256, from which no key follows;
         # the whole is compared in constant time nevertheless.
         known = self._known.get(digest)
         if known is not None and hmac.compare_digest(known[0], digest):

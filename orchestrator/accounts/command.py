@@ -18,7 +18,7 @@ from orchestrator.web.urls import UrlError, parse
 HELP = "Accounts and what each may do."
 
 _EVENTS = ("complete", "failed")
-"""What a webhook may be told."""
+"""The events that a webhook can be sent for."""
 _COLUMNS = (
     "name",
     "email",

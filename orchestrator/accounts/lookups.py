@@ -20,7 +20,7 @@ NOBODY = b""
 MAX_WAITING = 1024
 """Digests that may wait for the next statement."""
 SECONDS = 5.0
-"""For a statement, before the database is said to be away."""
+"""For a statement, before the database counts as unreachable."""
 
 _FIND = f"""
 SELECT k.digest, {COLUMNS}, k.prefix AS key_prefix
@@ -101,7 +101,7 @@ class Lookups:
             return DatabaseUnavailableError("the database of accounts does not answer")
         except DatabaseUnavailableError as error:
             return error
-        except Exception:  # a database that is not migrated: who waits is told, whatever it was
+        except Exception:  # a database that is not migrated: whoever waits gets the error, whatever it was
             log.exception("looking_up_keys_failed")
             return DatabaseUnavailableError("the database of accounts does not answer")
         return dict(map(_to_pair, rows))

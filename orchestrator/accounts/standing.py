@@ -25,7 +25,7 @@ class AccountStatus:
         credits: that are left; None where they are not counted.
         active: its jobs that wait and run. Generate streams count where the account is limited.
         webhook_secret: key of its webhooks' signatures.
-        webhook_url: what is told of jobs whose request names no webhook.
+        webhook_url: the webhook of jobs whose request names none.
         presets: names of its own.
     """
 

@@ -24,7 +24,7 @@ from orchestrator.params import is_request_id
 API_KEY, REQUEST_ID = "x-api-key", "x-request-id"
 
 OPEN_METHODS = frozenset({"/imagegen.v1.JobService/ReadResult"})
-"""A result's unguessable name is the permission to read it. Health and reflection, which tell nothing of anybody, are
+"""A result's unguessable name is the permission to read it. Health and reflection, which reveal nothing of anybody, are
 not methods of ours, and open as well."""
 PICTURE_METHODS = frozenset(
     {

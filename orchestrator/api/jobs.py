@@ -104,7 +104,7 @@ def _count(request: jobs_pb2.CreateJobRequest | jobs_pb2.EstimateJobRequest) -> 
 
 @contextlib.contextmanager
 def _within(field: str) -> Iterator[None]:
-    """What is wrong with the message of a field is told with paths of the message around it."""
+    """Violations in the message of a field are reported with paths of the message around it."""
     try:
         yield
     except InvalidRequestError as error:

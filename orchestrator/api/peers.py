@@ -1,4 +1,4 @@
-"""Who is at the other end of a connection, as far as an address tells."""
+"""Who is at the other end of a connection, as far as an address shows."""
 
 import ipaddress
 from urllib.parse import unquote

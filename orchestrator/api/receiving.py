@@ -40,7 +40,7 @@ MAX_WAITING = 512
 
 _TRIM_BYTES = 4 * 1024 * 1024
 _TRIM_SECONDS = 2.0
-"""After a message of more than so many bytes, the memory that is free is returned to the system after so long."""
+"""Free memory is returned to the system this long after a message of more than LARGE_BYTES."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

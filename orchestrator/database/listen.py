@@ -28,13 +28,13 @@ CHANNELS = (EVENTS, DELIVERIES, ACCOUNTS, QUEUE)
 _KEEPALIVES = "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=2"
 
 Callback = Callable[[str | None], None]
-"""Takes the payload of a notification, or None: whatever may have happened, for the listener was away."""
+"""Takes the payload of a notification, or None: anything may have happened, since the listener was disconnected."""
 
 
 class Listener:
     """Calls subscribers when they are notified.
 
-    What is said while the connection is away is lost. So whenever a connection begins, the first one too, every
+    Notifications are lost while the connection is down. So whenever a connection begins, the first one too, every
     subscriber is called with None, to look for itself.
     """
 
@@ -93,7 +93,7 @@ class Listener:
                         self._call(note.channel, note.payload)
             except psycopg.OperationalError as error:
                 log.warning("listening_interrupted", error=str(error))
-            except Exception:  # whatever it was: a listener that is gone would leave watchers waiting for ever
+            except Exception:  # whatever it was: a listener that is gone would leave watchers waiting forever
                 log.exception("listening_failed")
 
     async def _connect(self) -> psycopg.AsyncConnection:

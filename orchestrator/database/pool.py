@@ -20,10 +20,10 @@ Row = Mapping[str, Any]
 Pool = AsyncConnectionPool[Connection]
 
 RECONNECT_SECONDS = 5.0
-"""For which a pool tries to connect again by itself, less and less often; after that whoever needs it tries anew."""
+"""For which a pool tries to connect again by itself, less and less often; after that each caller tries again."""
 
 WAIT_SECONDS = 10.0
-"""For a connection, before a call is told that the database is away."""
+"""For a connection, before a call fails because the database is unreachable."""
 
 
 class Database:

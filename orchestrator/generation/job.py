@@ -131,7 +131,7 @@ class Job:
             await cancel_and_wait(running, stop)
 
     def publish(self, event: Event) -> None:
-        """Tell the watchers. Of each kind of event the newest is kept for watchers who come later."""
+        """Inform the watchers. Of each kind of event the newest is kept for watchers who come later."""
         if isinstance(event, Queued):
             self.queued = event
         self._sequence += 1

@@ -51,7 +51,7 @@ class Runner:
         max_pixels: of pictures that are made.
         marking: of their files.
         quota: of stored pictures; None for no limit.
-        keeping: of pictures whose store is away.
+        keeping: of pictures whose store is unreachable.
     """
 
     families: Families

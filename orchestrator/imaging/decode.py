@@ -135,7 +135,7 @@ def decode(data: bytes, limits: DecodeLimits, field: str, allocate: Allocate = _
 
 
 def measure(data: bytes, limits: DecodeLimits, field: str) -> Measured:
-    """Read a picture's header, and tell what decoding it will take.
+    """Read a picture's header, and estimate what decoding it will take.
 
     Raises:
         InvalidRequestError: as decode does, for what shows before any pixel is made.

@@ -59,7 +59,7 @@ def drawing_edges(picture: Pixels, size: tuple[int, int]) -> Edges:
     """Edges of a drawing: one stroke for each thin line, dark or light, and the outlines of filled shapes.
 
     Canny sees the two sides of a line. So lines are found first, by their width (strokes.py), thinned to one pixel and
-    taken out of the picture; Canny's edges of what is left, the outlines of filled shapes, are added. What has no paper
+    taken out of the picture; Canny's edges of the rest, the outlines of filled shapes, are added. What has no paper
     (PAPER_SHARE), a photograph, gets Canny's edges alone.
 
     The result has `size` (width, height) and is framed as geometry.cover does it: the middle of the longer axis. A

@@ -1,8 +1,8 @@
 """Faces: from what MediaPipe's networks answer to boxes, upright crops and the inner face alone.
 
 The detector is BlazeFace's back camera model (Bazarevsky et al. 2019), the points are MediaPipe's face mesh (Kartynnik
-et al. 2019). The detector alone takes a cat or a cup for a face; the mesh's own score tells, so ask both. Pictures are
-uint8 (H, W, 3) RGB; places in a picture are float64 x, y in its pixels, (0, 0) its upper left corner.
+et al. 2019). The detector alone takes a cat or a cup for a face; the mesh's own score decides, so ask both. Pictures
+are uint8 (H, W, 3) RGB; places in a picture are float64 x, y in its pixels, (0, 0) its upper left corner.
 """
 
 import math

@@ -44,7 +44,7 @@ def outpainting_mask(size: tuple[int, int], box: Box, feather: int) -> Mask:
     """The mask of a canvas of `size` (width, height) in which `box` holds the picture: 1 where it is to be painted.
 
     Along the picture's sides that do not lie on the canvas's edge, `feather` pixels of the picture are masked too, so
-    that its border is painted anew and `blend` with a band of the same width fades from old to new. Where the picture
+    that its border is painted again and `blend` with a band of the same width fades from old to new. Where the picture
     is narrower than that, it keeps its middle row or column.
     """
     width, height = size

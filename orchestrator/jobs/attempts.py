@@ -1,7 +1,8 @@
 """Attempts at jobs, and how jobs end. A job's row says who owns its attempt: a process, by a lease and a fence.
 
 The fence rises with every change of owner, and every statement here names the fence that it is for. So whoever lost a
-job, because its lease lapsed or the job was cancelled, changes nothing any more, and is told so (ADR 0021).
+job, because its lease lapsed or the job was cancelled, changes nothing any more, and gets an error that says so (ADR
+0021).
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -34,10 +34,10 @@ Parse = Callable[[bytes], tuple[RequestParams, JobOptions]]
 """Reads a stored request."""
 
 RETRY_SECONDS = 5.0
-"""About so long a job waits that could not run because something is unreachable."""
+"""About how long a job waits that could not run because something is unreachable."""
 
 BATCH_SECONDS = 0.25
-"""Events of so long go into one statement."""
+"""Events of this long go into one statement."""
 CLOSE_SECONDS = 2.0
 """For a statement that is under way when the block ends."""
 

@@ -255,10 +255,11 @@ NEXT_EVENT = """
         coalesce((SELECT max(e.sequence) FROM imagegen.events e WHERE e.job_id = jobs.id), 0)
     ) + 1000 + extract(epoch FROM now() - coalesce(started_at, created_at))::integer)
 """
-"""A number above those of all events that watchers of the row `jobs` were told until now.
+"""A number above those of all events that watchers of the row `jobs` have received until now.
 
-Events are saved within a second, and places in the queue are told every two seconds at most: both fit into the gap. A
-job would have to return to the queue a million times before the numbers, which are 32 bits wide in the schema, run out.
+Events are saved within a second, and places in the queue are reported every two seconds at most: both fit into the gap.
+A job would have to return to the queue a million times before the numbers, which are 32 bits wide in the schema, run
+out.
 """
 
 SAVE = """

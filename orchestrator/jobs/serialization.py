@@ -90,7 +90,7 @@ def load_error(text: str) -> ImagegenError:
 
 
 def dump_event(event: Event) -> StoredEvent | None:
-    """The row of an event; None without one: places in the queue are counted anew, an artifact is the job's end."""
+    """The row of an event; None without one: places in the queue are counted again, an artifact is the job's end."""
     match event:
         case Started():
             return StoredEvent("started", _STARTED.dump_json(event).decode(), None)

@@ -17,7 +17,7 @@ from orchestrator.jobs.store import JobStore
 PAUSE_SECONDS = 0.05
 """Between two looks: what happens meanwhile is looked at together."""
 RETRY_SECONDS = 1.0
-"""Between two looks at a database that is away."""
+"""Between two attempts to reach a database that is unreachable."""
 POSITION_SECONDS = 2.0
 """Between two looks at the places of those that wait."""
 BATCH = 200
@@ -31,11 +31,11 @@ class _Watcher:
     """One who watches.
 
     Attributes:
-        after: number of the newest event that it has been told.
+        after: number of the newest event that it has received.
         pending: of each kind the newest event that it has not taken yet.
         is_over: whether its watch ends, once it has taken what is pending.
         error: what it ends with then; None for nothing.
-        queued: the place that it has been told.
+        queued: the last place that it has received.
         waits: whether the job waits, so that its place is of interest.
         first_event: events of its job have numbers above this.
         known: number up to which the client knows the job's events.
@@ -85,7 +85,7 @@ class JobWatchers:
         Args:
             store: of the jobs.
             listener: hears of what happens to them.
-            show: the picture of a job as watchers are told of it; None if it has none.
+            show: the picture of a job as watchers receive it; None if it has none.
         """
         self._store, self._show = store, show
         self._watchers: dict[str, set[_Watcher]] = {}
@@ -168,7 +168,7 @@ class JobWatchers:
                 self._news.set()
 
     def _known(self, job_id: str) -> int:
-        """Number of the newest event that all watchers of a job have been told."""
+        """Number of the newest event that all watchers of a job have received."""
         return min(watcher.after for watcher in self._watchers[job_id])
 
     async def _look(self, known: dict[str, int]) -> None:
@@ -194,7 +194,7 @@ class JobWatchers:
             watcher.finish(end.error or gone)
 
     async def _position_loop(self) -> None:
-        """Tell places while anybody waits for his turn."""
+        """Report places while anybody waits in the queue."""
         while True:
             await asyncio.sleep(POSITION_SECONDS)
             waiting = {job_id for job_id, watchers in self._watchers.items() if any(each.waits for each in watchers)}

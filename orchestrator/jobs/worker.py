@@ -21,7 +21,7 @@ POLL_SECONDS = 1.0
 RENEW_SECONDS = 1.0
 """Between two renewals of all leases of this process; each also finds the jobs that are not its any more."""
 STOP_SECONDS = 10.0
-"""An attempt that is to stop may finish its step for so long; then its task is cancelled, and has as long again."""
+"""An attempt that is to stop has this long to finish its step; then its task is cancelled, and has as long again."""
 HAND_BACK_SECONDS = 2.0
 """After the grace time: for attempts to stop, then for their cancellation, then to hand back what ignores it."""
 OVERRUN_FACTOR = 20.0

@@ -45,7 +45,7 @@ class Probing:
     """When models are asked.
 
     Attributes:
-        idle_seconds: a model that has answered nobody for so long is sent a known tensor.
+        idle_seconds: a model that has answered nobody for this long is sent a known tensor.
         timeout_seconds: for its answer, beside SLOWEST_FACTOR executions of the model.
     """
 

@@ -144,7 +144,7 @@ class ImageToImage(_FromPicture):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inpaint(_FromPicture):
-    """A part of a picture painted anew: where mask is white, or transparent; strength above 0 to 1."""
+    """A part of a picture painted again: where mask is white, or transparent; strength above 0 to 1."""
 
     name: ClassVar[TaskName] = TaskName.INPAINT
     mask: ImageSource

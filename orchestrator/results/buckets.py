@@ -196,7 +196,7 @@ class Bucket:
             await asyncio.to_thread(_remove_parts, self._folder / path)
 
     def sign(self, path: str, seconds: float) -> str:
-        """A URL under which anybody can read an object for so long, up to 7 days. Asks nobody."""
+        """A presigned URL under which anybody can read an object for some seconds, up to 7 days. Makes no request."""
         return obstore.sign(self._store, "GET", path, timedelta(seconds=seconds))  # type: ignore[call-overload,no-any-return]  # see signs
 
 

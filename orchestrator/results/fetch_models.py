@@ -25,7 +25,7 @@ class ModelsError(Exception):
 
 
 async def fetch(bucket: Bucket, folder: Path) -> tuple[int, int]:
-    """Fetch what the folder lacks; tells how many files it then has, and how many of them were fetched.
+    """Fetch what the folder lacks; returns how many files it then has, and how many of them were fetched.
 
     Raises:
         ModelsError: a file is missing, or not what it should be.
@@ -78,7 +78,7 @@ def _is_there(path: Path, digest: str) -> bool:
 
 
 def main(url: str, folder: str) -> int:
-    """Fetch, and tell how it went."""
+    """Fetch, and print the outcome."""
     try:
         where = place(url, os.environ.get("IMAGEGEN_S3_ENDPOINT") or None, os.environ.get("IMAGEGEN_S3_REGION") or None)
         files, fetched = asyncio.run(fetch(Bucket.s3(where), Path(folder)))

@@ -1,4 +1,4 @@
-"""Finished pictures whose store is away: kept in memory, and stored when it is back, not generated again."""
+"""Finished pictures whose store is unreachable: kept in memory, and stored when it is back, not generated again."""
 
 import asyncio
 import random
@@ -31,7 +31,7 @@ class Keeping:
         self._bytes = 0
 
     async def until_stored(self, size: int, store: Callable[[], Awaitable[T]]) -> T:
-        """What `store` answers; it is called again while the store, or the database, is away.
+        """What `store` answers; it is called again while the store, or the database, is unreachable.
 
         Args:
             size: of the picture, bytes.

@@ -14,9 +14,9 @@ from orchestrator.database.pool import Database
 from orchestrator.errors import ResultsFullError, ResultStoreUnavailableError
 
 FRESH_SECONDS = 1.0
-"""What was read so long ago still counts."""
+"""How long a total that was read is used."""
 MAX_RETRY_SECONDS = 3600.0
-"""Longest time that a refused client is told to wait."""
+"""Longest RetryInfo of a refused client."""
 
 _STORED = """
 WITH over AS (

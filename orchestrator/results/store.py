@@ -33,7 +33,7 @@ SWEEP_BATCH = 100
 """Objects that one transaction of the sweep removes."""
 
 WRITING_SECONDS = 3600.0
-"""So long a picture may take from its row to its last byte: the sweep leaves it alone."""
+"""Longest time from a picture's row to its last byte, in which the sweep leaves it alone."""
 
 REQUEST_TYPE = "application/x-protobuf"
 """Media type of requests that are too large for the database."""
@@ -42,7 +42,7 @@ VERIFIED_BYTES = 16 * 1024 * 1024
 """Pictures up to this size are read twice: once for their SHA-256, then for whoever asked. So no memory is held."""
 
 CHECK_SECONDS = 10.0
-"""So long a store that took a picture, or a check, is trusted to take the next picture."""
+"""How long a store that took a picture, or a check, is trusted to take the next picture."""
 
 CHECK_NAME = "check"
 """The object that a check writes and removes."""

@@ -88,7 +88,7 @@ class Lease:
     async def charge(self, task: str, family: str) -> None:
         """Note the picture that was made: what was reserved for it is spent.
 
-        Waits WAIT_SECONDS at most. A database that is away is told later: the picture is there, and is not held up.
+        Waits WAIT_SECONDS at most. An unreachable database is updated later: the picture is ready, and is not delayed.
         """
         self.is_charged = True
         await self._leases.settle(
@@ -123,7 +123,7 @@ class Leases:
         self._caring = asyncio.create_task(self._care(), name="renew leases")
 
     async def close(self) -> None:
-        """Stop. What is to be written yet has CLOSE_SECONDS; what is left then runs out, and is given back."""
+        """Stop. What is still to be written has CLOSE_SECONDS; leases that remain then expire, and are given back."""
         if self._settling:
             await asyncio.wait(self._settling, timeout=CLOSE_SECONDS)
         if self._settling:

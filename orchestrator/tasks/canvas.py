@@ -1,7 +1,7 @@
 """A picture in one of the family's sizes and back again, without moving anything by a fraction of a pixel.
 
 The picture is resized to a whole number of pixels, put into the middle of the nearest bucket, and its own reflection
-fills what is left. The same whole pixels are cut out of the answer and resized to the size that is wanted: so what the
+fills the rest. The same whole pixels are cut out of the answer and resized to the size that is wanted: so what the
 network keeps in its place comes back to its place.
 """
 

@@ -1,4 +1,4 @@
-"""Faces of a picture, painted anew a little."""
+"""Faces of a picture, repainted a little."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from orchestrator.tasks.plan import Plan
 from orchestrator.tasks.workshop import Workshop
 
 MOST_FACES = 6
-"""The largest that are painted anew."""
+"""The largest that are repainted."""
 EDGES = 0.8
 """How much the edges of a face are kept, where the family can keep edges."""
 

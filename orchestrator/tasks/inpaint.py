@@ -1,4 +1,4 @@
-"""A part of a picture painted anew."""
+"""A part of a picture painted again."""
 
 import asyncio
 

@@ -15,7 +15,7 @@ MOST_KEPT = 0.8
 
 
 def upscale_strength(fidelity: int) -> float:
-    """How much of a picture upscaling paints anew: BOLDEST at fidelity 1, FAINTEST at 9, linear between."""
+    """How much of a picture upscaling repaints: BOLDEST at fidelity 1, FAINTEST at 9, linear between."""
     return BOLDEST + _share(fidelity) * (FAINTEST - BOLDEST)
 
 

@@ -24,7 +24,7 @@ from orchestrator.tasks.workshop import Made, Workshop
 
 
 async def upscale(plan: Plan, workshop: Workshop) -> Made:
-    """Enlarge plainly, paint detail in, and enlarge plainly what is left. Raises as tasks.run does."""
+    """Enlarge plainly, paint detail in, and enlarge the rest plainly. Raises as tasks.run does."""
     task = task_of(plan, Upscale)
     async with workshop.stage(Stage.PREPARE) as steps:
         pictures = await load(plan, workshop)

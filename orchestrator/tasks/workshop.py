@@ -1,4 +1,4 @@
-"""What every task works with: networks, a way to fetch pictures, limits, and those who are told."""
+"""What every task works with: networks, a way to fetch pictures, limits, and listeners."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -73,7 +73,7 @@ class Workshop:
         limits: of pictures that are read.
         max_input_bytes: of a file that is fetched.
         max_pixels: of pictures that are made.
-        listener: told of every step; what it raises ends the work.
+        listener: called with every step; what it raises ends the work.
         timer: of the stages.
         begin: called once, when the pictures have been read.
         marking: how files are marked.
@@ -109,7 +109,7 @@ class Workshop:
 
     @asynccontextmanager
     async def stage(self, stage: Stage) -> AsyncIterator[Steps]:
-        """A stage of the task's own, which is one step. What runs inside tells of its network calls."""
+        """A stage of the task's own, which is one step. What runs inside reports its network calls."""
         async with self.timer.stage(stage) as calls:
             steps = Steps(self.listener, stage, calls)
             yield steps

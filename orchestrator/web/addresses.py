@@ -98,7 +98,8 @@ class PublicNetwork(AsyncNetworkBackend):
         addresses = await self._addresses(host, port, timeout)
         failed: Exception = httpcore2.ConnectError(f"{host} has no address")
         for index, address in enumerate(addresses):
-            # Each address has its share of what is left, so that one that does not answer leaves time for the next.
+            # Each address has its share of the remaining time, so that one that does not answer leaves time for the
+            # next.
             share = None if end is None else max(0.0, end - loop.time()) / (len(addresses) - index)
             try:
                 return await self._network.connect_tcp(address, port, share, local_address, socket_options)

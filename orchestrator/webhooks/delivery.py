@@ -29,7 +29,7 @@ POST_SECONDS = 10.0
 LEASE_SECONDS = 30.0
 """After which a delivery that was claimed may be claimed by another."""
 POLL_SECONDS = 1.0
-"""Between two looks for deliveries that are due; those of jobs that end are told at once."""
+"""Between two checks for deliveries that are due; those of jobs that end are notified at once."""
 MAX_CONCURRENT, MAX_PER_ACCOUNT, MAX_PER_ADDRESS = 64, 8, 4
 """Deliveries under way: in all, of an account, and to a network address. Accounts take turns, and whoever has as many
 as may gets no more: so neither an account with thousands nor a receiver that hangs holds up another."""
@@ -93,7 +93,7 @@ WHERE id = %(id)s AND attempts = %(attempts)s AND attempts_before = %(before)s A
 log = structlog.get_logger()
 
 Explain = Callable[[ImagegenError, str], str]
-"""What a client is told of an error, and of which request."""
+"""What a client learns of an error, and of which request."""
 
 
 class Deliverer:

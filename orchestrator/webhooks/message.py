@@ -14,7 +14,7 @@ from orchestrator.web.addresses import is_private_literal
 from orchestrator.web.urls import UrlError, parse
 
 MAX_DATA = 1024 * 1024
-"""Bytes of JSON that a client may have told with its job's end."""
+"""Bytes of JSON that a client may add to the webhook of its job."""
 
 WAITS = (5, 30, 120, 600, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600)
 """Seconds after each try that failed; after the last, one more, nothing follows."""
@@ -26,7 +26,7 @@ _JITTER = 0.1
 
 
 class Event(StrEnum):
-    """What a webhook is told; the schema says what each means."""
+    """What a webhook reports; the schema says what each means."""
 
     COMPLETE = "complete"
     FAILED = "failed"
@@ -37,7 +37,7 @@ def check_webhook(url: str | None, data: str | None, *, allow_private: bool, por
 
     Args:
         url: where to; None for the account's webhook.
-        data: JSON text to be told with it, or None.
+        data: JSON text to be sent with it, or None.
         allow_private: whether addresses that are not public are taken.
         ports: that are taken.
 

@@ -68,7 +68,7 @@ def compute_capability() -> str:
 
 
 def build(models: Path, engines: Path) -> int:
-    """Build and copy what is missing; tells how many models were.
+    """Build and copy what is missing; returns how many models were.
 
     Raises:
         EnginesError: a model's description is wrong, or trtexec failed; models before it stay built.

@@ -92,7 +92,7 @@ def check_hook(webhook: jobs_pb2.Webhook, *, allow_private: bool, ports: Ports =
 
 
 def _to_events(webhook: jobs_pb2.Webhook) -> tuple[str, ...]:
-    """What a webhook is told.
+    """The payload of a webhook.
 
     Raises:
         InvalidRequestError: an event is none of the schema's.

@@ -94,7 +94,7 @@ class AsyncConnection:
         return Picture.of(job.artifact, await self._retried(read), job.job_id)
 
     async def give_up(self, job_id: str) -> None:
-        """Cancel a job that nobody waits for, if somebody can be told at once."""
+        """Cancel a job that nobody waits for, if the server can be reached at once."""
         request = jobs_pb2.CancelJobRequest(job_id=job_id)
         with contextlib.suppress(grpc.RpcError):
             await self.jobs.CancelJob(request, timeout=calls.GIVE_UP_SECONDS, metadata=self._metadata)

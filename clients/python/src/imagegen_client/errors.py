@@ -1,4 +1,4 @@
-"""What a call can end with, as exceptions; one class for each thing that a program may want to tell apart."""
+"""What a call can end with, as exceptions; one class for each case that a program may want to distinguish."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

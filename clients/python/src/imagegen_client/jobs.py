@@ -63,7 +63,7 @@ class JobStatus:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a request would cost, and how long it would take, as far as the server can tell.
+    """What a request would cost, and how long it would take, as far as the server can estimate it.
 
     Attributes:
         credits: that all its pictures cost the account; 0 where its credits are not counted.
