@@ -45,7 +45,7 @@ def run() -> int:
     for finding in findings:
         print(f"{finding.level:<8} {finding.text}")
     problems = sum(finding.level == "problem" for finding in findings)
-    print(f"\n{problems} to solve before `make demo`." if problems else "\nNo problems found. Next: `make demo`.")
+    print(f"\n{problems} to solve before `make demo`." if problems else "\nEverything is ready: `make demo`.")
     return 1 if problems else 0
 
 

@@ -40,7 +40,7 @@ MAX_WAITING = 512
 
 _TRIM_BYTES = 4 * 1024 * 1024
 _TRIM_SECONDS = 2.0
-"""Free memory is returned to the system this long after a message of more than LARGE_BYTES."""
+"""Free memory is returned to the system _TRIM_SECONDS after a message of more than _TRIM_BYTES."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 

@@ -31,7 +31,7 @@ def test_a_good_machine(capsys: pytest.CaptureFixture[str]) -> None:
     assert status == 0
     assert "problem" not in text
     assert "ok       all ports are free" in text
-    assert text.endswith("No problems found. Next: `make demo`.\n")
+    assert text.endswith("Everything is ready: `make demo`.\n")
 
 
 def test_another_kind_of_machine(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
