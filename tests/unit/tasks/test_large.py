@@ -130,9 +130,7 @@ async def test_webp_has_its_own_limit_and_says_so_before_any_work(studio: Studio
 
 async def test_the_documented_sentence_follows_the_limit(studio: Studio) -> None:
     studio.max_pixels = 200_000_000
-    with pytest.raises(
-        InvalidRequestError, match="the limit is 16704 pixels on a side and 200000000 in all"
-    ) as caught:
+    with pytest.raises(InvalidRequestError, match="the limit is 16704 pixels on a side and 200000000 in all") as caught:
         await studio.run(Edit(image=source(smooth(600, 600))), size=SizeParams(width_percent=2500))
     (violation,) = caught.value.violations
     assert violation.limits == {"maximum": 16_704, "max_pixels": 200_000_000}
