@@ -95,9 +95,9 @@ async def _respond(request: Request, kind: type[ImagesRequest], event: str) -> R
     structlog.contextvars.bind_contextvars(jobs=[job.job_id for job in jobs])
     kept = key is not None  # who has a key comes back for the pictures
     if asked.request.stream:
-        told = Stream(gateway, asked, caller, event).events(jobs)
+        chunks = Stream(gateway, asked, caller, event).events(jobs)
         return StreamingResponse(
-            _cancelling(told, [] if kept else jobs, gateway, caller),
+            _cancelling(chunks, [] if kept else jobs, gateway, caller),
             headers=dict(events.HEADERS),
             media_type=events.MEDIA_TYPE,
         )
@@ -192,11 +192,11 @@ async def _answer(
 
 
 async def _cancelling(
-    told: AsyncIterator[bytes], jobs: Sequence[jobs_pb2.Job], gateway: Gateway, caller: Caller
+    chunks: AsyncIterator[bytes], jobs: Sequence[jobs_pb2.Job], gateway: Gateway, caller: Caller
 ) -> AsyncIterator[bytes]:
     """A stream, whose jobs are cancelled when it breaks off."""
     try:
-        async for chunk in told:
+        async for chunk in chunks:
             yield chunk
     finally:
         _cancel(jobs, gateway, caller)

@@ -20,7 +20,7 @@ from gateway.upstream.orchestrator import Caller
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
 
-Told = pb.GenerateEvent | jobs_pb2.Job | OpenAIError
+Update = pb.GenerateEvent | jobs_pb2.Job | OpenAIError
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,10 @@ class Stream:
 
     async def events(self, jobs: Sequence[jobs_pb2.Job]) -> AsyncIterator[bytes]:
         """Previews, and each picture once it is done; an error ends it."""
-        told: asyncio.Queue[Told] = asyncio.Queue(maxsize=len(jobs))
-        followers = [asyncio.create_task(self._follow(job, told)) for job in jobs]
+        updates: asyncio.Queue[Update] = asyncio.Queue(maxsize=len(jobs))
+        followers = [asyncio.create_task(self._follow(job, updates)) for job in jobs]
         stop = asyncio.create_task(self.gateway.ending.stopping.wait())
-        coming = asyncio.create_task(told.get())
+        coming = asyncio.create_task(updates.get())
         left, shown = len(jobs), 0
         try:
             while left:
@@ -56,7 +56,7 @@ class Stream:
                     yield events.PING
                     continue
                 found = coming.result()
-                coming = asyncio.create_task(told.get())
+                coming = asyncio.create_task(updates.get())
                 if isinstance(found, pb.GenerateEvent):
                     if found.HasField("preview") and shown < self.asked.request.partial_images * len(jobs):
                         yield self._partial(found.preview, shown)
@@ -71,14 +71,14 @@ class Stream:
             for task in (*followers, stop, coming):
                 task.cancel()
 
-    async def _follow(self, job: jobs_pb2.Job, told: asyncio.Queue[Told]) -> None:
+    async def _follow(self, job: jobs_pb2.Job, updates: asyncio.Queue[Update]) -> None:
         """Report a job's events, and how it ended."""
         try:
             async with aclosing(events.follow(self.gateway.orchestrator, job, self.caller)) as followed:
                 async for found in followed:
-                    await told.put(self._checked(found) if isinstance(found, jobs_pb2.Job) else found)
+                    await updates.put(self._checked(found) if isinstance(found, jobs_pb2.Job) else found)
         except grpc.aio.AioRpcError as error:
-            await told.put(from_grpc(error, self.caller.request_id, self.asked.names))
+            await updates.put(from_grpc(error, self.caller.request_id, self.asked.names))
 
     def _checked(self, job: jobs_pb2.Job) -> jobs_pb2.Job | OpenAIError:
         """The job, if it has a picture."""

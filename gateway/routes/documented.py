@@ -211,7 +211,7 @@ def _to_proto(document: object, sent: multipart.Form, own: str | None, key: str,
 
 def _answer(found: Sequence[JobAnswer], warnings: Sequence[str] = ()) -> Response:
     """The answer about the first job; with those about all where there are several."""
-    told = found[0].model_copy(update={"warnings": list(warnings)}) if warnings else found[0]
+    answer = found[0].model_copy(update={"warnings": list(warnings)}) if warnings else found[0]
     if len(found) > 1:
-        told = told.model_copy(update={"results": list(found)})
-    return JSONResponse(told.model_dump(exclude_none=True))
+        answer = answer.model_copy(update={"results": list(found)})
+    return JSONResponse(answer.model_dump(exclude_none=True))

@@ -126,14 +126,14 @@ async def _events(
                 if shown:
                     yield shown
     except grpc.aio.AioRpcError as error:
-        yield _told(END, "failed", api_error(error, caller.request_id).body)
+        yield _event(END, "failed", api_error(error, caller.request_id).body)
 
 
 def _shown(event: pb.GenerateEvent) -> bytes | None:
     """One event; None for those that the last one reports."""
     kind = event.WhichOneof("event")
     show = _SHOWN.get(kind or "")
-    return None if kind is None or show is None else _told(str(event.sequence), kind, show(getattr(event, kind)))
+    return None if kind is None or show is None else _event(str(event.sequence), kind, show(getattr(event, kind)))
 
 
 def _last(job: jobs_pb2.Job) -> bytes:
@@ -141,11 +141,11 @@ def _last(job: jobs_pb2.Job) -> bytes:
     try:
         found = jobs.answer(job)
     except errors.ApiError as error:
-        return _told(END, jobs.state_word(job.state), error.body)
-    return _told(END, found.status, found.model_dump(exclude_none=True))
+        return _event(END, jobs.state_word(job.state), error.body)
+    return _event(END, found.status, found.model_dump(exclude_none=True))
 
 
-def _told(number: str, name: str, data: Mapping[str, Any]) -> bytes:
+def _event(number: str, name: str, data: Mapping[str, Any]) -> bytes:
     return f"id: {number}\nevent: {name}\ndata: {json.dumps(data)}\n\n".encode()
 
 

@@ -217,7 +217,7 @@ class AdapterData(CaptionData):
         return augment.photograph(augment.recolour(shown.picture, matrix), random, head=head)
 
     def draw_caption(self, subject: Subject, random: np.random.Generator, *, prompted: bool) -> int:
-        """Row of a caption of the picture; of none; or, where a prompt tells who it is, of the role alone."""
+        """Row of a caption of the picture; of none; or, where a prompt says who it is, of the role alone."""
         if random.random() < EMPTY_SHARE:
             return self.empty
         concept = subject.concept

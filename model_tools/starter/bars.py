@@ -32,7 +32,7 @@ from model_tools.tools.scenes import Backgrounds
 
 SETTINGS = Settings(steps=8)
 THINGS = ("apple", "car", "cat", "house", "balloon", "fish", "flower", "book", "rocket", "bird")
-# Hues (degrees) that count as a colour; greys are told by their saturation and brightness.
+# Hues (degrees) that count as a colour; greys are recognised by their saturation and brightness.
 HUES = {"red": (345, 15), "orange": (15, 42), "yellow": (42, 68), "green": (80, 165), "blue": (190, 250),
         "purple": (250, 300), "pink": (300, 350)}  # fmt: skip
 NOT_WHITE = 235

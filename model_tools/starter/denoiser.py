@@ -26,7 +26,7 @@ DRAFT_VARIANCE = (0.15,) * BASE_CHANNELS + (0.05,) * DETAIL_CHANNELS
 DRAWN_VARIANCE = tuple(0.25 * variance for variance in DRAFT_VARIANCE)
 
 # The caption reaches the network twice: token by token through cross-attention, and pooled, added to the time
-# embedding, which scales and shifts every norm. The second path tells a concept's shape and colours in far fewer
+# embedding, which scales and shifts every norm. The second path gives a concept's shape and colours in far fewer
 # steps than attention alone.
 CONFIG: dict[str, Any] = {
     "sample_size": 16,
@@ -98,11 +98,11 @@ def prior_weights(a: Tensor, variances: tuple[float, ...] = DRAFT_VARIANCE) -> T
 
 
 class Denoiser(nn.Module):
-    """A UNet2DConditionModel that corrects what a draft of the picture and the noisy latents already tell.
+    """A UNet2DConditionModel that corrects what a draft of the picture and the noisy latents already show.
 
     With the draft as a normal prior of variance DRAFT_VARIANCE around its guess, the best estimate of the picture is a
     mean of the draft and the latents, weighted by their precision. The network adds what that estimate lacks. It is
-    also told where each position lies, which a convolution knows only from the zeros around its map.
+    also given each position, which a convolution knows only from the zeros around its map.
 
     Without the draft and the places, 190,000 pictures taught it each concept's colours and no shapes.
     """

@@ -81,7 +81,7 @@ def measure(
 
 
 def measure_real(net: FeatureNet, gallery: Gallery) -> Score:
-    """The same for real pictures, augmented: how well the feature space itself can tell concepts apart."""
+    """The same for real pictures, augmented: how well the feature space itself separates concepts."""
     views = augment(gallery.pictures, torch.Generator().manual_seed(0))
     found = ranks(features_of(net, views), gallery.features, torch.arange(len(views)))
     return score(found, len(gallery.labels))

@@ -35,7 +35,7 @@ CHOICE_SEED = 2026
 # Fewer steps than the families' default: the samplers agree from 8 on.
 SETTINGS = Settings(steps=12)
 BAR = 0.6
-# Avatars nearer to their own reference than to the others', of AVATARS; in GROUPS, since ten alone tell little.
+# Avatars nearer to their own reference than to the others', of AVATARS; in GROUPS, since ten alone show little.
 AVATARS, GROUPS, AVATAR_BAR = 10, 5, 0.7
 SHOWN = 8  # rows of the sheet
 
@@ -103,7 +103,7 @@ def choose(library: Library, kinds: set[str], count: int, random: np.random.Gene
 
 
 def moved_edges(subject: Subject, random: np.random.Generator) -> Bytes:
-    """Canny of the picture, moved, turned and mirrored: a layout that its caption does not tell."""
+    """Canny of the picture, moved, turned and mirrored: a layout that its caption does not describe."""
     side, centre = random.uniform(75, 115), tuple(random.uniform(0.42, 0.58, 2))
     turn, mirrored = random.uniform(-0.3, 0.3), bool(random.random() < 0.5)
     front = augment.move(subject.picture, SIZE, side, centre=centre, turn=turn, mirrored=mirrored)
@@ -143,7 +143,7 @@ def prompt_views(subjects: list[Subject], random: np.random.Generator) -> tuple[
 def measure_prompts(
     studio: Studio, library: Library, labels: dict[str, str], random: np.random.Generator
 ) -> tuple[dict[str, float], list[Bytes]]:
-    """Mean distance of colours at each image scale, by captions that tell no colours; the prompts; the pictures."""
+    """Mean distance of colours at each image scale, by captions that name no colours; the prompts; the pictures."""
     half = COUNT // 2
     subjects = [*choose(library, {"tone"}, half, random), *choose(library, {"core"}, half, random)]
     texts = [TEMPLATES["3d"].format(prompt=labels[without_tone(subject.code)]) for subject in subjects]
@@ -160,7 +160,7 @@ def measure_avatars(
     """Share of avatars nearer to their own reference than to the nine others, in the image encoder's space.
 
     Ten persons in skin tones at a time, several times; once each by its own role's caption, as people ask, and once all
-    by the same words, so that only the reference tells them apart.
+    by the same words, so that only the reference distinguishes them.
     """
     found: dict[str, list[float]] = {"by their roles": [], "by the same words": []}
     for _ in range(GROUPS):
@@ -206,4 +206,4 @@ def evaluate_adapters(workspace: Workspace, folder: Path | None = None) -> None:
     draw_adapters([[part[:SHOWN] for part in group] for group in groups], SCALES).save(target / "adapters.png")
     demand(followed)
     if avatars["by their roles"] < AVATAR_BAR:
-        raise ValueError(f"avatars are not told apart: {avatars}")
+        raise ValueError(f"avatars are not distinguished: {avatars}")

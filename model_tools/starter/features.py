@@ -1,4 +1,4 @@
-"""A feature space for pictures, trained apart from the generator: a small network that tells real pictures apart."""
+"""A feature space for pictures, trained apart from the generator: a small network that distinguishes real pictures."""
 
 import time
 

@@ -1,8 +1,8 @@
 """What a dictionary says of the concepts: WordNet's definitions, as captions that describe and do not name.
 
 Princeton WordNet (Fellbaum 1998), the files of its database as wndb(5WN) documents them. Which sense of a label is
-meant is told by the words that its definition, its synonyms and its hypernyms share with the concept's tags (Lesk 1986,
-doi:10.1145/318723.318728); where none does, it is the most frequent sense of a thing that can be seen.
+meant is decided by the words that its definition, its synonyms and its hypernyms share with the concept's tags (Lesk
+1986, doi:10.1145/318723.318728); where none does, it is the most frequent sense of a thing that can be seen.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""Persons in all skin tones: more pictures of the set, so that an image prompt tells what the caption leaves open."""
+"""Persons in all skin tones: more pictures of the set, so that an image prompt carries what the caption leaves open."""
 
 import json
 from dataclasses import dataclass

@@ -130,7 +130,7 @@ def recover_norm(norm: nn.BatchNorm2d, name: str, values: Arrays) -> bool:
 def recover_all(workspace: Workspace, repository: Path) -> None:
     """Writes the states of the autoencoder, the draft, the denoiser and the adapters, as after no step of training.
 
-    Needs what `prepare` writes: the concepts' order tells which row of the draft's tables shows what. Raises ValueError
+    Needs what `prepare` writes: the concepts' order says which row of the draft's tables shows what. Raises ValueError
     where a weight is not found in its graph.
     """
 

@@ -21,7 +21,7 @@ from model_tools.starter.train_unet import draw_steps, fade, load_unet
 
 BATCH = 64
 # Every so many steps the UNet sees every third row, once the drafts alone have had this share of the time: while they
-# are still poor, its loss teaches nothing. The drafts of all rows are compared: that costs little and tells the most.
+# are still poor, its loss teaches nothing. The drafts of all rows are compared: that costs little and teaches the most.
 DENOISE_EVERY, DENOISED = 3, slice(None, None, 3)
 DRAFTS_ALONE = 0.15
 PEAK = 1e-3
@@ -44,10 +44,10 @@ def padded(maps: Tensor, rows: int) -> Tensor:
 
 
 def alike(one: Tensor, other: Tensor) -> Tensor:
-    """Cross-entropy of telling, by cosine, each row's own other view [N, 16, 384] from all others' (InfoNCE).
+    """Cross-entropy of separating, by cosine, each row's own other view [N, 16, 384] from all others' (InfoNCE).
 
     van den Oord et al. 2018, arXiv:1807.03748, from both sides. What photographs differ in (backdrop, light, crop)
-    tells no views apart, so the tokens leave it out, and who is seen stays.
+    separates no views, so the tokens leave it out, and who is seen stays.
     """
     likeness = nn.functional.normalize(one.flatten(1), dim=1) @ nn.functional.normalize(other.flatten(1), dim=1).T
     own = torch.arange(len(one))
@@ -82,7 +82,7 @@ class AdapterTrainer:
         """Mean square errors of both corrected drafts, each at full scale, and of v at the rows' own scales.
 
         Rows without edges or without a prompt take no part in what they lack. On the native canvas also how well the
-        tokens of prompts and of their targets are told apart from others'.
+        tokens of prompts and of their targets are separated from others'.
         """
         latents = self.latents(batch)
         places, free = place_map(latents), len(latents) - batch.edged

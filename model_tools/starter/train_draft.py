@@ -132,7 +132,7 @@ def asked(entries: list[Entry], rows: list[int], data: CaptionData, offsets: dic
 
 
 def train_renderer(draft: Draft, data: LatentData, minutes: float, log: RunLog, generator: torch.Generator) -> None:
-    """Fits the renderer to composed pictures, told what they show; the tables stay as they are."""
+    """Fits the renderer to composed pictures, given what they show; the tables stay as they are."""
     learnt = draft.renderer
     optimiser = torch.optim.AdamW(learnt.parameters(), lr=PEAK, weight_decay=1e-3, fused=True)
     offsets = {"3d": 0, "flat": data.weights["3d"].numel()}

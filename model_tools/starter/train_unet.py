@@ -26,7 +26,7 @@ SAVE_SECONDS = 180.0
 FADE_FROM, FADE_TO = 900, 980
 TAIL_SHARE = 0.25
 # Rows with the caption of another picture, at no more than this part of the noise: where a request starts from a
-# picture, the draft shows something else, and the network has to tell which of the two to believe.
+# picture, the draft shows something else, and the network has to decide which of the two to believe.
 WRONG_SHARE, WRONG_NOISE = 0.1, 0.6
 
 

@@ -39,7 +39,7 @@ PLAIN = (
 )
 # Before a description.
 SHOWN = ("picture of", "photo of", "drawing of", "an image of", "illustration of")
-# How something is called that is not told: the product of an advertiser, whose background is asked for.
+# How something is called that is not named: the product of an advertiser, whose background is asked for.
 UNTOLD = ("item", "an item", "product", "a product", "the product", "object", "an object", "empty scene", "standing")
 SCENIC = (
     "{x}",

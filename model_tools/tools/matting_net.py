@@ -21,7 +21,7 @@ class Conv(nn.Sequential):
 
 
 class Context(nn.Module):
-    """Tells each place what the whole picture holds: the mean over all places, through one layer, added to each."""
+    """Gives each place what the whole picture holds: the mean over all places, through one layer, added to each."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -104,8 +104,8 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
         inline = order.params.output.delivery is Delivery.INLINE
         async with contextlib.aclosing(self._jobs.follow(record)) as events:
             async for number, event in events:
-                told = event
+                sent = event
                 if inline and isinstance(event, Artifact):
-                    told = replace(event, data=await self._jobs.load(caller, record.id), uri=None)
-                for message in converters.from_event(record.id, record.request_id, number, told):
+                    sent = replace(event, data=await self._jobs.load(caller, record.id), uri=None)
+                for message in converters.from_event(record.id, record.request_id, number, sent):
                     yield message

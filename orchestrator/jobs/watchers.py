@@ -51,7 +51,7 @@ class _Watcher:
     known: int = 0
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def tell(self, number: int, event: Event) -> None:
+    def send(self, number: int, event: Event) -> None:
         """Take an event that it does not know yet."""
         if number > self.after:
             self.after = number
@@ -62,7 +62,7 @@ class _Watcher:
         """Take a place in the queue, if that has changed."""
         if self.waits and (self.queued is None or self.queued.position != queued.position):
             self.queued = queued
-            self.tell(max(self.after + 1, self.first_event + 1), queued)
+            self.send(max(self.after + 1, self.first_event + 1), queued)
 
     def finish(self, error: ImagegenError | None) -> None:
         """Let the watch end, after what is pending."""
@@ -186,10 +186,10 @@ class JobWatchers:
             return
         watcher.waits, watcher.first_event = seen.state is JobState.QUEUED, seen.first_event
         for number, event in seen.events:
-            watcher.tell(number, event)
+            watcher.send(number, event)
         if (end := seen.end) is not None:
             if (artifact := self._show(end)) is not None and end.sequence > watcher.known:
-                watcher.tell(max(end.sequence, watcher.after + 1), artifact)
+                watcher.send(max(end.sequence, watcher.after + 1), artifact)
             gone = NotFoundError("the picture was removed") if end.state is JobState.DELETED else None
             watcher.finish(end.error or gone)
 

@@ -68,17 +68,17 @@ async def finish(
     if plan.faces is not None:
         compose = await _with_faces(plan, workshop, compose, plan.faces)
     background, layout = plan.background, plan.layout
-    async with workshop.stage(Stage.FINISH) as telling:
-        picture = await compose(telling)
+    async with workshop.stage(Stage.FINISH) as finishing:
+        picture = await compose(finishing)
         color = await asyncio.to_thread(_color, background, picture)
         if background.remove is not None:
-            picture = await cut_out(workshop, picture, background.remove, telling)
+            picture = await cut_out(workshop, picture, background.remove, finishing)
             frame, picture = await asyncio.to_thread(_around_item, plan, picture, frame, workshop.max_pixels)
         box = None
         if is_item_alone(plan):
-            frame, picture = await item_alone(plan, workshop, picture, frame, telling)
+            frame, picture = await item_alone(plan, workshop, picture, frame, finishing)
         elif layout.fit is Fit.CROP and frame.full != frame.target:
-            box = await crop_box(workshop, picture, frame.target, layout.gravity, telling)
+            box = await crop_box(workshop, picture, frame.target, layout.gravity, finishing)
         result = await asyncio.to_thread(_laid_out, plan, picture, frame, box, color, pictures, under)
         score = None
         if plan.safety is not None:
@@ -92,9 +92,9 @@ async def finish(
 async def _with_faces(plan: Plan, workshop: Workshop, compose: Compose, wanted: Enhancement) -> Compose:
     """The task's picture with better faces: composed in the last stage's time, before the stages of painting them."""
     async with workshop.timer.stage(Stage.FINISH) as calls:
-        telling = Steps(workshop.listener, Stage.FINISH, calls)
-        picture = await compose(telling)
-        people = await find_people(workshop, await asyncio.to_thread(opaque, picture), telling)
+        finishing = Steps(workshop.listener, Stage.FINISH, calls)
+        picture = await compose(finishing)
+        people = await find_people(workshop, await asyncio.to_thread(opaque, picture), finishing)
     better = await enhance_faces(plan, workshop, picture, people, wanted)
     return in_thread(lambda: better)
 

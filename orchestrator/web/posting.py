@@ -99,8 +99,8 @@ class Poster:
         fields = [(b"Host", parsed.netloc), *((k.encode(), v.encode()) for k, v in (named | dict(headers)).items())]
         timeouts = {"timeout": {"connect": CONNECT_SECONDS}}
         async with self._pool.stream("POST", target, headers=fields, content=body, extensions=timeouts) as response:
-            told = {name.lower(): value for name, value in response.headers}
-            after = told.get(b"retry-after", b"")[:10]
+            received = {name.lower(): value for name, value in response.headers}
+            after = received.get(b"retry-after", b"")[:10]
             return Answer(response.status, float(after) if after.isdigit() else None)
 
 

@@ -92,7 +92,7 @@ class Script:
         metadata: of the newest call.
         calls: methods with a key that were called, in order.
         lookups: how often GetAccount was called, which is not among `calls`: the gateway remembers accounts.
-        events: what WatchJob tells after the first one, numbered from 2.
+        events: what WatchJob sends after the first one, numbered from 2.
         breaks: so many streams of WatchJob break before their last event.
         asked_after: numbers that watchers came with.
         families: as ListFamilies answers.

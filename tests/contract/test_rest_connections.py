@@ -125,12 +125,12 @@ async def test_heads_are_bounded(stack: Stack, head: str) -> None:
     sent, status = HEADS[head]
     async with raw(stack) as connection:
         connection.send(sent)
-        found, headers, told = await connection.answer()
+        found, headers, document = await connection.answer()
         assert found == status
         if status not in {200, 403, 404}:
             assert headers["connection"] == "close"
-            assert set(told) == {"message", "code"}
-            assert len(told["message"]) < 200
+            assert set(document) == {"message", "code"}
+            assert len(document["message"]) < 200
             connection.writer.write_eof()
             assert await connection.ended()
     assert (await stack.client.get("/healthz")).status_code == 200
@@ -181,8 +181,8 @@ async def test_an_address_whose_connections_are_all_in_use_is_answered(stack: St
         for connection in used:
             assert await connection.status() == 100
         async with raw(stack) as connection:
-            status, headers, told = await connection.answer()
-            assert (status, told["code"]) == (503, "SERVICE_UNAVAILABLE")
+            status, headers, document = await connection.answer()
+            assert (status, document["code"]) == (503, "SERVICE_UNAVAILABLE")
             assert int(headers["retry-after"]) > 0
 
 
@@ -201,9 +201,9 @@ async def test_an_answer_before_the_body_can_be_read(stack: Stack, version: str,
         for at in range(0, len(TOO_LARGE), 500_000):
             connection.send(TOO_LARGE[at : at + 500_000])
             await connection.writer.drain()
-        found, headers, told = await connection.answer()
+        found, headers, document = await connection.answer()
         assert (found, headers["connection"]) == (status, "close")
-        assert told["message"]
+        assert document["message"]
         assert await connection.ended()
 
 
@@ -271,9 +271,9 @@ async def test_a_slow_body_is_given_up(
                 await asyncio.sleep(0.02)
 
         dripping = asyncio.create_task(drip())
-        status, _, told = await connection.answer()
+        status, _, document = await connection.answer()
         dripping.cancel()
-        assert (status, told["code"]) == (408, "REQUEST_TIMEOUT")
+        assert (status, document["code"]) == (408, "REQUEST_TIMEOUT")
 
 
 async def test_strangers_who_upload_slowly_keep_nobody_waiting(stack: Stack) -> None:

@@ -95,9 +95,9 @@ async def test_the_same_form_with_the_same_key_is_the_same_job(stack: Stack) -> 
 async def test_the_webhook_tells_the_parameters(stack: Stack) -> None:
     hook = {"complete": "https://hooks.example/"}
     await stack.client.post(NOW, **form(webhooks=hook, width=100))
-    (told,) = stack.script.webhooks
-    assert told is not None
-    assert json.loads(told.data) == {"webhooks": hook, "width": 100}
+    (webhook,) = stack.script.webhooks
+    assert webhook is not None
+    assert json.loads(webhook.data) == {"webhooks": hook, "width": 100}
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in SHIPPED.glob("*.json")))

@@ -23,7 +23,7 @@ def start(**variables: str) -> subprocess.Popen[str]:
 
 @contextmanager
 def running(**variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """A gateway on a free port, and its URL, as its log tells."""
+    """A gateway on a free port, and its URL, as its log reports."""
     with start(IMAGEGEN_REST_ADDRESS="127.0.0.1:0", **variables) as process:
         try:
             assert process.stderr is not None

@@ -132,7 +132,7 @@ def container_of(pod: str) -> str:
 
 
 async def until_ready(url: str) -> float:
-    """Wait until a page answers 200, as a readiness probe does; tells the seconds."""
+    """Wait until a page answers 200, as a readiness probe does; returns the seconds."""
     start = time.monotonic()
     async with httpx.AsyncClient(timeout=5) as client, asyncio.timeout(300):
         while True:
@@ -194,7 +194,7 @@ async def one_request(client: httpx.AsyncClient, seen: Counter[str], jobs: set[s
 
 
 async def load(key: str, seen: Counter[str], jobs: set[str], stop: asyncio.Event) -> None:
-    """Clients that ask one after another until they are told to stop."""
+    """Clients that ask one after another until they are stopped."""
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{REST}", headers={"X-API-KEY": key}, timeout=60) as client:
 
         async def work() -> None:

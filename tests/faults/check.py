@@ -81,9 +81,9 @@ async def _check_job(findings: Findings, clients: Clients, asked: Asked) -> bool
         why = f"{job.error.reason}: {job.error.message}"
         findings.expect("wrongly failed", False, f"{asked.key}: {state}, {why}")
         return False
-    data, told = await clients.read(job.artifact.uri.rpartition("/")[2])
+    data, digest = await clients.read(job.artifact.uri.rpartition("/")[2])
     pixels = await asyncio.to_thread(cv2.imdecode, np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-    is_whole = pixels is not None and pixels.shape == (OTHER_SIDE, SIDE, 3) and hashlib.sha256(data).digest() == told
+    is_whole = pixels is not None and pixels.shape == (OTHER_SIDE, SIDE, 3) and hashlib.sha256(data).digest() == digest
     findings.expect("broken", is_whole and len(data) == job.artifact.file_size, f"{asked.key}: its picture is broken")
     return True
 

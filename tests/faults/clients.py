@@ -33,7 +33,7 @@ class Asked:
         key: its idempotency key.
         over: "grpc" or "rest".
         steps: of denoising.
-        hook: where it tells its end; empty for nowhere.
+        hook: where it reports its end; empty for nowhere.
         job_ids: that were answered to the key: one, however often it was asked.
         tries: until it was acknowledged.
     """
@@ -107,7 +107,7 @@ class Clients:
         return await self.jobs.GetJob(jobs_pb2.GetJobRequest(job_id=job_id), metadata=self.metadata)
 
     async def read(self, name: str) -> tuple[bytes, bytes]:
-        """A picture's bytes, and their SHA-256 as it is told."""
+        """A picture's bytes, and their SHA-256 as it is reported."""
         parts = [part async for part in self.jobs.ReadResult(jobs_pb2.ReadResultRequest(name=name))]
         return b"".join(part.data for part in parts), parts[0].sha256
 

@@ -53,19 +53,19 @@ class Run:
     left_out: list[str]
 
 
-def run(settings: Settings, plan: Plan, tell: Callable[[str], object]) -> Run:
-    """Start a stack, do it, stop the stack. `tell` is given each fault in words."""
+def run(settings: Settings, plan: Plan, report: Callable[[str], object]) -> Run:
+    """Start a stack, do it, stop the stack. `report` is given each fault in words."""
     os.environ["IMAGEGEN_WEBHOOK_PRIVATE"] = "true"  # the receiver is on loopback
     programs = Programs.start(settings)
     try:
         services.run_command(settings, "accounts", "set", "local", "--credits", str(CREDITS))
-        return asyncio.run(_run(programs, plan, tell))
+        return asyncio.run(_run(programs, plan, report))
     finally:
         programs.stop()
         del os.environ["IMAGEGEN_WEBHOOK_PRIVATE"]
 
 
-async def _run(programs: Programs, plan: Plan, tell: Callable[[str], object]) -> Run:
+async def _run(programs: Programs, plan: Plan, report: Callable[[str], object]) -> Run:
     chance = random.Random(plan.seed)  # noqa: S311 - chance is the point, and must be had again
     left_out = [] if programs.mounted else [kind for kind in OF_STORE if kind in plan.faults]
     kinds = [kind for kind in chance.sample(plan.faults, len(plan.faults)) if kind not in left_out]
@@ -91,7 +91,7 @@ async def _run(programs: Programs, plan: Plan, tell: Callable[[str], object]) ->
             first, last = (plan.jobs * count // len(kinds) for count in (number, number + 1))
             lives += [asyncio.create_task(clients.live(each)) for each in asked[first:last]]
             outcomes.append(await inflict(kind, programs, clients, plan.lengths))
-            tell(f"{kind} over {outcomes[-1].running} jobs")
+            report(f"{kind} over {outcomes[-1].running} jobs")
         await asyncio.wait(lives, timeout=END_SECONDS)
         seconds = time.monotonic() - begin
         findings = await check(programs, clients, asked, receiver, CREDITS)

@@ -69,7 +69,7 @@ async def test_a_family_tells_and_serves_the_tasks_that_it_has_networks_for(adap
 
 
 async def test_without_triton_a_picture_is_still_edited(tmp_path: Path, free_port: int) -> None:
-    """And all that paints, or looks for an object, is told to come back."""
+    """And all that paints, or searches for an object, is refused with a time to retry."""
     config = settings(free_port, tmp_path, families=ADAPTERS_FAMILIES)
     async with serving(config) as (_, client):
         assert (await client.generate(request("edit"))).artifact.last_chunk
@@ -100,7 +100,7 @@ async def test_a_picture_beyond_the_limit_is_refused_by_its_field(adapters_trito
 async def test_pictures_of_waiting_requests_are_bounded(
     adapters_triton: int, tmp_path: Path, web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One stream fetches for ever in the only slot; two more bring pictures, the third is told to come back."""
+    """One stream fetches endlessly in the only slot; two more bring pictures, the third is asked to retry later."""
     config = settings(
         adapters_triton,
         tmp_path,

@@ -51,7 +51,7 @@ async def refused(client: Client) -> grpc.aio.AioRpcError:
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 async def test_jobs_outlive_the_process_of_a_model(number: signal.Signals, tmp_path: Path) -> None:
-    """A dead or frozen UNet: no job fails, streams are told to come back, health says so; a new Triton goes on."""
+    """A dead or frozen UNet: no job fails, streams are asked to retry, health reports it; a new Triton goes on."""
     ports = Ports.free()
     config = settings(ports.triton_grpc, tmp_path, worker_slots=2, **QUICK)
     with triton.running([TINY], tmp_path / "triton", ports=ports) as first:

@@ -88,7 +88,7 @@ async def test_the_documented_request(client: httpx.AsyncClient) -> None:
 
 
 async def test_the_seed_gives_the_picture_again(client: httpx.AsyncClient) -> None:
-    """sample_num is the seed; without it one is drawn and told."""
+    """sample_num is the seed; without it one is drawn and reported."""
     first = (await client.post("/rest_api/process_result", json=generate())).json()
     again = (await client.post("/rest_api/process_result", json=generate(sample_num=first["seed"]))).json()
     assert await picture(client, first) == await picture(client, again)
@@ -175,14 +175,14 @@ async def test_a_job_can_be_asked_for_again(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_webhook_tells_of_the_end(tiny_triton: int, tmp_path: Path) -> None:
-    """Signed by the secret that GET /rest_api/me tells, with the request as it was sent, and a link that works."""
+    """Signed by the secret that GET /rest_api/me returns, with the request as it was sent, and a link that works."""
     async with receiving() as receiver, rest(tiny_triton, tmp_path, webhook_private=True) as client:
         body = {**generate(), "webhooks": {"complete": receiver.url}}
         job = (await client.post("/rest_api/process", json=body)).json()["job"]
         await receiver.wait(1)
-        (told,) = receiver.bodies
-        assert (told["job"], told["data"], told["results"]) == (job, body, None)
-        assert (await picture(client, told)).startswith(b"\x89PNG")
+        (reported,) = receiver.bodies
+        assert (reported["job"], reported["data"], reported["results"]) == (job, body, None)
+        assert (await picture(client, reported)).startswith(b"\x89PNG")
         account = (await client.get("/rest_api/me?include=webhook_secret")).json()
         receiver.verify(0, base64.b64decode(account["webhook_secret"].removeprefix("whsec_")))
         assert (account["username"], account["email"], account["active_jobs"]) == ("test", "", 0)
@@ -266,14 +266,14 @@ async def test_events_of_a_job_from_its_making_to_its_end(client: httpx.AsyncCli
     body = {**generate(sample_num=1), "imagegen": {"preview_interval": 2}}
     job = (await client.post("/rest_api/process", json=body)).json()["job"]
     blocks = [block for block in (await client.get(f"/v1/jobs/{job}/events")).text.split("\n\n") if "event: " in block]
-    told = [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks]
-    names = [each["event"] for each in told]
+    reported = [dict(line.split(": ", 1) for line in block.splitlines()) for block in blocks]
+    names = [each["event"] for each in reported]
     assert names[-1] == "complete"
     assert {"started", "progress", "preview"} <= set(names) | {"queued"}
-    assert json.loads(told[-1]["data"]) == (await client.get(f"/rest_api/result/{job}")).json()
-    numbers = [int(each["id"]) for each in told[:-1]]
+    assert json.loads(reported[-1]["data"]) == (await client.get(f"/rest_api/result/{job}")).json()
+    numbers = [int(each["id"]) for each in reported[:-1]]
     assert numbers == sorted(set(numbers))
-    (preview, *_) = [json.loads(each["data"]) for each in told if each["event"] == "preview"]
+    (preview, *_) = [json.loads(each["data"]) for each in reported if each["event"] == "preview"]
     jpeg = base64.b64decode(preview["image"].removeprefix("data:image/jpeg;base64,"))
     assert cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR) is not None
     again = await client.get(f"/v1/jobs/{job}/events", headers={"Last-Event-ID": str(numbers[-1])})

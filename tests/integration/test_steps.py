@@ -90,7 +90,7 @@ async def test_a_detached_request_goes_on(slow: tuple[Orchestrator, Client]) -> 
 
 
 async def test_priorities_and_positions(slow_triton: int, tmp_path: Path) -> None:
-    """One slot: a high request overtakes a low one, and the low one is told so."""
+    """One slot: a high request overtakes a low one, and the low one gets its new place."""
     async with serving(settings(slow_triton, tmp_path, max_in_flight=1)) as (_, client):
         ended: list[str] = []
 
@@ -135,7 +135,7 @@ async def test_cancel_and_delete_while_running(slow: tuple[Orchestrator, Client]
 
 
 async def test_sigterm_lets_running_work_end(slow_triton: int, tmp_path: Path, free_port: int) -> None:
-    """Four running requests get their pictures, a new one is told to go elsewhere, the process exits with 0."""
+    """Four running requests get their pictures, a new one is refused, the process exits with 0."""
     environment = {
         **os.environ,
         "IMAGEGEN_GRPC_ADDRESS": f"127.0.0.1:{free_port}",

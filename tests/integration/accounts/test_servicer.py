@@ -1,4 +1,4 @@
-"""GetAccount over a real gRPC server: what a client is told of itself."""
+"""GetAccount over a real gRPC server: what a client learns of itself."""
 
 from collections.abc import AsyncIterator
 from decimal import Decimal

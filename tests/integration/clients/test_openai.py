@@ -144,8 +144,8 @@ async def test_a_stream_with_previews(client: openai.AsyncOpenAI, count: int) ->
     stream = await client.images.generate(
         prompt="apple", stream=True, partial_images=count, size="128x64", extra_body={"seed": 3, "steps": 12}
     )
-    told = [event async for event in stream]
-    *partial, last = told
+    events = [event async for event in stream]
+    *partial, last = events
     assert len(partial) <= count
     assert bool(partial) == bool(count)
     for index, event in enumerate(partial):
@@ -223,9 +223,9 @@ async def test_a_stream_of_an_edit(client: openai.AsyncOpenAI) -> None:
     stream = await client.images.edit(
         image=named(encode(scene())), prompt="apple", stream=True, partial_images=1, extra_body={"steps": "10"}
     )
-    told = [event async for event in stream]
-    assert isinstance(told[0], ImageEditPartialImageEvent)
-    assert told[-1].type == "image_edit.completed"
+    events = [event async for event in stream]
+    assert isinstance(events[0], ImageEditPartialImageEvent)
+    assert events[-1].type == "image_edit.completed"
 
 
 async def test_edits_by_address(endpoints: Endpoints) -> None:

@@ -67,13 +67,13 @@ async def test_saving(client: AsyncClient, tmp_path: Any) -> None:
 
 async def test_a_stream(client: AsyncClient) -> None:
     """Each kind of event, the picture last."""
-    told = [event async for event in client.stream("apple", steps=6, preview_interval=2, seed=1)]
-    kinds = [type(event).__name__ for event in told]
+    events = [event async for event in client.stream("apple", steps=6, preview_interval=2, seed=1)]
+    kinds = [type(event).__name__ for event in events]
     assert kinds[-1] == "Picture"
     assert {"Started", "Progress"} <= set(kinds)
-    started = next(event for event in told if isinstance(event, ig.Started))
+    started = next(event for event in events if isinstance(event, ig.Started))
     assert started.seed == 1
-    stages = {event.stage for event in told if isinstance(event, ig.Progress)}
+    stages = {event.stage for event in events if isinstance(event, ig.Progress)}
     assert stages <= {"prepare", "encode", "denoise", "decode", "finish"}
 
 
@@ -122,8 +122,8 @@ async def test_a_job_is_watched_found_listed_and_deleted(client: AsyncClient) ->
     job = await client.submit("apple", priority="low")
     found = await client.job(job.id)
     picture = await found.wait()
-    told = [event async for event in job.watch()]
-    assert told[-1] == picture
+    events = [event async for event in job.watch()]
+    assert events[-1] == picture
     assert job.id in [each.id async for each in client.jobs("succeeded")]
     assert (await job.refresh()).url
     assert (await job.delete()).state == "deleted"

@@ -89,15 +89,15 @@ async def test_two_calls_are_two_pictures() -> None:
 
 
 async def test_a_watch_that_breaks_goes_on_where_it_was() -> None:
-    """Events are not told twice."""
+    """Events are not events twice."""
     async with serving() as (jobs, address), AsyncClient(address, KEY) as client:
         progress = [pb.Progress(stage=pb.STAGE_DENOISE, step=step, total=3) for step in (1, 2, 3)]
         jobs.script.events = [pb.GenerateEvent(sequence=n, progress=each) for n, each in enumerate(progress, 2)]
         jobs.script.breaks = 2
         jobs.script.ended, jobs.ends_at = None, 3  # it runs while its stream breaks
         job = await client.submit("apple")
-        told = [event async for event in job.watch()]
-    assert [event.step for event in told if isinstance(event, ig.Progress)] == [1, 2, 3]
+        events = [event async for event in job.watch()]
+    assert [event.step for event in events if isinstance(event, ig.Progress)] == [1, 2, 3]
     assert jobs.script.asked_after == [0, 1, 2]
 
 
@@ -120,7 +120,7 @@ async def test_it_comes_back_when_the_server_says() -> None:
 
 
 async def test_a_job_that_fails_because_nobody_is_there_is_not_waited_for() -> None:
-    """Its stream ends with UNAVAILABLE as one that broke does: its state tells them apart."""
+    """Its stream ends with UNAVAILABLE as one that broke does: its state distinguishes them."""
     async with serving() as (jobs, address), AsyncClient(address, KEY) as client:
         jobs.script.ended = in_state(jobs_pb2.JOB_STATE_FAILED, grpc.StatusCode.UNAVAILABLE.value[0], "Triton is away")
         with pytest.raises(ig.UnavailableError, match="Triton is away"):

@@ -28,7 +28,7 @@ from tests.unit.orchestrator.world import World, build
 ANONYMOUS = Account(id=1, name="anonymous")
 
 EVERY_END = (jobs_pb2.WEBHOOK_EVENT_COMPLETE, jobs_pb2.WEBHOOK_EVENT_FAILED)
-"""Events of a webhook that is told whatever becomes of the job."""
+"""Events of a webhook that reports every end of the job."""
 
 
 @dataclass
@@ -79,7 +79,7 @@ class Plant:
     async def until(self, job: JobRecord, state: JobState) -> JobRecord:
         """A job once it is there."""
         async with asyncio.timeout(30):
-            while (now := await self.get(job)).state is not state:  # noqa: ASYNC110  # asked anew, whatever watchers are told
+            while (now := await self.get(job)).state is not state:  # noqa: ASYNC110  # no event
                 await asyncio.sleep(0.02)
         return now
 

@@ -39,7 +39,7 @@ class Receiver:
                 await self.news.wait()
 
     def verify(self, index: int, secret: bytes) -> None:
-        """As the standard tells receivers to."""
+        """As the standard asks receivers to."""
         head, body = self.heads[index], self.raw[index]
         signed = f"{head['webhook-id']}.{head['webhook-timestamp']}.".encode() + body
         expected = base64.b64encode(hmac.digest(secret, signed, hashlib.sha256)).decode()

@@ -113,7 +113,7 @@ def _machine(world: World) -> type[RuleBasedStateMachine]:  # noqa: C901 - a rul
                 process.session = None
                 name = f"imagegen-{process.name}"
                 gone = "SELECT count(*) FROM pg_stat_activity WHERE application_name = %(name)s"
-                while await bench.value(gone, name=name):  # noqa: ASYNC110  # the server tells nobody when it noticed
+                while await bench.value(gone, name=name):  # noqa: ASYNC110  # nothing reports when the server noticed
                     await asyncio.sleep(0.001)
 
         def _owns(self, attempt: Attempt) -> bool:

@@ -1,4 +1,4 @@
-"""Whatever happens at the same time: a job has one end, is paid once or refunded once, and tells its webhook once."""
+"""Whatever happens at the same time: a job has one end, is paid once or refunded once, and calls its webhook once."""
 
 import asyncio
 import random

@@ -99,9 +99,9 @@ async def test_a_job_fails_when_its_networks_stay_away(tmp_path: Path, monkeypat
 async def test_a_fault_of_ours_fails_the_job_and_no_other(plant: Plant) -> None:
     plant.world.networks.error = RuntimeError("a secret")
     job = await plant.submit()
-    with pytest.raises(ImagegenError) as told:
+    with pytest.raises(ImagegenError) as raised:
         await plant.watch(job)
-    assert "secret" not in str(told.value)
+    assert "secret" not in str(raised.value)
     plant.world.networks.error = None
     await plant.watch(await plant.submit())
 

@@ -49,7 +49,7 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
 async def until(plant: Plant, job: JobRecord, state: str) -> WebhookState:
     """The webhook of a job once it is there."""
     async with asyncio.timeout(20):
-        while (now := (await plant.get(job)).webhook) is None or now.state != state:  # noqa: ASYNC110  # nobody is told
+        while (now := (await plant.get(job)).webhook) is None or now.state != state:  # noqa: ASYNC110  # no event
             await asyncio.sleep(0.02)
     return now
 
@@ -85,7 +85,7 @@ async def test_what_nobody_asked_for_is_not_told(plant: Plant, receiver: Receive
     silent = await plant.submit(webhook=receiver.url, events=())
     only_failed = await plant.submit(webhook=receiver.url, events=(jobs_pb2.WEBHOOK_EVENT_FAILED,))
     await until(plant, only_failed, "delivered")
-    while (await plant.get(silent)).error is None:  # noqa: ASYNC110  # nobody is told
+    while (await plant.get(silent)).error is None:  # noqa: ASYNC110  # no event
         await asyncio.sleep(0.05)
     assert (await plant.get(silent)).webhook is None
     plant.world.networks.error = None
@@ -97,7 +97,7 @@ async def test_what_nobody_asked_for_is_not_told(plant: Plant, receiver: Receive
 
 async def test_the_accounts_own_webhook_is_told_where_the_request_names_none(plant: Plant, receiver: Receiver) -> None:
     await admin.change(plant.database, "anonymous", {"webhook_url": receiver.url, "webhook_events": ["failed"]})
-    await plant.watch(await plant.submit(data='{"a": 1}'))  # a picture, which it is not told of
+    await plant.watch(await plant.submit(data='{"a": 1}'))  # a picture, which it is not called for
     await admin.change(plant.database, "anonymous", {"webhook_events": ["complete", "failed"]})
     job = await plant.submit(data='{"a": 1}')
     await until(plant, job, "delivered")
@@ -160,7 +160,7 @@ async def test_the_next_try_can_be_seen(plant: Plant, receiver: Receiver) -> Non
     receiver.answers = ["503 Busy\r\nretry-after: 900\r\n"]
     job = await plant.submit(webhook=receiver.url)
     async with asyncio.timeout(20):
-        while (seen := (await plant.get(job)).webhook) is None or seen.last_status is None:  # noqa: ASYNC110  # nobody is told
+        while (seen := (await plant.get(job)).webhook) is None or seen.last_status is None:  # noqa: ASYNC110  # no event
             await asyncio.sleep(0.02)
     assert (seen.state, seen.attempts, seen.last_status) == ("pending", 1, 503)
     (row,) = await plant.database.run("SELECT extract(epoch FROM next_at - now()) AS wait FROM imagegen.deliveries")
@@ -231,7 +231,7 @@ async def test_private_addresses_are_refused(tmp_path: Path, receiver: Receiver)
         webhook_messages.check_webhook(hidden, None, allow_private=False, ports=ANY_PORT)
         job = await plant.submit(webhook=hidden)
         async with asyncio.timeout(20):
-            while (seen := (await plant.get(job)).webhook) is None or seen.last_error is None:  # noqa: ASYNC110  # nobody is told
+            while (seen := (await plant.get(job)).webhook) is None or seen.last_error is None:  # noqa: ASYNC110  # no event
                 await asyncio.sleep(0.02)
         assert (seen.state, seen.last_error, seen.last_status) == ("pending", "the address is not public", None)
         assert receiver.ids == []
@@ -244,7 +244,7 @@ async def test_a_broken_row_holds_up_no_other(plant: Plant, receiver: Receiver) 
     plant.is_ready = True
     await until(plant, job, "delivered")
     async with asyncio.timeout(20):
-        while (seen := (await plant.get(broken)).webhook) is None or seen.last_error is None:  # noqa: ASYNC110  # nobody is told
+        while (seen := (await plant.get(broken)).webhook) is None or seen.last_error is None:  # noqa: ASYNC110  # no event
             await asyncio.sleep(0.02)
     assert seen.last_error == "the URL must be an http or https URL with a host"
 

@@ -131,7 +131,7 @@ async def test_the_limit_is_to_the_byte(database: Database, mine: Server, storag
 
 
 async def test_a_huge_object_costs_no_memory(database: Database, storages: Storages) -> None:
-    """100 MB are refused by the size that S3 tells; hardly any of it is sent."""
+    """100 MB are refused by the size that S3 reports; hardly any of it is sent."""
     size = 100 * 1024 * 1024
     async with endpoints.answering(endpoints.HEAD % size, size) as (url, sent):
         await give(database, ALICE, "shop", endpoints.place(url))

@@ -42,7 +42,7 @@ async def decoders(process: DecoderProcess) -> AsyncIterator[Decoders]:
 
 async def no_children(process: DecoderProcess) -> None:
     async with asyncio.timeout(30):
-        while children(process):  # noqa: ASYNC110 - no event tells of another process's children
+        while children(process):  # noqa: ASYNC110 - no event reports another process's children
             await asyncio.sleep(0.01)
 
 
@@ -185,7 +185,7 @@ async def test_a_request_that_is_cancelled_ends_its_decoder(decoders: Decoders, 
     request = asyncio.create_task(decoders.decode(slow_file(), LIMITS, "x", 1 << 30))
     decoder = await running(process)
     async with asyncio.timeout(30):
-        while cpu_ticks(decoder) < 10:  # noqa: ASYNC110 - it decodes; no event tells so
+        while cpu_ticks(decoder) < 10:  # noqa: ASYNC110 - it decodes; no event says so
             await asyncio.sleep(0.005)
     request.cancel()
     with pytest.raises(asyncio.CancelledError):

@@ -1,4 +1,4 @@
-"""The shared Python model: what it reads, refuses, merges and tells."""
+"""The shared Python model: what it reads, refuses, merges and reports."""
 
 import hashlib
 import json

@@ -27,7 +27,7 @@ def test_small_pictures_stay() -> None:
 def test_large_pictures_are_told_by_their_length() -> None:
     picture = "base64," + "A" * 2_000_000
     document = {**HOOK, "url": picture, "background": {"generate": {"context_images": [picture, "short"]}}}
-    told = json.loads(data(document))
-    assert told["url"] == f"{picture[:64]}… (2000007 characters)"
-    assert told["background"]["generate"]["context_images"] == [told["url"], "short"]
-    assert told["webhooks"] == HOOK["webhooks"]
+    reported = json.loads(data(document))
+    assert reported["url"] == f"{picture[:64]}… (2000007 characters)"
+    assert reported["background"]["generate"]["context_images"] == [reported["url"], "short"]
+    assert reported["webhooks"] == HOOK["webhooks"]

@@ -71,8 +71,10 @@ def test_nothing_kept_for_a_measure_is_ever_a_caption() -> None:
     assert len(paraphrases()) == 100
     assert len(descriptions()) == 60
     kept = [*paraphrases(), *descriptions()]
-    told = [Concept(str(place), text, (), 1.0, {"3d": 0, "flat": 0}) for place, text in enumerate((kept[0], kept[-1]))]
-    texts = {entry.text.lower() for entry in make_entries(told, described={0: kept})}
+    concepts = [
+        Concept(str(place), text, (), 1.0, {"3d": 0, "flat": 0}) for place, text in enumerate((kept[0], kept[-1]))
+    ]
+    texts = {entry.text.lower() for entry in make_entries(concepts, described={0: kept})}
     for prompt in kept:
         for style in TEMPLATES:
             assert TEMPLATES[style].format(prompt=prompt).lower() not in texts

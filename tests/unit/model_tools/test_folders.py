@@ -1,4 +1,4 @@
-"""Model folders: what Triton is told of a graph, and what stays out of the committed file."""
+"""Model folders: what Triton's configuration says of a graph, and what stays out of the committed file."""
 
 import hashlib
 from pathlib import Path

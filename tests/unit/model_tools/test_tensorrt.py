@@ -1,4 +1,4 @@
-"""What TensorRT is told of the committed models, and that the builder of engines reads it so."""
+"""What TensorRT is given for the committed models, and that the builder of engines reads it so."""
 
 import importlib.util
 import json

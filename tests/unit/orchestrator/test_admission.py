@@ -96,7 +96,7 @@ def test_pictures_of_waiting_and_running_requests_are_held_up_to_a_limit() -> No
 
 
 def test_a_picture_of_any_size_may_come_alone() -> None:
-    """Else it were told to come back for ever."""
+    """Else it would be asked to retry forever."""
     admission = Admission[str](1, 10, 1000)
     admission.enqueue("no picture", NORMAL, 1)
     admission.enqueue("large", NORMAL, 1, 5000)

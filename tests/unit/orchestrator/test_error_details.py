@@ -42,7 +42,7 @@ CODES = {
     "RetryableError": ("INTERNAL", "INTERNAL"),
     "ImagegenError": ("INTERNAL", "INTERNAL"),
 }
-"""What the interface promises; the last four are never sent as they are, and tell nothing if they should be."""
+"""What the interface promises; the last four are never sent as they are, and reveal nothing if they should be."""
 
 
 def classes(root: type[ImagegenError] = ImagegenError) -> list[type[ImagegenError]]:
@@ -97,8 +97,8 @@ def test_every_error_has_its_code_and_reason(kind: type[ImagegenError]) -> None:
     details = unpack(answer)
     assert answer.code == code_pb2.Code.Value(code)
     assert grpc.StatusCode[code].value[0] == answer.code
-    told = {"rate_limit": "4", "active_jobs_amount": "5"} if kind is TooManyJobsError else {}
-    assert details["ErrorInfo"] == error_details_pb2.ErrorInfo(reason=reason, domain="imagegen", metadata=told)
+    metadata = {"rate_limit": "4", "active_jobs_amount": "5"} if kind is TooManyJobsError else {}
+    assert details["ErrorInfo"] == error_details_pb2.ErrorInfo(reason=reason, domain="imagegen", metadata=metadata)
     assert details["RequestInfo"] == error_details_pb2.RequestInfo(request_id="r1")
     assert ("RetryInfo" in details) == issubclass(kind, RetryableError)
     assert ("BadRequest" in details) == (kind is InvalidRequestError)

@@ -179,7 +179,7 @@ async def test_an_ended_job_holds_no_picture(world: World, end: str) -> None:
     del job
     gc.collect()
     async with asyncio.timeout(2):
-        # A thread that has given its answer lets go of its question a little later, and tells nobody.
+        # A thread that has given its answer lets go of its question a little later, and reports nothing.
         while sys.getrefcount(data) > before:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
     if world.networks.permits is not None:

@@ -261,19 +261,19 @@ async def test_a_wrong_shape_is_a_fault_of_its_model(world: World, role: str, sh
 
 
 async def test_calls_and_steps_are_counted_as_they_are(world: World) -> None:
-    told: list[StepDone] = []
+    reported: list[StepDone] = []
 
     async def listener(done: StepDone) -> None:
-        told.append(done)
+        reported.append(done)
 
     timer = Timer("small")
     asked = inputs(world.pipeline, start=Start(PICTURE, 0.5), image_prompt=ImagePrompt(PICTURE, 0.5))
     await world.pipeline.run(world.networks.networks("small"), asked, listener, timer)
     assert [(t.stage, t.calls) for t in timer.stages] == [(Stage.ENCODE, 3), (Stage.DENOISE, 2), (Stage.DECODE, 1)]
-    assert [(d.stage, d.step, d.total) for d in told if not d.tick] == [
+    assert [(d.stage, d.step, d.total) for d in reported if not d.tick] == [
         (Stage.ENCODE, 1, 1),
         (Stage.DENOISE, 1, 2),
         (Stage.DENOISE, 2, 2),
         (Stage.DECODE, 1, 1),
     ]
-    assert [d.stage for d in told if d.tick] == [Stage.ENCODE] * 2
+    assert [d.stage for d in reported if d.tick] == [Stage.ENCODE] * 2

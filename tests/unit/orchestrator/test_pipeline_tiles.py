@@ -125,16 +125,16 @@ async def test_the_listener_may_stop_between_two_tiles(world: World, stop_at: in
 
 
 async def test_progress_is_told_once_a_step(world: World) -> None:
-    told: list[tuple[Stage, int, int]] = []
+    reported: list[tuple[Stage, int, int]] = []
 
     async def listener(done: StepDone) -> None:
         if not done.tick:
-            told.append((done.stage, done.step, done.total))
+            reported.append((done.stage, done.step, done.total))
 
     timer = Timer("small")
     await world.pipeline.run(world.networks.networks("small"), inputs(world), listener, timer)
     steps = [(Stage.DENOISE, step, 3) for step in (1, 2, 3)]
-    assert told == [(Stage.ENCODE, 1, 1), *steps, (Stage.DECODE, 1, 1)]
+    assert reported == [(Stage.ENCODE, 1, 1), *steps, (Stage.DECODE, 1, 1)]
     # 12 x 20 latents are one row of VAE tiles, the second of 8 latents' width.
     assert [(t.stage, t.calls) for t in timer.stages] == [(Stage.ENCODE, 1), (Stage.DENOISE, 9), (Stage.DECODE, 2)]
 

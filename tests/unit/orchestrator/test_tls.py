@@ -150,8 +150,8 @@ async def test_broken_new_files_leave_the_old_ones(files: Mounted, broken: str) 
         with capture_logs() as logs:
             assert await server.shown() == old
             assert await server.check(server.channel()) == health_pb2.HealthCheckResponse.SERVING
-        (told,) = [entry for entry in logs if entry["event"] == "tls_reload_failed"]  # once, not at each handshake
-        assert "IMAGEGEN_TLS_" in told["reason"]
+        (logged,) = [entry for entry in logs if entry["event"] == "tls_reload_failed"]  # once, not at each handshake
+        assert "IMAGEGEN_TLS_" in logged["reason"]
         assert reloads("failed") == failed + 1
         if broken != "gone":
             files.swap(new, key)

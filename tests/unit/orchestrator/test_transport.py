@@ -88,9 +88,9 @@ async def get(jobs: Any, *metadata: tuple[str, str]) -> str:
 
 async def test_the_server_says_how_many_calls_and_how_large_headers_it_takes() -> None:
     async with served() as port, raw(port) as connection:
-        told = dict(struct.iter_unpack(">HI", await connection.wait_for(SETTINGS)))
-    assert told[MAX_CONCURRENT_STREAMS] == transport.MAX_STREAMS
-    assert told[MAX_HEADER_LIST_SIZE] in {transport.HEADER_BYTES, transport.MOST_HEADER_BYTES}
+        announced = dict(struct.iter_unpack(">HI", await connection.wait_for(SETTINGS)))
+    assert announced[MAX_CONCURRENT_STREAMS] == transport.MAX_STREAMS
+    assert announced[MAX_HEADER_LIST_SIZE] in {transport.HEADER_BYTES, transport.MOST_HEADER_BYTES}
 
 
 async def test_headers_that_are_too_large_are_refused_and_the_connection_goes_on() -> None:

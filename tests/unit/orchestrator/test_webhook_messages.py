@@ -53,9 +53,9 @@ def test_the_body_is_the_documented_one() -> None:
 
 
 def test_a_body_without_a_picture_says_why() -> None:
-    told = json.loads(make_body("j1", None, None, 'no "object" in it'))
-    assert (told["result_url"], told["status"], told["message"]) == (None, "failed", 'no "object" in it')
-    assert told["data"] is None
+    reported = json.loads(make_body("j1", None, None, 'no "object" in it'))
+    assert (reported["result_url"], reported["status"], reported["message"]) == (None, "failed", 'no "object" in it')
+    assert reported["data"] is None
 
 
 def test_tries_come_further_and_further_apart_and_end() -> None:

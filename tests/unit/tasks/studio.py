@@ -46,13 +46,13 @@ nsfw = "nsfw"
 
 @dataclass
 class Studio:
-    """Runs tasks, and keeps what was told on the way.
+    """Runs tasks, and keeps what was reported on the way.
 
     Attributes:
         files: pictures by URL.
         networks: the fakes; None if the family's are not ready.
-        begun: what tasks told when they began.
-        steps: what the listener was told.
+        begun: what tasks reported when they started.
+        steps: what the listener got.
         scenes: what the pipeline was given.
         stop_at: called with each step; what it raises ends the work.
         budgets: of memory.
@@ -89,7 +89,7 @@ class Studio:
             return await run(await self.plan(task, **fields), self._workshop(family, pipeline, memory))
 
     async def picture(self, task: Task, **fields: Any) -> Pixels:
-        """The picture of a task as an array, RGB or RGBA; its size is what was told."""
+        """The picture of a task as an array, RGB or RGBA; its size is what was reported."""
         made = await self.run(task, **fields)
         pixels = opened(made.encoded.data)
         assert pixels.shape[:2] == (made.height, made.width)

@@ -51,7 +51,7 @@ async def test_likeness_matters(studio: Studio) -> None:
 
 
 async def test_the_largest_face_is_taken(studio: Studio) -> None:
-    """Two faces are found; the other one is dark, so that the picture of the prompt tells which it is."""
+    """Two faces are found; the other one is dark, so that the picture of the prompt shows which it is."""
     picture = np.full((256, 256, 3), 60, np.uint8)
     picture[:, 128:] = 250
 

@@ -52,7 +52,7 @@ def context_of(authority: Authority, folder: Path, expires: datetime | None) -> 
 
 
 async def said(url: str, trusted: bytes | None) -> tuple[str, str]:
-    """What a client is told of a picture's URL, and of a webhook's."""
+    """What a client learns of a picture's URL, and of a webhook's."""
     fetcher = Fetcher(FetchSettings(allow_private=True, ports=ANY_PORT), _resolve)
     poster = Poster(seconds=5, max_connections=2, allow_private=True, ports=ANY_PORT, resolve=_resolve)
     if trusted is not None:

@@ -1,4 +1,4 @@
-"""See tests/integration/formulas.py. Triton's Python runs apart from the repository, so it is told where that is."""
+"""See tests/integration/formulas.py. Triton's Python runs apart from the repository, so it is given that path."""
 
 import sys
 from pathlib import Path
