@@ -33,7 +33,12 @@ from imagegen.v1 import generation_pb2 as pb
 
 HealthCheck = grpc.aio.UnaryUnaryMultiCallable[health_pb2.HealthCheckRequest, health_pb2.HealthCheckResponse]
 
-SERVICE_CONFIG = Path(__file__).resolve().parents[2] / "proto" / "imagegen" / "service_config.json"
+_GATEWAY = Path(__file__).resolve().parents[1]
+SERVICE_CONFIG = next(
+    path
+    for path in (_GATEWAY / "service_config.json", _GATEWAY.parent / "proto" / "imagegen" / "service_config.json")
+    if path.is_file()  # an installed wheel has its own; a clone has the schema's
+)
 
 CALL_SECONDS = 10.0  # a call that only looks something up, or queues something
 HEALTH_SECONDS = 2.0

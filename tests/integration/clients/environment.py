@@ -14,11 +14,11 @@ PACKAGE = REPOSITORY / "clients/python"
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
 
-def build_wheel(folder: Path) -> Path:
-    """Build the wheel, with the tools of this environment."""
+def build_wheel(folder: Path, package: Path = PACKAGE) -> Path:
+    """Build the wheel of a package, with the tools of this environment."""
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-build-isolation", "--no-deps", "--no-index"]
     environment = {"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"}
-    subprocess.run([*command, "--wheel-dir", folder, PACKAGE], check=True, env=environment, capture_output=True)  # noqa: S603
+    subprocess.run([*command, "--wheel-dir", folder, package], check=True, env=environment, capture_output=True)  # noqa: S603
     (wheel,) = folder.glob("*.whl")
     return wheel
 
