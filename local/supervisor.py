@@ -50,7 +50,9 @@ def find_fault(settings: Settings, process: processes.Process | None) -> str:
     if process is None:
         return "it does not run"
     url = f"http://{HOST}:{settings.ports.triton_http}"
+    state = ready_file(settings).with_name("answers.json")
     command = [sys.executable, "-I", "-S", str(PROBE), "--url", url, "--seconds", f"{ANSWER_SECONDS:g}"]
+    command += ["--state", str(state)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     return (done.stdout or done.stderr).strip() if done.returncode else ""
 

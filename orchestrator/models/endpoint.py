@@ -29,6 +29,9 @@ LOST_LOOKS = 2
 """So many looks in a row that a server leaves without an answer say that it is frozen."""
 HOLD_FAULTS = 3
 """So many faults in a row, although known tensors are answered, keep requests away for a time."""
+PROBE_SHARE, IDLE_FACTOR = 0.02, 3.0
+"""An idle model spends this share of its time on known tensors where they take long: the pause between two grows, up to
+IDLE_FACTOR times Probing.idle_seconds."""
 HOLD_SECONDS = 10.0
 MAX_HOLD_SECONDS = 300.0
 
@@ -67,6 +70,7 @@ class _Model:
     statistics: ModelStatistics | None = None
     calls: set[asyncio.Future[Answer]] = field(default_factory=set)
     probe: asyncio.Task[None] | None = None
+    probe_seconds: float = 0.0
 
 
 class Endpoint:
@@ -195,7 +199,9 @@ class Endpoint:
                 model.statistics = statistics
 
     def _is_due(self, model: _Model) -> bool:
-        is_idle = time.monotonic() - model.answered >= self._probing.idle_seconds
+        idle = self._probing.idle_seconds
+        pause = min(max(idle, model.probe_seconds / PROBE_SHARE), IDLE_FACTOR * idle)
+        is_idle = time.monotonic() - model.answered >= pause
         return (model.probe is None or model.probe.done()) and (is_idle or not model.serves)
 
     def _start_probe(self, model: _Model) -> asyncio.Task[None]:
@@ -216,7 +222,7 @@ class Endpoint:
                 self._fail(model, _reason(error))
                 return
         info = model.info
-        tensors = known_tensors(info)
+        tensors, begin = known_tensors(info), time.monotonic()
         call = asyncio.ensure_future(self._server.infer(info, tensors, info.outputs))
         self._keep(call)
         while not call.done():
@@ -234,6 +240,7 @@ class Endpoint:
         if fault := find_fault(info, len(next(iter(tensors.values()))), outputs):
             self._fail(model, f"a known tensor came back wrong: {fault}")
         else:
+            model.probe_seconds = time.monotonic() - begin
             self._restore(model)
 
     def _patience(self, model: _Model) -> float:

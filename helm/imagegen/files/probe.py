@@ -6,7 +6,8 @@ Triton's HTTP endpoint, nothing else.
 
 A model is sent one row, or as many as it is warmed up with, of the sizes that its configuration names for the warm-up:
 a model that was loaded has run those once. One without a warm-up is left out, since nobody knows what it takes. A model
-that is late and answers others meanwhile is busy, not frozen.
+that is late and answers others meanwhile is busy, not frozen. With --state, models that have answered since the last
+probe are not asked: whoever asked them has shown that they infer.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import sys
 import urllib.error
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 TYPECODES = {"FP32": "f", "FP64": "d", "INT8": "b", "UINT8": "B", "INT32": "i", "UINT32": "I", "INT64": "q"}
@@ -82,6 +84,23 @@ def count_answers(url: str, model: str) -> int:
     return int(statistics["inference_stats"]["success"]["count"])
 
 
+def count_all_answers(url: str) -> dict[str, int]:
+    """Return how many requests each model has answered since Triton's start; none where Triton does not say."""
+    try:
+        found = ask(f"{url}/v2/models/stats")["model_stats"]
+        return {each["name"]: int(each["inference_stats"]["success"]["count"]) for each in found}
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
+def read_counts(state: Path | None) -> dict[str, int]:
+    """Return the counts that the last probe left; none where there is no such file, or it is broken."""
+    try:
+        return dict(json.loads(state.read_text("utf-8"))) if state else {}
+    except (OSError, ValueError):
+        return {}
+
+
 def find_fault(url: str, model: str, seconds: float) -> str:
     """Return why a model does not infer; "" if it does, or if it cannot be asked."""
     answered = -1
@@ -101,16 +120,27 @@ def find_fault(url: str, model: str, seconds: float) -> str:
     return ""
 
 
-def find_faults(url: str, seconds: float) -> dict[str, str]:
-    """Return the models that do not infer, each with the reason; of the server itself under "triton"."""
+def find_faults(url: str, seconds: float, state: Path | None = None) -> dict[str, str]:
+    """Return the models that do not infer, each with the reason; of the server itself under "triton".
+
+    Args:
+        url: of Triton's HTTP endpoint.
+        seconds: longest time for a model's answer.
+        state: file with the models' counts of answers, which the next probe reads.
+    """
     try:
         index = ask(f"{url}/v2/repository/index", b"")
     except (OSError, ValueError) as error:
         return {"triton": str(error)}
-    models = [model["name"] for model in index if model.get("state") == "READY"]
+    before, now = read_counts(state), count_all_answers(url) if state else {}
+    ready = [model["name"] for model in index if model.get("state") == "READY"]
+    models = [name for name in ready if now.get(name, 0) <= before.get(name, now.get(name, 0))]
     with ThreadPoolExecutor(max(1, len(models))) as threads:
         faults = threads.map(lambda model: find_fault(url, model, seconds), models)
-        return {model: fault for model, fault in zip(models, faults, strict=True) if fault}
+        found = {model: fault for model, fault in zip(models, faults, strict=True) if fault}
+    if state:
+        state.write_text(json.dumps(count_all_answers(url)), "utf-8")
+    return found
 
 
 def main() -> int:
@@ -118,8 +148,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="Triton's HTTP endpoint")
     parser.add_argument("--seconds", type=float, default=30.0, help="longest time for a model's answer")
+    parser.add_argument("--state", type=Path, help="file that remembers which models have answered until now")
     arguments = parser.parse_args()
-    faults = find_faults(arguments.url, arguments.seconds)
+    faults = find_faults(arguments.url, arguments.seconds, arguments.state)
     for model, fault in faults.items():
         print(f"{model}: {fault}")
     return 1 if faults else 0
