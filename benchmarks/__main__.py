@@ -82,7 +82,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--images", type=int, metavar="N", help="pictures to time, for each number of clients")
     parser.add_argument("--rate", type=float, default=50, help="durable jobs in a second, of the load")
     parser.add_argument("--seconds", type=float, default=60, help="of the load")
-    parser.add_argument("--watchers", type=int, default=500, help="idle ones, beside the load")
+    parser.add_argument("--watchers", type=int, default=500, help="idle ones, in addition to the load")
     parser.add_argument("--quick", action="store_true", help="a picture for each client; nothing is written")
     parser.add_argument("--out", type=Path, default=REPO / "docs" / "benchmarks", metavar="FOLDER")
     return parser.parse_args(arguments)

@@ -82,7 +82,7 @@ def draw(windows: Sequence[Window], path: Path) -> None:
 
 
 def _together(windows: Sequence[Window], share: int) -> list[Window]:
-    """So many neighbours put together each."""
+    """Windows of `share` neighbours put together each."""
     groups = [windows[start : start + share] for start in range(0, len(windows), share)]
     return [
         Window(

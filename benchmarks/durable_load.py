@@ -36,7 +36,7 @@ _TICKS = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What is asked for: jobs in a second, for so many seconds, beside so many idle watchers."""
+    """What is asked for: jobs per second, for how many seconds, next to how many idle watchers."""
 
     rate: float
     seconds: float

@@ -33,7 +33,7 @@ class Engine:
     def run(self, job: Job, pictures: int) -> tuple[float, float]:
         """Make some pictures in one batch, with guidance; return the wall seconds of all, and of the UNet alone.
 
-        What lies between the networks (guidance, sampler, file) is left out: it is not the engine's.
+        What is between the networks (guidance, sampler, file) is left out: it is not the engine's.
         """
         rng = np.random.default_rng(0)
         latents = rng.standard_normal((pictures, *job["latent"]), np.float32)

@@ -75,11 +75,11 @@ class Walk:
         await self._timed("get", store.get(record.id, self._account))
 
     async def _timed(self, name: str, work: Awaitable[T]) -> T:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         try:
             return await work
         finally:
-            self.seconds[name] += time.perf_counter() - begun
+            self.seconds[name] += time.perf_counter() - started
 
     async def _note(self, name: str) -> None:
         await self._database.run(
@@ -128,7 +128,7 @@ def server_seconds() -> float:
 
 
 async def measure(url: str, jobs: int, rate: float) -> None:
-    """Walk so many jobs, `rate` begun in a second (0: one after the other), and print what they cost."""
+    """Walk `jobs` jobs, `rate` started in a second (0: one after the other), and print what they cost."""
     database = Database(url)
     await database.open()
     stats = QueueStatsCache(database, max_queued=100_000, max_held_bytes=1 << 40)
@@ -139,9 +139,9 @@ async def measure(url: str, jobs: int, rate: float) -> None:
         await walk.job(number)  # statements are prepared, caches are warm
     walk.seconds.clear()
     before = time.process_time(), server_seconds(), await transactions(database)
-    begun = time.perf_counter()
+    started = time.perf_counter()
     await walk_all(walk, jobs, rate)
-    wall = time.perf_counter() - begun
+    wall = time.perf_counter() - started
     after = time.process_time(), server_seconds(), await transactions(database)
     await database.close()
     for name, seconds in walk.seconds.items():
@@ -158,10 +158,10 @@ async def walk_all(walk: Walk, jobs: int, rate: float) -> None:
         for number in range(jobs):
             await walk.job(number)
         return
-    begun = time.perf_counter()
+    started = time.perf_counter()
     async with asyncio.TaskGroup() as group:
         for number in range(jobs):
-            await asyncio.sleep(max(0.0, begun + number / rate - time.perf_counter()))
+            await asyncio.sleep(max(0.0, started + number / rate - time.perf_counter()))
             group.create_task(walk.job(number))
 
 

@@ -24,7 +24,7 @@ def measure_engine(work: Workload, family: Family) -> list[Row]:
     """(a) The engine alone, in batches as the clients would fill them.
 
     Raises:
-        subprocess.CalledProcessError: it failed; what it said stands in the terminal.
+        subprocess.CalledProcessError: it failed; its output is in the terminal.
     """
     table = family.networks
     models = {"text_encoder": table.text_encoder, "unet": table.roles["unet"], "vae_decoder": table.vae_decoder}

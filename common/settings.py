@@ -101,7 +101,7 @@ class EnvironmentSettings(BaseSettings):
         """Read the variables that are set; one that is set to nothing counts as not set.
 
         Raises:
-            SettingsError: a value does not parse, lies out of range, or does not go with another; the message names
+            SettingsError: a value does not parse, is out of range, or does not go with another; the message names
                 the variable.
         """
         found = _Environment(cls, environ)()

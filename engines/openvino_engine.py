@@ -56,7 +56,7 @@ class TritonPythonModel:
     """Runs one graph for Triton; all requests of one `execute` in one run of the engine."""
 
     def initialize(self, args: Mapping[str, str]) -> None:
-        """Open the graph beside model.py and hold it against the model's configuration.
+        """Open the graph next to model.py and hold it against the model's configuration.
 
         Args:
             args: Triton's, of which model_name, model_version, model_repository (the model's folder) and

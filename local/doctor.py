@@ -1,4 +1,4 @@
-"""`make doctor`: what of this machine stands in the way of the embedded stack, and what to do about it.
+"""`make doctor`: what on this machine prevents the embedded stack from running, and what to do about it.
 
 Runs in any Python 3.9, before anything is installed, and changes nothing.
 """

@@ -4,7 +4,8 @@ The wheel's binaries are used, not its Python: that opens the machine's folders,
 every user in without a password. Here:
 
 - it listens on 127.0.0.1 only, by no Unix socket, and knows one role, by a password (SCRAM) that was drawn at random
-  and lies in a file of the owner alone. That role may make databases; it is no superuser, and nobody can log in as one;
+  and is in a file of the owner alone. That role may create databases; it is not a superuser, and nobody can log in as
+  one;
 - PostgreSQL refuses to run as root: for root see postgres_user.py;
 - what kill -9 of the server leaves behind, its children and its lock file, is cleared away before the next start; the
   data recovers by its log, as PostgreSQL's do.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Self  # Python 3.11
 
 _BAR_WIDTH = 24  # characters
-_PLAIN_LINES = 10  # at most so many lines for one bar where there is no terminal
+_PLAIN_LINES = 10  # at most this many lines for one bar where there is no terminal
 
 
 class Bar:

@@ -24,7 +24,7 @@ def draw(pictures: Sequence[Pixels], captions: Sequence[str], columns: int = 3) 
     Args:
         pictures: uint8 (height, width, 3), of any sizes; each is scaled to fit its cell.
         captions: one for each picture; what does not fit is cut. OpenCV's font knows ASCII only.
-        columns: pictures beside each other.
+        columns: pictures in a row.
     """
     rows = -(-len(pictures) // columns)
     height = _MARGIN + rows * (_CELL_HEIGHT + _CAPTION + _MARGIN)

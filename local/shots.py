@@ -67,7 +67,7 @@ def _text(name: str, width: int, height: int, description: str, **generate: str 
 
 
 def _adapter(name: str, picture: str, adapter: str, description: str, *, mask: str = "", **more: Any) -> Shot:  # noqa: ANN401 -- JSON
-    """A picture from a picture; `more` are fields of background.generate, and in `top` fields beside background."""
+    """A picture from a picture; `more` are fields of background.generate, and in `top` fields next to background."""
     top = more.pop("top", {})
     block = {"generate": {"description": description, "adapter_type": adapter, "sample_num": 7, **more}}
     return Shot(name, {"background": block, **top}, picture, mask)

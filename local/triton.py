@@ -2,7 +2,7 @@
 
 What the wheel leaves to its user, and where it is done here:
 
-- the backend's folder with the stub for this Python version beside it, run bits on both: triton_command.py;
+- the backend's folder with the stub for this Python version next to it, run bits on both: triton_command.py;
 - the libraries of the wheel and the folder of libpython for the loader: there too;
 - the stub's Python: it takes the first `python3` on PATH, and VIRTUAL_ENV before that: there too;
 - the stub runs isolated, so PYTHONPATH does nothing; it does look in the working folder, which therefore has a link to
@@ -30,7 +30,7 @@ from local.settings import HOST, Ports, Settings, check_ports_free
 NAME = triton_command.NAME
 START_SECONDS = triton_command.START_SECONDS
 STOP_SECONDS = 40.0  # Triton's own limit is 30
-_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory lies, not a temporary file
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where POSIX shared memory is, not a temporary file
 PORTS = ("triton_http", "triton_grpc", "triton_metrics")
 
 

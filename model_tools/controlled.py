@@ -101,7 +101,7 @@ class ControlledUnet(nn.Module):
         self.register_buffer("guidance", baked_guidance(unet))
         processors = {name: steered(processor) for name, processor in self.unet.attn_processors.items()}
         self.unet.set_attn_processor(processors)
-        # The UNet would look for the tokens beside the timestep's conditions and project them: ours are projected.
+        # The UNet would expect the tokens among the timestep's conditions and project them: ours are projected.
         self.unet.encoder_hid_proj = None
         self.unet.register_to_config(encoder_hid_dim_type=None)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Smaller tensors (biases, norms' scales, constants of the graph) are left as they are: nothing to save.
 LEAST_ELEMENTS = 1024
 SINGLE_FILE = 2**31 - 2**22
-"""Bytes of weights from which on a graph keeps them in a file beside it: a protobuf message has to stay below 2 GiB."""
+"""Bytes of weights above which a graph keeps them in a file next to it: a protobuf message has to stay below 2 GiB."""
 DATA_SUFFIX = ".data"
 
 
@@ -92,13 +92,13 @@ def fold_transposes(model: ir.Model) -> None:
 def save_graph(model: ir.Model, path: Path, *, external: bool = False) -> None:
     """Write the graph, its weights inside, or in `path`.data where asked or where they are too large."""
     size = sum(value.const_value.nbytes for value in model.graph.initializers.values() if value.const_value is not None)
-    beside = external or size > SINGLE_FILE
+    apart = external or size > SINGLE_FILE
     passes.Sequential(common.ClearMetadataAndDocStringPass())(model)
-    ir.save(model, path, external_data=path.name + DATA_SUFFIX if beside else None)
+    ir.save(model, path, external_data=path.name + DATA_SUFFIX if apart else None)
 
 
 def join_weights(path: Path) -> bool:
-    """Take the weights beside a graph into it, if they are not too large; returns whether it is one file now."""
+    """Take the weights next to a graph into it, if they are not too large; returns whether it is one file now."""
     data = path.with_name(path.name + DATA_SUFFIX)
     if data.exists() and data.stat().st_size <= SINGLE_FILE:
         onnx.save(onnx.load(path), path)

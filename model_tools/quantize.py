@@ -32,7 +32,7 @@ Inputs = dict[str, NDArray[np.generic]]
 LAYERS = ("Conv", "MatMul", "Gemm")
 PICTURE_RANK = 4
 SINGLE_FILE = 2**31 - 2**20
-"""Bytes that one protobuf message can have, with some room; larger graphs keep their weights beside them."""
+"""Bytes that one protobuf message can have, with some room; larger graphs keep their weights next to them."""
 SMALLEST_SCALE = float(np.finfo(np.float16).smallest_subnormal)
 
 
@@ -78,10 +78,10 @@ FORMATS: dict[Kind, Format] = {
 
 
 def quantize(graph: Path, out: Path, calibration: Iterable[Inputs], kind: Kind) -> None:
-    """Write the quantised graph to `out`; above 2 GB its weights lie beside it, in NAME.data.
+    """Write the quantised graph to `out`; above 2 GB its weights are next to it, in NAME.data.
 
     Args:
-        graph: computing in float32, its weights inside or beside it, in float32 or (by onnx_weights) float16.
+        graph: computing in float32, its weights inside or next to it, in float32 or (by onnx_weights) float16.
         out: another file.
         calibration: the graph's inputs as they are in use, by name, one call each; at least one.
         kind: int8, or fp8 (E4M3, for TensorRT on GPUs of compute capability 8.9 or more).
@@ -211,7 +211,7 @@ def _output_axis(layer: NodeProto) -> int:
 
 
 def _quantized_weight(graph: GraphProto, tensor: TensorProto, axis: int, form: Format, *, keep: bool) -> NodeProto:
-    """Put a weight, quantised, in place of itself (beside, to keep it); the node that gives it back in float32."""
+    """Put a weight, quantised, in place of itself (next to it, to keep it); the node that gives it back in float32."""
     values, name = numpy_helper.to_array(tensor), tensor.name
     axis %= values.ndim
     others = tuple(each for each in range(values.ndim) if each != axis)

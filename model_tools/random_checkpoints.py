@@ -44,7 +44,7 @@ BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_line
 
 
 def unet(channels: int = 4, *, text_width: int = tiny.HIDDEN, **more: Any) -> UNet2DConditionModel:  # noqa: ANN401
-    """A UNet of three levels, two of them with cross-attention; `more`: what SDXL's has beside it."""
+    """A UNet of three levels, two of them with cross-attention; `more`: what SDXL's has in addition."""
     settings = {
         "sample_size": SIDE // 8,
         "in_channels": channels,
@@ -61,7 +61,7 @@ def unet(channels: int = 4, *, text_width: int = tiny.HIDDEN, **more: Any) -> UN
 
 
 def unet_xl(channels: int = 4) -> UNet2DConditionModel:
-    """SDXL's: no attention where the picture is largest, several transformer layers, text and sizes beside time."""
+    """SDXL's: no attention where the picture is largest, several transformer layers, with text and sizes."""
     network = unet(
         channels,
         text_width=tiny.HIDDEN + WIDTH_2,

@@ -120,7 +120,7 @@ def main() -> None:
     gc.collect()  # before the graphs are read again: together they would need too much memory
     for network, sides in (("text_encoder", (0, 0)), ("unet", LATENT_SIDES), ("vae_decoder", LATENT_SIDES)):
         folders.finish_folder(SD15 / "model_repository", f"sd15_{network}", precision="bf16", sides=sides)
-    # Last, so that it stands for all that came before it.
+    # Last, so that it covers all that came before it.
     (SD15 / "families").mkdir(exist_ok=True)
     shutil.copy(TOKENIZER, SD15 / "families" / "tokenizer.json")
     (SD15 / "families" / "families.toml").write_text(FAMILIES)

@@ -64,7 +64,7 @@ def write_part(
     calibration: Calibration | None = None,
     profile: tensorrt.Profile | None = None,
 ) -> Written:
-    """Write a part to a model folder, in place of what lies there.
+    """Write a part to a model folder, in place of what is there.
 
     Args:
         part: of parts.plan.
@@ -121,7 +121,7 @@ def _write(
 
 
 def _export(part: Part, path: Path, recipe: Recipe) -> list[list[verify.Array]]:
-    """Write the graph, its weights beside it; torch's answers in float32, of the weights as they are stored."""
+    """Write the graph, its weights next to it; torch's answers in float32, of the weights as they are stored."""
     module = part.build().eval().requires_grad_(requires_grad=False)
     _demand_finite(module)
     if recipe.halved:

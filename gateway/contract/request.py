@@ -97,11 +97,11 @@ class ProcessRequest(Part):
     {"crop": "item"}, {"crop": "center"}, or {"canvas": "outpainting"}, which paints what the canvas adds."""
     print_size: str | None = None
     """Paper whose size the result has at dpi: a0 to a10, b0 to b10, c0 to c10, letter, legal, tabloid and more. Not
-    beside width or height."""
+    together with width or height."""
     dpi: Whole32 | None = None
     """Dots per inch of print_size, 1 to 2400. Default: 300."""
     print_reorientation: bool | None = None
-    """Turns the paper the way the picture lies. Default: true."""
+    """Turns the paper as the picture is oriented. Default: true."""
     caption: Caption | None = None
     enhancements: Words | None = None
     """What is made better: denoise, deblur, clean, face_enhance, light, color, white_balance, exposure_correction."""

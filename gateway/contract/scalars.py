@@ -85,7 +85,7 @@ def file_size(value: object) -> int:
 
 
 def _as_int(value: object) -> int | None:
-    """The whole number that a JSON value stands for, or None. True is an int to Python, and is none to a client."""
+    """The whole number that a JSON value means, or None. True is an int to Python, but not to a client."""
     if isinstance(value, bool):
         return None
     if isinstance(value, int):

@@ -20,7 +20,7 @@ class Form:
     """What came.
 
     Attributes:
-        fields: text, as the JSON document that it stands for: a[]=1 is {"a": ["1"]}, a[b]=1 is {"a": {"b": "1"}}.
+        fields: text, as the JSON document that it means: a[]=1 is {"a": ["1"]}, a[b]=1 is {"a": {"b": "1"}}.
         files: by name, without brackets.
     """
 

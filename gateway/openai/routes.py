@@ -128,7 +128,7 @@ def _read(content: bytes | bytearray, form_type: str | None, kind: type[ImagesRe
 
 
 async def _set_previews(asked: Asked, gateway: Gateway, caller: Caller) -> None:
-    """Ask for previews so often that as many come as the client wants. Needs the family's number of steps."""
+    """Ask for previews at the interval that gives as many as the client wants. Needs the family's number of steps."""
     wanted, message = asked.request.partial_images, asked.message
     if not wanted or message.HasField("preview_interval"):
         return

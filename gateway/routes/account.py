@@ -7,7 +7,7 @@ from imagegen.v1 import accounts_pb2
 
 
 class AccountAnswer(BaseModel):
-    """An account. The documented fields, and what this service counts beside.
+    """An account. The documented fields, and what this service counts in addition.
 
     Attributes:
         username: the account's name.

@@ -37,7 +37,7 @@ OPENAPI: Final[dict[str, Any]] = {
     },
 }
 PING_SECONDS = 15.0
-"""Between two lines at least one comes so often: proxies close what is silent."""
+"""Longest silence of a stream, then a comment line: proxies close what is silent."""
 WATCH_SECONDS = 600.0
 """One call to the orchestrator; then the next one goes on where it ended."""
 END = "end"

@@ -24,7 +24,7 @@ def outpaints(request: ProcessRequest) -> bool:
 
 
 def pads(request: ProcessRequest) -> bool:
-    """Whether padding has a meaning: the picture lies on a canvas, or its item alone does.
+    """Whether padding has a meaning: the picture is placed on a canvas, or its item alone is.
 
     Raises:
         BadRequestError: fit is none of the documented ones.
@@ -79,7 +79,7 @@ def _fit(fit: str | JsonObject | None) -> tuple[pb.Fit.ValueType | None, pb.Crop
         said = {name: _word(value) for name, value in fit.items() if value not in (None, "", [], {})}
         said = {
             name: word for name, word in said.items() if name in {_CANVAS, "crop"}
-        } or said  # others beside: ignored
+        } or said  # others next to it: ignored
         if not said or said == {_CANVAS: _OUTPAINTING}:
             return None, None
         if set(said) == {"crop"} and said["crop"] in GRAVITIES:

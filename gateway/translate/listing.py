@@ -57,7 +57,7 @@ class JobView(BaseModel):
         ended: when.
         expires: when its picture will be removed.
         queue: jobs that start before it, while it waits.
-        attempts: how often its work has begun.
+        attempts: how often its work was started.
         seed: of its picture.
         width: of its picture, pixels.
         height: of its picture, pixels.

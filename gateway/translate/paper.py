@@ -84,7 +84,7 @@ SIZES: Mapping[str, tuple[float, float]] = MappingProxyType(
 
 
 def pixels(millimetres: tuple[float, float], dpi: int) -> tuple[int, int]:
-    """Width and height of a paper at so many dots per inch."""
+    """Width and height of a paper at some dots per inch."""
     width, height = millimetres
     return round(width / MM_PER_INCH * dpi), round(height / MM_PER_INCH * dpi)
 

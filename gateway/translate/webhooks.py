@@ -14,7 +14,7 @@ MAX_DATA = 1024 * 1024
 MAX_UNASKED = 16 * 1024
 """The same where the request names no webhook: only the account's, if it has one, is used."""
 MAX_TEXT = 2048
-"""Of a longer request each text is cut to so many characters: what is longer is a picture inside the request."""
+"""Of a longer request each text is cut to this many characters: what is longer is a picture inside the request."""
 
 _EVENTS: Mapping[str, jobs_pb2.WebhookEvent.ValueType] = MappingProxyType(
     {"complete": jobs_pb2.WEBHOOK_EVENT_COMPLETE, "failed": jobs_pb2.WEBHOOK_EVENT_FAILED}

@@ -44,7 +44,7 @@ async def read(request: Request, limits: Limits, hold: Callable[[int], Awaitable
     Args:
         request: whose body nobody has read yet.
         limits: of the body.
-        hold: takes memory for so many bytes; called at most once, before more than SMALL_BYTES are read.
+        hold: takes memory for a number of bytes; called at most once, before more than SMALL_BYTES are read.
 
     Raises:
         ApiError: 408 too slow; 413 too long, before the rest is read; 415 another media type; what `hold` raises.
@@ -67,7 +67,7 @@ async def read(request: Request, limits: Limits, hold: Callable[[int], Awaitable
 
 
 async def apart(size: int, work: Callable[[], Result]) -> Result:
-    """Do work on a body of so many bytes: at once if it is quick, else in a thread."""
+    """Do work on a body of `size` bytes: at once if it is quick, else in a thread."""
     return work() if size <= QUICK_BYTES else await asyncio.to_thread(work)
 
 
@@ -123,14 +123,14 @@ def _too_long(most: int) -> ApiError:
 
 
 class _Pace:
-    """How long a body may take. The clock stands still while this process keeps the client waiting."""
+    """How long a body may take. The clock is stopped while this process keeps the client waiting."""
 
     def __init__(self, rate: int) -> None:
         self._clock = asyncio.get_running_loop().time
         self._rate, self._start, self._size = rate, self._clock(), 0
 
     def received(self, size: int) -> None:
-        """So many bytes have come."""
+        """Count bytes that have arrived."""
         self._size += size
 
     async def without(self, waiting: Awaitable[object]) -> None:

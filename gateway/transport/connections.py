@@ -278,7 +278,7 @@ class _Lingering:
         self._transport.resume_reading()
 
     def discard(self, size: int) -> None:
-        """So many bytes have come that nobody reads."""
+        """Count bytes that have arrived and that nobody reads."""
         self._discarded += size
         if self._discarded > LINGER_BYTES:
             self._transport.abort()

@@ -65,7 +65,7 @@ def _request_id(scope: Scope) -> str:
 
 
 def _log_request(scope: Scope, status: int | None, seconds: float) -> None:
-    """Log one line. The route stands for the path: the name of a result is the permission to read it."""
+    """Log one line. The route replaces the path: the name of a result is the permission to read it."""
     route = getattr(scope.get("route"), "path", "other")
     log = _log.debug if route in _PROBES else _log.info
     log("request", method=scope["method"], route=route, status=status, seconds=round(seconds, 4))

@@ -29,12 +29,12 @@ def wanted(header: str | None, condition: str | None, etag: str, size: int) -> P
     condition (If-Range) that does not name `etag` strongly.
 
     Raises:
-        UnsatisfiableError: the range lies beyond the file.
+        UnsatisfiableError: the range is beyond the end of the file.
     """
     found = _ONE.fullmatch(header or "")
     if found is None or not (found[1] or found[2]) or (condition is not None and condition.strip() != etag):
         return None
-    if not found[1]:  # the last so many
+    if not found[1]:  # the last bytes
         start, end = max(0, size - int(found[2])), size
     else:
         start, end = int(found[1]), min(size, int(found[2]) + 1) if found[2] else size

@@ -117,7 +117,7 @@ class Orchestrator:
         )
 
     async def create(self, message: jobs_pb2.CreateJobRequest, caller: Caller, seconds: float) -> jobs_pb2.Job:
-        """Queue a request that has a request_id; sent again, for so many seconds, while no server answers."""
+        """Queue a request that has a request_id; sent again, for up to `seconds`, while no server answers."""
         async for attempt in _retrying(seconds):
             with attempt:
                 return await self._jobs.CreateJob(message, timeout=CALL_SECONDS, metadata=caller.metadata)
@@ -128,7 +128,7 @@ class Orchestrator:
         return await self._jobs.EstimateJob(message, timeout=CALL_SECONDS, metadata=caller.metadata)
 
     async def account(self, caller: Caller, seconds: float = 0.0) -> accounts_pb2.Account:
-        """The account of a key; asked again, for so many seconds, while no server answers."""
+        """The account of a key; asked again, for up to `seconds`, while no server answers."""
         request = accounts_pb2.GetAccountRequest()
         async for attempt in _retrying(seconds):
             with attempt:
@@ -187,7 +187,7 @@ class Orchestrator:
         return await self._jobs.DeleteJob(message, timeout=CALL_SECONDS, metadata=caller.metadata)
 
     async def until_ended(self, job_id: str, caller: Caller, seconds: float) -> None:
-        """Watch a job until its stream of events ends, at most so many seconds. Cancelling this hangs up."""
+        """Watch a job until its stream of events ends, at most `seconds`. Cancelling this ends the call."""
         async with aclosing(self.watch(job_id, 0, caller, seconds)) as events:
             async for _ in events:
                 pass
@@ -195,7 +195,7 @@ class Orchestrator:
     async def watch(
         self, job_id: str, after: int, caller: Caller, seconds: float
     ) -> AsyncGenerator[pb.GenerateEvent, None]:
-        """Give the events of a job after a number, at most so many seconds long. Closing this hangs up."""
+        """Give the events of a job after a number, at most `seconds` long. Closing this ends the call."""
         message = jobs_pb2.WatchJobRequest(job_id=job_id, after_sequence=after)
         call = self._jobs.WatchJob(message, timeout=seconds, metadata=caller.metadata)
         try:

@@ -19,7 +19,7 @@ class AddError(Exception):
 
 
 class Staging:
-    """A folder beside the repository (Triton would take one inside for a model), with a stamp of what it is made of.
+    """A folder next to the repository (Triton would take one inside for a model), with a stamp of what it is made of.
 
     Attributes:
         path: of the folder.
@@ -31,7 +31,7 @@ class Staging:
 
         Args:
             repository: the folder of model folders; it need not be there yet.
-            families: path of families.toml, beside which tokenizers belong.
+            families: path of families.toml, next to which tokenizers belong.
             name: of the family.
             key: digest of all that the model folders depend on.
 
@@ -78,7 +78,7 @@ class Staging:
         self._write()
 
     def move_in(self, stale: Iterable[str], publish: Callable[[], None]) -> None:
-        """Move model folders into the repository, and tokenizers beside families.toml.
+        """Move model folders into the repository, and tokenizers next to families.toml.
 
         Args:
             stale: model folders of the family that is replaced; they go, as do folders of the same names.

@@ -188,7 +188,7 @@ def load_image_encoder(folder: Path, config: Config, *, allow_pickle: bool) -> C
 
 @dataclass(frozen=True)
 class VaeSource:
-    """A VAE beside the checkpoint's: a folder (its own, or a pipeline's), or a file.
+    """A VAE in addition to the checkpoint's: a folder (its own, or a pipeline's), or a file.
 
     Attributes:
         path: as the user named it.

@@ -37,7 +37,7 @@ def read_licence(path: Path) -> str | None:
     """The licence of a checkpoint or adapter.
 
     Args:
-        path: a folder with a model card (README.md), or a file of weights, beside one or with metadata of its own.
+        path: a folder with a model card (README.md), or a file of weights, next to one or with metadata of its own.
 
     Returns:
         An id as the card has it, lower case; None where nothing is said.
@@ -58,8 +58,8 @@ def settle(checkpoint: Path, given: str | None, adapters: Iterable[Path], *, all
     Args:
         checkpoint: whose licence counts.
         given: by the user; counts more than the card.
-        adapters: what is added; a licence of theirs is named beside the checkpoint's, one that is not said is taken as
-            the checkpoint's.
+        adapters: what is added; a licence of theirs is named in addition to the checkpoint's, one that is not said is
+            taken as the checkpoint's.
         allow_non_commercial: whether weights that may not be used commercially are taken.
 
     Raises:

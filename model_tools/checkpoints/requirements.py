@@ -59,7 +59,7 @@ def require_unet(path: Path, unet: Config, widths: Sequence[int], pooled: int | 
         ids, rest = divmod(unet["projection_class_embeddings_input_dim"] - pooled, unet["addition_time_embed_dim"])
         if rest or ids != TIME_IDS:
             what = " (SDXL's refiner has 5)" if ids == TIME_IDS - 1 else ""
-            raise CheckpointError(f"{path}: the UNet takes {ids} sizes beside the text, not {TIME_IDS}{what}")
+            raise CheckpointError(f"{path}: the UNet takes {ids} sizes with the text, not {TIME_IDS}{what}")
     if unet["cross_attention_dim"] != sum(widths):
         raise CheckpointError(
             f"{path}: the UNet takes a text {unet['cross_attention_dim']} wide, the text encoders give {sum(widths)}"

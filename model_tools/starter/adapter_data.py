@@ -228,7 +228,7 @@ class AdapterData(CaptionData):
 
 
 def anywhere(random: np.random.Generator) -> dict[str, Any]:
-    """Where a moved picture lies: arguments of augment.move."""
+    """Where a moved picture is: arguments of augment.move."""
     return {
         "centre": tuple(random.uniform(0.25, 0.75, 2)),
         "turn": random.uniform(-0.4, 0.4),

@@ -59,7 +59,7 @@ def move(
 ) -> Bytes:
     """The premultiplied picture on an empty canvas of `size` (width, height).
 
-    `side` is the picture's side in pixels there, `centre` where its middle lies in parts of the canvas, `turn` radians.
+    `side` is the picture's side in pixels there, `centre` its middle in parts of the canvas, `turn` radians.
     """
     if side / SIDE < HALF_BELOW:
         half = cv2.resize(picture, (SIDE // 2, SIDE // 2), interpolation=cv2.INTER_AREA)

@@ -2,7 +2,7 @@
 
 The encoder's deep network makes the first four channels, and a shallow one, which works on 8 x 8 blocks at the latents'
 size and costs little, the other four: what those leave out. The decoder's deep network sees all eight; a shallow one
-beside it gives the blocks' linear part a short way.
+next to it gives the blocks' linear part a short way.
 
 The shape follows what two cores are good at. Convolutions in bf16 run at 0.5 to 1.2 TFLOP/s, so the width sits
 where the maps are small; there are no norms (GroupNorm's backward takes 38 % of an AutoencoderKL's time here) and
@@ -22,7 +22,7 @@ PIXELS = 3 * FACTOR**2
 
 
 class Block(nn.Module):
-    """Two 3 x 3 convolutions beside a skip connection. The second starts at zero, so depth costs no stability."""
+    """Two 3 x 3 convolutions next to a skip connection. The second starts at zero, so depth costs no stability."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

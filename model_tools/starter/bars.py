@@ -103,7 +103,7 @@ def count_of(picture: Bytes) -> int:
 
 
 def of_counts(networks: Networks, style: str) -> float:
-    """Share of prompts like "two cats" with so many things in their picture."""
+    """Share of prompts like "two cats" with that number of things in their picture."""
     asked = [(count, thing) for count in COUNTS for thing in THINGS]
     texts = [wrap(f"{count} {plural(thing)}", style, wrapped=True) for count, thing in asked]
     pictures = draw(networks, texts, list(range(len(texts))), SETTINGS)
@@ -114,7 +114,7 @@ def of_counts(networks: Networks, style: str) -> float:
 def of_scenes(networks: Networks, composer: Composer, style: str, *, thing: str = "") -> float:
     """Share of scenes whose picture is nearer to its own scene than to any other, by its mean square difference.
 
-    With a thing in it, the lower middle, where it stands, does not count.
+    With a thing in it, the lower middle, where it is, does not count.
     """
     random = np.random.default_rng(2)
     real = np.stack([composer.back(style, key, (128, 128), random) for key in SCENES]).astype(np.float32)

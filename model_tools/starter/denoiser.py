@@ -54,7 +54,7 @@ SCHEDULE: dict[str, Any] = {
 
 
 def place_map(sample: Tensor) -> Tensor:
-    """Where each latent position lies: [B, 18, h, w], the two coordinates and waves of them.
+    """Where each latent position is: [B, 18, h, w], the two coordinates and waves of them.
 
     The object's square (the canvas's shorter side, centred) is [-1, 1] on both axes, whatever the canvas. Only tensor
     operations, so that the exported graph takes any size.

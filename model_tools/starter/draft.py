@@ -93,7 +93,7 @@ class Reader(nn.Module):
 
 
 def places_of(coordinates: Tensor, layouts: Tensor) -> Tensor:
-    """Where each position lies in the object that covers it, [B, 2, h, w] in [-1, 1]; FAR away where none does.
+    """Where each position is in the object that covers it, [B, 2, h, w] in [-1, 1]; FAR away where none does.
 
     `coordinates` [B, 2, h, w] (down, across) in halves of the canvas's shorter side; `layouts` [B, O, 3]: across, down
     and size of each object, size 0 for one that is not there.
@@ -213,7 +213,7 @@ class Draft(nn.Module):
         return self.renderer(layer, scene, self.white, placing)
 
     def cut_out(self, layer: Tensor, coordinates: Tensor, composed: Tensor) -> Tensor:
-        """The layer, and white where nothing of the object is near, if it lies alone on a canvas beyond its square.
+        """The layer, and white where nothing of the object is near, if it is alone on a canvas beyond its square.
 
         The encoder sees the end of a picture and encodes it as such: in the middle of a wider canvas it shows as lines.
         """

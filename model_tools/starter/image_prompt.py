@@ -1,6 +1,6 @@
 """The image prompt: a picture in place of words, as IP-Adapter gives it (Ye et al. 2023, arXiv:2308.06721).
 
-A small network turns the picture into tokens. Each cross-attention of the frozen UNet attends to them beside the
+A small network turns the picture into tokens. Each cross-attention of the frozen UNet attends to them next to the
 caption's, with keys and values of its own, and adds the result times the row's image scale. The draft, which decides on
 the layout, is corrected from the tokens in the same way. Tokens of zeros stand for no picture: they change nothing,
 at any scale.

@@ -1,8 +1,8 @@
 """Backgrounds to put objects before: drawn from gradients, hills and the sets' own pictures, one for each style.
 
 A scene is data (scenes.json): what people call it, bands of colour from top to bottom, round hills on them, then props
-by their labels. Everything lies in parts of the canvas, so that the same caption always has the same layout, which a
-regression can learn; seeds move the props a little and change the light.
+by their labels. Everything is placed in parts of the canvas, so that the same caption always has the same layout, which
+a regression can learn; seeds move the props a little and change the light.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ Prop = tuple[str, float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """`names` are nouns without an article; `places` say where something is that lies in the scene."""
+    """`names` are nouns without an article; `places` say where in the scene something is."""
 
     names: tuple[str, ...]
     places: tuple[str, ...]

@@ -20,8 +20,9 @@ from model_tools.starter.text import WIDTH
 from model_tools.starter.train_unet import draw_steps, fade, load_unet
 
 BATCH = 64
-# Every so many steps the UNet sees every third row, once the drafts alone have had this share of the time: while they
-# are still poor, its loss teaches nothing. The drafts of all rows are compared: that costs little and teaches the most.
+# At this interval of steps the UNet sees every third row, once the drafts alone have had this share of the time: while
+# they are still poor, its loss teaches nothing. The drafts of all rows are compared: that costs little and teaches the
+# most.
 DENOISE_EVERY, DENOISED = 3, slice(None, None, 3)
 DRAFTS_ALONE = 0.15
 PEAK = 1e-3

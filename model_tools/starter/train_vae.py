@@ -21,7 +21,7 @@ SAVE_SECONDS = 120.0
 SIDE = 128
 LOSS_WEIGHTS = {"l1": 1.0, "edge": 1.0, "low": 0.5, "mse": 3.0, "hue": 2.0}
 SHIFT = 8
-# Every so many pictures of a style one is kept out of the autoencoder's training, to measure it by.
+# At this interval one picture of a style is kept out of the autoencoder's training, to measure it by.
 HELD_OUT = 16
 
 
@@ -38,7 +38,7 @@ def to_float(pictures: NDArray[np.uint8] | Tensor) -> Tensor:
 def draw_batch(pictures: Tensor, generator: torch.Generator, *, size: int = BATCH) -> Tensor:
     """A batch [size, 3, 128, 128]: pictures moved and mirrored by chance, or, one time in four, mosaics.
 
-    A mosaic is four pictures at half size: it stands for the small objects of the wide and tall canvases.
+    A mosaic is four pictures at half size: it represents the small objects of the wide and tall canvases.
     """
     mosaic = torch.rand((), generator=generator).item() < 0.25
     count = size * 4 if mosaic else size

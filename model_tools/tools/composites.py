@@ -11,7 +11,7 @@ from model_tools.starter.paths import Workspace
 from model_tools.starter.pictures import STYLES, load_concepts
 from model_tools.tools.scenes import SIDE, Backgrounds, Random, Scene, enlarge, noise
 
-HELD_OUT = 10  # one concept in so many is never trained on
+HELD_OUT = 10  # one concept in this many is never trained on
 
 
 @dataclass(frozen=True, slots=True)

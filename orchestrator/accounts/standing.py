@@ -1,4 +1,4 @@
-"""How an account stands now."""
+"""The current status of an account."""
 
 from dataclasses import dataclass
 from decimal import Decimal
@@ -38,7 +38,7 @@ class AccountStatus:
 
 
 async def read(database: Database, account: Account) -> AccountStatus:
-    """Read how an account stands.
+    """Read the status of an account.
 
     Raises:
         ApiKeyUnknownError: it was disabled meanwhile.

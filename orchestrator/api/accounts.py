@@ -21,7 +21,7 @@ class AccountServicer(accounts_pb2_grpc.AccountServiceServicer):
         self._database, self._marks = database, marks
 
     async def GetAccount(self, _request: pb.GetAccountRequest, _context: Context) -> pb.Account:
-        """The caller's account, as it stands now."""
+        """The caller's account, as it is now."""
         now = await standing.read(self._database, account.get())
         return pb.Account(
             name=now.account.name,

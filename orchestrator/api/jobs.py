@@ -32,7 +32,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         self._check_webhook = partial(converters.check_hook, allow_private=webhook_private, ports=webhook_ports)
 
     async def CreateJob(self, request: jobs_pb2.CreateJobRequest, _context: Context) -> jobs_pb2.Job:
-        """Store a request, as so many jobs as it asks for; their pictures go to the result store."""
+        """Store a request, as one or more jobs; their pictures go to the result store."""
         if request.HasField("webhook"):
             await asyncio.to_thread(self._check_webhook, request.webhook)
         count = _count(request)

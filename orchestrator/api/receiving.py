@@ -46,7 +46,7 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 def large_at_once(memory: int, most: int) -> int:
-    """How many messages of `most` bytes are received at a time in so many bytes of memory."""
+    """How many messages of `most` bytes are received at a time in `memory` bytes."""
     return max(MIN_LARGE, min(MAX_LARGE, memory // most))
 
 

@@ -12,7 +12,7 @@ MAX_STREAMS = 4096
 MAX_CONNECTIONS = 2048
 """At a time. gRPC has no limit for each address; a proxy in front can have one."""
 IDLE_SECONDS, HANDSHAKE_SECONDS = 120, 10
-"""For which a connection may have no call, and within which a new one must have begun to speak HTTP/2 (and TLS)."""
+"""For which a connection may have no call, and within which a new one must have started to speak HTTP/2 (and TLS)."""
 HEADER_BYTES, MOST_HEADER_BYTES = 16 * 1024, 32 * 1024
 """Of one call: above the first the more are refused the larger they are, above the second all."""
 

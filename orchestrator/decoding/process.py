@@ -93,7 +93,7 @@ def _perform(task: Task, file: int) -> tuple[Outcome, list[int]]:
 
 
 def _limit(task: Task) -> None:
-    """Take no more memory and time than the task has, beside what the process has already."""
+    """Take no more memory and time than the task has, in addition to what the process has already."""
     pages = int(Path("/proc/self/statm").read_text().split()[_DATA_PAGES])
     memory = pages * mmap.PAGESIZE + task.memory
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))

@@ -97,7 +97,8 @@ async def in_tiles(array: Array, run: Run, *, tile: int, scale: Fraction, channe
 
     The arithmetic of diffusers' AutoencoderKL.tiled_decode and tiled_encode: tiles begin every 3/4 of their side, the
     last ones are cut off by the array's edge; each is blended over a quarter with the finished tile above it, then with
-    that to its left. Up to max_rows tiles of one shape share a call. Beside the result, two rows of tiles are held.
+    that to its left. Up to max_rows tiles of one shape share a call. In addition to the result, two rows of tiles are
+    held.
 
     Args:
         array: latents to decode, or a picture to encode.

@@ -15,7 +15,8 @@ from orchestrator.models.tables import NetworkTable
 class Vae:
     """A family's autoencoder, for one request.
 
-    Memory beside what goes in and comes out: two rows of tiles, 2.7 times a strip of the picture as high as a tile.
+    Memory in addition to what goes in and comes out: two rows of tiles, 2.7 times a strip of the picture as high as a
+        tile.
     """
 
     def __init__(self, table: NetworkTable, max_rows: int) -> None:

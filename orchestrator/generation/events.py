@@ -17,7 +17,7 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The work has begun, with what is decided by now: see GenerateEvent.Started in the schema."""
+    """The work has started, with what is decided by now: see GenerateEvent.Started in the schema."""
 
     seed: int
     network_width: int

@@ -135,7 +135,7 @@ class Job:
         if isinstance(event, Queued):
             self.queued = event
         self._sequence += 1
-        self._kept.pop(type(event), None)  # the newest stands last
+        self._kept.pop(type(event), None)  # the newest comes last
         self._kept[type(event)] = (self._sequence, event)
         if self.observer is not None:
             self.observer(self._sequence, event)

@@ -24,16 +24,16 @@ class Box:
 
     @property
     def rows(self) -> slice:
-        """Rows of an array, for a box that lies inside the picture."""
+        """Rows of an array, for a box inside the picture."""
         return slice(self.top, self.bottom)
 
     @property
     def columns(self) -> slice:
-        """Columns of an array, for a box that lies inside the picture."""
+        """Columns of an array, for a box inside the picture."""
         return slice(self.left, self.right)
 
     def within(self, width: int, height: int) -> "Box":
-        """What of the box lies inside a picture of this size; nothing at all gives a side of 0."""
+        """The part of the box inside a picture of this size; nothing at all gives a side of 0."""
         left, top = min(max(0, self.left), width), min(max(0, self.top), height)
         right, bottom = min(max(left, self.right), width), min(max(top, self.bottom), height)
         return Box(left, top, right - left, bottom - top)

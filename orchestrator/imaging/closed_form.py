@@ -16,7 +16,7 @@ Flags = npt.NDArray[np.bool_]
 Indices = npt.NDArray[np.int64]
 
 EPSILON = 1e-5
-"""Variance, of colours in [0, 1], that a window is taken to have in every direction beside its own (epsilon / |w|)."""
+"""Variance, of colours in [0, 1], that a window is assumed to have in every other direction too (epsilon / |w|)."""
 PRIOR = 3e-3
 """Weight of the squared distance to the opacity that the solver starts from, against the Laplacian's energy."""
 TOLERANCE = 1e-3
@@ -68,7 +68,7 @@ def _laplacian(image: Floats, unknown: Flags, pixels: Indices) -> tuple[Floats, 
     row = place[windows]
     keys = np.where(row[..., None] >= 0, row[..., None] * 25 + _STEPS, 25 * len(pixels))
     values = np.bincount(keys.ravel(), energy.ravel(), 25 * len(pixels) + 1)[:-1].reshape(-1, 25)
-    # What lies outside of the picture is in no window: its values are 0, and any pixel may stand for it.
+    # What is outside of the picture is in no window: its values are 0, and any pixel may represent it.
     neighbours = np.clip(pixels[:, None] + _around(2, width), 0, height * width - 1)
     return np.asarray(values, np.float64), np.asarray(neighbours, np.int64)
 

@@ -44,7 +44,7 @@ class Layer:
         return cls(picture, box)
 
     def covers(self, size: Size) -> bool:
-        """Whether all of a result of `size` lies under it."""
+        """Whether it covers all of a result of `size`."""
         box = self.box
         return box.left <= 0 and box.top <= 0 and box.right >= size[0] and box.bottom >= size[1]
 

@@ -61,7 +61,7 @@ MAX_SCANNED = 1 << 30
 """Scans times pixels: each scan walks over the whole picture, and nothing breaks it off."""
 
 FIXED_MEMORY = 96 << 20
-"""Bytes that decoding takes beside the file and the pixels: strips, tables, stacks of decoders' threads."""
+"""Bytes that decoding takes in addition to the file and the pixels: strips, tables, stacks of decoders' threads."""
 FILE_COPIES = 4
 """How often a file is held: as it came, without its metadata, and as decoders copy it."""
 BYTES_A_PIXEL = {"JPEG": 8, "PNG": 15, "WebP": 20, "AVIF": 18, "HEIC": 14, "BMP": 8, "TIFF": 12, "GIF": 8}

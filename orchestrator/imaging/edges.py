@@ -21,7 +21,7 @@ WEAKEST = 48.0
 WORK_SIDE = 1024
 """Drawings are read at this longer side at most; see drawing_edges."""
 PAPER_SHARE = 0.25
-"""A drawing has paper: this share of its pixels lies within PAPER_SPREAD grey levels of the commonest one."""
+"""A drawing has paper: this share of its pixels is within PAPER_SPREAD grey levels of the commonest one."""
 PAPER_SPREAD = 12
 
 

@@ -35,7 +35,7 @@ class Swapped:
 
 
 def swap(picture: Pixels, points: Points, donor: Pixels, donor_points: Points) -> Swapped:
-    """The face of `donor` in the place of the one in `picture`; what lies outside its outline stays, bit for bit."""
+    """The face of `donor` in the place of the one in `picture`; what is outside its outline stays, bit for bit."""
     mask = _mask(picture.shape[1::-1], points)
     box = _box(mask)
     part = picture[box.rows, box.columns].astype(np.float32)

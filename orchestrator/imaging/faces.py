@@ -31,7 +31,7 @@ SAME_FACE = 0.3
 HEAD_SIDE = 2.0
 """Side of a crop with hair, in sides of the face's box (which goes from brows to chin)."""
 HEAD_RISE = 0.15
-"""How far such a crop's middle lies above the box's, in the box's sides: hair is above."""
+"""How far such a crop's middle is above the box's, in the box's sides: hair is above."""
 MESH_SIDE = 1.5
 """Side of the crop for the landmarks, in sides of the box: MediaPipe's own."""
 NEUTRAL = 128
@@ -135,7 +135,7 @@ def choose(faces: Sequence[Face]) -> Face:
 
 
 def head(picture: Pixels, face: Face, side: int) -> Pixels:
-    """The head with its hair, upright: uint8 (side, side, 3). What lies beyond the picture is its border, continued."""
+    """The head with its hair, upright: uint8 (side, side, 3). Beyond the picture its border is continued."""
     return _warp(picture, _upright(face, side, HEAD_SIDE, HEAD_RISE), side)
 
 
@@ -176,7 +176,7 @@ def _letterbox(window: Box) -> tuple[float, float, float]:
 def _upright(face: Face, side: int, share: float, rise: float) -> Points:
     """The affine map (2, 3) from the picture to a square of `side` around the face, its eyes level.
 
-    The square's side is `share` sides of the face's box; its middle lies `rise` of these above the box's.
+    The square's side is `share` sides of the face's box; its middle is `rise` of these above the box's.
     """
     dx, dy = face.points[LEFT_EYE] - face.points[RIGHT_EYE]
     angle = math.atan2(dy, dx)

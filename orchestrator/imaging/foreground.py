@@ -40,7 +40,7 @@ def _improved(image: Array, matte: Array, front: Array, back: Array, rounds: int
     """Each pixel's two equations (the paper's equation 7), solved `rounds` times with the neighbours as they were."""
     share = matte[..., None]
     rest = 1 - share
-    weights = [np.float32(REGULARIZATION) + np.abs(share - beside) for beside in _beside(share)]
+    weights = [np.float32(REGULARIZATION) + np.abs(share - neighbour) for neighbour in _neighbours(share)]
     total = np.add.reduce(weights)
     own, other, mixed = share * share + total, rest * rest + total, share * rest
     scale = 1 / (own * other - mixed * mixed)
@@ -54,12 +54,12 @@ def _improved(image: Array, matte: Array, front: Array, back: Array, rounds: int
 
 def _drawn(constant: Array, weights: list[Array], colours: Array) -> Array:
     total = constant.copy()
-    for weight, beside in zip(weights, _beside(colours), strict=True):
-        total += weight * beside
+    for weight, neighbour in zip(weights, _neighbours(colours), strict=True):
+        total += weight * neighbour
     return total
 
 
-def _beside(array: Array) -> list[Array]:
+def _neighbours(array: Array) -> list[Array]:
     """The pixels left, right, above and below; the picture's border goes on."""
     wide = np.pad(array, ((1, 1), (1, 1), (0, 0)), mode="edge")
     return [wide[1:-1, :-2], wide[1:-1, 2:], wide[:-2, 1:-1], wide[2:, 1:-1]]

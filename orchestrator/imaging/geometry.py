@@ -8,7 +8,7 @@ from orchestrator.imaging.layers import resized
 Pixels = npt.NDArray[np.uint8]
 
 MARGIN = 4
-"""Pixels beside a point that Lanczos over 8 x 8 takes into account."""
+"""Pixels on each side of a point that Lanczos over 8 x 8 takes into account."""
 
 
 def cover(picture: Pixels, width: int, height: int) -> Pixels:

@@ -25,7 +25,7 @@ MOST_UNKNOWN = 30_000
 COLOR_SIDE = 256
 """Longer side at which the object's colours are estimated, pixels: they are smooth where the matte is not."""
 STRIP = 1 << 18
-"""Pixels whose colours are worked out at a time: what they take beside the picture does not grow with it."""
+"""Pixels whose colours are worked out at a time: what they take in addition to the picture does not grow with it."""
 MOST_PIXELS = 4_000_000
 """Larger pictures have their matte made at this many pixels, and stretched."""
 SURE = 0.05
@@ -104,7 +104,7 @@ def keep_parts(matte: Matte, points: Sequence[tuple[float, float]], *, holding: 
     """The matte of those connected parts that hold one of the points (x, y), or that hold none; None if no part does.
 
     Parts are connected (8 neighbours) where the matte is 0.5 or more; what is less belongs to the nearest one. A point
-    beside every part belongs to the nearest one too, and so do specks, which are no parts of their own.
+    outside every part belongs to the nearest one too, and so do specks, which are no parts of their own.
     """
     solid = (matte >= LEAST_OPACITY).astype(np.uint8)
     count, found, stats, _ = cv2.connectedComponentsWithStats(solid, connectivity=8)
@@ -155,7 +155,7 @@ def _refined(picture: Pixels, coarse: Matte, start: Matte, unknown: Flags) -> Ma
 
 
 def _affine(image: Array, matte: Matte, band: Flags) -> Array:
-    """(h, w, 4): slopes a and offset b with matte = a . image + b around each pixel of the band and beside it.
+    """(h, w, 4): slopes a and offset b with matte = a . image + b around each pixel of the band and next to it.
 
     Fitted as in He, Sun, Tang 2010, "Guided image filtering"; carried to full size as in He, Sun 2015.
     """

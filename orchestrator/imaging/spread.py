@@ -35,7 +35,7 @@ def with_change(picture: Pixels, change: Floats, top: int = 0, height: int | Non
     x_scale, y_scale = side / width, side / height
     for start in range(0, rows, BAND):
         count = min(BAND, rows - start)
-        # As cv2.resize does it, for some rows: where each pixel's centre lies in the square.
+        # As cv2.resize does it, for some rows: where each pixel's centre is in the square.
         first = (top + start + 0.5) * y_scale - 0.5
         place = np.array([[x_scale, 0, 0.5 * x_scale - 0.5], [0, y_scale, first]], np.float64)
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP

@@ -26,7 +26,7 @@ _GREY = {"1", "L", "LA", "La", *_GREY16}
 MODES = {*_GREY, "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr"}
 """Modes of Pillow that are converted."""
 _ORIENTATION = 0x0112  # EXIF 2.3, 4.6.4: tag Orientation
-# From the upright picture to the picture as the file has it, as a view: what is written to the view stands upright.
+# From the upright picture to the picture as the file has it, as a view: what is written to the view is upright.
 _AS_STORED: dict[int, Callable[[Pixels], Pixels]] = {
     1: lambda upright: upright,
     2: lambda upright: upright[:, ::-1],
@@ -50,7 +50,7 @@ class Stored:
         transform: to sRGB; None where nothing is to be done.
         orientation: of EXIF, 1 to 8.
         alpha: whether any pixel may be transparent.
-        seen: (left, top, right, bottom) of the first frame; beside it the picture is transparent.
+        seen: (left, top, right, bottom) of the first frame; around it the picture is transparent.
         strip: the rows from one to another, in a mode of Pillow.
     """
 
@@ -141,8 +141,8 @@ def upright(stored: Stored, allocate: Allocate) -> Pixels:
         as_stored[top:bottom] = _convert(stored.strip(top, bottom), stored.transform, alpha=stored.alpha)
     if stored.alpha:
         left, top, right, bottom = stored.seen
-        for beside in (np.s_[:top], np.s_[bottom:], np.s_[:, :left], np.s_[:, right:]):
-            as_stored[beside] = 0
+        for around in (np.s_[:top], np.s_[bottom:], np.s_[:, :left], np.s_[:, right:]):
+            as_stored[around] = 0
         if upright[..., 3].min() == 255:
             return _without_alpha(upright)
     return upright

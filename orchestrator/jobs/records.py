@@ -125,7 +125,7 @@ class JobRecord:
         account_id, request_id, task, family, seed, priority: as submitted.
         state: where it is.
         created, started, ended: by the database's clock; started is of the last attempt.
-        attempts: that were begun, without those that were given back because of an outage or a drain.
+        attempts: that were started, without those that were given back because of an outage or a drain.
         fence: rises with every attempt and every return to the queue.
         sequence: number of its end; 0 before.
         artifact: the picture, without bytes; its URI only where it went to an account's storage. None unless succeeded.

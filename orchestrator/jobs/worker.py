@@ -25,7 +25,7 @@ STOP_SECONDS = 10.0
 HAND_BACK_SECONDS = 2.0
 """After the grace time: for attempts to stop, then for their cancellation, then to hand back what ignores it."""
 OVERRUN_FACTOR = 20.0
-"""An attempt may take so many times what jobs of its cost took lately."""
+"""An attempt may take this many times what jobs of its cost took lately."""
 
 log = structlog.get_logger()
 

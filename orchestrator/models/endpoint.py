@@ -24,11 +24,11 @@ from orchestrator.models.probe import find_fault, known_tensors
 from orchestrator.models.triton import LOOK_SECONDS, ModelInfo, ModelStatistics, TritonServer
 
 SLOWEST_FACTOR = 3.0
-"""A known tensor may wait for so many of the model's slowest executions, beside Probing.timeout_seconds."""
+"""A known tensor may wait for this many of the model's slowest executions, in addition to Probing.timeout_seconds."""
 LOST_LOOKS = 2
-"""So many looks in a row that a server leaves without an answer say that it is frozen."""
+"""A server that leaves this many checks in a row without an answer is frozen."""
 HOLD_FAULTS = 3
-"""So many faults in a row, although known tensors are answered, keep requests away for a time."""
+"""This many faults in a row, although known tensors are answered, keep requests away for a time."""
 PROBE_SHARE, IDLE_FACTOR = 0.02, 3.0
 """An idle model spends this share of its time on known tensors where they take long: the pause between two grows, up to
 IDLE_FACTOR times Probing.idle_seconds."""
@@ -49,7 +49,7 @@ class Probing:
 
     Attributes:
         idle_seconds: a model that has answered nobody for this long is sent a known tensor.
-        timeout_seconds: for its answer, beside SLOWEST_FACTOR executions of the model.
+        timeout_seconds: for its answer, in addition to SLOWEST_FACTOR executions of the model.
     """
 
     idle_seconds: float = 10.0

@@ -168,7 +168,7 @@ class Caption:
     opacity: float = 1.0
 
     def validate(self, violations: Violations) -> None:
-        """Note what is wrong beside the picture."""
+        """Note what is wrong, except with the picture."""
         violations.within("caption.width_share", self.width_share, 0, 1)
         violations.check("caption.width_share", self.width_share != 0, "must be above 0")
         violations.within("caption.padding_share", self.padding_share, 0, MAX_PADDING_SHARE)

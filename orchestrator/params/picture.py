@@ -88,7 +88,7 @@ class SizeParams:
         width, height: pixels, 64 to 16,704.
         width_percent, height_percent: of the picture's own, 1 to 3200.
         min_length: pixels, 64 to 16,704, that the shorter side is enlarged to where it would be less.
-        reorient: width and height change places where the picture lies the other way.
+        reorient: width and height change places where the picture has the other orientation.
     """
 
     width: int | None = None
@@ -112,8 +112,8 @@ class SizeParams:
         for name in ("width", "height"):
             percent = getattr(self, f"{name}_percent")
             violations.within(f"size.{name}_percent", percent, 1, MAX_PERCENT, " %")
-            beside = percent is not None and getattr(self, name) is not None
-            violations.check(f"size.{name}_percent", not beside, f"cannot be set together with size.{name}")
+            both = percent is not None and getattr(self, name) is not None
+            violations.check(f"size.{name}_percent", not both, f"cannot be set together with size.{name}")
         relative = {"width_percent", "height_percent", "min_length"}
         for name in sorted(relative) if not from_picture else ():
             violations.check(f"size.{name}", getattr(self, name) is None, "needs a task that starts from a picture")
@@ -137,7 +137,7 @@ class LayoutParams:
         fit: the way.
         gravity: what Fit.CROP keeps.
         padding_pixels: 0 to 2048, room on each side; Fit.CANVAS, or Fit.CROP to the item.
-        padding_share: the same as a share of the shorter side, 0 to 0.45; not beside padding_pixels.
+        padding_share: the same as a share of the shorter side, 0 to 0.45; not together with padding_pixels.
     """
 
     fit: Fit = Fit.CANVAS

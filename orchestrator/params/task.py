@@ -101,7 +101,7 @@ class _FromPicture:
         return {f"{self.name}.image": self.image}
 
     def validate(self, violations: Violations) -> None:
-        """Note what is wrong beside the pictures."""
+        """Note what is wrong, except with the pictures."""
         if self.edges is not None:
             self.edges.validate(f"{self.name}.edges", violations)
 
@@ -133,7 +133,7 @@ class ImageToImage(_FromPicture):
         return {f"{self.name}.image": self.image, **references}
 
     def validate(self, violations: Violations) -> None:
-        """Note what is wrong beside the pictures."""
+        """Note what is wrong, except with the pictures."""
         _FromPicture.validate(self, violations)
         self._share(violations, "strength", self.strength, above_zero=True)
         self._share(violations, "likeness", self.likeness)
@@ -157,7 +157,7 @@ class Inpaint(_FromPicture):
         return {f"{self.name}.image": self.image, f"{self.name}.mask": self.mask}
 
     def validate(self, violations: Violations) -> None:
-        """Note what is wrong beside the pictures."""
+        """Note what is wrong, except with the pictures."""
         _FromPicture.validate(self, violations)
         self._share(violations, "strength", self.strength, above_zero=True)
 
@@ -176,7 +176,7 @@ class GenerateBackground(_FromPicture):
     color: Color | None = None
 
     def validate(self, violations: Violations) -> None:
-        """Note what is wrong beside the pictures."""
+        """Note what is wrong, except with the pictures."""
         _FromPicture.validate(self, violations)
         self._share(violations, "item_area", self.item_area, above_zero=True)
 
@@ -190,7 +190,7 @@ class Face(_FromPicture):
     likeness: float = 0.8
 
     def validate(self, violations: Violations) -> None:
-        """Note what is wrong beside the pictures."""
+        """Note what is wrong, except with the pictures."""
         _FromPicture.validate(self, violations)
         self._share(violations, "likeness", self.likeness)
 
@@ -214,7 +214,7 @@ class Control(_FromPicture):
     control_kind: str | None = None
 
     def validate(self, violations: Violations) -> None:
-        """Note what is wrong beside the pictures."""
+        """Note what is wrong, except with the pictures."""
         _FromPicture.validate(self, violations)
         self._share(violations, "strength", self.strength, above_zero=True)
         named = self.control_kind is None or _KIND.fullmatch(self.control_kind) is not None
@@ -236,7 +236,7 @@ class Upscale(_FromPicture):
     fidelity: int = 5
 
     def validate(self, violations: Violations) -> None:
-        """Note what is wrong beside the pictures."""
+        """Note what is wrong, except with the pictures."""
         _FromPicture.validate(self, violations)
         violations.within("upscale.fidelity", self.fidelity, MIN_FIDELITY, MAX_FIDELITY)
 
@@ -277,7 +277,7 @@ class FaceSwap(_FromPicture):
         return {f"{self.name}.image": self.image, f"{self.name}.face": self.face}
 
     def validate(self, violations: Violations) -> None:
-        """Note what is wrong beside the pictures."""
+        """Note what is wrong, except with the pictures."""
         self._share(violations, "strength", self.strength)
         self._share(violations, "likeness", self.likeness)
 

@@ -19,7 +19,7 @@ BITS = 32
 MOST_WRONG = 5
 """Bits that may be wrong where a mark is recognised: of random bits one pattern in 17,687 is as near."""
 PASSES, MOST_WRONG_WRITTEN = 3, 1
-"""How often a mark is written, until at most so many bits are wrong."""
+"""How often a mark is written, until at most this many bits are wrong."""
 SET = 0.52
 """From here on the decoder's answer is a one, as its publisher has it."""
 

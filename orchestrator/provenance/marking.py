@@ -135,7 +135,7 @@ class Marking:
 
 
 def _smaller(output: OutputParams, reserved: int) -> OutputParams:
-    """The output with so many bytes less for the file."""
+    """The output with `reserved` bytes less for the file."""
     if output.max_file_size is None or not reserved:
         return output
     return replace(output, max_file_size=max(0, output.max_file_size - reserved))

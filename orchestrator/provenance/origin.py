@@ -23,7 +23,7 @@ class Origin(StrEnum):
 
     @classmethod
     def of_source_type(cls, uri: str) -> "Origin | None":
-        """The origin that a digital source type stands for; None for every other type (cameras, scans, ...)."""
+        """The origin that a digital source type means; None for every other type (cameras, scans, ...)."""
         code = uri.rsplit("/", 1)[-1]
         return cls(code) if code in {cls.GENERATED.value, cls.COMPOSITE.value} else None
 

@@ -92,7 +92,7 @@ def with_packet(data: bytes, image_format: ImageFormat, xmp: bytes) -> bytes:
 
 
 def overhead(image_format: ImageFormat, xmp: bytes) -> int:
-    """At most so many bytes more has a file with that packet."""
+    """At most how many bytes larger a file is with that packet."""
     return len(xmp) + {ImageFormat.PNG: 34, ImageFormat.JPEG: 4 + len(_JPEG_NAME), ImageFormat.WEBP: 27}[image_format]
 
 

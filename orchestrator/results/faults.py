@@ -24,7 +24,7 @@ class MissingError(BucketError):
 
 
 class NotAFileError(BucketError):
-    """What lies there is no file: a link, say, which is not followed."""
+    """What is there is not a file: a link, say, which is not followed."""
 
 
 class RefusedError(BucketError):

@@ -128,7 +128,7 @@ def _parsed(url: str, field: str) -> StorageUrl:
 
 @contextmanager
 def _said(name: str, field: str, done: str) -> Iterator[None]:
-    """Errors of a storage as the client's: what S3 itself said, hosts and buckets in it, stands in the log alone."""
+    """Errors of a storage as the client's: what S3 itself said, hosts and buckets in it, is in the log alone."""
     try:
         yield
     except (UnreachableError, TimeoutError) as error:

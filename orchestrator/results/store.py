@@ -158,7 +158,7 @@ class ResultStore:
 
         Raises:
             ResultStoreUnavailableError: it could not be written, or was removed meanwhile.
-            DatabaseUnavailableError: it lies there, and counts as never finished.
+            DatabaseUnavailableError: it is there, and counts as never finished.
         """
         self._taken = float("-inf")
         with _reported(name):

@@ -128,7 +128,7 @@ class Budgets:
 
     @classmethod
     def of(cls, fetched: int, working: int) -> "Budgets":
-        """Of so many bytes."""
+        """Of that many bytes each."""
         return cls(MemoryBudget(fetched, "fetched"), MemoryBudget(working, "working"))
 
     @contextmanager

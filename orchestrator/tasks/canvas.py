@@ -19,7 +19,7 @@ from orchestrator.imaging.masks import Mask
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """Where a picture lies at the network.
+    """Where a picture is placed at the network.
 
     Attributes:
         size: of the network, pixels.
@@ -45,12 +45,12 @@ class Canvas:
         return cls(size, Box((size[0] - keep[0]) // 2, (size[1] - keep[1]) // 2, *keep))
 
     def put(self, picture: Pixels) -> Pixels:
-        """The picture at the network's size, its reflection beside it: uint8 (H, W, 3), as `picture` is RGB."""
+        """The picture at the network's size, its reflection around it: uint8 (H, W, 3), as `picture` is RGB."""
         inner = resized(picture, (self.box.width, self.box.height))
         return np.pad(inner, (*self._margins, (0, 0)), mode="symmetric")
 
     def put_object(self, item: Pixels) -> Pixels:
-        """RGBA at the network's size, transparent beside the picture."""
+        """RGBA at the network's size, transparent around the picture."""
         inner = resized(item, (self.box.width, self.box.height))
         return placed(inner, self.size, self.box.left, self.box.top)
 

@@ -26,7 +26,7 @@ def is_item_alone(plan: Plan) -> bool:
 async def item_alone(
     plan: Plan, workshop: Workshop, picture: Pixels, frame: Frame, steps: Steps
 ) -> tuple[Frame, Pixels]:
-    """A box around the picture's object, at the size that leaves the padding free, and the frame in which it lies.
+    """A box around the picture's object, at the size that leaves the padding free, and the frame in which it is placed.
 
     Raises:
         PreconditionError: there is no object.

@@ -60,7 +60,7 @@ class Fetcher:
     """
 
     def __init__(self, settings: FetchSettings, resolve: Resolve | None = None) -> None:
-        """`resolve` stands in for the system's resolver in tests."""
+        """`resolve` replaces the system's resolver in tests."""
         self._settings = settings
         self._network = PublicNetwork(allow_private=settings.allow_private, resolve=resolve)
         self._pool = httpcore2.AsyncConnectionPool(

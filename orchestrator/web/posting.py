@@ -53,7 +53,7 @@ class Poster:
             max_connections: open at once.
             allow_private: send to loopback and private addresses too.
             ports: that may be sent to.
-            resolve: stands in for the system's resolver in tests.
+            resolve: replaces the system's resolver in tests.
         """
         self._seconds, self._ports = seconds, ports
         self._network = PublicNetwork(allow_private=allow_private, resolve=resolve)

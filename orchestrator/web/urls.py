@@ -36,5 +36,5 @@ def parse(url: str, base: httpx2.URL | None = None, *, ports: Ports = WEB_PORTS)
 
 
 def shown(url: str) -> str:
-    """As much of a URL as may stand in a log: queries and what stands before "@" are secrets."""
+    """As much of a URL as may be in a log: queries and what is before "@" are secrets."""
     return url.partition("?")[0].rpartition("@")[2][:200]

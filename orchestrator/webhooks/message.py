@@ -20,7 +20,7 @@ WAITS = (5, 30, 120, 600, 1800, 3600, 3 * 3600, 6 * 3600, 12 * 3600)
 """Seconds after each try that failed; after the last, one more, nothing follows."""
 
 MAX_RETRY_AFTER = 3600.0
-"""A receiver may ask for so many seconds at most."""
+"""Longest Retry-After of a receiver that is followed, seconds."""
 
 _JITTER = 0.1
 
@@ -85,7 +85,7 @@ def sign(secrets: Iterable[bytes], webhook_id: str, timestamp: int, body: bytes)
 
 
 def next_wait(attempts: int, retry_after: float | None) -> float | None:
-    """Seconds after the last of so many tries, all failed; None if it was the last of all."""
+    """Seconds after the last of `attempts` tries, all failed; None if it was the last of all."""
     if attempts > len(WAITS):
         return None
     jitter = random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - so that those that failed together come apart

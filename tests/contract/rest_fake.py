@@ -93,7 +93,7 @@ class Script:
         calls: methods with a key that were called, in order.
         lookups: how often GetAccount was called, which is not among `calls`: the gateway remembers accounts.
         events: what WatchJob sends after the first one, numbered from 2.
-        breaks: so many streams of WatchJob break before their last event.
+        breaks: how many streams of WatchJob break before their last event.
         asked_after: numbers that watchers came with.
         families: as ListFamilies answers.
         watched: set when somebody watches.

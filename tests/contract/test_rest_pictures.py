@@ -195,7 +195,7 @@ def roomy(roomy_stack: Stack) -> Stack:
 
 
 def inline(size: int) -> dict[str, Any]:
-    """A request with a picture of so many bytes in it."""
+    """A request with a picture of `size` bytes in it."""
     return {"url": "data:image/png;base64," + base64.b64encode(bytes(size)).decode()}
 
 

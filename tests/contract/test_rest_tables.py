@@ -1,6 +1,6 @@
 """The contract's tables of answers and errors, row by row: status, body and words.
 
-shared/contract/rest-api.md has the tables; each test names its row. What stands behind a row is tested elsewhere.
+shared/contract/rest-api.md has the tables; each test names its row. What is behind a row is tested elsewhere.
 """
 
 import json

@@ -2,11 +2,11 @@
 
 Images are those of `make images` (on a stand-in base) and a stand-in for PostgreSQL's. Each part is played
 as a pod of its own with what the chart gives it: user, read-only root, dropped capabilities, memory, environment,
-volumes, init containers. podman has no Services and runs no probes: an alias on the network stands for a Service's
+volumes, init containers. podman has no Services and runs no probes: an alias on the network replaces a Service's
 name, and this script asks what the readiness probes ask. The migration is run where its hook would be.
 
 1. a picture over REST and one over gRPC;
-2. a second orchestrator beside the first, as a rolling update makes it; then SIGTERM to the first, under load.
+2. a second orchestrator next to the first, as a rolling update starts it; then SIGTERM to the first, under load.
 
 Exit code 0 if no request failed beyond what clients repeat, no job was lost, and the pod ended with 0. Prints what it
 saw, and writes it to docs/run-chart.txt.
@@ -243,10 +243,10 @@ async def drained(parts: dict[tuple[str, str], Resource], secrets: dict[str, dic
     second = pod_of(parts["Deployment", "orchestrator"], "orchestrator-2", secrets)
     await asyncio.to_thread(play, second, f"{RELEASE}-orchestrator", 50051, GRPC + 1)
     await asyncio.sleep(SECONDS_OF_LOAD / 4)
-    begun = time.monotonic()
+    started = time.monotonic()
     first = container_of("orchestrator-1")
     await asyncio.to_thread(podman, "stop", "--time=120", first)
-    say(f"the first orchestrator ended {time.monotonic() - begun:.1f} s after SIGTERM, under load")
+    say(f"the first orchestrator ended {time.monotonic() - started:.1f} s after SIGTERM, under load")
     code = podman("inspect", "--format", "{{.State.ExitCode}}", first)
     await asyncio.sleep(SECONDS_OF_LOAD / 2)
     stop.set()

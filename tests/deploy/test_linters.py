@@ -15,7 +15,7 @@ from tests.deploy.tools import CHART, PROFILES, ROOT, profile, program, run
 DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
 CHECKOV_SKIPPED = {
     # Kubernetes
-    "CKV_K8S_11": "no CPU limits: they throttle a process that has idle cores beside it; requests share them",
+    "CKV_K8S_11": "no CPU limits: they throttle a process that has idle cores; requests share them",
     "CKV_K8S_15": "images have fixed tags; Always would make a pull needed for a restart",
     "CKV_K8S_35": "the database's URL and S3's keys are read from variables, as obstore and libpq do",
     "CKV_K8S_43": "digests are the operator's to set, by image.tag",

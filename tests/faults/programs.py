@@ -44,7 +44,7 @@ class Programs:
 
     @classmethod
     def start(cls, settings: Settings) -> Programs:
-        """Start the stack, and another orchestrator beside its own."""
+        """Start the stack, and another orchestrator next to its own."""
         results = settings.state_dir / "results"
         results.mkdir(parents=True, exist_ok=True)
         command = ["mount", "-t", "tmpfs", "-o", f"size={RESULTS_BYTES},mode=0755", "tmpfs", str(results)]

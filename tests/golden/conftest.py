@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def adapters_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    """Port of a Triton with the adapters' networks beside the tiny model's."""
+    """Port of a Triton with the adapters' networks next to the tiny model's."""
     repositories = [golden_cases.GOLDEN / "model_repository", golden_adapters.ADAPTERS]
     with triton.running(repositories, tmp_path_factory.mktemp("triton")) as server:
         yield server.grpc_port

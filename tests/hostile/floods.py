@@ -154,7 +154,7 @@ async def unknown_keys(attacker: Attacker, tally: Tally, seconds: float) -> None
 
 
 def heads(make: Callable[[], tuple[bytes, bytes]], connections: int) -> Flood:
-    """A first piece, then another one without end, over so many connections, again when one is closed."""
+    """A first piece, then another one without end, over several connections, again when one is closed."""
 
     async def flood(attacker: Attacker, tally: Tally, seconds: float) -> None:
         first, more = make()

@@ -1,4 +1,4 @@
-"""A run: tables of cases, mutations and floods against one stack, with another client beside them."""
+"""A run: tables of cases, mutations and floods against one stack, with another client next to them."""
 
 import asyncio
 import contextlib
@@ -150,7 +150,7 @@ async def _nothing(_tally: Tally) -> None:
 
 
 async def _all(works: Iterable[Callable[[], Awaitable[None]]], at_once: int) -> None:
-    """Do all, so many at a time."""
+    """Do all, a limited number at a time."""
     waiting = iter(works)
 
     async def one() -> None:

@@ -34,7 +34,7 @@ def bomb(side: int = 30_000) -> bytes:
 
 
 def long_gif(frames: int = 10_000) -> bytes:
-    """A GIF of so many frames, all of them the same."""
+    """A GIF of `frames` frames, all of them the same."""
     stream = io.BytesIO()
     Image.fromarray(scene(64, 64)).quantize(16).save(stream, "GIF")
     data = stream.getvalue()

@@ -11,7 +11,7 @@ FACE_RED = (255, 0, 0)
 
 
 def scene(width: int = 96, height: int = 64, *, faces: int = 0) -> Pixels:
-    """(height, width, 3) RGB: a textured disc in the middle of an even sky; or so many faces in a row, pure red."""
+    """(height, width, 3) RGB: a textured disc in the middle of an even sky; or faces in a row, pure red."""
     picture = np.full((height, width, 3), SKY, np.uint8)
     if faces:
         side = min(width // (2 * faces), height // 2)

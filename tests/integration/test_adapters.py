@@ -99,7 +99,7 @@ async def test_an_object_is_kept_before_its_new_background(adapters: Served) -> 
 
 
 async def test_a_picture_is_continued_beyond_its_borders(adapters: Served) -> None:
-    """The old picture stands in the middle of the new one; near its border it fades."""
+    """The old picture is in the middle of the new one; near its border it fades."""
     before = scene(60, 60)
     wanted = request(pb.Outpaint(image=given(encode(before))))
     after = decode((await adapters[1].generate(wanted)).data)

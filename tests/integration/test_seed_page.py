@@ -1,7 +1,7 @@
 """The documentation page's own examples, word for word, with the starter; its pictures are local ones.
 
 tests/data/seed_page.json holds the page's JSON blocks in its order, the one of its curl command last; the page itself
-lies in shared/seed/image-generation.txt, where a checkout has that.
+is in shared/seed/image-generation.txt, where a checkout has that.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ PICTURES = {
     "https://deep-image.ai/api-example.png": "coffee.jpg",
     "https://deep-image.ai/api-example3.jpg": "astronaut.jpg",
 }
-"""The page's pictures, which are not ours to copy, and what stands for them here: a thing, and a person."""
+"""The page's pictures, which are not ours to copy, and what replaces them here: a thing, and a person."""
 
 SIZES = [(2048, 1024), (2048, 1024), (1024, 1024), (1024, 1024), (512, 512), (3000, 2000)]
 """Of the answers. The fifth has no size, and keeps its picture's; the sixth gives the width alone. The seventh is the

@@ -184,7 +184,7 @@ async def _rest(call: grpc.aio.UnaryStreamCall[pb.GenerateRequest, pb.GenerateEv
 
 
 async def _refusal(client: Client) -> grpc.aio.AioRpcError:
-    """The answer to a new request once the server has begun to stop."""
+    """The answer to a new request once the server has started to stop."""
     async with asyncio.timeout(20):
         while True:
             call = client.generation.Generate(text_to_image(steps=1))

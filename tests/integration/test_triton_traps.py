@@ -208,7 +208,7 @@ def test_a_killed_server_leaves_nothing_that_harms_the_next(tmp_path: Path) -> N
     with pytest.raises(ProcessLookupError):
         os.killpg(server.process.pid, 0)  # its stubs are gone, too
     prefix = triton_command.shared_prefix(Settings(state_dir=tmp_path))
-    assert not list(Path("/dev/shm").glob(f"{prefix}*"))  # noqa: S108 - where POSIX shared memory lies
+    assert not list(Path("/dev/shm").glob(f"{prefix}*"))  # noqa: S108 - where POSIX shared memory is
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""What schemathesis sends and checks beside its own."""
+"""What schemathesis sends and checks in addition to its own."""
 
 import base64
 import json

@@ -33,7 +33,7 @@ def test_a_guard_and_its_test_exist(file: str, test_file: str, test: str) -> Non
 
 
 def test_every_test_and_file_named_on_the_page_exists() -> None:
-    """Wherever it stands, and however short its path."""
+    """Wherever it is, and however short its path."""
     page = (ROOT / "docs/security.md").read_text("utf-8")
     spans = re.findall(r"`([^`]+)`", page)
     paths = [

@@ -1,10 +1,10 @@
-"""TensorRT engines beside models, in NVIDIA's Triton image: built once for each kind of GPU, and served.
+"""TensorRT engines next to models, in NVIDIA's Triton image: built once for each kind of GPU, and served.
 
     python3 engines.py build --models /models --engines /engines
     python3 engines.py serve --engines /engines [argument of tritonserver ...]
 
 Engines fit one architecture of GPU and one version of TensorRT, so they lie in /engines/sm90-trt10.13.3: a whole
-model repository for Triton. One with `engine.json` beside its config.pbtxt is built from 1/graph.onnx by trtexec:
+model repository for Triton. One with `engine.json` next to its config.pbtxt is built from 1/graph.onnx by trtexec:
 
     {"inputs": {"x": {"min": [1, 4, 16, 16], "opt": [2, 4, 64, 64], "max": [8, 4, 128, 128]}}, "precision": "strong"}
 

@@ -66,7 +66,7 @@ def known_request(config: dict[str, Any]) -> tuple[bytes, dict[str, str]] | None
 
 
 def known_data(datatype: str, count: int) -> bytes | None:
-    """Return the bytes of so many known numbers, PERIOD of them again and again; None for a type not known here."""
+    """Return the bytes of `count` known numbers, of period PERIOD; None for a type not known here."""
     if datatype == "FP16":
         period = array.array("H", (0x3400 + index % 7 for index in range(PERIOD)))  # 0.25 and a little more
     elif datatype in TYPECODES:

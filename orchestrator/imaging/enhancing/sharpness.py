@@ -13,7 +13,7 @@ Change = Callable[[Floats], Floats]
 RADIUS, AMOUNT = 1.2, 1.5
 """Of the unsharp mask: standard deviation of its Gauss, pixels, and how much is added at level 1."""
 QUIET = 3.0
-"""Differences below so many grey levels are taken for noise, and not sharpened."""
+"""Differences below this many grey levels are taken for noise, and not sharpened."""
 LEAST_BLUR, MOST_BLUR, ROUNDS = 0.7, 1.8, 12
 """Of the deconvolution: standard deviation of the blur that is taken back, pixels, at level 0 and 1; its iterations."""
 

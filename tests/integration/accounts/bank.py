@@ -50,7 +50,7 @@ async def locked(database: Database, name: str = "anna") -> AsyncIterator[None]:
 
 
 async def until_waiting(database: Database, count: int) -> None:
-    """Until so many connections wait for a lock."""
+    """Until that many connections wait for a lock."""
     sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
     await until(lambda: value(database, sql), count)
 

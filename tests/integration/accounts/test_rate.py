@@ -16,7 +16,7 @@ from orchestrator.errors import RateLimitedError
 from tests.integration.accounts.bank import account
 
 EARLIER = "UPDATE imagegen.accounts SET rate_tat = rate_tat - make_interval(secs => %s)"
-"""Time goes by: within one transaction now() stands still, so that the arithmetic is seen exactly."""
+"""Time goes by: within one transaction now() does not change, so that the arithmetic is seen exactly."""
 
 
 @dataclass

@@ -22,7 +22,7 @@ GONE = (grpc.StatusCode.UNAVAILABLE, "nobody is here")
 
 
 class LosesAnswers(FakeJobs):
-    """Takes requests, loses so many answers of CreateJob and breaks off so many results; ends at that watch."""
+    """Takes requests, loses some answers of CreateJob and interrupts some results; ends at that watch."""
 
     def __init__(self) -> None:
         super().__init__()

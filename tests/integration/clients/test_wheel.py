@@ -81,7 +81,7 @@ async def test_the_lines_of_the_readme(programs: Path, endpoints: Endpoints, tmp
 
 
 async def test_the_shell_lines_of_the_readme(imagegen: Shell) -> None:
-    """Those after the installation, which the environment of these tests stands for."""
+    """Those after the installation, which the environment of these tests represents."""
     (line,) = re.findall(r"^imagegen (generate .*)$", (REPOSITORY / "README.md").read_text("utf-8"), re.MULTILINE)
     await imagegen(*shlex.split(line))
     assert decode((imagegen.folder / "apple.png").read_bytes()).shape == (512, 512, 3)

@@ -144,7 +144,7 @@ class Bench:
 
     @asynccontextmanager
     async def admin(self) -> AsyncIterator[psycopg.AsyncConnection]:
-        """A connection beside the store's."""
+        """A connection other than the store's."""
         async with await psycopg.AsyncConnection.connect(self.database.url, autocommit=True) as connection:
             yield connection
 

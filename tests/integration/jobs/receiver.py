@@ -32,7 +32,7 @@ class Receiver:
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def wait(self, count: int) -> None:
-        """Until so many have come."""
+        """Until that many have arrived."""
         async with asyncio.timeout(20):
             while len(self.ids) < count:
                 self.news.clear()

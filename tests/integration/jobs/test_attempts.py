@@ -64,12 +64,12 @@ async def test_a_crash_does_not_count_against_jobs_that_ran_side_by_side(bench: 
 
 
 async def test_a_crash_does_not_count_where_a_stream_ran_too(bench: Bench) -> None:
-    beside = await _begin(bench, alone=False)
-    await bench.lapse(beside.job_id)
+    other = await _begin(bench, alone=False)
+    await bench.lapse(other.job_id)
     assert await _crashes(bench) == 0
     attempt = await bench.claim()
     assert attempt is not None
-    assert await bench.attempts.renew({attempt.job_id: attempt.fence}, alone=False)  # a stream has begun
+    assert await bench.attempts.renew({attempt.job_id: attempt.fence}, alone=False)  # a stream has started
     await bench.lapse(attempt.job_id)
     assert await _crashes(bench) == 0
 

@@ -21,7 +21,7 @@ async def _finished(bench: Bench, account: int, **changes: str) -> str:
 
 
 async def _age(bench: Bench, job_id: str, seconds: float) -> None:
-    """Let a job have ended, and its picture expired, so many seconds ago."""
+    """Let a job have ended, and its picture expired, some seconds ago."""
     await bench.database.run(
         "UPDATE imagegen.jobs SET ended_at = now() - make_interval(secs => %(seconds)s),"
         " expires_at = now() - make_interval(secs => %(seconds)s) WHERE id = %(id)s",

@@ -138,7 +138,7 @@ def _machine(world: World) -> type[RuleBasedStateMachine]:  # noqa: C901 - a rul
 
         @rule(index=who)
         def claim(self, index: int) -> None:
-            """As Worker does: nothing beside a job that must run alone, and not that beside others."""
+            """As Worker does: nothing next to a job that must run alone, and not that next to others."""
             process = self.processes[index]
             if process.frozen or any(attempt.quarantined for attempt in process.held.values()):
                 return
@@ -255,7 +255,7 @@ def _machine(world: World) -> type[RuleBasedStateMachine]:  # noqa: C901 - a rul
 
         @rule(index=who)
         def take_over(self, index: int) -> None:
-            """One is frozen for so long that the other has its job, and comes back: with an attempt that is not its."""
+            """One is frozen until the other has its job, and comes back: with an attempt that is not its."""
             other = 1 - index
             self.resume(index)
             self.resume(other)

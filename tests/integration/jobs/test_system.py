@@ -80,7 +80,7 @@ async def test_a_job_waits_for_networks_that_are_away(plant: Plant, monkeypatch:
     plant.world.networks.ready = False
     job = await plant.submit()
     async with asyncio.timeout(10):
-        while (await plant.get(job)).fence < 2:  # noqa: ASYNC110  # it was begun and put back
+        while (await plant.get(job)).fence < 2:  # noqa: ASYNC110  # it was started and put back
             await asyncio.sleep(0.02)
     plant.world.networks.ready = True
     assert (await plant.until(job, JobState.SUCCEEDED)).attempts == 1  # an outage is no attempt

@@ -314,7 +314,7 @@ async def test_a_delivery_is_listed_and_sent_again(plant: Plant, receiver: Recei
 
 
 def test_the_pages_receiver_knows_what_is_ours() -> None:
-    """The Python of docs/webhooks.md, as it stands there."""
+    """The Python of docs/webhooks.md, as it is there."""
     page = (Path(__file__).parents[3] / "docs/webhooks.md").read_text("utf-8")
     code = page.partition("```python\n")[2].partition("```")[0]
     names: dict[str, Any] = {}

@@ -33,14 +33,14 @@ async def database() -> AsyncIterator[Database]:
 
 @pytest.fixture
 def folder_shelf(database: Database, tmp_path: Path) -> Shelf:
-    """A store in a folder, and a look at what lies there."""
+    """A store in a folder, and a listing of what is there."""
     bucket = Bucket.local(tmp_path / "pictures")
     return Shelf(database, bucket, ResultStore(database, bucket, public_url=URL, seconds=3600.0), tmp_path)
 
 
 @pytest.fixture
 def s3_shelf(database: Database, server: s3.Server) -> Iterator[Shelf]:
-    """A store in S3, its links presigned, and a look at what lies there."""
+    """A store in S3, its links presigned, and a listing of what is there."""
     bucket = Bucket.s3(server.place(), s3.HASTY)
     store = ResultStore(database, bucket, public_url=URL, seconds=3600.0, presigned=True)
     yield Shelf(database, bucket, store, server)

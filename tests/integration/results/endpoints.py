@@ -37,7 +37,7 @@ def hanging() -> Iterator[str]:
 
 @contextlib.asynccontextmanager
 async def breaking_off(after: int) -> AsyncIterator[tuple[str, Sent]]:
-    """URL of a server that reads so many bytes of a request, and closes the connection."""
+    """URL of a server that reads some bytes of a request, and closes the connection."""
     sent = Sent()
 
     async def serve(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
@@ -51,7 +51,7 @@ async def breaking_off(after: int) -> AsyncIterator[tuple[str, Sent]]:
 
 @contextlib.asynccontextmanager
 async def answering(head: bytes, body: int) -> AsyncIterator[tuple[str, Sent]]:
-    """URL of a server that answers every request with a head and so many zeros, and closes the connection."""
+    """URL of a server that answers every request with a head and some zeros, and closes the connection."""
     sent = Sent()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

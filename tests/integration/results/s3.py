@@ -49,7 +49,7 @@ class Server:
             self.client.delete_object(Bucket=BUCKET, Key=key)
 
     def uploads(self, bucket: str = BUCKET) -> list[Any]:
-        """Multipart uploads that were begun and not ended."""
+        """Multipart uploads that were started and not ended."""
         found: list[Any] = self.client.list_multipart_uploads(Bucket=bucket).get("Uploads", [])
         return found
 

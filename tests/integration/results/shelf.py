@@ -18,7 +18,7 @@ DIGEST = hashlib.sha256(PICTURE).digest()
 
 @dataclass(frozen=True)
 class Shelf:
-    """A store, and what lies under it."""
+    """A store, and what is under it."""
 
     database: Database
     bucket: Bucket

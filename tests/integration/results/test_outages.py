@@ -53,21 +53,21 @@ def dead(free_port: int) -> str:
 
 async def test_an_endpoint_where_nobody_listens_is_told_at_once(folder_shelf: Shelf, dead: str) -> None:
     store, written = store_at(folder_shelf, dead), await folder_shelf.write()
-    begun = time.monotonic()
+    started = time.monotonic()
     with pytest.raises(ResultStoreUnavailableError, match=r"^the result store does not answer$") as caught:
         await store.write(1, PICTURE, ImageFormat.PNG)
     assert caught.value.retry_after > 0
     with pytest.raises(ResultStoreUnavailableError):
         await store.open(written)
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - started < 5
 
 
 async def test_an_endpoint_that_hangs_is_given_up(folder_shelf: Shelf) -> None:
     with endpoints.hanging() as url:
-        begun = time.monotonic()
+        started = time.monotonic()
         with pytest.raises(ResultStoreUnavailableError):
             await store_at(folder_shelf, url).write(1, PICTURE, ImageFormat.PNG)
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - started < 10
 
 
 async def test_an_upload_that_breaks_off_is_no_picture(folder_shelf: Shelf) -> None:

@@ -23,7 +23,7 @@ def warnings(document: object) -> tuple[str, ...]:
 
 
 def from_text(**top: Any) -> pb.GenerateRequest:
-    """The proto of a request for a fox; `generate` changes background.generate, the rest stands beside background."""
+    """The proto of a request for a fox; `generate` changes background.generate, the rest is next to background."""
     generate = {"description": "a fox", **top.pop("generate", {})}
     background = {**top.pop("background", {}), "generate": generate}
     return proto({**top, "background": background})

@@ -48,8 +48,8 @@ SETS: dict[str, tuple[str, Any, str]] = {
     "imagegen": ("face", {"preview_interval": 3}, "preview_interval"),
     "target": ("generate_background", "storage://s/p", "output.target"),
 }
-BESIDE = {"webhooks.complete", "webhooks.events"}
-"""What goes beside GenerateRequest: tests/unit/gateway/test_webhooks.py."""
+NOT_IN_REQUEST = {"webhooks.complete", "webhooks.events"}
+"""What is not in GenerateRequest: tests/unit/gateway/test_webhooks.py."""
 # These act only with something that is not asked for here. A preset is put under the request before: test_presets.py.
 SETS_NOTHING = {
     "background": {},
@@ -103,7 +103,7 @@ def test_the_tables_hold_every_field() -> None:
         ("webhooks", blocks.Webhooks),
     ):
         documented |= {f"{block}.{name}" for name in model.model_fields}
-    assert SETS.keys() | SETS_NOTHING.keys() | BESIDE == documented
+    assert SETS.keys() | SETS_NOTHING.keys() | NOT_IN_REQUEST == documented
 
 
 @pytest.mark.parametrize("field", SETS)

@@ -1,4 +1,4 @@
-"""Multipart bodies: the picture as a file, the JSON beside it."""
+"""Multipart bodies: the picture as a file, the JSON next to it."""
 
 import contextlib
 

@@ -52,7 +52,7 @@ def huge_png(side: int, size: int) -> bytes:
     block = 1 << 20
     packer = zlib.compressobj(1)
     start = packer.compress(bytes(block)) + packer.flush(zlib.Z_FULL_FLUSH)
-    zeros = packer.compress(bytes(block)) + packer.flush(zlib.Z_FULL_FLUSH)  # stands on its own, so it may be repeated
+    zeros = packer.compress(bytes(block)) + packer.flush(zlib.Z_FULL_FLUSH)  # complete in itself, so it may be repeated
     whole, rest = divmod(side * (side + 1), block)
     packer = zlib.compressobj(1, wbits=-15)
     end = packer.compress(bytes(rest)) + packer.flush()

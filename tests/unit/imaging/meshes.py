@@ -7,7 +7,7 @@ from orchestrator.imaging.faces import OVAL
 
 
 def mesh(middle: tuple[float, float], radii: tuple[float, float], turn: float = 0.0) -> Points:
-    """Points of the face mesh: its outline on an ellipse, turned by so many radians, the others spread within."""
+    """Points of the face mesh: its outline on an ellipse, turned by some radians, the others spread within."""
     points = np.empty((468, 2))
     inner = np.setdiff1d(np.arange(468), OVAL)
     angles = np.arange(len(inner)) * 2.399963  # the golden angle spreads them evenly

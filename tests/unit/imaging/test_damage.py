@@ -1,4 +1,4 @@
-"""Damaged pictures are refused; what lies around the pixels may be broken or missing."""
+"""Damaged pictures are refused; what is around the pixels may be broken or missing."""
 
 import struct
 import zlib

@@ -329,7 +329,7 @@ def webp_with_offset() -> bytes:
 
 @pytest.mark.parametrize("data", [gif_with_offset(None), gif_with_offset(3), webp_with_offset()])
 def test_a_first_frame_that_is_smaller_than_the_picture(data: bytes) -> None:
-    """It is transparent beside the frame, as in browsers."""
+    """It is transparent around the frame, as in browsers."""
     picture = read(data)
     left, top, right, bottom = FRAME
     opacity = np.zeros((77, 101), np.uint8)

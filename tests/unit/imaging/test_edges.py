@@ -118,7 +118,7 @@ def test_odd_shapes(shape: tuple[int, int], channels: int) -> None:
 @pytest.mark.parametrize(("ink", "colour"), [(0, 255), (255, 0), (110, 255), (200, 30)])
 def test_a_thin_line_is_one_stroke(ink: int, colour: int, width: int) -> None:
     edges = drawing_edges(ring(ink, colour, width), (256, 256)).image
-    # One circle's pixels, nothing beside it; Canny alone has two circles.
+    # One circle's pixels, nothing else; Canny alone has two circles.
     assert edge_agreement(edges, circle(80), tolerance=1.5) > 0.99
     assert (edges > 0).sum() < 1.1 * (circle(80) > 0).sum()
     assert (canny(ring(ink, colour, width)).image > 0).sum() > 1.6 * (circle(80) > 0).sum()

@@ -122,7 +122,7 @@ def test_exposure_goes_to_the_middle_from_both_sides(photograph: Pixels) -> None
 
 
 def test_fusing_lights_the_dark_and_keeps_detail(photograph: Pixels) -> None:
-    """A picture whose left half lies in shadow: that half gains."""
+    """A picture whose left half is in shadow: that half gains."""
     worse = photograph.copy()
     worse[:, :256] = darkened(worse, 2.6)[:, :256]
     for advanced in (False, True):

@@ -25,7 +25,7 @@ def answer(*found: tuple[int, float, tuple[float, float, float, float]]) -> tupl
 
 
 def face(left: float, top: float, side: float, turn: float = 0.0) -> Face:
-    """A square box, its eyes on a line that is turned by so many degrees."""
+    """A square box, its eyes on a line that is turned by some degrees."""
     middle = np.array([left + side / 2, top + side / 2])
     across = side / 4 * np.array([np.cos(np.radians(turn)), np.sin(np.radians(turn))])
     points = np.stack([middle - across, middle + across, *[middle] * 4])

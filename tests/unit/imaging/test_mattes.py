@@ -167,7 +167,7 @@ def test_parts_that_hold_a_point_and_those_that_hold_none() -> None:
         ([(25.0, 50.0), (75.0, 50.0)], True, matte),
         ([], False, matte),
         ([(300.0, 50.0)], True, right),
-        ([(25.0, 20.0)], True, left),  # beside it: a face whose middle the matte has lost
+        ([(25.0, 20.0)], True, left),  # next to it: a face whose middle the matte has lost
     ):
         kept = mattes.keep_parts(matte, points, holding=holding)
         assert kept is not None

@@ -1,4 +1,4 @@
-"""What large pictures take beside themselves, bytes a pixel."""
+"""What large pictures take in addition to themselves, bytes a pixel."""
 
 import tracemalloc
 from collections.abc import Callable

@@ -19,7 +19,8 @@ from engines.rows import Tensors
 from model_tools import quantize
 from model_tools.quantize import FORMATS, QuantizeError, pick_layers
 
-# A UNet in small: timestep and prompt come in beside the picture; "skip" goes around a layer, "hidden" has two readers.
+# A UNet in small: timestep and prompt come in next to the picture; "skip" goes around a layer, "hidden" has two
+# readers.
 GRAPH = """
 <ir_version: 10, opset_import: ["" : 20]>
 unet (float[b, 4, h, w] sample, float[b, 1] timestep, float[b, 3, 8] encoder_hidden_states)
@@ -189,12 +190,12 @@ def test_what_was_zero_in_calibration_stays_float(tmp_path: Path) -> None:
 def test_large_graphs_keep_their_weights_beside_them(
     graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    beside = tmp_path / "beside" / "graph.onnx"
-    beside.parent.mkdir()
-    onnx.save(onnx.load(graph), beside, save_as_external_data=True, location="graph.onnx.data", size_threshold=0)
+    outside = tmp_path / "outside" / "graph.onnx"
+    outside.parent.mkdir()
+    onnx.save(onnx.load(graph), outside, save_as_external_data=True, location="graph.onnx.data", size_threshold=0)
     quantize.quantize(graph, tmp_path / "whole.onnx", inputs(2), "int8")
     monkeypatch.setattr(quantize, "SINGLE_FILE", 100)
-    quantize.quantize(beside, tmp_path / "q.onnx", inputs(2), "int8")
+    quantize.quantize(outside, tmp_path / "q.onnx", inputs(2), "int8")
     assert (tmp_path / "q.onnx.data").stat().st_size > 1000
     given = next(inputs(1))
     assert np.array_equal(run(tmp_path / "q.onnx", given), run(tmp_path / "whole.onnx", given))

@@ -1,4 +1,4 @@
-"""Model folders of a small network, for every engine and precision: what lies in them, and what is refused."""
+"""Model folders of a small network, for every engine and precision: what is in them, and what is refused."""
 
 import hashlib
 import re

@@ -7,11 +7,11 @@ from orchestrator.cancellation import cancel_and_wait
 
 async def test_a_task_that_swallows_one_cancellation_ends() -> None:
     """As asyncio.wait_for did until Python 3.12, where what it waited for came at the same moment."""
-    begun, swallowed = asyncio.Event(), 0
+    started, swallowed = asyncio.Event(), 0
 
     async def work() -> None:
         nonlocal swallowed
-        begun.set()
+        started.set()
         while True:
             try:
                 await asyncio.sleep(3600)
@@ -21,7 +21,7 @@ async def test_a_task_that_swallows_one_cancellation_ends() -> None:
                     raise
 
     task = asyncio.create_task(work())
-    await begun.wait()
+    await started.wait()
     assert await cancel_and_wait(task, seconds=30)
     assert task.cancelled()
     assert swallowed == 2

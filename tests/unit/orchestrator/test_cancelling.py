@@ -52,7 +52,7 @@ async def test_a_waiting_job_is_cancelled_at_once(world: World) -> None:
 
 
 async def test_a_job_that_is_cancelled_as_it_starts_asks_no_network(world: World) -> None:
-    job = await world.submit()  # has its slot, and has not yet begun
+    job = await world.submit()  # has its slot, and has not yet started
     world.queue.cancel(job)
     assert isinstance(await error_of(job), CancelledByClientError)
     assert (world.networks.calls, job.started) == (0, None)

@@ -75,7 +75,7 @@ def test_the_table_is_whole() -> None:
 
 
 def test_the_drawn_tree_is_the_tree() -> None:
-    """Each class stands in the docstring of errors.py, as deep as it lies."""
+    """Each class is in the docstring of errors.py, at its depth in the tree."""
 
     def draw(kind: type[ImagegenError], depth: int) -> list[tuple[str, int]]:
         children = [line for child in kind.__subclasses__() for line in draw(child, depth + 1)]

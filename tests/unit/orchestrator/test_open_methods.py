@@ -100,7 +100,7 @@ async def server() -> AsyncIterator[Server]:
 
 
 def named(size: int) -> bytes:
-    """A message whose field 1 (service, name, host) is a text of so many bytes."""
+    """A message whose field 1 (service, name, host) is a text of that many bytes."""
     data: bytes = health_pb2.HealthCheckRequest(service="x" * size).SerializeToString()
     return data
 

@@ -159,8 +159,8 @@ def test_percents(name: str) -> None:
     for value, ok in [(0, False), (1, True), (3200, True), (3201, False)]:
         assert violations(of(Edit), size=sized(**{name: value})) == ([] if ok else [path])
     assert violations(TextToImage(), size=sized(**{name: 100})) == [path]
-    beside: Any = {name: 100, name.removesuffix("_percent"): 100}
-    assert violations(of(Edit), size=SizeParams(**beside)) == [path]
+    both: Any = {name: 100, name.removesuffix("_percent"): 100}
+    assert violations(of(Edit), size=SizeParams(**both)) == [path]
 
 
 def test_min_length() -> None:

@@ -56,7 +56,7 @@ class Raw:
         self._reader, self._writer = reader, writer
 
     def send(self, kind: int, payload: bytes = b"", times: int = 1) -> None:
-        """So many equal frames, in one write."""
+        """Equal frames, in one write."""
         self._writer.write((struct.pack(">I", len(payload))[1:] + bytes([kind, 0, 0, 0, 0, 0]) + payload) * times)
 
     async def wait_for(self, kind: int) -> bytes:

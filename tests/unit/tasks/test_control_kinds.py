@@ -43,7 +43,7 @@ def control(**fields: Any) -> Control:
 
 
 def others() -> list[Task]:
-    """Tasks that edges may steer beside control."""
+    """Tasks that edges may steer in addition to control."""
     image = source(scene(64, 32, item=(20, 8, 16, 16)))
     mask = np.zeros((32, 64), np.uint8)
     mask[8:20, 8:40] = 255

@@ -157,7 +157,7 @@ async def test_persons_and_things(
     async def detector(image: Floats) -> tuple[Floats, Floats]:
         boxes, scores = np.zeros((len(image), 896, 16), np.float32), np.full((len(image), 896, 1), -9, np.float32)
         if middle is not None:
-            boxes[:, 0, :2] = middle[0] * 2 - 8, middle[1] * 2 + 64 - 8  # the picture lies in the middle of the square
+            boxes[:, 0, :2] = middle[0] * 2 - 8, middle[1] * 2 + 64 - 8  # the picture is in the middle of the square
             boxes[:, 0, 2:4] = 40
             scores[:, 0] = 9
         return boxes, scores

@@ -1,4 +1,4 @@
-"""The product recipe: a box around the object, with padding, on a background: sizes, and where the object lies."""
+"""The product recipe: a box around the object, with padding, on a background: sizes, and where the object is placed."""
 
 import numpy as np
 import pytest

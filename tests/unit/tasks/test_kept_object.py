@@ -17,7 +17,7 @@ WHOLE = LayoutParams(fit=Fit.BOUNDS)
 
 
 def times(scale: int) -> SizeParams:
-    """So many times the size of the pictures here."""
+    """A multiple of the size of the pictures here."""
     return SizeParams(width=96 * scale, height=64 * scale)
 
 

@@ -56,12 +56,12 @@ async def test_cutting_out(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 async def test_slow_enhancements_hold_up_each_other_alone(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also once their requests are gone; what is still in line is not begun for nobody."""
-    go, running, begun = threading.Event(), threading.Semaphore(0), 0
+    """Also once their requests are gone; what is still in line is not started for nobody."""
+    go, running, started = threading.Event(), threading.Semaphore(0), 0
 
     def slow(picture: Any, _level: float) -> Any:
-        nonlocal begun
-        begun += 1
+        nonlocal started
+        started += 1
         running.release()
         go.wait(60)
         return picture
@@ -79,4 +79,4 @@ async def test_slow_enhancements_hold_up_each_other_alone(studio: Studio, monkey
     finally:
         go.set()
     assert (await asyncio.wait_for(requests[-1], 30)).width == 20
-    assert begun <= 3
+    assert started <= 3

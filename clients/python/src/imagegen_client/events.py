@@ -24,7 +24,7 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The work has begun.
+    """The work has started.
 
     Attributes:
         seed: that gives the same picture again.

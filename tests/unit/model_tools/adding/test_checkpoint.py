@@ -203,7 +203,7 @@ def test_another_architecture_is_told_by_what_it_is(copy: Copy, fault: str) -> N
 def test_a_refiner_of_sdxl_is_told_by_its_sizes(copy: Copy) -> None:
     folder = copy("sdxl")
     set_config(folder / "unet/config.json", projection_class_embeddings_input_dim=40 + 5 * 8)
-    with pytest.raises(CheckpointError, match=r"5 sizes beside the text, not 6 \(SDXL's refiner has 5\)"):
+    with pytest.raises(CheckpointError, match=r"5 sizes with the text, not 6 \(SDXL's refiner has 5\)"):
         Checkpoint(Inputs(folder))
 
 
