@@ -1,7 +1,6 @@
 """The paths. Each picture is a job; a request waits for its jobs, and cancels them when nobody waits any more."""
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
@@ -30,7 +29,7 @@ from gateway.openai.requests import EditRequest, ImagesRequest, read
 from gateway.openai.stream import Stream
 from gateway.openai.translate import Asked
 from gateway.routes import events
-from gateway.routes.calls import Gateway, gateway_of, receive, request_id_of
+from gateway.routes.calls import Gateway, bearer_of, gateway_of, is_possible, receive, request_id_of
 from gateway.routes.openapi import OPENAI_TAG
 from gateway.transport import body, idempotency
 from gateway.upstream import waiting
@@ -40,7 +39,6 @@ from imagegen.v1 import jobs_pb2
 router = APIRouter(prefix="/v1", route_class=OpenAIRoute, tags=[OPENAI_TAG])
 
 _FILES: Final = frozenset({"image", "mask"})
-_BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 _log = structlog.get_logger()
 _running: set[asyncio.Task[None]] = set()
 """Calls that cancel jobs, which go on when the request that they belong to has ended."""
@@ -218,12 +216,10 @@ def _cancel(jobs: Sequence[jobs_pb2.Job], gateway: Gateway, caller: Caller) -> N
 
 
 def _caller(request: Request) -> Caller:
-    """Who asks, by Authorization: Bearer KEY, or x-api-key as everywhere here."""
-    sent = request.headers.get("authorization", "").strip()
-    found = _BEARER.fullmatch(sent)
-    key = found[1] if found else request.headers.get("x-api-key", "").strip()
+    """Who asks, by Authorization: Bearer, or else x-api-key. Errors have OpenAI's shape."""
+    key = bearer_of(request) or request.headers.get("x-api-key", "").strip()
     if not key:
         raise key_missing()
-    if len(key) > 256 or not (key.isascii() and key.isprintable()):
+    if not is_possible(key):
         raise key_unknown()
     return Caller(key, request_id_of(request))

@@ -1,6 +1,7 @@
 """What every path needs of its request: the gateway behind it, and on whose behalf it calls."""
 
 import asyncio
+import re
 from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from gateway.upstream.known_keys import KnownKeys
 from gateway.upstream.orchestrator import Caller, Orchestrator
 from imagegen.v1 import jobs_pb2
 
+_BEARER = re.compile(r"bearer +(\S+)", re.IGNORECASE)
 JobId = Annotated[str, Path(description="The job, as an answer named it.")]
 
 
@@ -70,17 +72,28 @@ def request_id_of(request: Request) -> str:
 
 
 def caller_of(request: Request) -> Caller:
-    """Who asks. Whether the key is known is for the orchestrator to say.
+    """Who asks, by x-api-key, or else Authorization: Bearer. Whether the key is known is for the orchestrator to say.
 
     Raises:
         ApiError: there is no key, or one that gRPC metadata could not carry and so nobody can have.
     """
-    key = request.headers.get("x-api-key", "").strip()
+    key = request.headers.get("x-api-key", "").strip() or bearer_of(request)
     if not key:
         raise errors.key_missing()
-    if len(key) > 256 or not (key.isascii() and key.isprintable()):
+    if not is_possible(key):
         raise errors.key_unknown()
     return Caller(key, request_id_of(request))
+
+
+def bearer_of(request: Request) -> str:
+    """The key of Authorization: Bearer KEY; "" without one."""
+    found = _BEARER.fullmatch(request.headers.get("authorization", "").strip())
+    return found[1] if found else ""
+
+
+def is_possible(key: str) -> bool:
+    """Whether gRPC metadata could carry a key; nobody has another."""
+    return len(key) <= 256 and key.isascii() and key.isprintable()
 
 
 async def account_of(gateway: Gateway, caller: Caller) -> str:

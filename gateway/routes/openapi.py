@@ -173,6 +173,6 @@ def _fix_operations(schema: dict[str, Any]) -> None:
         for operation in operations.values():
             operation["responses"].pop("422", None)
             if path.startswith(("/rest_api/", "/v1/")):
-                operation["security"] = [{_KEY: []}]
+                operation["security"] = [{_KEY: []}, {_BEARER: []}]
             if path.startswith(OPENAI_PATHS):
                 operation["security"] = [{_BEARER: []}, {_KEY: []}]

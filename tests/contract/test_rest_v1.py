@@ -13,7 +13,7 @@ from gateway.routes import events
 from gateway.sentences import FAILED
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2, webhooks_pb2
-from tests.contract.rest_fake import JOB, finished, in_state
+from tests.contract.rest_fake import JOB, KEY, finished, in_state
 from tests.contract.rest_stack import Stack, http_server
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -166,8 +166,22 @@ async def test_of_which_job_and_whose(stack: Stack, method: str, path: str) -> N
     assert (answer.status_code, answer.json()) == (404, {"message": "Job not found"})
     answer = await stack.anonymous.request(method, path.format(JOB))
     assert (answer.status_code, answer.json()) == (403, {"message": "No x-api-key header is provided"})
-    answer = await stack.anonymous.request(method, path.format(JOB), headers={"X-API-KEY": "unknown"})
-    assert (answer.status_code, answer.json()) == (404, {"message": "No user found for provided token"})
+    for headers in ({"X-API-KEY": "unknown"}, {"Authorization": "Bearer unknown"}):
+        answer = await stack.anonymous.request(method, path.format(JOB), headers=headers)
+        assert (answer.status_code, answer.json()) == (404, {"message": "No user found for provided token"})
+
+
+@pytest.mark.parametrize("path", ["/rest_api/me", "/v1/families", "/v1/jobs"])
+async def test_a_key_may_be_a_bearers(stack: Stack, path: str) -> None:
+    """The documented header wins: what stands before a gateway may have put its own token into the other."""
+    for headers in (
+        {"Authorization": f"Bearer {KEY}"},
+        {"authorization": f"bearer  {KEY}"},
+        {"X-API-KEY": KEY, "Authorization": "Bearer of.something.else"},
+    ):
+        assert (await stack.anonymous.get(path, headers=headers)).status_code == 200
+    for wrong in (f"Basic {KEY}", "Bearer", KEY):
+        assert (await stack.anonymous.get(path, headers={"Authorization": wrong})).status_code == 403
 
 
 async def test_a_job_is_stopped(stack: Stack) -> None:
