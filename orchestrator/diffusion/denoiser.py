@@ -8,7 +8,7 @@ import numpy as np
 from orchestrator.diffusion import guidance, tiles
 from orchestrator.diffusion.answers import expect
 from orchestrator.diffusion.inputs import Control
-from orchestrator.diffusion.samplers import Latents
+from orchestrator.diffusion.sampling import Latents
 from orchestrator.diffusion.stages import Steps
 from orchestrator.diffusion.tiles import View
 from orchestrator.models.contracts import AddedRows, ControlRows, Floats, ImageRows, Networks
@@ -37,7 +37,7 @@ class Conditions:
 
 
 class Denoiser:
-    """A samplers.Network over a family's UNets. Holds no state of a step."""
+    """A sampling.Network over a family's UNets. Holds no state of a step."""
 
     def __init__(
         self, networks: Networks, table: NetworkTable, conditions: Conditions, guidance_scale: float, steps: Steps

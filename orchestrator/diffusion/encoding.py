@@ -9,7 +9,7 @@ from orchestrator.diffusion.answers import expect
 from orchestrator.diffusion.denoiser import Conditions
 from orchestrator.diffusion.inputs import ImagePrompt, PipelineInputs
 from orchestrator.diffusion.prompts import Prompts
-from orchestrator.diffusion.samplers import Origin
+from orchestrator.diffusion.sampling import Origin
 from orchestrator.diffusion.stages import Steps
 from orchestrator.diffusion.vae import Vae
 from orchestrator.errors import UnsupportedTaskError

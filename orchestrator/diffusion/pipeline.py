@@ -12,7 +12,8 @@ from orchestrator.diffusion.inputs import Control, ImagePrompt, PipelineInputs, 
 from orchestrator.diffusion.latents import Pixels, Size
 from orchestrator.diffusion.noise import start_noise, step_noise
 from orchestrator.diffusion.prompts import Prompts
-from orchestrator.diffusion.samplers import SAMPLERS, Latents, Origin, sample
+from orchestrator.diffusion.samplers import SAMPLERS
+from orchestrator.diffusion.sampling import Latents, Origin, sample
 from orchestrator.diffusion.schedules import NoiseSchedule, Prediction, Spacing, shorten
 from orchestrator.diffusion.stages import Calls, Listener, Stage, StageTime, StepDone, Steps, Timer
 from orchestrator.diffusion.tokenizer import Tokens

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from orchestrator import metrics
-from orchestrator.diffusion.samplers import Latents
+from orchestrator.diffusion.sampling import Latents
 
 
 class Stage(StrEnum):

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from model_tools import golden_cases
 from model_tools.golden_cases import SEED, TRAJECTORY_CASES, TRAJECTORY_SHAPE, Case
 from orchestrator.diffusion import noise
-from orchestrator.diffusion.samplers import SAMPLERS, Denoise, Keep, Latents, Origin, Sampler, StepNoise, sample
+from orchestrator.diffusion.samplers import SAMPLERS
+from orchestrator.diffusion.sampling import Denoise, Keep, Latents, Origin, Sampler, StepNoise, sample
 from orchestrator.diffusion.schedules import NoiseSchedule, Plan, Prediction, Spacing, mixture, shorten, steps_walked
 
 if TYPE_CHECKING:
