@@ -18,6 +18,7 @@ GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 TINY = Path(__file__).parents[1] / ".bench" / "tiny"
 """The tiny model in diffusers' layout, git-ignored."""
 TRAJECTORIES = GOLDEN / "trajectories.npz"
+FLOW_TRAJECTORIES = GOLDEN / "flow.npz"
 TIMESTEPS = GOLDEN / "timesteps.npz"
 PICTURES = GOLDEN / "pictures.npz"
 TOKENS = GOLDEN / "tokens.json"
@@ -26,7 +27,7 @@ MANIFEST = GOLDEN / "manifest.json"
 
 SEED = 20_261_124
 TRAJECTORY_SHAPE = (1, 4, 2, 3)
-"""Small: every element goes its own way, and 114 trajectories are committed."""
+"""Small: every element goes its own way, and some 200 trajectories are committed."""
 
 PICTURE_SIZE = (96, 64)
 """(width, height): not square, so that swapped axes show."""
@@ -60,13 +61,18 @@ TEXTS = [
 ]
 """What prompts are made of, and what they had better not be."""
 
-SAMPLERS = ("ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras", "lcm")
+FLOW_STRENGTHS = ((2, 1.0), (2, 0.5), (4, 0.3), (8, 0.45), (25, 0.65), (10, 0.7))
+SIZE_SHIFTS = ("size", "size_linear", "size_and_steps")
+SAMPLERS = ("ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras", "lcm", "heun")
 PREDICTIONS = ("epsilon", "v_prediction")
 SPACINGS = ("leading", "trailing")
 LINSPACE_SAMPLERS = ("euler", "euler_ancestral", "dpmpp_2m")
 """Held to diffusers with the spacing "linspace", too. DDIM's scheduler takes strides there that miss its timesteps."""
 ONE_SPACING = ("dpmpp_2m_karras", "lcm")
 """Samplers whose timesteps do not depend on the spacing."""
+
+PICTURE_SAMPLERS = SAMPLERS[:6]
+"""Those whose whole pictures are stored; of the later ones the trajectories are the measure."""
 
 
 class ScheduleSettings(TypedDict):
@@ -110,10 +116,12 @@ def cases(*steps: int) -> list[Case]:
 
 FEW_STEPS = ((2, None), (4, None), (2, 1.0), (2, 0.5), (4, 0.3), (4, 0.8), (8, 0.45))
 """Steps of distilled models (LCM, Turbo, Lightning), and strengths of walks that start from a picture."""
-FEW_STEP_SAMPLERS = ("ddim", "euler", "euler_ancestral", "lcm")
+FEW_STEP_SAMPLERS = ("ddim", "euler", "euler_ancestral", "lcm", "heun")
 TRAJECTORY_CASES = [
     *cases(1, 8, 25),
     *(Case(*setting) for setting in product(LINSPACE_SAMPLERS, PREDICTIONS, ("linspace",), (1, 2, 8, 25))),
+    # Not of 2 steps: the second divides by the smallest level, and float32 alone is 1e-4 off there.
+    *(Case(*setting) for setting in product(("heun",), PREDICTIONS, ("linspace",), (1, 8, 25))),
     *(
         Case(sampler, "epsilon", "trailing", steps, strength=strength)
         for sampler in FEW_STEP_SAMPLERS
@@ -123,9 +131,50 @@ TRAJECTORY_CASES = [
     # first order (Lu et al. 2022, section 3), and that scheduler of diffusers' keeps to the timesteps.
     *(Case("ddim", prediction, "trailing", 30, "dpm_first_order") for prediction in PREDICTIONS),
 ]
-TIMESTEP_CASES = [*cases(1), *(Case(sampler, "epsilon", "linspace", 1) for sampler in ("ddim", "dpmpp_2m"))]
+
+
+@dataclass(frozen=True)
+class FlowCase:
+    """One sampler on one schedule of flow matching; fields as of orchestrator.diffusion.flow.FlowSchedule."""
+
+    sampler: str
+    steps: int
+    shift_by: str = "fixed"
+    shift: float = 1.0
+    tokens: int = 256
+    """Of the picture: 16 pixels along a side each, as FLUX has them."""
+    spacing: str = "trailing"
+    shift_terminal: float | None = None
+    strength: float | None = None
+
+    @property
+    def name(self) -> str:
+        """Key of this case in the stored file."""
+        parts = (self.sampler, self.steps, self.shift_by, self.shift, self.tokens, self.spacing)
+        return "-".join(map(str, (*parts, self.shift_terminal, self.strength)))
+
+
+FLOW_STEPS = (1, 2, 8, 25)
+FLOW_CASES = [
+    *(FlowCase("euler", steps, shift=shift) for steps in FLOW_STEPS for shift in (1.0, 3.0)),
+    *(FlowCase("euler", steps, shift=3.0, spacing="linspace") for steps in FLOW_STEPS),
+    *(FlowCase("euler", 8, kind, tokens=tokens) for kind in SIZE_SHIFTS for tokens in (64, 1024, 4096, 6400)),
+    FlowCase("euler", 8, "size", tokens=1024, spacing="linspace"),
+    FlowCase("euler", 50, "size_and_steps", tokens=4096),
+    FlowCase("euler", 20, "size", tokens=1024, shift_terminal=0.02),
+    *(FlowCase("euler", steps, shift=3.0, strength=strength) for steps, strength in FLOW_STRENGTHS),
+    *(FlowCase("heun", steps, shift=shift, spacing="linspace") for steps in FLOW_STEPS for shift in (1.0, 3.0)),
+    *(FlowCase("dpmpp_2m", steps, shift=shift) for steps in FLOW_STEPS for shift in (1.0, 3.0)),
+    FlowCase("dpmpp_2m", 8, "size", tokens=1024),
+    FlowCase("dpmpp_2m", 8, shift=3.0, strength=0.55),
+    *(FlowCase("lcm", steps, shift=3.0) for steps in (1, 4, 8)),
+]
+TIMESTEP_CASES = [
+    *(case for case in cases(1) if case.sampler != "heun"),
+    *(Case(sampler, "epsilon", "linspace", 1) for sampler in ("ddim", "dpmpp_2m")),
+]
 """Whose timesteps are compared at every number of steps; Euler's are no whole numbers with linspace."""
-PICTURE_CASES = cases(PICTURE_STEPS)
+PICTURE_CASES = [case for case in cases(PICTURE_STEPS) if case.sampler in PICTURE_SAMPLERS]
 
 
 def graph_digests() -> dict[str, str]:

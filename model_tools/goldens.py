@@ -4,7 +4,8 @@
     .tools/bin/python -m model_tools.goldens tokens         # transformers' tokenizers
     .tools/bin/python -m model_tools.goldens pictures       # StableDiffusionPipeline on the tiny model
 
-The latter two need what model_tools.tiny made. goldens_adapters.py makes those of pictures that start from a picture.
+The latter two need what model_tools.tiny made. goldens_adapters.py makes those of pictures that start from a picture,
+goldens_flow.py those of flow matching.
 
 The noise is ours in both: start latents are handed to diffusers, and its randn_tensor gives our noise of each step.
 """
@@ -24,7 +25,12 @@ import diffusers
 import numpy as np
 import numpy.typing as npt
 import torch
-from diffusers.schedulers import SchedulerMixin, scheduling_euler_ancestral_discrete, scheduling_lcm
+from diffusers.schedulers import (
+    SchedulerMixin,
+    scheduling_euler_ancestral_discrete,
+    scheduling_flow_match_lcm,
+    scheduling_lcm,
+)
 from transformers import BertTokenizer, CLIPTokenizer
 
 from model_tools import golden_cases
@@ -43,6 +49,7 @@ SCHEDULERS: dict[str, tuple[type[SchedulerMixin], dict[str, bool | int]]] = {
     "dpmpp_2m_karras": (diffusers.DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
     "dpm_first_order": (diffusers.DPMSolverMultistepScheduler, {"solver_order": 1}),
     "lcm": (diffusers.LCMScheduler, {}),
+    "heun": (diffusers.HeunDiscreteScheduler, {}),
 }
 
 
@@ -73,12 +80,13 @@ def our_step_noise() -> Iterator[None]:
     with (
         mock.patch.object(scheduling_euler_ancestral_discrete, "randn_tensor", randn_tensor),
         mock.patch.object(scheduling_lcm, "randn_tensor", randn_tensor),
+        mock.patch.object(scheduling_flow_match_lcm, "randn_tensor", randn_tensor),
     ):
         yield
 
 
 def trajectory(case: Case) -> npt.NDArray[np.float32]:
-    """Latents before each step and after the last, (steps + 1, ...), as diffusers' scheduler moves them."""
+    """Latents before each network call and after the last, as diffusers' scheduler moves them."""
     reference = scheduler(case)
     reference.set_timesteps(case.steps)
     noise, timesteps = torch.from_numpy(start_noise(SEED, TRAJECTORY_SHAPE)), reference.timesteps
@@ -86,9 +94,9 @@ def trajectory(case: Case) -> npt.NDArray[np.float32]:
         x = noise * reference.init_noise_sigma
     else:  # as get_timesteps and prepare_latents of StableDiffusionImg2ImgPipeline
         first = case.steps - min(int(case.steps * case.strength), case.steps)
-        timesteps = timesteps[first:]
+        timesteps = timesteps[first * reference.order :]
         if hasattr(reference, "set_begin_index"):
-            reference.set_begin_index(first)
+            reference.set_begin_index(first * reference.order)
         x = reference.add_noise(torch.from_numpy(golden_cases.start_latents()), noise, timesteps[:1])
     path = [x.numpy()]
     with our_step_noise():

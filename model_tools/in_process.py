@@ -64,7 +64,7 @@ class InProcess:
         """See contracts.ControlledUnet."""
         given = {"sample": sample, "timestep": timestep, "encoder_hidden_states": encoder_hidden_states}
         if added is not None:
-            given |= {"text_embeds": added.text_embeds, "time_ids": added.time_ids}
+            given |= added.tensors
         if control is not None:
             given |= {"control_image": control.image, "control_scale": control.scale}
         if image is not None:

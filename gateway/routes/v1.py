@@ -106,6 +106,8 @@ class FamilyAnswer(BaseModel):
         sampler: where the request names none.
         steps: the same.
         guidance_scale: the same.
+        samplers: that it takes.
+        guidance: how guidance_scale works: classifier_free, embedding, or none (at most 1).
         sizes: at which its networks work, the native one first.
         models: its networks; empty while they are not ready.
     """
@@ -121,6 +123,8 @@ class FamilyAnswer(BaseModel):
     sampler: str
     steps: int
     guidance_scale: float
+    samplers: list[str]
+    guidance: str
     sizes: list[SizeAnswer]
     models: list[ModelAnswer]
 
@@ -223,6 +227,8 @@ def _family(family: pb.Family) -> FamilyAnswer:
         sampler=_sampler(family.default_sampler),
         steps=family.default_steps,
         guidance_scale=family.default_guidance_scale,
+        samplers=[name for name in map(_sampler, family.samplers) if name],
+        guidance=family.guidance,
         sizes=[SizeAnswer(width=size.width, height=size.height) for size in family.network_sizes],
         models=[ModelAnswer(model=m.model, sha256=m.model_sha256, engine=m.engine) for m in family.models],
     )

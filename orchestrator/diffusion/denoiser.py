@@ -25,7 +25,7 @@ class Conditions:
         likeness_scale: of the image prompt.
         control: a picture that steers, for every guidance row (diffusers' guess_mode=False).
         masked: (1, 1 + C, h, w) mask and masked picture's latents, for the inpainting UNet; None for the others.
-        added: of SDXL, laid out as `hidden`.
+        added: what the network is told beside it, laid out as `hidden`; None for nothing.
     """
 
     hidden: Floats
@@ -89,7 +89,8 @@ class Denoiser:
             name = self._table.unet
             output = await self._networks.unet(sample, times, hidden, added)
         expect(str(name), output, sample.shape)
-        return guidance.guide(output, self._guidance_scale, self._rows)
+        patch = self._table.patch if self._table.guidance_norm else 0
+        return guidance.guide(output, self._guidance_scale, self._rows, patch)
 
     def _control(self, views: Sequence[View]) -> ControlRows | None:
         control = self._conditions.control
@@ -105,10 +106,11 @@ class Denoiser:
         return ControlRows(guidance.rows(pictures, self._rows), scale)
 
     def _added(self, count: int) -> AddedRows | None:
-        given = self._conditions.added
-        if given is None:
-            return None
-        return AddedRows(np.repeat(given.text_embeds, count, axis=0), np.repeat(given.time_ids, count, axis=0))
+        given = self._conditions.added or AddedRows()
+        tensors = {name: np.repeat(rows, count, axis=0) for name, rows in given.tensors.items()}
+        if self._table.guidance == "embedding":
+            tensors["guidance"] = np.full((self._rows * count, 1), self._guidance_scale, np.float32)
+        return AddedRows(**tensors) if tensors else None
 
     def _likeness(self, count: int) -> ImageRows | None:
         given = self._conditions

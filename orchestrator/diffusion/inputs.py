@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.diffusion.latents import Pixels, Size
-from orchestrator.diffusion.schedules import steps_walked
 from orchestrator.models.contracts import Floats, Ids
 from orchestrator.params import SamplerName
 
@@ -67,7 +66,7 @@ class PipelineInputs:
             NetworkTable.grain, which are denoised in overlapping tiles where they exceed NetworkTable.tile_size.
         seed: of all randomness.
         sampler: by name.
-        steps: network evaluations, of which a start's strength leaves a share.
+        steps: of the whole walk, of which a start's strength leaves a share.
         guidance_scale: up to 1 for none.
         start: a picture to start from.
         mask: float32 (height, width) in [0, 1], of inputs.size, at least 0.5 where the picture may change; the rest is
@@ -102,8 +101,3 @@ class PipelineInputs:
             raise ValueError(f"the mask is {self.mask.shape}, not of size {self.size}, or there is no start picture")
         if self.control is not None and self.control.image.shape != (3, *hw):
             raise ValueError(f"the control picture is {self.control.image.shape}, not of size {self.size}")
-
-    @property
-    def steps_walked(self) -> int:
-        """Steps that are done: fewer than `steps` where a start's strength is below 1."""
-        return self.steps if self.start is None else steps_walked(self.steps, self.start.strength)

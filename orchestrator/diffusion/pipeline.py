@@ -8,19 +8,21 @@ from orchestrator import metrics
 from orchestrator.diffusion import guidance, latents, tiles
 from orchestrator.diffusion.denoiser import Conditions, Denoiser
 from orchestrator.diffusion.encoding import encode
+from orchestrator.diffusion.flow import FlowSchedule, FlowSpacing, Shift
 from orchestrator.diffusion.inputs import Control, ImagePrompt, PipelineInputs, Start
 from orchestrator.diffusion.latents import Pixels, Size
 from orchestrator.diffusion.noise import start_noise, step_noise
 from orchestrator.diffusion.prompts import Prompts
 from orchestrator.diffusion.samplers import SAMPLERS
 from orchestrator.diffusion.sampling import Latents, Origin, sample
-from orchestrator.diffusion.schedules import NoiseSchedule, Prediction, Spacing, shorten
+from orchestrator.diffusion.schedules import NoiseSchedule, Plan, Prediction, Spacing, shorten
 from orchestrator.diffusion.stages import Calls, Listener, Stage, StageTime, StepDone, Steps, Timer
 from orchestrator.diffusion.tokenizer import Tokens
 from orchestrator.diffusion.vae import Vae
 from orchestrator.errors import FamilyConfigError, InvalidRequestError, UnsupportedTaskError, Violation
 from orchestrator.models.contracts import Networks
 from orchestrator.models.families import Family
+from orchestrator.models.tables import FlowTable, NetworkTable, ScheduleTable
 from orchestrator.params import SamplerName
 
 __all__ = [
@@ -38,6 +40,36 @@ __all__ = [
 ]
 
 
+def schedule_of(table: ScheduleTable | FlowTable) -> NoiseSchedule | FlowSchedule:
+    """The schedule that a family's table describes."""
+    if isinstance(table, FlowTable):
+        return FlowSchedule(
+            shift_by=Shift(table.shift_by),
+            shift=table.shift,
+            base_shift=table.base_shift,
+            max_shift=table.max_shift,
+            base_image_seq_len=table.base_image_seq_len,
+            max_image_seq_len=table.max_image_seq_len,
+            shift_terminal=table.shift_terminal,
+            spacing=FlowSpacing(table.timestep_spacing),
+            train_steps=table.train_steps,
+        )
+    return NoiseSchedule.scaled_linear(
+        Prediction(table.prediction_type),
+        beta_start=table.beta_start,
+        beta_end=table.beta_end,
+        train_steps=table.train_steps,
+        spacing=Spacing(table.timestep_spacing),
+        steps_offset=table.steps_offset,
+        set_alpha_to_one=table.set_alpha_to_one,
+    )
+
+
+def samplers_of(table: NetworkTable) -> tuple[SamplerName, ...]:
+    """Those that walk the schedule of these networks."""
+    return tuple(name for name in SamplerName if not table.flows or SAMPLERS[name].flow_plan is not None)
+
+
 class Pipeline:
     """A family's pipeline: its tokenizers and noise schedule. Holds no state of any request."""
 
@@ -47,31 +79,38 @@ class Pipeline:
         Raises:
             FamilyConfigError: a tokenizer does not load, or the default sampler cannot walk the default steps.
         """
-        table, schedule = family.networks, family.networks.schedule
-        self._family, self._table = family, table
-        self._schedule = NoiseSchedule.scaled_linear(
-            Prediction(schedule.prediction_type),
-            beta_start=schedule.beta_start,
-            beta_end=schedule.beta_end,
-            train_steps=schedule.train_steps,
-            spacing=Spacing(schedule.timestep_spacing),
-            steps_offset=schedule.steps_offset,
-            set_alpha_to_one=schedule.set_alpha_to_one,
-        )
+        table = family.networks
+        self._family, self._table, self._schedule = family, table, schedule_of(table.schedule)
         try:
             self._prompts = Prompts(table, folder)
         except ValueError as error:
             raise FamilyConfigError(f"[networks of {family.name}] tokenizer: {error}") from error
         try:
             self.check_steps(family.default_sampler, family.default_steps)
+            self.check_guidance(family.default_guidance_scale)
         except InvalidRequestError as error:
-            raise FamilyConfigError(f"[families.{family.name}] default_steps: {error}") from error
+            wrong = error.violations[0].field
+            raise FamilyConfigError(f"[families.{family.name}] default_{wrong}: {error}") from error
+
+    @property
+    def samplers(self) -> tuple[SamplerName, ...]:
+        """Those that walk this family's schedule."""
+        return samplers_of(self._table)
 
     def check_steps(self, sampler: SamplerName, steps: int) -> None:
-        """Raise InvalidRequestError if the sampler cannot walk that many steps."""
+        """Raise InvalidRequestError if the sampler cannot walk that many steps, or not this family's schedule."""
+        if sampler not in self.samplers:
+            said = f"{sampler} cannot walk family {self._family.name}, which is of flow matching; use one of "
+            raise InvalidRequestError(Violation("sampler", said + ", ".join(self.samplers)))
         most = min(SAMPLERS[sampler].max_steps, self._schedule.max_steps)
         if steps > most:
             raise InvalidRequestError(Violation("steps", f"sampler {sampler} takes at most {most} steps, not {steps}"))
+
+    def check_guidance(self, guidance_scale: float) -> None:
+        """Raise InvalidRequestError if the family takes no such guidance."""
+        if self._table.guidance == "none" and guidance_scale > 1:
+            said = f"family {self._family.name} was distilled to go without guidance: leave it out, or set 0 to 1"
+            raise InvalidRequestError(Violation("guidance_scale", said))
 
     def tokenize(self, text: str) -> Tokens:
         """Token ids (E, L) of a text, a row for each text encoder, cut to their length.
@@ -96,11 +135,30 @@ class Pipeline:
 
     def work(self, inputs: PipelineInputs) -> float:
         """Pixels that the UNet sees, over all steps, guidance rows and tiles: what a request costs."""
-        rows = 2 if guidance.needs_unconditional(inputs.guidance_scale) else 1
-        size, count = inputs.size, self.views(inputs.size)
-        if count > 1:
-            size = min(size[0], self._table.tile_size[0]), min(size[1], self._table.tile_size[1])
-        return float(size[0] * size[1] * count * rows * inputs.steps_walked)
+        rows = guidance.rows_of(self._table.guidance, inputs.guidance_scale)
+        width, height = self._seen(inputs.size)
+        return float(width * height * self.views(inputs.size) * rows * self._plan(inputs).calls)
+
+    def steps_walked(self, inputs: PipelineInputs) -> int:
+        """Steps that are done: fewer than inputs.steps where a start's strength is below 1."""
+        return self._plan(inputs).steps
+
+    def calls(self, sampler: SamplerName, steps: int, strength: float) -> int:
+        """Calls of the UNet that a walk from a picture makes, strength in (0, 1]; at 1 those of a whole walk."""
+        return shorten(SAMPLERS[sampler].layout(self._schedule, steps, 1), strength).calls
+
+    def _seen(self, size: Size) -> Size:
+        """Width and height, in pixels, of what the UNet sees at once."""
+        if self.views(size) == 1:
+            return size
+        return min(size[0], self._table.tile_size[0]), min(size[1], self._table.tile_size[1])
+
+    def _plan(self, inputs: PipelineInputs) -> Plan:
+        """The walk of a request. What the UNet sees at once, not the whole picture, decides a shift by size."""
+        side = self._table.latent_factor * self._table.patch
+        width, height = self._seen(inputs.size)
+        plan = SAMPLERS[inputs.sampler].layout(self._schedule, inputs.steps, (width // side) * (height // side))
+        return plan if inputs.start is None else shorten(plan, inputs.start.strength)
 
     async def run(self, networks: Networks, inputs: PipelineInputs, listener: Listener, timer: Timer) -> Pixels:
         """Make a picture of inputs.size: uint8 (height, width, 3) RGB.
@@ -119,9 +177,10 @@ class Pipeline:
             steps = Steps(listener, Stage.ENCODE, calls)
             conditions, origin = await encode(networks, self._table, self._prompts, inputs, vae, steps)
         await steps.done()
+        plan = self._plan(inputs)
         async with timer.stage(Stage.DENOISE) as calls:
-            steps = Steps(listener, Stage.DENOISE, calls, inputs.steps_walked)
-            x = await self._denoise(networks, inputs, conditions, origin, steps)
+            steps = Steps(listener, Stage.DENOISE, calls, plan.steps)
+            x = await self._denoise(networks, inputs, conditions, origin, plan, steps)
         async with timer.stage(Stage.DECODE) as calls:
             steps = Steps(listener, Stage.DECODE, calls)
             pixels = await vae.decode(networks.vae_decoder, x, steps)
@@ -144,13 +203,16 @@ class Pipeline:
         async with timer.stage(Stage.DECODE) as calls:
             return await vae.decode(networks.vae_decoder, latent, Steps(listener, Stage.DECODE, calls))
 
-    async def _denoise(
-        self, networks: Networks, inputs: PipelineInputs, conditions: Conditions, origin: Origin | None, steps: Steps
+    async def _denoise(  # what one walk needs
+        self,
+        networks: Networks,
+        inputs: PipelineInputs,
+        conditions: Conditions,
+        origin: Origin | None,
+        plan: Plan,
+        steps: Steps,
     ) -> Latents:
         sampler = SAMPLERS[inputs.sampler]
-        plan = sampler.plan(self._schedule, inputs.steps)
-        if inputs.start is not None:
-            plan = shorten(plan, inputs.start.strength)
         shape = latents.latent_shape(inputs.size, self._table.latent_channels, self._table.latent_factor)
         seconds = metrics.STEP.labels(self._family.name)
         count = metrics.STEPS.labels(self._family.name, inputs.sampler.value)

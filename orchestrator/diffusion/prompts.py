@@ -45,7 +45,7 @@ class Prompts:
         Both encoders' hidden states lie side by side. An empty negative prompt is zeros where the family says so.
         diffusers does so where none is given, and encodes one that is given as ""; here both are the same.
         """
-        guided = guidance.needs_unconditional(inputs.guidance_scale)
+        guided = guidance.rows_of(self._table.guidance, inputs.guidance_scale) > 1
         zeroed = guided and self._table.zero_empty_negative and np.array_equal(inputs.negative_ids, self._nothing)
         encoded = [inputs.negative_ids, inputs.prompt_ids] if guided and not zeroed else [inputs.prompt_ids]
         ids = np.stack(encoded, axis=1)
@@ -56,7 +56,8 @@ class Prompts:
             return hidden, None
         if zeroed:
             pooled = np.concatenate([np.zeros_like(pooled), pooled])
-        return hidden, AddedRows(pooled, np.repeat(_time_ids(inputs), len(pooled), axis=0))
+        time_ids = None if self._table.flows else np.repeat(_time_ids(inputs), len(pooled), axis=0)
+        return hidden, AddedRows(pooled, time_ids)
 
     async def _encode(self, networks: Networks, ids: Ids, steps: Steps) -> tuple[Floats, Floats | None]:
         """Of ids (E, n, L) for E encoders: hidden states (n, L, D), and pooled (n, P) where there are two."""

@@ -1,7 +1,8 @@
 """How a sampler is called: what it asks of the network, where a walk starts, and what a mask keeps.
 
 A sampler holds x in its paper's coordinates: `α·x₀ + σ̂·ε` (variance preserving, what the networks were trained on) or
-that divided by α, `x₀ + σ·ε`. Symbols are explained in schedules.py. Every step awaits the network, so cancelling a
+that divided by α, `x₀ + σ·ε`. Of flow matching both are the network's own, `(1 - σ)·x₀ + σ·ε`. Symbols are explained in
+schedules.py. Every step awaits the network, so cancelling a
 task, or an error that the network call raises, ends a walk between two steps. No state outlives a call.
 """
 
@@ -9,20 +10,28 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.diffusion.schedules import NoiseSchedule, Plan, Prediction, mixture
+from orchestrator.diffusion.flow import FlowSchedule
+from orchestrator.diffusion.schedules import Level, NoiseSchedule, Plan, Prediction, mixture
 
 Latents = npt.NDArray[np.float32]
 """(1, C, h, w) float32: one picture's latents."""
 
-Denoise = Callable[[Latents, int], Awaitable[Latents]]
-"""(x in variance-preserving coordinates, step index) -> predicted x₀."""
+
+class Denoise(Protocol):
+    """The picture that the network sees in noise."""
+
+    def __call__(self, x: Latents, step: int, second: bool = False) -> Awaitable[Latents]:
+        """(x as the network sees it, step index) -> predicted x₀; with `second` at the level plan.second[step]."""
+        ...
+
 
 Network = Callable[[Latents, float], Awaitable[Latents]]
-"""(x in variance-preserving coordinates, timestep) -> output after guidance: ε or v, by the plan's prediction."""
+"""(x as the network sees it, timestep) -> output after guidance: ε or v, by the plan's prediction."""
 
 StepNoise = Callable[[int], Latents]
 """Step index -> N(0, I) of the latents' shape; the same noise each time it is asked for the same step."""
@@ -31,7 +40,7 @@ Keep = Callable[[Latents, int], Latents]
 """(x after a step, in the sampler's coordinates, step index) -> x with what must not change put back."""
 
 OnStep = Callable[[int, Latents], Awaitable[None]]
-"""(steps done so far, predicted x₀), awaited after each network call: for progress and previews."""
+"""(steps done so far, predicted x₀), awaited after the last network call of each step: for progress and previews."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +52,26 @@ class Sampler:
     walk: Callable[[Denoise, Latents, Plan, StepNoise, Keep], Awaitable[Latents]]
     """Takes latents from plan.init_sigma * N(0, I), or from a picture's at plan.sigmas[0], to a picture's latents."""
     max_steps: int
-    mixture: Callable[[float], tuple[float, float]] = mixture
-    """σ -> (factor of x₀, factor of ε) in the sampler's coordinates."""
+    exploding: bool = False
+    """Whether x is held as x₀ + σ·ε, not as α·x₀ + σ̂·ε (Song et al. 2021, SDE: variance exploding)."""
+    flow_plan: Callable[[FlowSchedule, int, int], Plan] | None = None
+    """The same for flow matching, of steps and tokens; None where the method has no meaning there."""
 
-    def noised(self, x0: Latents, noise: Latents, sigma: float) -> Latents:
+    def layout(self, schedule: NoiseSchedule | FlowSchedule, steps: int, tokens: int) -> Plan:
+        """The plan on a family's schedule, of a picture of so many tokens.
+
+        Raises:
+            ValueError: steps outside 1 .. max_steps, or this sampler does not walk flow matching.
+        """
+        if isinstance(schedule, NoiseSchedule):
+            return self.plan(schedule, steps)
+        if self.flow_plan is None:
+            raise ValueError("this sampler does not walk flow matching")
+        return self.flow_plan(schedule, steps, tokens)
+
+    def noised(self, plan: Plan, x0: Latents, noise: Latents, sigma: float) -> Latents:
         """x₀ at noise level σ, as this sampler holds it."""
-        signal, level = self.mixture(sigma)
+        signal, level = (1.0, sigma) if self.exploding and not plan.flows else plan.mixture(sigma)
         return signal * x0 + level * noise
 
 
@@ -84,21 +107,22 @@ async def sample(
     What network or on_step raises passes through, and nothing further is called.
     """
 
-    async def denoise(x: Latents, step: int) -> Latents:
-        output = await network(x, plan.timesteps[step])
-        x0 = predict_x0(plan.prediction, x, output, plan.sigmas[step])
-        await on_step(step + 1, x0)
+    async def denoise(x: Latents, step: int, second: bool = False) -> Latents:  # Denoise
+        at = plan.second[step] if second else Level(plan.timesteps[step], plan.sigmas[step])
+        x0 = predict_x0(plan.prediction, x, await network(x, at.timestep), at.sigma)
+        if second or step >= len(plan.second):
+            await on_step(step + 1, x0)
         return x0
 
     def keep(x: Latents, step: int) -> Latents:
         if origin is None or origin.mask is None:
             return x
         last = step == plan.steps - 1
-        kept = origin.latents if last else sampler.noised(origin.latents, start, plan.sigmas[step + 1])
+        kept = origin.latents if last else sampler.noised(plan, origin.latents, start, plan.sigmas[step + 1])
         return (1 - origin.mask) * kept + origin.mask * x
 
     if origin is not None and origin.begin:
-        x = sampler.noised(origin.latents, start, plan.sigmas[0])
+        x = sampler.noised(plan, origin.latents, start, plan.sigmas[0])
     else:
         x = plan.init_sigma * start
     return await sampler.walk(denoise, x, plan, noise, keep)
@@ -107,8 +131,11 @@ async def sample(
 def predict_x0(prediction: Prediction, x: Latents, output: Latents, sigma: float) -> Latents:
     """x₀ from the network's output at x = α·x₀ + σ̂·ε.
 
-    epsilon: x₀ = (x - σ̂·ε) / α (Song et al. 2021, formula 9); v: x₀ = α·x - σ̂·v (Salimans & Ho 2022, appendix D).
+    epsilon: x₀ = (x - σ̂·ε) / α (Song et al. 2021, formula 9); v: x₀ = α·x - σ̂·v (Salimans & Ho 2022, appendix D);
+    flow, at x = (1 - σ)·x₀ + σ·ε: x₀ = x - σ·v (Liu et al. 2023, with time reversed).
     """
+    if prediction is Prediction.FLOW:
+        return x - sigma * output
     alpha, sigma_hat = mixture(sigma)
     if prediction is Prediction.EPSILON:
         signal: Latents = x - sigma_hat * output  # α·x₀

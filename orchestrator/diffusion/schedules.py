@@ -33,6 +33,8 @@ class Prediction(StrEnum):
     """The noise ε (Ho et al. 2020)."""
     V_PREDICTION = "v_prediction"
     """The velocity v = α·ε - σ̂·x₀ (Salimans & Ho 2022, appendix D)."""
+    FLOW = "flow"
+    """The velocity v = ε - x₀ along the straight line (1 - σ)·x₀ + σ·ε (Lipman et al. 2023; Liu et al. 2023)."""
 
 
 class Spacing(StrEnum):
@@ -100,8 +102,16 @@ class NoiseSchedule:
 
 
 @dataclass(frozen=True)
+class Level:
+    """Where a network is asked: a noise level, and the timestep that the network is told there."""
+
+    timestep: float
+    sigma: float
+
+
+@dataclass(frozen=True)
 class Plan:
-    """The walk of one request: len(timesteps) network calls, from noise level sigmas[i] to sigmas[i + 1]."""
+    """The walk of one request: len(timesteps) steps, from noise level sigmas[i] to sigmas[i + 1]."""
 
     timesteps: tuple[float, ...]
     """What the network is told at each step, decreasing, in [0, T)."""
@@ -110,25 +120,54 @@ class Plan:
     init_sigma: float
     """Standard deviation of the first latents, in the sampler's own coordinates: x = init_sigma * N(0, I)."""
     prediction: Prediction
+    second: tuple[Level, ...] = ()
+    """Where methods of second order ask the network again in each of the first steps; the others ask once."""
 
     @property
     def steps(self) -> int:
-        """Number of network calls."""
+        """Number of steps."""
         return len(self.timesteps)
 
+    @property
+    def calls(self) -> int:
+        """Number of network calls."""
+        return self.steps + len(self.second)
 
-def steps_walked(steps: int, strength: float) -> int:
-    """How many of `steps` are walked from a picture's latents: diffusers' rule, min(int(steps * strength), steps).
+    @property
+    def flows(self) -> bool:
+        """Whether noise is mixed in along a straight line: σ is then in [0, 1], the share of noise."""
+        return self.prediction is Prediction.FLOW
 
-    At least one: where diffusers would do nothing, the last step is done. Strength is in (0, 1].
+    def mixture(self, sigma: float) -> tuple[float, float]:
+        """(factor of x₀, factor of ε) at noise level σ, in the coordinates that the network sees."""
+        return (1 - sigma, sigma) if self.flows else mixture(sigma)
+
+    def noise_to_signal(self, sigma: float) -> float:
+        """The factor of ε divided by that of x₀; infinite where no signal is left."""
+        if not self.flows:
+            return sigma
+        return sigma / (1 - sigma) if sigma < 1 else math.inf
+
+    def input_scale(self, sigma: float) -> float:
+        """What x is multiplied by for the network, in coordinates where dx/dσ = (x - x₀) / σ: c_in of Karras et al."""
+        return 1.0 if self.flows else mixture(sigma)[0]
+
+
+def steps_walked(steps: int, strength: float, *, flows: bool = False) -> int:
+    """How many of `steps` are walked from a picture's latents, strength in (0, 1]; at least one.
+
+    diffusers' rules: min(int(steps * strength), steps), and for flow matching the same rounded up. Where it would do
+    nothing, the last step is done.
     """
+    if flows:
+        return max(1, steps - int(steps - min(steps * strength, steps)))
     return max(1, min(int(steps * strength), steps))
 
 
 def shorten(plan: Plan, strength: float) -> Plan:
     """The end of a plan, for a walk that starts from a picture's latents: its last steps_walked steps."""
-    first = plan.steps - steps_walked(plan.steps, strength)
-    return replace(plan, timesteps=plan.timesteps[first:], sigmas=plan.sigmas[first:])
+    first = plan.steps - steps_walked(plan.steps, strength, flows=plan.flows)
+    return replace(plan, timesteps=plan.timesteps[first:], sigmas=plan.sigmas[first:], second=plan.second[first:])
 
 
 def mixture(sigma: float) -> tuple[float, float]:
@@ -162,6 +201,17 @@ def euler_plan(schedule: NoiseSchedule, steps: int) -> Plan:
     top = float(sigmas[0])
     init_sigma = math.hypot(top, 1) if schedule.spacing is Spacing.LEADING else top
     return _plan(schedule, timesteps, sigmas, init_sigma=init_sigma)
+
+
+def heun_plan(schedule: NoiseSchedule, steps: int) -> Plan:
+    """Euler's plan; each step but the last asks the network again where it ends (diffusers' HeunDiscreteScheduler)."""
+    return with_second_at_ends(euler_plan(schedule, steps))
+
+
+def with_second_at_ends(plan: Plan) -> Plan:
+    """The same steps, but for the last with a second network call where they end."""
+    ends = zip(plan.timesteps[1:], plan.sigmas[1:], strict=False)
+    return replace(plan, second=tuple(Level(timestep, sigma) for timestep, sigma in ends))
 
 
 def dpm_plan(schedule: NoiseSchedule, steps: int) -> Plan:

@@ -35,15 +35,23 @@ class PooledTextEncoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AddedRows:
-    """What SDXL's UNets are told beside the hidden states (diffusers' added_cond_kwargs).
+    """What some networks are told beside the hidden states; None what a family's do not take.
 
     Attributes:
-        text_embeds: (B, P), of the whole text.
-        time_ids: (B, 6), pixels: original height and width, top and left of the crop, target height and width.
+        text_embeds: (B, P), of the whole text: SDXL's, and those of flow families with a second text encoder.
+        time_ids: (B, 6), pixels: original height and width, top and left of the crop, target height and width; SDXL's.
+        guidance: (B, 1), the guidance scale, of families whose `guidance` is "embedding".
     """
 
-    text_embeds: Floats
-    time_ids: Floats
+    text_embeds: Floats | None = None
+    time_ids: Floats | None = None
+    guidance: Floats | None = None
+
+    @property
+    def tensors(self) -> dict[str, Floats]:
+        """Those that are given, by the names of the model's inputs."""
+        every = {"text_embeds": self.text_embeds, "time_ids": self.time_ids, "guidance": self.guidance}
+        return {name: array for name, array in every.items() if array is not None}
 
 
 class Unet(Protocol):
@@ -52,10 +60,10 @@ class Unet(Protocol):
     async def __call__(
         self, sample: Floats, timestep: Floats, encoder_hidden_states: Floats, added: AddedRows | None = None
     ) -> Floats:
-        """(B, C, h, w), (B, 1) in [0, 1000), (B, L, D) to (B, C, h, w).
+        """(B, C, h, w), (B, 1) in [0, 1000], (B, L, D) to (B, C, h, w).
 
         For inpainting the sample has 2·C + 1 channels: latents, mask (1 = change), masked picture's latents. Of SDXL D
-        is both encoders' together, and `added` is given; of others it is None.
+        is both encoders' together. `added` is given where the family's networks take any of it; of others it is None.
         """
         ...
 

@@ -156,5 +156,11 @@ def _checked(path: Path, where: str, kind: type[Kind], table: dict[str, Any]) ->
     try:
         return kind.model_validate(table)
     except pydantic.ValidationError as error:
-        wrong = (": ".join(filter(None, (".".join(map(str, e["loc"])), e["msg"]))) for e in error.errors())
+        wrong = (": ".join(filter(None, (_path(e["loc"]), e["msg"]))) for e in error.errors())
         raise FamilyConfigError(f"{path}: [{where}] {'; '.join(wrong)}") from error
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    """Where a value is, without the tag of a schedule's kind, which pydantic puts after "schedule"."""
+    kept = location[:1] + location[2:] if location[:1] == ("schedule",) else location
+    return ".".join(map(str, kept))

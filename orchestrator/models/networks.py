@@ -107,7 +107,7 @@ class TritonControlledUnet(Model):
         """See contracts.ControlledUnet."""
         inputs = {"sample": sample, "timestep": timestep, "encoder_hidden_states": encoder_hidden_states}
         if added is not None:
-            inputs |= {"text_embeds": added.text_embeds, "time_ids": added.time_ids}
+            inputs |= added.tensors
         if control is not None:
             inputs |= {"control_image": control.image, "control_scale": control.scale}
         if image is not None:
@@ -225,6 +225,7 @@ async def connect(engines: Engines, table: NetworkTable) -> TritonFamily:
     """
     there = table.abilities
     given = {"pooled": "text_encoder_2" in there, "control": "control" in there, "likeness": "likeness" in there}
+    given |= {"flows": table.flows, "guidance": table.guidance == "embedding"}
     infos = {role: await engines.describe(name) for role, name in table.roles.items()}
     for role, info in infos.items():
         check_model(info, spec_of(role, **given))

@@ -32,7 +32,9 @@ class NetworkSpec:
 
 IMAGE = TensorSpec("image", 3)
 DENOISED = (TensorSpec("sample", 3), TensorSpec("timestep", 1), TensorSpec("encoder_hidden_states", 2))
-ADDED = (TensorSpec("text_embeds", 1), TensorSpec("time_ids", 1))
+POOLED = TensorSpec("text_embeds", 1)
+TIME_IDS = TensorSpec("time_ids", 1)
+GUIDANCE = TensorSpec("guidance", 1)
 CONTROL = (TensorSpec("control_image", 3), TensorSpec("control_scale", 1))
 LIKENESS = (TensorSpec("image_embeds", 2), TensorSpec("image_scale", 1))
 
@@ -59,18 +61,23 @@ FAMILY_ROLES: Mapping[str, NetworkSpec] = {
 UNETS = frozenset({"unet", "inpaint_unet", "controlled_unet"})
 
 
-def spec_of(role: str, *, pooled: bool, control: bool, likeness: bool) -> NetworkSpec:
+def spec_of(
+    role: str, *, pooled: bool, control: bool, likeness: bool, flows: bool = False, guidance: bool = False
+) -> NetworkSpec:
     """The tensors of a family's network.
 
     Args:
         role: of FAMILY_ROLES.
-        pooled: whether the family has a second text encoder, as SDXL: then its UNets take ADDED, of others they don't.
+        pooled: whether the family has a second text encoder: then its UNets take POOLED, and TIME_IDS unless it flows.
+        flows: whether it is one of flow matching.
+        guidance: whether its UNets take the guidance scale.
         control: whether pictures steer its controlled UNet, which then takes CONTROL.
         likeness: whether a picture's likeness steers it, which then takes LIKENESS.
     """
     if role not in UNETS:
         return FAMILY_ROLES[role]
-    inputs = (*DENOISED, *(ADDED if pooled else ()))
+    added = ((POOLED, pooled), (TIME_IDS, pooled and not flows), (GUIDANCE, guidance))
+    inputs = (*DENOISED, *(tensor for tensor, is_taken in added if is_taken))
     if role != "controlled_unet":
         return replace(UNET, inputs=inputs)
     wanted = (*(CONTROL if control else ()), *(LIKENESS if likeness else ()))

@@ -22,7 +22,7 @@ class Table(pydantic.BaseModel):
 
 
 class ScheduleTable(Table):
-    """Noise schedule and what the UNet predicts; names and meaning as in diffusers' scheduler_config.json."""
+    """Noise schedule of diffusion, and what the UNet predicts; names and meaning as in scheduler_config.json."""
 
     prediction_type: Literal["epsilon", "v_prediction"]
     beta_start: float = Field(0.00085, gt=0, lt=1)
@@ -36,6 +36,43 @@ class ScheduleTable(Table):
     def _betas_grow(self) -> "ScheduleTable":
         if self.beta_start > self.beta_end:
             raise ValueError("beta_start must not exceed beta_end")
+        return self
+
+
+class FlowTable(Table):
+    """Schedule of flow matching; the names are diffusers' where it has them.
+
+    Attributes:
+        prediction_type: "flow": the network answers v = noise - picture. It is given 1000 * sigma as its timestep, from
+            1000 (noise) down to 0; a model that wants something else converts in its graph.
+        shift_by: what moves the levels towards noise: "fixed" is `shift`; "size" the number of tokens of the picture,
+            by base_shift and max_shift; "size_linear" the same as a factor, not its logarithm; "size_and_steps"
+            FLUX.2's fit.
+        shift: of "fixed".
+        base_shift, max_shift, base_image_seq_len, max_image_seq_len: of "size" and "size_linear".
+        shift_terminal: level of the last step, to which all are stretched; none by default.
+        timestep_spacing: "trailing" ends at 1 / steps before the levels are moved (FLUX, Z-Image, Qwen-Image);
+            "linspace" at the smallest trained level (Stable Diffusion 3).
+        train_steps: num_train_timesteps.
+    """
+
+    prediction_type: Literal["flow"]
+    shift_by: Literal["fixed", "size", "size_linear", "size_and_steps"] = "fixed"
+    shift: float = Field(1.0, gt=0, le=100)
+    base_shift: float = Field(0.5, ge=-10, le=10)
+    max_shift: float = Field(1.15, ge=-10, le=10)
+    base_image_seq_len: int = Field(256, ge=1)
+    max_image_seq_len: int = Field(4096, ge=2)
+    shift_terminal: float | None = Field(None, gt=0, lt=1)
+    timestep_spacing: Literal["trailing", "linspace"] = "trailing"
+    train_steps: int = Field(1000, ge=100, le=10_000)
+
+    @pydantic.model_validator(mode="after")
+    def _lengths_grow(self) -> "FlowTable":
+        if self.base_image_seq_len >= self.max_image_seq_len:
+            raise ValueError("base_image_seq_len must be below max_image_seq_len")
+        if self.shift_by == "size_linear" and min(self.base_shift, self.max_shift) <= 0:
+            raise ValueError("base_shift and max_shift must be above 0 where shift_by is size_linear")
         return self
 
 
@@ -73,7 +110,15 @@ class NetworkTable(Table):
         latent_channels: channels of the latents.
         latent_factor: pixels for each latent, along a side.
         scaling_factor: the decoder takes latents divided by this, plus shift_factor.
-        latent_multiple: what the sides of latents must be multiples of: 2 for each downsampling of the UNet.
+        latent_multiple: what the sides of latents must be multiples of: 2 for each downsampling of the UNet; the
+            `patch` of a transformer.
+        patch: latents of a token along a side, of transformers; what shifts by the picture's size count, and what
+            guidance_norm goes by. Latents are never packed here: a graph that wants tokens packs and unpacks them.
+        guidance: how guidance_scale works. "classifier_free": above 1 each step has a second row, for the negative
+            prompt. "embedding": the network takes the scale as its input `guidance`, (B, 1), and steps have one row.
+            "none": the network was distilled without; requests that ask for more than 1 are refused.
+        guidance_norm: whether guided predictions get back the length that the prompt's own has, token by token
+            (Qwen-Image).
         buckets: width and height, in pixels, of the sizes at which the UNet runs, its native one first.
         tile: width and height, in pixels, of the tiles of larger pictures; the first bucket by default.
         vae_tile: side, in pixels, of the tiles of pictures that are larger than it for the VAE; the longest side of
@@ -104,11 +149,14 @@ class NetworkTable(Table):
     scaling_factor: float = Field(gt=0)
     shift_factor: float = 0.0
     latent_multiple: int = Field(1, ge=1, le=64)
+    patch: int = Field(1, ge=1, le=16)
+    guidance: Literal["classifier_free", "embedding", "none"] = "classifier_free"
+    guidance_norm: bool = False
     buckets: tuple[tuple[Side, Side], ...] = Field(min_length=1)
     tile: tuple[Side, Side] | None = None
     vae_tile: Side | None = None
     fixed_batch: int = Field(0, ge=0, le=128)
-    schedule: ScheduleTable
+    schedule: Annotated[ScheduleTable | FlowTable, Field(discriminator="prediction_type")]
     preview: PreviewTable | None = None
 
     @property
@@ -138,6 +186,11 @@ class NetworkTable(Table):
         return frozenset(self.roles) | {name for name, is_able in can.items() if is_able}
 
     @property
+    def flows(self) -> bool:
+        """Whether the networks are of flow matching."""
+        return isinstance(self.schedule, FlowTable)
+
+    @property
     def edge_kind(self) -> int | None:
         """Index of the control kind that edges are given as; None if there is none."""
         return next((self.control_kinds.index(kind) for kind in EDGE_KINDS if kind in self.control_kinds), None)
@@ -155,12 +208,16 @@ class NetworkTable(Table):
             raise ValueError("tokenizer_2 and pad_id_2 have no meaning without text_encoder_2")
         if len(set(self.control_kinds)) < len(self.control_kinds):
             raise ValueError("control_kinds names one twice")
+        if self.guidance_norm and self.guidance != "classifier_free":
+            raise ValueError("guidance_norm has no meaning where guidance is not classifier_free")
         if self.controlled_unet is not None and not self.control_kinds and self.image_encoder is None:
             raise ValueError("controlled_unet has no meaning with neither control_kinds nor image_encoder")
         return self
 
     @pydantic.model_validator(mode="after")
     def _sizes_agree(self) -> "NetworkTable":
+        if self.latent_multiple % self.patch:
+            raise ValueError(f"latent_multiple {self.latent_multiple} is not a multiple of patch {self.patch}")
         for kind, (width, height) in [*(("bucket", each) for each in self.buckets), ("tile", self.tile_size)]:
             if width % self.grain or height % self.grain:
                 raise ValueError(

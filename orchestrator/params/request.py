@@ -35,6 +35,7 @@ class SamplerName(StrEnum):
     DPMPP_2M = "dpmpp_2m"
     DPMPP_2M_KARRAS = "dpmpp_2m_karras"
     LCM = "lcm"
+    HEUN = "heun"
 
 
 class ImageFormat(StrEnum):
@@ -134,7 +135,7 @@ class RequestParams:
         size: of the result.
         seed: 0 to 2^63 - 1; None draws one.
         sampler: by name.
-        steps: network evaluations, 1 to 150.
+        steps: of the denoising loop, 1 to 150.
         guidance_scale: 0 to 50.
         output: file format and its options.
         layout: how the picture is fitted into its size.

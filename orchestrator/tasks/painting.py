@@ -79,4 +79,4 @@ async def paint(plan: Plan, workshop: Workshop, scene: Scene) -> Painted:
         image_prompt=scene.image_prompt,
     )
     pixels = await workshop.pipeline.run(workshop.painting, inputs, workshop.listener, workshop.timer)
-    return Painted(pixels, inputs.steps_walked)
+    return Painted(pixels, workshop.pipeline.steps_walked(inputs))

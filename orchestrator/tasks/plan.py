@@ -2,13 +2,13 @@
 
 import asyncio
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
-from orchestrator.diffusion.guidance import needs_unconditional
+from orchestrator.diffusion.guidance import rows_of
 from orchestrator.diffusion.latents import Size, choose_bucket
 from orchestrator.diffusion.pipeline import Pipeline
 from orchestrator.diffusion.tokenizer import Tokens
@@ -145,6 +145,8 @@ def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Plan:
     guidance_scale = params.guidance_scale
     if guidance_scale is None:  # without words there is nothing to guide to
         guidance_scale = family.default_guidance_scale if params.prompt.strip() else NO_GUIDANCE
+    pipeline.check_guidance(guidance_scale)
+    rows = rows_of(family.networks.guidance, guidance_scale)
     seed = secrets.randbits(DRAWN_SEED_BITS) if params.seed is None else params.seed
     size = None if params.task.starts_from_picture else text_size(params.size, family)
     recipe = recipe_of(
@@ -169,7 +171,7 @@ def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Plan:
         preview_interval=params.preview_interval,
         prompt_tokens_cut=0,
         control_kind=kind,
-        cost=_cost(params, family, kind, steps, guidance_scale),
+        cost=_cost(params, family, kind, rows, lambda strength: pipeline.calls(sampler, steps, strength)),
         origin=origin_of(params, family, kind),
         recipe=recipe,
     )
@@ -218,14 +220,16 @@ def _sources(task: Task, background: BackgroundParams, caption: Caption | None) 
         yield caption.image
 
 
-def _cost(params: RequestParams, family: Family, kind: int, steps: int, guidance_scale: float) -> float:
-    """The size of a picture that is still to be fetched is not known: it is taken as the family's own."""
+def _cost(params: RequestParams, family: Family, kind: int, rows: int, calls: Callable[[float], int]) -> float:
+    """Pixels that the UNet sees, of `rows` in each of its calls, whose number `calls` knows by a start's strength.
+
+    The size of a picture that is still to be fetched is not known: it is taken as the family's own.
+    """
     task, buckets = params.task, family.networks.buckets
     width, height = choose_bucket(buckets, *text_size(params.size, family))
     pixels, strength = float(width * height), 1.0
-    rows = 2 if needs_unconditional(guidance_scale) else 1
     wanted = faces_wanted(params.enhancements)
-    faces = 0.0 if wanted is None else pixels * rows * max(1.0, steps * wanted.strength)  # as if there were one
+    faces = 0.0 if wanted is None else pixels * rows * calls(wanted.strength)  # as if there were one
     if isinstance(task, Edit):  # one look at a picture, about as long as one step
         return pixels + faces
     if isinstance(task, Upscale):
@@ -237,4 +241,4 @@ def _cost(params: RequestParams, family: Family, kind: int, steps: int, guidance
         strength = task.walked_strength
     elif isinstance(task, (ImageToImage, Inpaint, FaceSwap)):
         strength = task.strength
-    return pixels * rows * max(1.0, steps * strength) + faces
+    return pixels * rows * calls(strength) + faces

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from imagegen.v1 import generation_pb2 as pb
 from orchestrator.api.converters.tables import FORMATS, SAMPLERS, STAGES
+from orchestrator.diffusion.pipeline import samplers_of
 from orchestrator.generation.events import Artifact, Event, Preview, Progress, Queued, Started
 from orchestrator.models.families import Family
 from orchestrator.models.source import ModelDigest
@@ -87,6 +88,8 @@ def to_family(family: Family, models: Iterable[ModelDigest], *, ready: bool) -> 
         network_sizes=[pb.Size(width=width, height=height) for width, height in family.networks.buckets],
         default_size=pb.Size(width=family.default_width, height=family.default_height),
         default_sampler=SAMPLERS[family.default_sampler],
+        samplers=[SAMPLERS[name] for name in samplers_of(family.networks)],
+        guidance=family.networks.guidance,
         default_steps=family.default_steps,
         default_guidance_scale=family.default_guidance_scale,
         commercial=family.commercial,

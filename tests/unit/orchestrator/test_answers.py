@@ -157,6 +157,8 @@ def test_a_family(tmp_path: Path, ready: bool) -> None:
         default_sampler=pb.SAMPLER_DDIM,
         default_steps=4,
         default_guidance_scale=2.0,
+        samplers=pb.Sampler.values()[1:],
+        guidance="classifier_free",
         commercial=True,
         native_size=pb.Size(width=32, height=32),
         models=[pb.ModelDigest(model="small_unet", model_sha256="00ff", engine="python f32")] if ready else [],

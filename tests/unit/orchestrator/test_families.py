@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from orchestrator.diffusion.pipeline import Pipeline
 from orchestrator.errors import FamilyConfigError, InvalidRequestError
 from orchestrator.models.families import Families
+from orchestrator.models.tables import ScheduleTable
 from orchestrator.params import SamplerName
 from tests.unit.orchestrator.world import FAMILIES, build, write_families
 
@@ -38,6 +39,7 @@ def test_what_the_file_leaves_out_has_a_default(tmp_path: Path) -> None:
     table = family.networks
     assert (table.latent_channels, table.latent_factor, table.shift_factor, table.fixed_batch) == (4, 8, 0.0, 0)
     schedule = table.schedule
+    assert isinstance(schedule, ScheduleTable)
     assert (schedule.beta_start, schedule.beta_end, schedule.train_steps) == (0.00085, 0.012, 1000)
     assert (schedule.timestep_spacing, schedule.steps_offset, schedule.set_alpha_to_one) == ("trailing", 0, True)
     assert table.model_names == ("small_text_encoder", "small_unet", "small_vae_decoder")
@@ -96,7 +98,7 @@ MISTAKES = [
     ("tools = 3\n" + FAMILIES, "tools is not a table"),
     (FAMILIES + "[tools]\nmating = 'x'", "[tools] mating: Extra"),
     (FAMILIES + "[families.small.tools]\nmatting = 'x'", "[families.small] tools: is a table of its own"),
-    (changed('"v_prediction"', '"x0"'), "[networks.small] schedule.prediction_type: "),
+    (changed('"v_prediction"', '"x0"'), "[networks.small] schedule: Input tag 'x0' found using 'prediction_type'"),
     (changed('"v_prediction"', '"epsilon"\nbeta_start = 0.1'), "[networks.small] schedule: Value error, beta_start"),
     (changed('"v_prediction"', '"epsilon"\ntrain_steps = 10'), "[networks.small] schedule.train_steps: "),
     (changed(", [0.0, 0.0, 0.0]]", "]"), "[networks.small] Value error, preview.factors needs one row"),

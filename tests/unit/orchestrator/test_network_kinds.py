@@ -110,6 +110,27 @@ async def test_sdxl_is_asked_for_exactly_where_a_second_encoder_is_named(
         await networks.connect(server_of(client(pooled=pooled)), table(tmp_path, lines))
 
 
+@pytest.mark.parametrize(
+    ("flows", "guidance", "told"),
+    [(False, False, TOLD.keys()), (True, False, {"text_embeds"}), (True, True, {"text_embeds", "guidance"})],
+)
+def test_what_a_network_is_told_beside_the_text_goes_by_the_family(flows: bool, guidance: bool, told: set[str]) -> None:
+    spec = spec_of("unet", pooled=True, control=False, likeness=False, flows=flows, guidance=guidance)
+    assert {tensor.name for tensor in spec.inputs} == DENOISED.keys() | told
+
+
+async def test_the_guidance_scale_is_an_input_where_the_family_says_so(tmp_path: Path) -> None:
+    triton = client(pooled=False)
+    guided = spec_of("unet", pooled=False, control=False, likeness=False, guidance=True)
+    triton.configs["small_unet"] = config(guided, side=32)
+    found = await connected(triton, table(tmp_path, 'guidance = "embedding"\n'))
+    assert found.unet is not None
+    await found.unet(SAMPLE, TIME, HIDDEN, AddedRows(guidance=rows(2, 1)))
+    assert triton.sent[0][1] == DENOISED | {"guidance": (2, 1)}
+    with pytest.raises(FamilyConfigError, match="inputs that are not given: guidance"):
+        await connected(triton, table(tmp_path, ""))
+
+
 async def test_the_refiner_of_sdxl_is_refused(tmp_path: Path) -> None:
     triton = client(pooled=True)
     (ids,) = [tensor for tensor in triton.configs["an_inpaint_unet"].input if tensor.name == "time_ids"]

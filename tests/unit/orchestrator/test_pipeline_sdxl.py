@@ -113,9 +113,9 @@ async def test_hidden_states_lie_side_by_side_and_only_the_second_is_pooled(sdxl
     for _, hidden, added in spy.unets:
         assert added is not None
         np.testing.assert_array_equal(hidden, np.concatenate([first, second], axis=2))
-        np.testing.assert_array_equal(added.text_embeds, pooled)
-        np.testing.assert_array_equal(added.time_ids, [[32, 64, 0, 0, 32, 64]] * 2)
-        assert {added.text_embeds.dtype, added.time_ids.dtype} == {np.dtype(np.float32)}
+        np.testing.assert_array_equal(added.tensors["text_embeds"], pooled)
+        np.testing.assert_array_equal(added.tensors["time_ids"], [[32, 64, 0, 0, 32, 64]] * 2)
+        assert {added.tensors["text_embeds"].dtype, added.tensors["time_ids"].dtype} == {np.dtype(np.float32)}
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,11 @@ async def test_every_unet_is_told(sdxl: Pipeline, role: str, changes: dict[str, 
     assert {name for name, *_ in spy.unets} == {role}
     for _, hidden, added in spy.unets:
         assert added is not None
-        assert (len(hidden), len(added.text_embeds), added.time_ids.shape) == (rows, rows, (rows, 6))
+        assert (len(hidden), len(added.tensors["text_embeds"]), added.tensors["time_ids"].shape) == (
+            rows,
+            rows,
+            (rows, 6),
+        )
 
 
 async def test_an_empty_negative_prompt_is_zeros(sdxl: Pipeline) -> None:
@@ -144,9 +148,9 @@ async def test_an_empty_negative_prompt_is_zeros(sdxl: Pipeline) -> None:
     assert [ids.tolist() for _, ids in spy.ids] == [[[1, 4, 5, 2, 0, 0, 0, 0]], [[1, 4, 5, 2, 3, 3, 3, 3]]]
     for _, hidden, added in spy.unets:
         assert added is not None
-        assert [bool(np.any(array[0])) for array in (hidden, added.text_embeds)] == [False, False]
-        assert [bool(np.any(array[1])) for array in (hidden, added.text_embeds)] == [True, True]
-        np.testing.assert_array_equal(added.time_ids[0], added.time_ids[1])
+        assert [bool(np.any(array[0])) for array in (hidden, added.tensors["text_embeds"])] == [False, False]
+        assert [bool(np.any(array[1])) for array in (hidden, added.tensors["text_embeds"])] == [True, True]
+        np.testing.assert_array_equal(added.tensors["time_ids"][0], added.tensors["time_ids"][1])
 
 
 @pytest.mark.parametrize(
@@ -180,8 +184,8 @@ async def test_tiles_are_told_of_the_whole_picture(tmp_path: Path) -> None:
     assert [len(hidden) for _, hidden, _ in spy.unets] == [8, 8, 8]
     for _, hidden, added in spy.unets:
         assert added is not None
-        np.testing.assert_array_equal(added.time_ids, [[96, 160, 0, 0, 96, 160]] * 8)
-        for told in (hidden, added.text_embeds):  # all tiles of one row, then of the other
+        np.testing.assert_array_equal(added.tensors["time_ids"], [[96, 160, 0, 0, 96, 160]] * 8)
+        for told in (hidden, added.tensors["text_embeds"]):  # all tiles of one row, then of the other
             assert all((told[n] == told[4 * (n // 4)]).all() for n in range(8))
             assert (told[0] != told[4]).any()
 

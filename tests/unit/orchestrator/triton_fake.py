@@ -33,6 +33,7 @@ DIMS = {
     "image_embeds": [2, 6],
     "negative_image_embeds": [2, 6],
     "image_scale": [1],
+    "guidance": [1],
     "latents": [4, -1, -1],
     "image": [3, -1, -1],
     "alpha": [1, 64, 64],

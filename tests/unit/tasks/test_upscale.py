@@ -51,7 +51,7 @@ async def test_what_is_larger_than_a_tile_is_painted_in_tiles(studio: Studio) ->
     assert given.size == (104, 64)
     assert given.guidance_scale == 1
     assert studio.begun[0].network_size == (104, 64)
-    assert studio.fakes.calls > given.steps_walked
+    assert studio.fakes.calls > 1  # of one step: 0.35 of 4
 
 
 def test_fidelity_sets_strength_and_what_is_kept() -> None:

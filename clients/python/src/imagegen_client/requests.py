@@ -8,7 +8,7 @@ from imagegen_client.v1 import generation_pb2 as pb
 
 Format = Literal["png", "jpeg", "webp"]
 Priority = Literal["high", "normal", "low"]
-Sampler = Literal["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras", "lcm"]
+Sampler = Literal["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras", "lcm", "heun"]
 
 
 class Options(TypedDict, total=False):
