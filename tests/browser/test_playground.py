@@ -254,6 +254,11 @@ def test_everything_has_a_name_for_screen_readers(page: Page) -> None:
     assert page["error"].get_attribute("role") == "alert"
 
 
+@pytest.mark.promise(
+    "scripts of others in the playground",
+    "a policy without inline scripts and other hosts; prompts are shown as text",
+    "gateway/routes/playground.py",
+)
 def test_the_policy_is_strict(page: Page) -> None:
     answer = httpx.get(page.url)
     policy = answer.headers["content-security-policy"]

@@ -119,6 +119,11 @@ HEADS = {
 }
 
 
+@pytest.mark.promise(
+    "REST heads without end",
+    "32 KiB, 100 headers, ten seconds",
+    "gateway/transport/connections.py",
+)
 @pytest.mark.parametrize("head", HEADS)
 async def test_heads_are_bounded(stack: Stack, head: str) -> None:
     """Each has an answer that its client can read, however much it still sends; the service goes on."""
@@ -159,6 +164,11 @@ async def test_pipelined_requests_are_answered_in_order(stack: Stack) -> None:
         assert [(await connection.answer())[0] for _ in range(6)] == [200, 404] * 3
 
 
+@pytest.mark.promise(
+    "REST connections without end",
+    "2,048, 512 of one address; the one idle longest makes room",
+    "gateway/transport/connections.py",
+)
 async def test_connections_are_bounded_and_silent_ones_make_room(stack: Stack) -> None:
     """Sixty silent ones from one address, of which forty may be open: a request still gets its answer."""
     async with contextlib.AsyncExitStack() as opened:
@@ -236,6 +246,11 @@ async def test_the_time_for_what_is_discarded_is_bounded(stack: Stack, monkeypat
         assert await connection.ended()
 
 
+@pytest.mark.promise(
+    "REST bodies of strangers",
+    "none is read before the key is known",
+    "gateway/upstream/known_keys.py",
+)
 @pytest.mark.parametrize("key", ["", UNKNOWN_KEY])
 @pytest.mark.parametrize("length", ["content-length: 100000\r\n", "transfer-encoding: chunked\r\n"])
 async def test_no_body_is_asked_for_before_the_key_is_known(stack: Stack, key: str, length: str) -> None:
@@ -255,6 +270,11 @@ async def test_a_known_key_is_asked_for_its_body(stack: Stack) -> None:
         assert (await connection.answer())[0] == 200
 
 
+@pytest.mark.promise(
+    "slow REST bodies",
+    "64 KiB a second, and no pause of ten",
+    "gateway/transport/body.py",
+)
 @pytest.mark.parametrize("media_type", ["application/json", "multipart/form-data; boundary=b"])
 @pytest.mark.parametrize("length", ["content-length: 190000\r\n", "transfer-encoding: chunked\r\n"])
 async def test_a_slow_body_is_given_up(
@@ -288,6 +308,11 @@ async def test_strangers_who_upload_slowly_keep_nobody_waiting(stack: Stack) -> 
         assert answer.status_code == 200
 
 
+@pytest.mark.promise(
+    "answers that nobody reads",
+    "a minute without reading ends the connection",
+    "gateway/transport/connections.py",
+)
 async def test_a_client_that_does_not_read_is_given_up(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     """A hundred answers pipelined, none read."""
     monkeypatch.setattr(connections, "STALL_SECONDS", 0.3)

@@ -97,6 +97,11 @@ async def test_a_request_goes_through_tls_and_mutual_tls(folders: Folders) -> No
                 await client.get(f"http://{address}/")
 
 
+@pytest.mark.promise(
+    "a false orchestrator, a false gateway",
+    "the gateway asks for the orchestrator's certificate, and shows its own",
+    "gateway/upstream/channel.py",
+)
 @pytest.mark.parametrize("which", ["no certificate", "another CA's certificate", "another CA trusted"])
 async def test_a_gateway_that_does_not_fit_gets_no_further(folders: Folders, which: str) -> None:
     settings = folders.settings()
@@ -110,6 +115,11 @@ async def test_a_gateway_that_does_not_fit_gets_no_further(folders: Folders, whi
         assert (await ask(address)).status_code == 503
 
 
+@pytest.mark.promise(
+    "the same, of REST",
+    "at each handshake the newest certificate",
+    "gateway/transport/tls.py",
+)
 async def test_the_rest_certificate_changes_and_a_broken_one_does_not(folders: Folders) -> None:
     async with orchestrator(folders.orchestrator) as (port, _), http_server(port, **folders.settings()) as address:
         context = ssl.create_default_context(cadata=CA.pem.decode())

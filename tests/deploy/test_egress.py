@@ -27,6 +27,11 @@ def blocks(spec: Resource) -> list[tuple[Resource, list[Resource] | None]]:
     ]
 
 
+@pytest.mark.promise(
+    "an orchestrator that reaches them nevertheless",
+    "the chart's NetworkPolicy names the same networks and ports",
+    "helm/imagegen/templates/networkpolicy.yaml",
+)
 def test_egress_is_the_orchestrators_own_table() -> None:
     assert VALUES["networkPolicy"]["egress"] == egress()
     assert VALUES["orchestrator"]["fetchPorts"] == sorted(WEB_PORTS)
@@ -65,6 +70,11 @@ def test_every_port_but_private_networks_is_named(name: str) -> None:
             assert ports or block["cidr"] in private["egressPrivate"]
 
 
+@pytest.mark.promise(
+    "metrics read from other namespaces",
+    "closed unless `networkPolicy.metricsFrom` names who reads them",
+    "helm/imagegen/templates/networkpolicy.yaml",
+)
 @pytest.mark.parametrize("part", ["orchestrator", "triton"])
 def test_metrics_are_closed_to_other_namespaces_unless_peers_are_named(part: str) -> None:
     numbers = {"orchestrator": 9090, "triton": 8002}

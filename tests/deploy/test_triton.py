@@ -5,6 +5,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.deploy.test_chart import each_profile, pods, resources
 
 
@@ -13,6 +15,11 @@ def tritons(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [spec["containers"][0] for name, _, spec in pods(found) if name.startswith("trial-triton-")]
 
 
+@pytest.mark.promise(
+    "holes in Triton's HTTP",
+    "it listens on loopback alone",
+    "helm/imagegen/templates/triton.yaml",
+)
 @each_profile
 def test_http_is_reached_from_inside_the_container_alone(name: str) -> None:
     found = resources(name)

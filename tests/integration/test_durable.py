@@ -124,6 +124,11 @@ async def test_a_job_bears_its_calls_name_in_the_log(client: Client) -> None:
     assert (await client.jobs.CreateJob(wanted(request_id="key-2"))).request_id == "key-2"
 
 
+@pytest.mark.promise(
+    "jobs of other accounts",
+    "every statement names the account",
+    "orchestrator/jobs/store.py",
+)
 async def test_jobs_are_listed_by_account(tiny_triton: int, tmp_path: Path) -> None:
     config = settings(tiny_triton, tmp_path, anonymous=False)
     mine, others = [(("x-api-key", await new_key(config.database_url, name)),) for name in ("alice", "bob")]

@@ -39,6 +39,11 @@ CLOSED: dict[str, Callable[[Any, dict[str, str]], object]] = {
 }
 
 
+@pytest.mark.promise(
+    "shared memory, traces, log files and models of callers in Triton",
+    "closed by a key that nobody has, and by its mode",
+    "local/triton_command.py",
+)
 @pytest.mark.parametrize("name", CLOSED)
 @pytest.mark.parametrize("key", [None, "", "imagegen", "0" * 64])
 def test_what_nobody_calls_is_closed(server: triton.Server, name: str, key: str | None) -> None:

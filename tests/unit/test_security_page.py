@@ -1,41 +1,24 @@
-"""docs/security.md: the guards that it names are there, and so are their tests."""
+"""docs/security.md: its table is that of the tests' markers, and every file and test that it names exists."""
 
-import ast
 import re
 from pathlib import Path
 
-import pytest
-
-ROOT = Path(__file__).parents[2]
-ROW = re.compile(r"^\|[^|]+\|[^|]+\| `([^`|]+)` \| `([^`|]+)::([^`|]+)` \|$", re.MULTILINE)
+from tests.security_page import PAGE, ROOT, promises, with_table
 
 
-def guards() -> list[tuple[str, str, str]]:
-    """(file, test's file, test) of each row of the table of guards."""
-    page = (ROOT / "docs/security.md").read_text("utf-8")
-    section = page.partition("\n## Guards\n")[2].partition("\n## ")[0]
-    rows = ROW.findall(section)
-    lines = [line for line in section.splitlines() if line.startswith("|")]
-    assert len(rows) == len(lines) - 2, "a row has another form"  # the head and the line under it
-    return rows
+def test_the_table_is_that_of_the_markers() -> None:
+    page = PAGE.read_text("utf-8")
+    assert with_table(page) == page, "run python -m tests.security_page"
+    assert len(promises()) > 40
 
 
-def test_there_are_guards() -> None:
-    assert len(guards()) > 25
-
-
-@pytest.mark.parametrize(("file", "test_file", "test"), guards())
-def test_a_guard_and_its_test_exist(file: str, test_file: str, test: str) -> None:
-    assert (ROOT / file).is_file()
-    tree = ast.parse((ROOT / test_file).read_text("utf-8"))
-    functions = {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
-    assert test in functions
+def test_the_files_that_keep_promises_exist() -> None:
+    assert [each.file for each in promises() if not (ROOT / each.file).is_file()] == []
 
 
 def test_every_test_and_file_named_on_the_page_exists() -> None:
     """Wherever it is, and however short its path."""
-    page = (ROOT / "docs/security.md").read_text("utf-8")
-    spans = re.findall(r"`([^`]+)`", page)
+    spans = re.findall(r"`([^`]+)`", PAGE.read_text("utf-8"))
     paths = [
         str(path)
         for room in ("tests", "common", "orchestrator", "gateway", "local")

@@ -130,6 +130,11 @@ async def test_memory_ends_by_itself(database: Database, counted: list[int]) -> 
     assert counted == [1] * 4
 
 
+@pytest.mark.promise(
+    "a revoked key",
+    "every server forgets at once, by a notification; in 30 s without",
+    "orchestrator/accounts/authentication.py",
+)
 async def test_revoking_is_seen_at_once_by_every_server(database: Database) -> None:
     key, kept = await key_of(database), await key_of(database)
     async with server(database.url) as one, server(database.url) as other:
@@ -174,6 +179,11 @@ async def test_what_was_asked_before_a_change_is_not_remembered(
     assert await refused(accounts, key)
 
 
+@pytest.mark.promise(
+    "guessing keys in a flood",
+    "unknown keys are remembered, lookups bounded",
+    "orchestrator/accounts/lookups.py",
+)
 async def test_a_flood_of_unknown_keys_stays_small(
     database: Database, counted: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,6 +232,11 @@ async def test_a_database_that_is_not_migrated_is_said_to_be_away(database: Data
         await Accounts(database, anonymous=False).authenticate(keys.make())
 
 
+@pytest.mark.promise(
+    "keys read in the database",
+    "SHA-256 of 256 random bits is all that is kept",
+    "orchestrator/accounts/keys.py",
+)
 async def test_only_the_digest_is_stored(database: Database) -> None:
     key = await key_of(database)
     rows = await database.run("SELECT k::text AS whole, digest FROM imagegen.api_keys k")

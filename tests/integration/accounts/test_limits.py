@@ -117,6 +117,11 @@ async def test_who_waited_for_the_lock_sees_what_was_written_meanwhile(database:
     assert sum(await asyncio.gather(*tries)) == 1
 
 
+@pytest.mark.promise(
+    "an account that takes more than its share",
+    "jobs at a time, credits, requests a minute: one statement, under a lock",
+    "orchestrator/accounts/limits.py",
+)
 async def test_races_never_exceed_a_limit(database: Database) -> None:
     """200 ask for 7 places and 31 credits at 2 each, on 32 connections; some leave, and are refunded."""
     anna = await account(database, max_active=7, credits=Decimal(31))

@@ -149,6 +149,11 @@ def by_hand(base: str, key: str) -> bytes:
     return answered
 
 
+@pytest.mark.promise(
+    "keys and secrets in logs",
+    "what is written is cut",
+    "common/logs.py",
+)
 async def test_no_key_is_logged(stack: Stack, tmp_path: Path) -> None:
     base, channel, key, url = stack
     wrong = keys.make()

@@ -33,6 +33,11 @@ async def _crashes(bench: Bench) -> int:
     return crashes
 
 
+@pytest.mark.promise(
+    "a request that kills its workers",
+    "it runs alone, and fails after three crashes",
+    "orchestrator/jobs/attempts.py",
+)
 async def test_a_job_that_crashes_its_process_alone_fails_as_poison(bench: Bench) -> None:
     attempt = await _begin(bench)
     for crash in (1, 2, 3):

@@ -198,6 +198,11 @@ async def test_two_that_deliver_send_each_once(plant: Plant, receiver: Receiver)
     assert sorted(receiver.ids) == sorted(f"msg_{job.id}" for job in jobs)
 
 
+@pytest.mark.promise(
+    "receivers that hang, or answer without end",
+    "10 s, a share of the tries for each host, and nothing but the head is read",
+    "orchestrator/webhooks/delivery.py",
+)
 async def test_a_receiver_that_hangs_holds_up_no_other(plant: Plant, receiver: Receiver) -> None:
     async with receiving("127.0.0.2") as slow:
         slow.answers = [None] * 20
@@ -222,6 +227,11 @@ async def test_a_huge_answer_is_not_read(plant: Plant, web: Web) -> None:
         await web.left["/huge"].wait()
 
 
+@pytest.mark.promise(
+    "webhooks into this network",
+    "as for pictures, at every try; redirects are not followed",
+    "orchestrator/web/addresses.py",
+)
 async def test_private_addresses_are_refused(tmp_path: Path, receiver: Receiver) -> None:
     """At once where the URL shows it, and when it is sent where a name hides it."""
     async with running(new_url(), tmp_path, webhook_ports=ANY_PORT) as plant:

@@ -181,6 +181,11 @@ async def test_no_key_is_logged(server: Server, s3_shelf: Shelf, capfd: pytest.C
     assert "secret" not in said
 
 
+@pytest.mark.promise(
+    "half a picture",
+    "size and hash are noted when it is whole",
+    "orchestrator/results/store.py",
+)
 async def test_a_process_that_is_killed_while_it_writes_leaves_whole_pictures_or_none(
     folder_shelf: Shelf, tmp_path: Path
 ) -> None:

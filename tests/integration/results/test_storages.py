@@ -37,6 +37,11 @@ async def test_a_storage_may_have_no_prefix(database: Database, mine: Server, st
     assert mine.list_keys() == ["a.png"]
 
 
+@pytest.mark.promise(
+    "storages of other accounts",
+    "a name is looked up within the account",
+    "orchestrator/results/storages.py",
+)
 async def test_storages_are_the_accounts_own(database: Database, mine: Server, storages: Storages) -> None:
     await give(database, ALICE, "shop", mine.place(prefix="alice"))
     await give(database, BOB, "shop", mine.place(prefix="bob"))
@@ -146,6 +151,11 @@ async def test_a_huge_object_costs_no_memory(database: Database, storages: Stora
     assert sent.gave < size / 4  # what the sockets hold
 
 
+@pytest.mark.promise(
+    "the server's own S3 keys used by a client's storage",
+    "a storage has its own keys or none",
+    "orchestrator/results/storages.py",
+)
 async def test_keys_of_the_server_are_never_a_storages(
     database: Database, mine: Server, storages: Storages, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -58,6 +58,11 @@ async def test_a_link_leads_to_the_picture(shelf: Shelf) -> None:
     assert answer.headers["Content-Type"] == "image/webp"
 
 
+@pytest.mark.promise(
+    "reading other people's pictures",
+    "128 random bits in a name; an end to its time",
+    "orchestrator/results/store.py",
+)
 async def test_a_picture_whose_time_is_over_is_refused_before_it_is_swept(shelf: Shelf) -> None:
     name = await shelf.write()
     await shelf.age(3599)

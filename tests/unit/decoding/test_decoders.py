@@ -152,6 +152,11 @@ async def test_refusals_are_those_of_decoding_here_and_are_logged_here(decoders:
         await decoders.measure(saved(picture(), "PNG"), DecodeLimits(max_pixels=100), "image")
 
 
+@pytest.mark.promise(
+    "a decoder that crashes, hangs or takes all memory",
+    ("each file is decoded in a process of its own, with limits of memory and time; it ends one request"),
+    "orchestrator/decoding/process.py",
+)
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
 async def test_a_crash_ends_one_request_and_no_other(
     decoders: Decoders, process: DecoderProcess, end: signal.Signals
@@ -210,6 +215,11 @@ async def test_a_lying_header_takes_no_more_than_it_says(decoders: Decoders) -> 
     assert (await decoders.decode(data, LIMITS, "x", measured.memory)).shape == (1, 1, 3)
 
 
+@pytest.mark.promise(
+    "keys read by a broken decoder",
+    "its process has no settings and no keys in its environment",
+    "orchestrator/decoding/decoders.py",
+)
 def test_the_process_knows_no_settings_and_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGEGEN_DATABASE_URL", "postgresql://secret")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")

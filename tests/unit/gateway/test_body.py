@@ -142,6 +142,11 @@ class Holders:
             await self._ends[name].wait()
 
 
+@pytest.mark.promise(
+    "many large REST bodies",
+    "one budget of bytes, of which an account has half",
+    "gateway/transport/upload_budget.py",
+)
 async def test_an_account_has_its_share_and_no_more() -> None:
     holders = Holders(Uploads(100, 50))
     for name in ("a1", "a2", "a3"):

@@ -115,6 +115,11 @@ def test_what_is_no_form(body: bytes, content_type: str, said: str) -> None:
     assert str(caught.value).startswith(said)
 
 
+@pytest.mark.promise(
+    "forms with files",
+    "read in memory, of the same length; 32 parts, one file, nothing on disk",
+    "gateway/transport/multipart.py",
+)
 @given(st.binary(max_size=300), st.text('ab;=" -\r\n', max_size=20))
 @example(b'--x\r\nContent-Disposition: form-data; name="a"\r\nContent-Transfer-Encoding: odd\r\n\r\nx\r\n--x--', "x")
 def test_any_bytes_are_read_or_refused(body: bytes, boundary: str) -> None:

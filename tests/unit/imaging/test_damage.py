@@ -59,6 +59,11 @@ def damaged(data: bytes) -> dict[str, bytes]:
     }
 
 
+@pytest.mark.promise(
+    "pixels that a decoder makes up",
+    "a damaged file is refused, also where its decoder only warns",
+    "orchestrator/imaging/jpeg.py",
+)
 @pytest.mark.parametrize("fault", damaged(KINDS["baseline"]))
 @pytest.mark.parametrize("kind", KINDS)
 def test_damaged_jpegs_are_refused(kind: str, fault: str) -> None:

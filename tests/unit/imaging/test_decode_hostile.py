@@ -90,6 +90,11 @@ OTHERS = {
 }
 
 
+@pytest.mark.promise(
+    "files that are no pictures",
+    "the first bytes choose one decoder of eight",
+    "orchestrator/imaging/decode.py",
+)
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_files_are_not_opened(name: str) -> None:
     assert (
@@ -185,6 +190,11 @@ def cost(data: bytes, small: bytes, folder: Path) -> tuple[str, int]:
     return said, int(growth)
 
 
+@pytest.mark.promise(
+    "pictures that unpack to gigabytes",
+    "the header's size is refused before pixels are made",
+    "orchestrator/imaging/decode.py",
+)
 @pytest.mark.parametrize("name", HUGE)
 def test_huge_pictures_are_refused_before_they_are_decoded(name: str, tmp_path: Path) -> None:
     data = HUGE[name]()
@@ -307,6 +317,11 @@ def test_any_bytes_behind_the_start_of_a_picture(magic: bytes, data: bytes) -> N
     attempt(magic + data)
 
 
+@pytest.mark.promise(
+    "broken decoders",
+    "random and changed bytes are refused in words, never crash",
+    "orchestrator/imaging/decode.py",
+)
 @settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(st.sampled_from(sorted(VALID)), st.data())
 def test_pictures_with_changed_bytes(name: str, drawn: st.DataObject) -> None:

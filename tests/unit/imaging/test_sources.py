@@ -73,6 +73,11 @@ async def test_a_name_with_a_private_address_is_refused(web: Web, answers: list[
     await fetcher.close()
 
 
+@pytest.mark.promise(
+    "URLs of this network",
+    "every address that a name has is looked at, and the one looked at is connected to",
+    "orchestrator/web/addresses.py",
+)
 @pytest.mark.usefixtures("public")
 async def test_a_name_that_is_private_the_second_time(web: Web) -> None:
     """What is connected to is what was looked at: each resolution is, and there is one for each connection."""
@@ -90,6 +95,11 @@ async def test_a_name_that_is_private_the_second_time(web: Web) -> None:
     await fetcher.close()
 
 
+@pytest.mark.promise(
+    "redirects to this network",
+    "looked at like the first",
+    "orchestrator/web/fetching.py",
+)
 @pytest.mark.parametrize(
     "to",
     [
@@ -114,6 +124,14 @@ async def test_a_public_page_is_fetched_as_in_production(web: Web, strict: Fetch
     assert await strict.fetch(web.url("/a", PUBLIC), "edit.image") == PICTURE
 
 
+@pytest.mark.promise(
+    "knocking on other people's ports",
+    (
+        "80, 443, 8080 and 8443, of pictures and of webhooks, also behind redirects "
+        "(`IMAGEGEN_FETCH_PORTS`, `IMAGEGEN_WEBHOOK_PORTS`)"
+    ),
+    "orchestrator/web/urls.py",
+)
 @pytest.mark.parametrize("port", [22, 81, 5432, 6379, 65535])
 async def test_ports_that_are_not_of_web_servers_are_refused(web: Web, fetcher: Fetcher, port: int) -> None:
     """Nobody is connected to, at the first URL as behind a redirect."""
@@ -128,6 +146,14 @@ async def test_ports_that_are_not_of_web_servers_are_refused(web: Web, fetcher: 
     assert await fetcher.fetch(web.put("/b", PICTURE), "edit.image") == PICTURE
 
 
+@pytest.mark.promise(
+    "an account that fetches from anywhere",
+    (
+        "its own list of hosts, if the operator sets one (`accounts set NAME --source-hosts`); "
+        "redirects lead to no other"
+    ),
+    "orchestrator/web/hosts.py",
+)
 async def test_the_hosts_of_an_account(web: Web) -> None:
     """Exact hosts and suffixes; a redirect leads to no other."""
 

@@ -8,6 +8,7 @@ from unittest import mock
 
 import httpcore2
 import hypothesis.strategies as st
+import pytest
 from hypothesis import example, given, settings
 
 from orchestrator.config import ANY_PORT
@@ -121,6 +122,11 @@ PLACES = st.sampled_from(
 )
 
 
+@pytest.mark.promise(
+    "any URL, any answer, any redirect",
+    "a file or a refusal in words",
+    "orchestrator/web/fetching.py",
+)
 @settings(max_examples=60, deadline=None)
 @given(PLACES)
 def test_no_redirect_leads_to_an_address_that_is_not_public(place: str) -> None:

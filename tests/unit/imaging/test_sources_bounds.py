@@ -36,6 +36,11 @@ def one_field_after_the_other() -> Page:
     return page
 
 
+@pytest.mark.promise(
+    "slow and endless pages",
+    "one deadline for all, bytes counted as they come, nothing unpacked",
+    "orchestrator/web/fetching.py",
+)
 @pytest.mark.parametrize("page", [silent(), dripping(PICTURE), one_field_after_the_other()])
 async def test_slow_servers_end_at_the_deadline(web: Web, fetcher: Fetcher, page: Page) -> None:
     assert await in_time(fetcher, web.put("/a", page)) == "did not arrive within 0.3 seconds"

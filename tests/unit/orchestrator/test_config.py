@@ -123,6 +123,11 @@ def test_the_message_gives_the_range(raw: str) -> None:
         from_env(max_in_flight=raw)
 
 
+@pytest.mark.promise(
+    "a server without keys that others reach",
+    "`IMAGEGEN_ANONYMOUS` is refused but on loopback",
+    "orchestrator/config.py",
+)
 @pytest.mark.parametrize(
     "address", ["0.0.0.0:1", "[::]:1", "10.0.0.7:1", "imagegen:1", "127.example.com:1", "localhost.example.com:1"]
 )

@@ -225,6 +225,11 @@ async def test_a_good_call_is_counted(edge: Edge) -> None:
     assert calls("GetJob", "OK") == before + 1
 
 
+@pytest.mark.promise(
+    "calls without a right key",
+    ("one interceptor for all methods; the key is looked at when the headers have come, before the message is taken"),
+    "orchestrator/api/auth.py",
+)
 @pytest.mark.parametrize("key", [[], [("x-api-key", "k-bob")]])
 async def test_without_a_right_key_the_message_is_never_taken(edge: Edge, key: list[tuple[str, str]]) -> None:
     """The client sends its headers and no message at all: the refusal comes all the same."""
@@ -241,6 +246,11 @@ async def test_a_right_key_lets_the_message_in(edge: Edge) -> None:
     assert jobs_pb2.Job.FromString(await call.read()).job_id.startswith("alice ")
 
 
+@pytest.mark.promise(
+    "errors that reveal internals",
+    'an error outside the tree is "internal error" to the client',
+    "orchestrator/api/auth.py",
+)
 async def test_a_crash_of_the_lookup_opens_nothing(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
     async def crash(*_: object) -> Account:
         raise ZeroDivisionError("secret")

@@ -83,6 +83,11 @@ def test_a_small_machine_lowers_the_defaults_so_that_they_fit() -> None:
     assert fitted(lowered, memory) == lowered
 
 
+@pytest.mark.promise(
+    "settings that do not fit the memory",
+    "refused at start, with the numbers",
+    "orchestrator/tasks/memory.py",
+)
 @pytest.mark.parametrize(("name", "value"), [("max_input_pixels", 1 << 30), ("max_input_bytes", 512 << 20)])
 def test_settings_that_cannot_fit_are_refused_with_the_numbers(name: str, value: int) -> None:
     settings = Settings.from_env({f"IMAGEGEN_{name.upper()}": str(value)})

@@ -105,6 +105,11 @@ def named(size: int) -> bytes:
     return data
 
 
+@pytest.mark.promise(
+    "large messages to health, reflection and ReadResult, which need no key",
+    ("4 KiB, two at a time, in rotation between addresses; whoever lets the server wait loses their turn"),
+    "orchestrator/api/receiving.py",
+)
 @pytest.mark.parametrize("method", OPEN)
 @pytest.mark.parametrize("size", [receiving.OPEN_BYTES, 100_000, 5_000_000, 60_000_000])
 async def test_open_methods_take_small_messages_only(server: Server, method: str, size: int) -> None:
@@ -131,6 +136,11 @@ async def test_the_service_still_answers_after_a_hundred_large_messages(server: 
         assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
 
 
+@pytest.mark.promise(
+    "packed messages that unpack to gigabytes",
+    "compression is off: such a message is UNIMPLEMENTED",
+    "orchestrator/api/transport.py",
+)
 async def test_packed_messages_are_refused(server: Server) -> None:
     """No unpacking, no bomb: 60 MB of zeros are 60 kB as gzip."""
     method: Any = server.channel.unary_unary("/imagegen.v1.JobService/CreateJob")
@@ -165,6 +175,11 @@ async def test_health_of_an_unknown_name_ends_at_once(server: Server, method: st
     assert not server.health._watchers
 
 
+@pytest.mark.promise(
+    "health watches without end",
+    "1,024, 256 from one address; of unknown names none",
+    "orchestrator/api/health.py",
+)
 async def test_the_number_of_watches_is_bounded(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(health, "MAX_WATCHERS_OF_PEER", 3)
     watches = [await server.watch() for _ in range(3)]
@@ -238,6 +253,11 @@ def test_there_are_texts() -> None:
     assert {"prompt", "family", "image_to_image.image.url", "output.target"} <= set(TEXTS)
 
 
+@pytest.mark.promise(
+    "characters that the database does not store",
+    "NUL in any text is INVALID_ARGUMENT and names the field",
+    "orchestrator/api/messages.py",
+)
 @pytest.mark.parametrize("path", TEXTS)
 async def test_a_nul_is_refused_in_every_text(server: Server, path: str) -> None:
     request = a_text(path)("a\0b")
@@ -253,6 +273,11 @@ async def test_a_nul_is_refused_in_every_id(server: Server, method: str) -> None
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+@pytest.mark.promise(
+    "small messages that parse to gigabytes",
+    "10,000 fields, counted before parsing",
+    "orchestrator/api/messages.py",
+)
 async def test_a_message_of_too_many_fields_is_refused_before_it_is_parsed(server: Server) -> None:
     number = pb.GenerateRequest.DESCRIPTOR.fields_by_name["enhancements"].number
     field = bytes([number << 3 & 0x7F | 2 | 0x80, number >> 4, 0]) if number > 15 else bytes([number << 3 | 2, 0])
@@ -274,6 +299,11 @@ async def test_a_picture_of_32_mib_passes(server: Server) -> None:
     )
 
 
+@pytest.mark.promise(
+    "errors that are larger than a client reads, or repeat what it sent",
+    "16 violations, 2 KiB of them, 100 characters of a client's text",
+    "orchestrator/errors.py",
+)
 @pytest.mark.parametrize(
     "text", ["x" * 5000, "é" * 5000, "\N{GRINNING FACE}" * 5000, "a b " * 3000, "'" * 4000, "\\" * 9000]
 )
@@ -307,6 +337,11 @@ async def test_a_call_without_a_message_is_refused(server: Server) -> None:
     assert await call.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
+@pytest.mark.promise(
+    "one account that sends many pictures at once",
+    ("four messages of one account, and two to sixteen in all by the memory that is there, are received at a time"),
+    "orchestrator/api/turns.py",
+)
 async def test_an_account_sends_few_pictures_at_once_and_others_pass(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

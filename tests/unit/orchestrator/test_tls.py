@@ -80,6 +80,11 @@ def reloads(outcome: str) -> float:
     return REGISTRY.get_sample_value("imagegen_tls_reloads_total", {"outcome": outcome}) or 0.0
 
 
+@pytest.mark.promise(
+    "listeners and impostors on the network",
+    "TLS 1.2 or later",
+    "orchestrator/api/tls.py",
+)
 async def test_a_client_that_trusts_the_ca_gets_in_and_no_other(files: Mounted) -> None:
     async with served(files) as server:
         assert await server.check(server.channel()) == health_pb2.HealthCheckResponse.SERVING
@@ -87,6 +92,11 @@ async def test_a_client_that_trusts_the_ca_gets_in_and_no_other(files: Mounted) 
         await server.refuses(grpc.aio.insecure_channel(f"127.0.0.1:{server.port}"))
 
 
+@pytest.mark.promise(
+    "programs that are no client of this cluster",
+    "mutual TLS",
+    "orchestrator/api/tls.py",
+)
 async def test_mutual_tls_takes_certificates_of_its_ca_only(files: Mounted) -> None:
     chain, key = CA.sign("client")
     foreign, foreign_key = OTHER.sign("client")
@@ -138,6 +148,11 @@ async def test_certificates_change_under_twenty_streams_and_none_breaks(files: M
         assert reloads("done") == done + 2
 
 
+@pytest.mark.promise(
+    "certificates that end",
+    ("files are read again when they change; a broken one leaves the old; a metric reports the end"),
+    "common/certificates.py",
+)
 @pytest.mark.parametrize("broken", ["cut off", "not a pair", "gone"])
 async def test_broken_new_files_leave_the_old_ones(files: Mounted, broken: str) -> None:
     async with served(files) as server:

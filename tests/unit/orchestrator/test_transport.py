@@ -86,6 +86,11 @@ async def get(jobs: Any, *metadata: tuple[str, str]) -> str:
     return job.job_id
 
 
+@pytest.mark.promise(
+    "calls without end over one connection",
+    "4096 at a time",
+    "orchestrator/api/transport.py",
+)
 async def test_the_server_says_how_many_calls_and_how_large_headers_it_takes() -> None:
     async with served() as port, raw(port) as connection:
         announced = dict(struct.iter_unpack(">HI", await connection.wait_for(SETTINGS)))
@@ -93,6 +98,11 @@ async def test_the_server_says_how_many_calls_and_how_large_headers_it_takes() -
     assert announced[MAX_HEADER_LIST_SIZE] in {transport.HEADER_BYTES, transport.MOST_HEADER_BYTES}
 
 
+@pytest.mark.promise(
+    "headers without end",
+    "16 KiB, at most 32",
+    "orchestrator/api/transport.py",
+)
 async def test_headers_that_are_too_large_are_refused_and_the_connection_goes_on() -> None:
     async with served() as port, grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         jobs = jobs_pb2_grpc.JobServiceStub(channel)
@@ -103,6 +113,11 @@ async def test_headers_that_are_too_large_are_refused_and_the_connection_goes_on
         assert await get(jobs)
 
 
+@pytest.mark.promise(
+    "pings without end",
+    "the third too many ends the connection",
+    "orchestrator/api/transport.py",
+)
 async def test_who_pings_without_end_is_hung_up_on() -> None:
     async with served() as port, raw(port) as connection:
         connection.send(PING, bytes(8), times=10)  # whoever writes to a closed connection does not read what it said
@@ -110,6 +125,11 @@ async def test_who_pings_without_end_is_hung_up_on() -> None:
         assert (last_stream, code) == (0, ENHANCE_YOUR_CALM)
 
 
+@pytest.mark.promise(
+    "connections that stay with an old replica",
+    "an age, after which they end once their calls have",
+    "orchestrator/api/transport.py",
+)
 async def test_an_old_connection_is_asked_to_end_and_what_runs_over_it_runs_on() -> None:
     async with (
         served(max_connection_age_seconds=1.0) as port,
@@ -128,6 +148,11 @@ async def test_an_old_connection_is_asked_to_end_and_what_runs_over_it_runs_on()
         assert await get(jobs)
 
 
+@pytest.mark.promise(
+    "streams that nobody reads",
+    "gRPC's flow control: nothing is made until what was sent has left",
+    "orchestrator/api/auth.py",
+)
 async def test_who_does_not_read_costs_a_bounded_number_of_bytes() -> None:
     floods = Floods()
     async with served(floods) as port, grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -144,6 +169,11 @@ async def test_who_does_not_read_costs_a_bounded_number_of_bytes() -> None:
         stream.cancel()
 
 
+@pytest.mark.promise(
+    "60 MiB with a wrong key",
+    ("the same: 64 KiB, the window of a call whose message was not asked for, are all that is received"),
+    "orchestrator/api/auth.py",
+)
 async def test_a_wrong_key_is_refused_before_60_mib_have_come() -> None:
     """Through a proxy that counts what the client's side has sent."""
     count = 0

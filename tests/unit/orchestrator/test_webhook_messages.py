@@ -28,6 +28,11 @@ def test_while_a_secret_is_rotated_both_sign() -> None:
     assert sign([b"new", b"old"], "id", 1, b"body")["webhook-signature"] == f"{new} {old}"
 
 
+@pytest.mark.promise(
+    "false webhooks, and repeated ones",
+    "a signature of id, time and body by the account's secret",
+    "orchestrator/webhooks/message.py",
+)
 @pytest.mark.parametrize("part", ["id", "time", "body", "secret"])
 def test_the_signature_is_of_all_that_is_sent(part: str) -> None:
     plain = sign([b"secret"], "id", 1, b"body")["webhook-signature"]

@@ -112,6 +112,11 @@ async def test_what_is_not_needed_any_more_is_given_back() -> None:
     assert held() == 0
 
 
+@pytest.mark.promise(
+    "many large pictures at once",
+    ("a budget of bytes for all jobs together, from the cgroup's limit; a job takes its share in one go"),
+    "orchestrator/tasks/budget.py",
+)
 async def test_many_large_pictures_at_once_keep_within_the_budget(studio: Studio) -> None:
     """12 requests of 4 megapixels each: no more run at a time than have room, and all are served."""
     data = source(np.zeros((2048, 2048, 3), np.uint8))

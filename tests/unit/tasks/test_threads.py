@@ -55,6 +55,11 @@ async def test_cutting_out(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> N
     assert seen == {"has_object": False}
 
 
+@pytest.mark.promise(
+    "enhancements that take long, again and again",
+    "two threads of their own",
+    "orchestrator/tasks/enhance.py",
+)
 async def test_slow_enhancements_hold_up_each_other_alone(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also once their requests are gone; what is still in line is not started for nobody."""
     go, running, started = threading.Event(), threading.Semaphore(0), 0

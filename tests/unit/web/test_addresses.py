@@ -12,6 +12,11 @@ from orchestrator.web.special_networks import CLOUDS, IPV4, IPV6, SPECIAL_IPV4, 
 TABLE = (*IPV4, *IPV6, *CLOUDS)
 
 
+@pytest.mark.promise(
+    "metadata and platform addresses of clouds, IANA's special networks",
+    ("a table of our own, whatever Python's patch says, also inside IPv6 (mapped, NAT64, 6to4, Teredo, ISATAP)"),
+    "orchestrator/web/special_networks.py",
+)
 @pytest.mark.parametrize("special", TABLE, ids=lambda special: special.cidr)
 def test_no_address_of_the_table_is_public(special: Special) -> None:
     network = ipaddress.ip_network(special.cidr)
