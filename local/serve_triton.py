@@ -2,7 +2,7 @@
 
 IMAGEGEN_MODEL_REPOSITORIES and IMAGEGEN_STATE_DIR are those of the embedded stack. IMAGEGEN_TRITON_MODELS names the
 models that are loaded, with commas between them; all if it is not set. The environment is the one that this Python
-belongs to. Exit code 2: this machine, or the environment, will not do.
+belongs to. Arguments are passed on to Triton. Exit code 2: this machine, or the environment, will not do.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from local.settings import Settings
 ADDRESS = "0.0.0.0"  # noqa: S104 - of a container, whose network says who gets in
 
 
-def main() -> int:
+def main(arguments: list[str]) -> int:
     """Become Triton; returns only what went wrong before."""
     settings = replace(Settings.from_env(os.environ), triton_env=Path(sys.prefix))
     try:
@@ -31,7 +31,7 @@ def main() -> int:
         return 2
     os.chdir(triton_command.working_folder(settings))
     # It takes the signals of the container itself.
-    return os.execve(command[0], [*command, *_load_options(os.environ)], environment)  # noqa: S606 - a command that was made here
+    return os.execve(command[0], [*command, *_load_options(os.environ), *arguments], environment)  # noqa: S606 - a command that was made here
 
 
 def _load_options(environ: Mapping[str, str]) -> list[str]:
@@ -41,4 +41,4 @@ def _load_options(environ: Mapping[str, str]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

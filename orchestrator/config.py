@@ -256,6 +256,14 @@ class Settings(EnvironmentSettings):
     health_interval_seconds: float = setting(
         1.0, "time between two checks of Triton's models", unit="s", low=0.05, high=60
     )
+    wake_seconds: float = setting(
+        0.0,
+        "how long a stream waits for a family whose models no Triton serves, where Tritons are started on demand; the"
+        " server is healthy meanwhile. 0: such streams are refused at once",
+        unit="s",
+        low=0,
+        high=86_400,
+    )
     log_level: LogLevel = setting("info", "lowest level that is logged: debug, info, warning or error")
     charge_filtered: Switch = setting(False, "true: a picture that the safety filter stops is paid for like any other")
     mark_pictures: Switch = setting(True, "true: files state in XMP that they are generated")

@@ -10,6 +10,17 @@ QUEUE_DEPTH = Gauge("imagegen_queue_depth", "Generate streams that wait.", ["pri
 IN_FLIGHT = Gauge("imagegen_in_flight", "Generate streams that run.")
 JOBS = Gauge("imagegen_jobs", "Durable jobs in the database, as every server sees them.", ["state"])
 BACKLOG = Gauge("imagegen_backlog_seconds", "Estimated wait for the start of a new durable job; 0: none.")
+JOB_BACKLOG = Gauge(
+    "imagegen_job_backlog_seconds",
+    "Time that all waiting durable jobs of a family need, one after another; every server reports the same.",
+    ["family"],
+)
+STREAM_BACKLOG = Gauge(
+    "imagegen_stream_backlog_seconds",
+    "Time that the waiting Generate streams of a family in this process need, one after another.",
+    ["family"],
+)
+RUNNING = Gauge("imagegen_running", "Durable jobs and Generate streams of a family that this process runs.", ["family"])
 LONGEST_ATTEMPT = Gauge("imagegen_longest_attempt_seconds", "Age of the oldest running attempt at a job.")
 ATTEMPTS_STOPPED = Counter(
     "imagegen_attempts_stopped",

@@ -25,7 +25,7 @@ from imagegen.v1 import (
     webhooks_pb2,
     webhooks_pb2_grpc,
 )
-from orchestrator import VERSION
+from orchestrator import VERSION, metrics
 from orchestrator.accounts.authentication import Accounts
 from orchestrator.api import reflection, status, tls, transport
 from orchestrator.api.accounts import AccountServicer
@@ -211,7 +211,11 @@ class Orchestrator:
         )
         self._verifier = Verifier(runner=runner, trust_anchors=self._trust_anchors)
         admission = Admission[Job](settings.max_in_flight, settings.max_queued, self._memory.held)
-        self._queue = StreamQueue(runner, admission)
+        self._queue = StreamQueue(runner, admission, settings.wake_seconds)
+        for family in self._families:  # from the start, so that a scaler finds them
+            metrics.JOB_BACKLOG.labels(family.name).set(0)
+            metrics.STREAM_BACKLOG.labels(family.name).set(0)
+            metrics.RUNNING.labels(family.name).set(0)
         parse = partial(from_stored, limits=self._limits)
         self._system = JobSystem(
             settings,
@@ -300,7 +304,8 @@ class Orchestrator:
             for family in self._families
             for task in family.tasks
         }
-        states |= dict.fromkeys(("", GENERATION, JOBS), any(ready.values()))
+        serves = any(ready.values()) or self._settings.wake_seconds > 0  # it takes requests that wait for a Triton
+        states |= dict.fromkeys(("", GENERATION, JOBS), serves)
         states[LIVE] = True
         for name, is_ready in states.items():
             self._health.set(name, serving=is_ready)

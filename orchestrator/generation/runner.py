@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+from orchestrator import metrics
 from orchestrator.accounts.account import Account
 from orchestrator.decoding.decoders import Decoders
 from orchestrator.diffusion.latents import Pixels
@@ -126,7 +127,8 @@ class Runner:
         def models() -> tuple[ModelDigest, ...]:
             return tuple(dict.fromkeys(digest for role, digest in digests.items() if role in roles))
 
-        with self.budgets.job(job.unless_stopped) as memory:
+        running = metrics.RUNNING.labels(job.family)
+        with running.track_inprogress(), self.budgets.job(job.unless_stopped) as memory:
             made = await run_task(plan, self._workshop(job, plan, timer, roles, memory, models))
         return await self._artifact(job, made, models(), timer.stages)
 

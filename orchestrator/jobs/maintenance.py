@@ -80,6 +80,7 @@ class Maintenance:
         self._database, self._attempts, self._stats, self._results = database, attempts, stats, results
         self._job_seconds, self._clock = job_seconds, clock
         self._lapsed: dict[Lapsed, float] = {}
+        self._reported = set[str]()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -108,8 +109,15 @@ class Maintenance:
         metrics.JOBS.labels("queued").set(stats.queued)
         metrics.JOBS.labels("running").set(stats.running)
         metrics.BACKLOG.set(stats.backlog)
+        self._report_backlogs(stats.backlogs())
         metrics.JOB_BYTES.set(stats.held_bytes)
         metrics.LONGEST_ATTEMPT.set(stats.longest)
+
+    def _report_backlogs(self, seconds: dict[str, float]) -> None:
+        """Set the gauge of each family; that of a family without jobs falls to 0, so that a scaler sees it."""
+        self._reported |= seconds.keys()
+        for family in self._reported:
+            metrics.JOB_BACKLOG.labels(family).set(seconds.get(family, 0.0))
 
     async def reclaim(self) -> None:
         """Put back the jobs whose lease has been lapsed for CONFIRM_SECONDS, as far as this process has seen."""

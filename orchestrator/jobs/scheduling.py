@@ -20,7 +20,8 @@ What differs here, because work is served by a changing number of workers that k
 """
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from orchestrator.database.pool import Database
 from orchestrator.errors import QueueFullError
@@ -56,7 +57,11 @@ SELECT (SELECT count(*) FROM (SELECT FROM imagegen.jobs WHERE state = 'queued' L
        (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(started_at)), 0)::float8 FROM imagegen.jobs
         WHERE state = 'running') AS longest,
        (SELECT avg(seconds) FROM recent) AS seconds,
-       (SELECT sum(cost) / nullif(sum(seconds), 0) FROM recent) AS speed
+       (SELECT sum(cost) / nullif(sum(seconds), 0) FROM recent) AS speed,
+       (SELECT coalesce(jsonb_object_agg(family, work), '{}') FROM (
+            SELECT family, jsonb_build_array(count(*), sum(cost)) AS work
+            FROM imagegen.jobs WHERE state = 'queued' GROUP BY family
+        ) AS by_family) AS work
 """
 
 
@@ -89,6 +94,7 @@ class QueueStats:
         longest: seconds for which the oldest attempt has run; 0 where none runs.
         seconds: mean length of the last jobs; 1 where there were none.
         speed: their work in a second, in the unit of Plan.cost; None where there were none.
+        work: by family, the jobs that wait and their cost.
     """
 
     queued: int = 0
@@ -97,10 +103,21 @@ class QueueStats:
     longest: float = 0.0
     seconds: float = _FIRST_SECONDS
     speed: float | None = None
+    work: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def estimate(self, cost: float) -> float:
         """Seconds that a job of that cost will run for. At least 0.1, so that no job is free in the order."""
         return max(cost / self.speed if self.speed else self.seconds, _LEAST_SECONDS)
+
+    def backlogs(self) -> dict[str, float]:
+        """Seconds that the waiting jobs of each family need one after another; families without any are left out.
+
+        It does not depend on how many jobs run at once, so that a scaler may divide it by what one Triton can do.
+        """
+        return {
+            family: cost / self.speed if self.speed else jobs * self.seconds
+            for family, (jobs, cost) in self.work.items()
+        }
 
     def wait(self, position: int) -> float:
         """Seconds until a job starts before which so many start; those that run are taken as half done on average."""

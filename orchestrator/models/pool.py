@@ -124,6 +124,8 @@ class TritonPool:
             EngineUnavailableError: there is none.
         """
         there = [each for each in self.endpoints if each not in tried and each.find(info.name) == info]
+        if not there:  # a Triton that is about to end waits for those who still call it: files/drain.py of the chart
+            there = [each for each in self._leaving if each not in tried and each.find(info.name) == info]
         if not there:
             raise _unavailable(info.name)
         there = [each for each in there if each not in avoided and not each.is_held(info.name)] or there
@@ -136,7 +138,7 @@ class TritonPool:
         return min(there, key=lambda each: (each.load, random.random()))  # noqa: S311 - no secret
 
     async def _resolve(self) -> None:
-        """Follow the host names: new addresses are added, others removed once their calls have ended."""
+        """Follow the host names: new addresses are added, others removed once no request has its seat there."""
         found: dict[str, None] = {}
         for name in self._names:
             host, _, port = name.rpartition(":")
@@ -150,7 +152,7 @@ class TritonPool:
             or Endpoint(address, TritonServer(address, self._timeout), self._probing)
             for address in found
         }
-        for endpoint in [each for each in self._leaving if each.is_idle]:
+        for endpoint in [each for each in self._leaving if each.is_idle and not each.load]:
             log.info("triton_left", endpoint=endpoint.address)
             self._leaving.discard(endpoint)
             self._looks.pop(endpoint, None)

@@ -1,6 +1,7 @@
 """What may start now, what waits, and for how long: counts and estimates, no event loop."""
 
 import bisect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -72,11 +73,23 @@ class Admission(Generic[Item]):
         bisect.insort(self._line, entry, key=lambda other: other.order)
         self._count()
 
-    def start_next(self) -> Item | None:
-        """Give the next request a slot; None if no slot is free or nobody waits."""
-        if not self._line or len(self._running) >= self._max_in_flight:
+    @property
+    def has_free_slot(self) -> bool:
+        """Whether a request could start now."""
+        return len(self._running) < self._max_in_flight
+
+    def estimate(self, cost: float) -> float:
+        """Seconds that a request of that cost runs for; 1 as long as none has ended."""
+        return cost / self._speed if self._speed else 1.0
+
+    def start_next(self, may_start: Callable[[Item], bool] = lambda _: True) -> Item | None:
+        """Give the next request that may start a slot; None if no slot is free or none may."""
+        if not self.has_free_slot:
             return None
-        entry = self._line.pop(0)
+        entry = next((each for each in self._line if may_start(each.item)), None)
+        if entry is None:
+            return None
+        self._line.remove(entry)
         self._running[entry.item] = entry
         self._count()
         return entry.item

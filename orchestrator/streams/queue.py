@@ -8,14 +8,17 @@ import structlog
 
 from orchestrator import metrics
 from orchestrator.accounts.account import Account
-from orchestrator.errors import CancelledByClientError, ImagegenError, ShuttingDownError
+from orchestrator.errors import CancelledByClientError, EngineUnavailableError, ImagegenError, ShuttingDownError
 from orchestrator.generation import outcomes
 from orchestrator.generation.events import Artifact, Queued
 from orchestrator.generation.job import Job, JobState
 from orchestrator.generation.runner import Runner
+from orchestrator.models.contracts import RETRY_AFTER_SECONDS
 from orchestrator.params import JobOptions, RequestParams
 from orchestrator.streams.admission import Admission
 
+LOOK_SECONDS = 0.5
+"""Between two looks at networks that waiting streams need."""
 STOP_SECONDS = 2.0
 """After the grace time: for the step that a job is in. A step cannot be broken off, only not followed by another."""
 
@@ -25,11 +28,20 @@ log = structlog.get_logger()
 class StreamQueue:
     """The streams of this process, which run at once as far as admission lets them."""
 
-    def __init__(self, runner: Runner, admission: Admission[Job]) -> None:
-        self._runner, self._admission = runner, admission
+    def __init__(self, runner: Runner, admission: Admission[Job], wake_seconds: float = 0.0) -> None:
+        """Nothing runs yet.
+
+        Args:
+            runner: generates the pictures.
+            admission: how many run and wait.
+            wake_seconds: how long a stream waits for networks that are not ready; 0: it is refused at once.
+        """
+        self._runner, self._admission, self._wake_seconds = runner, admission, wake_seconds
+        self._next_look: asyncio.TimerHandle | None = None
         self._jobs: set[Job] = set()
         self._runs: set[asyncio.Task[None]] = set()
         self._draining = False
+        self._reported = set[str]()
 
     @property
     def in_flight(self) -> int:
@@ -42,13 +54,14 @@ class StreamQueue:
         Raises:
             InvalidRequestError: the family is unknown, or cannot do what is asked.
             UnsupportedTaskError: the family lacks a network for the task.
-            EngineUnavailableError: the family's networks are not ready.
+            EngineUnavailableError: the family's networks are not ready, and streams do not wait for them.
             QueueFullError, ShuttingDownError: try again later.
         """
         self._check_open()
         self._admission.check_room()  # before the work of planning
         plan = await self._runner.plan(account, params)
-        self._runner.check_ready(plan)
+        if not self._wake_seconds:
+            self._runner.check_ready(plan)
         plan = await self._runner.tokenize(plan, params)
         self._check_open()  # it may have begun to stop meanwhile
         job = Job(job_id, account, plan, options)
@@ -101,12 +114,44 @@ class StreamQueue:
 
     def _dispatch(self) -> None:
         """Start what may start, and tell the others where they stand."""
-        while (job := self._admission.start_next()) is not None:
+        while (job := self._admission.start_next(self._may_start)) is not None:
             # A context of its own: else a job that another's end starts would log that call's name and id.
             run = asyncio.create_task(self._run(job), name=f"job {job.id}", context=contextvars.Context())
             self._runs.add(run)
             run.add_done_callback(self._runs.discard)
         self._tell_positions()
+        self._report_backlogs()
+        if self._admission.waiting and self._admission.has_free_slot and self._next_look is None:
+            self._next_look = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look_again)
+
+    def _may_start(self, job: Job) -> bool:
+        """Whether the networks of a waiting stream are ready."""
+        if self._wake_seconds:
+            try:
+                self._runner.check_ready(job.plan)
+            except EngineUnavailableError:
+                return False
+        return True
+
+    def _look_again(self) -> None:
+        """Start the streams whose networks have become ready; end those that have waited for them too long."""
+        self._next_look = None
+        now = datetime.now(UTC)
+        for job in self._admission.waiting:
+            if (now - job.created).total_seconds() > self._wake_seconds and not self._may_start(job):
+                reason = f"the networks of family {job.family!r} have not become ready"
+                self._stop(job, EngineUnavailableError(reason, retry_after=RETRY_AFTER_SECONDS))
+        self._dispatch()
+
+    def _report_backlogs(self) -> None:
+        """Set the gauge of each family that had streams."""
+        waiting = self._admission.waiting
+        seconds = dict.fromkeys(self._reported | {job.family for job in waiting}, 0.0)
+        for job in waiting:
+            seconds[job.family] += self._admission.estimate(job.plan.cost)
+        self._reported |= seconds.keys()
+        for family, value in seconds.items():
+            metrics.STREAM_BACKLOG.labels(family).set(value)
 
     def _tell_positions(self) -> None:
         for job, position, seconds in self._admission.waits():

@@ -17,12 +17,26 @@ HEAD = """# imagegen on Kubernetes
 {description}
 
 ```
-helm install pictures helm/imagegen --namespace pictures --create-namespace --values helm/imagegen/ci/cpu-trial.yaml
+helm install pictures helm/imagegen --namespace pictures --create-namespace --values helm/imagegen/ci/cpu-trial.yaml \\
+  --set database.trial.password=$(openssl rand -hex 16)
 ```
 
 Profiles in [ci/](ci): `cpu-trial` (one of everything, no GPU), `gpu-single`, `gpu-fleet`, `air-gapped`. How it is
 operated: [docs/operations.md](../../docs/operations.md). Wrong and misspelt values are refused by `values.schema.json`.
-This page is made of `values.yaml`: `.deploy/bin/python -m tests.deploy.readme`.
+This page is generated from `values.yaml`: `.deploy/bin/python -m tests.deploy.readme`. What changed:
+[CHANGELOG.md](CHANGELOG.md).
+
+| Kubernetes | what works |
+|---|---|
+| 1.29 and later | everything but what follows; 1.29 and the newest are what `make test-deploy` validates against |
+| 1.31 and later | `models.source: imageVolume` (feature gate ImageVolume; on by default from 1.35) |
+| 1.34 and later | `resourceClaims` (dynamic resource allocation) |
+
+| for | needs |
+|---|---|
+| `triton.groups.*.autoscaling` | KEDA 2.16, and a Prometheus that scrapes the orchestrators (`monitoring.enabled`) |
+| `gateway.autoscaling`, `orchestrator.autoscaling` | metrics-server |
+| `tls.certManager`, `externalSecrets`, `gatewayApi` | cert-manager 1.12, external-secrets 0.9, Gateway API 1.1 |
 
 | value | default | meaning |
 |---|---|---|

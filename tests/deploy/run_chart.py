@@ -3,7 +3,7 @@
 Images are those of `make images` (on a stand-in base) and a stand-in for PostgreSQL's. Each part is played
 as a pod of its own with what the chart gives it: user, read-only root, dropped capabilities, memory, environment,
 volumes, init containers. podman has no Services and runs no probes: an alias on the network replaces a Service's
-name, and this script asks what the readiness probes ask. The migration is run where its hook would be.
+name, and this script asks what the readiness probes ask.
 
 1. a picture over REST and one over gRPC;
 2. a second orchestrator next to the first, as a rolling update starts it; then SIGTERM to the first, under load.
@@ -128,7 +128,7 @@ def play(pod: Resource, alias: str, port: int = 0, host_port: int = 0) -> None:
 def container_of(pod: str) -> str:
     """The container that a pod is about."""
     names = podman("ps", "--all", "--filter", f"pod={pod}", "--format", "{{.Names}}").split()
-    return next(name for name in names if not name.endswith("-infra") and not name.endswith("-models"))
+    return next(name for name in names if not name.endswith(("-infra", "-models", "-migrate")))
 
 
 async def until_ready(url: str) -> float:
@@ -148,7 +148,7 @@ def clear() -> None:
     """Remove what an earlier run has left."""
     for pod in podman("pod", "ls", "--filter", "label=trial=yes", "--format", "{{.Name}}").split():
         podman("pod", "rm", "--force", "--time=0", pod)
-    ours = ("postgres-", "triton-", "orchestrator-", "gateway-", "migrate-", f"{RELEASE}-")
+    ours = ("postgres-", "triton-", "orchestrator-", "gateway-", f"{RELEASE}-")
     for volume in podman("volume", "ls", "--quiet").split():
         if volume.startswith(ours):
             podman("volume", "rm", volume)
@@ -162,16 +162,12 @@ def start(parts: dict[tuple[str, str], Resource], secrets: dict[str, dict[str, s
         podman("volume", "create", "--opt=o=uid=10001,gid=10001", volume)
     play(pod_of(parts["StatefulSet", "postgres"], "postgres", secrets), f"{RELEASE}-postgres")
     play(pod_of(parts["Deployment", "triton-shared"], "triton", secrets), f"{RELEASE}-triton-shared")
-    for attempt in range(60):  # the Job's own backoff, made shorter
-        name = f"migrate-{attempt}"
-        play(pod_of(parts["Job", "migrate"], name, secrets), f"{RELEASE}-migrate")
-        code = podman("wait", container_of(name))
-        podman("pod", "rm", "--force", name)
-        if code == "0":
-            say(f"migrated at try {attempt + 1}")
+    ready = ("exec", container_of("postgres"), "pg_isready", "-U", "imagegen")
+    for _ in range(120):
+        if podman(*ready, check=False).endswith("accepting connections"):
             return
-        time.sleep(1)
-    raise SystemExit("the database was not migrated")
+        time.sleep(0.5)
+    raise SystemExit("the database does not answer")
 
 
 async def one_request(client: httpx.AsyncClient, seen: Counter[str], jobs: set[str]) -> None:

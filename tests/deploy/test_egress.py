@@ -65,7 +65,7 @@ def test_an_external_database_is_reached_on_its_port_alone() -> None:
 @each_profile
 def test_every_port_but_private_networks_is_named(name: str) -> None:
     private = yaml.safe_load((CHART / "ci" / f"{name}.yaml").read_text("utf-8")).get("networkPolicy", {})
-    for part in ("orchestrator", "triton", "migrate"):
+    for part in ("orchestrator", "triton"):
         for block, ports in blocks(policy(resources(name), part)):
             assert ports or block["cidr"] in private["egressPrivate"]
 

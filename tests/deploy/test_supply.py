@@ -125,6 +125,7 @@ def test_every_image_lists_its_parts() -> None:
 
 def test_a_release_names_every_image_by_its_digest() -> None:
     arguments = [f"--set=image.digests.{name}={DIGEST}" for name in ("gateway", "orchestrator", "triton-cpu")]
+    arguments.append("--set=database.trial.password=of-a-test")
     refused = run("helm", "template", "trial", str(CHART), "--set=image.requireDigests=true", *arguments)
     assert refused.returncode != 0
     assert "image.requireDigests is true, and image imagegen/starter-models:" in refused.stderr

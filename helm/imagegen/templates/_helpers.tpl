@@ -1,10 +1,30 @@
 {{- /* Names, labels, and what all containers have in common. */ -}}
+{{- define "imagegen.appName" -}}
+{{- .Values.nameOverride | default "imagegen" -}}
+{{- end -}}
+
+{{- define "imagegen.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride -}}
+{{- else if .Values.nameOverride -}}
+{{- printf "%s-%s" .Release.Name .Values.nameOverride -}}
+{{- else -}}
+{{- .Release.Name -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The first part is cut where a name would be too long: the part must stay whole, or two parts had one name. */ -}}
 {{- define "imagegen.name" -}}
-{{- printf "%s-%s" .root.Release.Name .part | trunc 63 | trimSuffix "-" -}}
+{{- $room := sub 62 (len .part) | int -}}
+{{- printf "%s-%s" (include "imagegen.fullname" .root | trunc $room | trimSuffix "-") .part -}}
+{{- end -}}
+
+{{- define "imagegen.serviceAccount" -}}
+{{- .Values.serviceAccount.name | default (include "imagegen.name" (dict "root" . "part" "pods")) -}}
 {{- end -}}
 
 {{- define "imagegen.selector" -}}
-app.kubernetes.io/name: imagegen
+app.kubernetes.io/name: {{ include "imagegen.appName" .root }}
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 app.kubernetes.io/component: {{ .part }}
 {{- end -}}
@@ -33,11 +53,12 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 {{- end -}}
 
 {{- define "imagegen.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-fsGroup: 10001
-seccompProfile: {type: RuntimeDefault}
+{{- $usual := dict "runAsNonRoot" true "runAsUser" 10001 "runAsGroup" 10001 "fsGroup" 10001 "seccompProfile" (dict "type" "RuntimeDefault") -}}
+{{- range $key, $value := mergeOverwrite $usual (deepCopy .root.Values.podSecurityContext) }}
+{{- if not (kindIs "invalid" $value) }}
+{{ $key }}: {{ toJson $value }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "imagegen.containerSecurity" -}}
@@ -46,21 +67,20 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
 
-{{- /* What the pods of a part have in common: .root, .part. */ -}}
+{{- /* What the pods of a part have in common: .root, .part, and .settings: its values. */ -}}
 {{- define "imagegen.podMeta" -}}
+{{- $settings := .settings | default dict -}}
 labels:
-  {{- include "imagegen.labels" . | nindent 2 }}
-  {{- with .root.Values.podLabels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
-{{- with merge (deepCopy (.annotations | default dict)) .root.Values.podAnnotations }}
+  {{- toYaml (merge (include "imagegen.labels" . | fromYaml) ($settings.podLabels | default dict) .root.Values.podLabels) | nindent 2 }}
+{{- with merge (deepCopy ($settings.podAnnotations | default dict)) .root.Values.podAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
 {{- define "imagegen.podCommon" -}}
-serviceAccountName: {{ include "imagegen.name" (dict "root" .root "part" "pods") }}
+{{- $settings := .settings | default dict -}}
+serviceAccountName: {{ include "imagegen.serviceAccount" .root }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
@@ -74,11 +94,18 @@ imagePullSecrets:
 {{- with .priority }}
 priorityClassName: {{ . }}
 {{- end }}
-{{- with .nodeSelector | default .root.Values.nodeSelector }}
+{{- with $settings.runtimeClassName }}
+runtimeClassName: {{ . }}
+{{- end }}
+{{- with $settings.nodeSelector | default .root.Values.nodeSelector }}
 nodeSelector:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with concat (.tolerations | default list) .root.Values.tolerations }}
+{{- with $settings.affinity | default .root.Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with concat ($settings.tolerations | default list) .root.Values.tolerations }}
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -92,6 +119,16 @@ topologySpreadConstraints:
       matchLabels:
         {{- include "imagegen.selector" $ | nindent 8 }}
   {{- end }}
+{{- end }}
+{{- end -}}
+
+{{- /* Variables of a container beyond the chart's own: .settings. */ -}}
+{{- define "imagegen.extraEnv" -}}
+{{- range $variable, $value := .settings.env }}
+- {name: {{ $variable }}, value: {{ $value | quote }}}
+{{- end }}
+{{- with .settings.extraEnv }}
+{{ toYaml . }}
 {{- end }}
 {{- end -}}
 
@@ -123,6 +160,15 @@ topologySpreadConstraints:
     secretKeyRef: {name: {{ include "imagegen.databaseSecret" . }}, key: url}
 {{- end -}}
 
+{{- /* Name of the Secret with the keys of S3; empty where pods have an identity instead. */ -}}
+{{- define "imagegen.s3Secret" -}}
+{{- if .secret -}}
+{{- .secret -}}
+{{- else if and .root.Values.externalSecrets.enabled .root.Values.externalSecrets.s3 -}}
+{{- include "imagegen.name" (dict "root" .root "part" "s3") -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "imagegen.s3Env" -}}
 {{- range $name := list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" }}
 - name: {{ $name }}
@@ -131,20 +177,36 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{- /* Names of the three Secrets of certificates: named, made, or none. */ -}}
+{{- /* Names of the three Secrets of certificates: named, issued, or none. */ -}}
 {{- define "imagegen.tls" -}}
-{{- $made := dict -}}
 {{- range $part := list "gateway" "orchestrator" "client" }}
-{{- $name := index $.Values.tls (printf "%sSecret" $part) | default (ternary (include "imagegen.name" (dict "root" $ "part" (printf "tls-%s" $part))) "" $.Values.tls.make) }}
+{{- $name := index $.Values.tls (printf "%sSecret" $part) | default (ternary (include "imagegen.name" (dict "root" $ "part" (printf "tls-%s" $part))) "" $.Values.tls.certManager.enabled) }}
 {{ $part }}Secret: {{ $name | quote }}
 {{- end }}
 {{- end -}}
 
-{{- /* What brings the models into the volume `models`. */ -}}
+{{- /* What brings the models into the volume `models`: a list of containers, or nothing. */ -}}
 {{- define "imagegen.modelsInit" -}}
 {{- $models := .Values.models -}}
-{{- if ne $models.source "pvc" }}
-initContainers:
+{{- if has $models.source (list "image" "objectStore") }}
+{{- if and (eq $models.source "objectStore") $models.nodeCache }}
+  - name: models-folder
+    image: {{ include "imagegen.image" (dict "root" . "name" "orchestrator") }}
+    imagePullPolicy: {{ .Values.image.pullPolicy }}
+    command: [python, -c, "import os; os.chown('/target', 10001, 10001)"]
+    {{- /* A folder of the node is root's at first. */}}
+    securityContext:
+      runAsNonRoot: false
+      runAsUser: 0
+      allowPrivilegeEscalation: false
+      readOnlyRootFilesystem: true
+      capabilities: {drop: [ALL], add: [CHOWN]}
+    resources:
+      requests: {cpu: 10m, memory: 32Mi}
+      limits: {memory: 64Mi}
+    volumeMounts:
+      - {name: models, mountPath: /target}
+{{- end }}
   - name: models
     {{- if eq $models.source "image" }}
     image: {{ include "imagegen.image" (dict "root" . "name" $models.image) }}
@@ -153,13 +215,16 @@ initContainers:
     image: {{ include "imagegen.image" (dict "root" . "name" "orchestrator") }}
     command: [python, -m, orchestrator.results.fetch_models, {{ $models.url | quote }}, /target]
     env:
+      - {name: HOME, value: /tmp}
       {{- with .Values.results.s3.endpoint }}
       - {name: IMAGEGEN_S3_ENDPOINT, value: {{ . | quote }}}
       {{- end }}
       {{- with .Values.results.s3.region }}
       - {name: IMAGEGEN_S3_REGION, value: {{ . | quote }}}
       {{- end }}
-      {{- include "imagegen.s3Env" (dict "secret" $models.existingSecret) | nindent 6 }}
+      {{- with include "imagegen.s3Secret" (dict "root" . "secret" $models.existingSecret) }}
+      {{- include "imagegen.s3Env" (dict "secret" .) | nindent 6 }}
+      {{- end }}
     {{- end }}
     imagePullPolicy: {{ .Values.image.pullPolicy }}
     securityContext:
@@ -177,7 +242,41 @@ initContainers:
 - name: models
   {{- if eq .Values.models.source "pvc" }}
   persistentVolumeClaim: {claimName: {{ .Values.models.existingClaim }}, readOnly: true}
+  {{- else if eq .Values.models.source "imageVolume" }}
+  image: {reference: {{ include "imagegen.pinned" (dict "root" . "image" .Values.models.reference) | quote }}, pullPolicy: {{ .Values.image.pullPolicy }}}
+  {{- else if and (eq .Values.models.source "objectStore") .Values.models.nodeCache }}
+  {{- /* One folder for each place that models come from: a new version is fetched next to the old one. */}}
+  hostPath: {path: {{ printf "%s/%s" .Values.models.nodeCache (.Values.models.url | sha256sum | trunc 12) }}, type: DirectoryOrCreate}
   {{- else }}
   emptyDir: {sizeLimit: {{ .Values.models.size }}}
   {{- end }}
+{{- end -}}
+
+{{- /* How the volume `models` is mounted. */ -}}
+{{- define "imagegen.modelsMount" -}}
+- {name: models, mountPath: /models, readOnly: true{{ if eq .Values.models.source "imageVolume" }}, subPath: {{ .Values.models.referencePath | quote }}{{ end }}}
+{{- end -}}
+
+{{- /* An autoscaler by CPU: .root, .part, .name, .settings. */ -}}
+{{- define "imagegen.cpuScaler" -}}
+apiVersion: autoscaling/v2
+kind: HorizontalPodAutoscaler
+metadata:
+  name: {{ .name }}
+  labels:
+    {{- include "imagegen.labels" . | nindent 4 }}
+spec:
+  scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: {{ .name }}}
+  minReplicas: {{ .settings.replicas }}
+  maxReplicas: {{ .settings.autoscaling.maxReplicas }}
+  metrics:
+    - type: Resource
+      resource:
+        name: cpu
+        target: {type: Utilization, averageUtilization: {{ .settings.autoscaling.targetCPU }}}
+  behavior:
+    {{- /* A pod that goes drains first: one at a time, and not for a lull. */}}
+    scaleDown:
+      stabilizationWindowSeconds: 300
+      policies: [{type: Pods, value: 1, periodSeconds: 60}]
 {{- end -}}

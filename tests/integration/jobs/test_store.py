@@ -330,3 +330,9 @@ async def test_a_queue_that_has_been_busy_tells_waits_in_its_own_speed(bench: Be
     assert look.estimate(2000) == pytest.approx(60, abs=10)
     job = await bench.store.submit(new_job(account))
     assert job.queued == Queued(0, 0.0)
+    await _begin(bench, account)
+    await bench.store.submit(new_job(account))
+    bench.forget_stats()
+    look = await bench.stats.read()
+    (family,) = look.backlogs()
+    assert look.backlogs()[family] == pytest.approx(60, abs=10), "two wait, one runs"

@@ -45,6 +45,9 @@ class Moody(Client):
             raise InferenceServerException(self.message, self.status)
         return await super().infer(model, tensors, outputs, client_timeout)
 
+    async def close(self) -> None:
+        """See tritonclient."""
+
     async def get_inference_statistics(self, _model: str, client_timeout: float) -> Any:
         assert client_timeout > 0
         return SimpleNamespace(model_stats=[])
@@ -216,3 +219,27 @@ async def test_another_model_of_the_same_name_is_not_mixed_in() -> None:
     for _ in range(10):
         await ask(pool, pool)
     assert 2 not in clients[1].asked
+
+
+async def test_a_triton_that_leaves_serves_its_requests_to_their_end_where_there_is_no_other() -> None:
+    pool, (client,) = tritons(1)
+    (leaving,) = pool.endpoints
+    await pool.look({MODEL})
+    route = Route(pool)
+    await ask(route, pool)
+    info = await pool.describe(MODEL)
+    pool._names = ["127.0.0.1:2"]
+    await pool._resolve()
+    assert leaving in pool._leaving, "the request has its seat there"
+    client.asked.clear()
+    await route.infer(info, inputs(), ["out_sample"])
+    assert client.asked == [2]
+    assert not pool.serves(info), "nothing new is accepted for it"
+    other = Moody({MODEL: config(UNET, rows=8)})
+    pool._endpoints["127.0.0.1:2"] = Endpoint("127.0.0.1:2", server_of(other), PATIENCE)
+    await pool.look({MODEL})
+    await route.infer(info, inputs(), ["out_sample"])
+    assert other.asked[-1] == 2
+    assert client.asked == [2], "the next step goes to the one that stays"
+    await pool._resolve()
+    assert leaving not in pool._leaving

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from orchestrator import metrics
 from orchestrator.errors import (
     CancelledByClientError,
     EngineFaultError,
@@ -18,7 +19,7 @@ from orchestrator.errors import (
     QueueFullError,
     ShuttingDownError,
 )
-from orchestrator.generation.events import Event, Queued, Started
+from orchestrator.generation.events import Artifact, Event, Queued, Started
 from orchestrator.generation.job import Job, JobState
 from orchestrator.params import Delivery, ImageFormat, OutputParams, Priority, SamplerName
 from orchestrator.results.store import Written
@@ -238,3 +239,56 @@ async def test_draining_gives_up_when_the_time_is_over(world: World, monkeypatch
     with pytest.raises(ShuttingDownError):
         await events(job)
     assert world.networks.calls == calls + 1  # the step that was held
+
+
+async def test_streams_wait_for_a_triton_that_starts_and_are_its_backlog(tmp_path: Path) -> None:
+    world = build(tmp_path, slots=2, wake_seconds=60)
+    world.networks.ready = False
+    jobs = [await world.submit() for _ in range(3)]
+    assert len(world.admission.waiting) == 3, "though both slots are free"
+    assert backlog() == 3.0, "a second each, as long as nothing is known of their speed"
+    world.networks.ready = True
+    for job in jobs:
+        assert isinstance((await events(job))[-1], Artifact)
+    world.assert_idle()
+    assert backlog() == 0.0
+
+
+async def test_streams_that_run_and_wait_are_counted_by_family(tmp_path: Path) -> None:
+    world = build(tmp_path)
+    before = metrics.RUNNING.labels("small")._value.get()
+    hold(world.networks)
+    jobs = [await world.submit() for _ in range(2)]
+    await until(jobs[0], Started)
+    await asyncio.sleep(0)
+    assert backlog() == 1.0
+    assert metrics.RUNNING.labels("small")._value.get() == before + 1
+    release_all(world.networks)
+    for job in jobs:
+        await events(job)
+    assert metrics.RUNNING.labels("small")._value.get() == before
+
+
+async def test_a_stream_whose_triton_never_starts_ends(tmp_path: Path) -> None:
+    world = build(tmp_path, wake_seconds=0.01)
+    world.networks.ready = False
+    error = await error_of(await world.submit())
+    assert isinstance(error, EngineUnavailableError)
+    assert error.retry_after is not None
+    assert "have not become ready" in str(error)
+    world.assert_idle()
+
+
+async def test_a_stream_that_waits_for_a_triton_can_be_cancelled(tmp_path: Path) -> None:
+    world = build(tmp_path, wake_seconds=60)
+    world.networks.ready = False
+    job = await world.submit()
+    world.queue.cancel(job)
+    assert isinstance(await error_of(job), CancelledByClientError)
+    world.assert_idle()
+    assert await world.queue.drain(0)
+
+
+def backlog() -> float:
+    """The gauge of the small family."""
+    return metrics.STREAM_BACKLOG.labels("small")._value.get()

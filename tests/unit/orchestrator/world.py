@@ -253,6 +253,7 @@ def build(
     max_held_bytes: int = 1_000_000,
     picture_memory: int = 1 << 32,
     families: str = FAMILIES,
+    wake_seconds: float = 0.0,
 ) -> World:
     """A world in `tmp_path`."""
     registry = Families.load(write_families(tmp_path, families))
@@ -273,7 +274,7 @@ def build(
         marking=Marking(version="1.2.3"),
     )
     admission: Admission[Job] = Admission(slots, max_queued, max_held_bytes)
-    queue = StreamQueue(runner, admission)
+    queue = StreamQueue(runner, admission, wake_seconds)
     family = registry.get(None)
     return World(networks, family, pipelines[family.name], admission, queue, runner, results, folder, shelf)
 
