@@ -291,4 +291,4 @@ async def test_a_stream_that_waits_for_a_triton_can_be_cancelled(tmp_path: Path)
 
 def backlog() -> float:
     """The gauge of the small family."""
-    return metrics.STREAM_BACKLOG.labels("small")._value.get()
+    return float(metrics.STREAM_BACKLOG.labels("small")._value.get())
