@@ -40,7 +40,7 @@ class AdapterRow:
 
     @property
     def preparing(self) -> float:
-        """Share of the stage PREPARE: fetching, decoding and looking at the request's pictures."""
+        """Share of the stage PREPARE: fetching, decoding and examining the request's pictures."""
         return self.seconds.get("prepare", 0.0) / self.total
 
 

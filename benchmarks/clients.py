@@ -116,4 +116,4 @@ async def diffusers_client(url: str, work: Workload, family: Family) -> AsyncIte
 def check_png(file: bytes | bytearray) -> None:
     """Raise RuntimeError unless these are all bytes of a PNG."""
     if not (file.startswith(b"\x89PNG") and file.endswith(b"IEND\xaeB`\x82")):
-        raise RuntimeError(f"{len(file)} bytes came that are no whole PNG")
+        raise RuntimeError(f"{len(file)} bytes came that are not a whole PNG")

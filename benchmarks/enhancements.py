@@ -25,13 +25,13 @@ CELL, CAPTION = 240, 22
 MEGAPIXELS = 12
 HEAD = """# Enhancements, measured
 
-`python -m benchmarks.enhancements` makes a photograph worse in a known way, enhances it by one way at level 1, and
+`python -m benchmarks.enhancements` degrades a photograph in a known way, enhances it by one way at level 1, and
 compares with the original. PSNR says how near it comes; light and colour are not meant to come back to an original, so
 for them only the pictures speak. Time is for {megapixels} megapixels on this machine's two cores.
 
-![what was made worse, and what became of it](enhancements.jpg)
+![the degraded picture, and the enhanced one](enhancements.jpg)
 
-| enhancement | type | made worse by | PSNR before, dB | PSNR after, dB | s |
+| enhancement | type | degraded by | PSNR before, dB | PSNR after, dB | s |
 |---|---|---|---:|---:|---:|
 """
 

@@ -1,7 +1,7 @@
 """`python -m benchmarks.job_store URL`: what a durable job costs Python and PostgreSQL, on an empty migrated database.
 
 Walks jobs through their whole life on the real store, without a worker's loop around it: submit, claim, two batches of
-events (one with a preview of 6 KB), renew the lease, note the picture, finish, and one look at it by a client. Prints
+events (one with a preview of 6 KB), renew the lease, note the picture, finish, and one GetJob by a client. Prints
 milliseconds of wall time for each, then for a whole job the transactions and the CPU
 time of both sides; PostgreSQL's is that of its server processes on this machine.
 """

@@ -1,4 +1,4 @@
-"""Certificates in files, read again when they change, so that whoever renews them need not restart anything."""
+"""Certificates in files, read again when they change, so that renewing them needs no restart."""
 
 import ssl
 import threading

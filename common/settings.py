@@ -93,7 +93,7 @@ class EnvironmentSettings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - the same
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Take keywords alone: a program that is given its settings does not look around for more."""
+        """Take keywords alone: a program that is given its settings does not read the environment."""
         return (init_settings,)
 
     @classmethod
@@ -165,7 +165,7 @@ def about_of(field: FieldInfo) -> About:
 
 
 def parsed(read: Callable[[str], object]) -> BeforeValidator:
-    """A validator of text by a function that raises ValueError; values that are no text are taken as they are."""
+    """A validator of text by a function that raises ValueError; values that are not text are taken as they are."""
     return BeforeValidator(lambda raw: read(raw) if isinstance(raw, str) else raw)
 
 

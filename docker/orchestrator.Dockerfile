@@ -15,7 +15,7 @@ FROM ${PYTHON}
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="imagegen orchestrator" \
-      org.opencontainers.image.description="gRPC service that makes pictures with models in Triton" \
+      org.opencontainers.image.description="gRPC service that generates pictures with models in Triton" \
       org.opencontainers.image.licenses="Apache-2.0 AND BSD-3-Clause AND LGPL-2.1-or-later AND LGPL-3.0-only AND LGPL-3.0-or-later AND MIT AND MIT-CMU AND MPL-2.0 AND PSF-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"

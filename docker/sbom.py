@@ -68,7 +68,7 @@ def debian(status: Path) -> list[Component]:
 
 
 def python() -> Component:
-    """The CPython that runs this, which is no package of Debian's in the images of Python."""
+    """The CPython that runs this, which is not a package of Debian's in the images of Python."""
     version = platform.python_version()
     return component("cpython", version, f"pkg:generic/cpython@{version}") | licensed("PSF-2.0")
 

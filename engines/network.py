@@ -88,7 +88,7 @@ def find_graph(folder: Path) -> Path:
 
 
 def list_files(graph: Path) -> tuple[Path, ...]:
-    """Return the files that a graph is made of: itself, and its weights where they lie beside it.
+    """Return the files that a graph consists of: itself, and its weights where they lie beside it.
 
     Those of graph.xml always do, in graph.bin; those of an ONNX file may, in NAME.onnx.data.
     """

@@ -37,7 +37,7 @@ def split_off(model: ov.Model) -> ov.Model | None:
 
 
 def _find(model: ov.Model) -> list[tuple[str, int]]:
-    """Outputs, by their node's name and index, at which waves end: used by what is no part of them.
+    """Outputs, by their node's name and index, at which waves end: used by what is not part of them.
 
     Only those of rows, [batch, width]: waves over a picture's places are of small angles, and large.
     """

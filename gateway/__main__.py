@@ -72,7 +72,7 @@ def listen(address: Address) -> socket.socket:
     """Open the listening socket.
 
     Raises:
-        OSError: the address is taken, or is none of this machine's.
+        OSError: the address is taken, or not of this machine.
     """
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     listener = socket.create_server((address.host, address.port), family=family, backlog=2048)

@@ -66,7 +66,7 @@ def job_failed(job_id: str, message: str) -> ApiError:
 
 
 def job_refused(job_id: str, message: str) -> ApiError:
-    """The answer of process_result to a job that found its request wrong: once its pictures had been looked at."""
+    """The answer of process_result to a job that found its request wrong: once its pictures had been decoded."""
     return ApiError(400, message, "BAD_REQUEST", status="failed", job=job_id)
 
 

@@ -30,7 +30,7 @@ def run(
 
     Args:
         settings: the stack.
-        folder: where the pictures go; made if missing.
+        folder: where the pictures go; created if missing.
         texts: pictures from text.
         adapters: pictures from pictures.
 
@@ -84,7 +84,7 @@ def list_lines(shots: Sequence[Shot], answers: Sequence[Mapping[str, Any]]) -> l
 
 
 def _pairs(shots: Sequence[Shot], results: Sequence[sheet.Pixels]) -> tuple[list[sheet.Pixels], list[str]]:
-    """What each adapter started from, followed by what it made, with captions."""
+    """What each adapter started from, followed by what it generated, with captions."""
     pictures, captions = [], []
     for shot, result in zip(shots, results, strict=True):
         source = cv2.imread(str(PICTURES / shot.picture), cv2.IMREAD_COLOR)

@@ -2,7 +2,7 @@
 
 `.venv` holds what serves; what tests and linters need is added to it when those are asked for. `.triton` is the
 embedded Triton's. Each folder's .stamp has the digests of the locks that are in it, so a changed lock is
-installed over it; an environment whose installation was interrupted is made again. Several processes may ask for one
+installed over it; an environment whose installation was interrupted is created again. Several processes may ask for one
 at the same time.
 """
 

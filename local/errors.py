@@ -2,8 +2,8 @@
 
 LocalError                  the message says what is wrong and what to do
 ├── HostError               this machine or its Python cannot run the embedded Triton
-├── EnvironmentSetupError   an environment could not be made
-├── PortInUseError          somebody else listens there
+├── EnvironmentSetupError   an environment could not be created
+├── PortInUseError          another program listens there
 ├── StartError              a service ended, or was not ready in time
 └── ModelsError             Triton runs, but models are not fit for use
 """
@@ -22,7 +22,7 @@ class HostError(LocalError):
 
 
 class EnvironmentSetupError(LocalError):
-    """A virtual environment could not be made or filled."""
+    """A virtual environment could not be created or filled."""
 
 
 class PortInUseError(LocalError):

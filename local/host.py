@@ -59,7 +59,7 @@ class Host:
         numpy: installed version; "" if not installed.
         openvino: the same.
         pytriton: folder of the wheel that carries the server; "" if not installed.
-        ensurepip: whether it can make environments; Debian leaves that to a package of its own.
+        ensurepip: whether it can create environments; Debian leaves that to a package of its own.
     """
 
     version: str
@@ -115,7 +115,7 @@ def check_platform(host: Host) -> None:
 
 
 def check_python(host: Host) -> None:
-    """Check that the environments can be made with this Python.
+    """Check that the environments can be created with this Python.
 
     Raises:
         HostError: they cannot; the message says why.
@@ -132,7 +132,7 @@ def check_python(host: Host) -> None:
         )
     if not host.ensurepip:
         raise HostError(
-            f"Python {host.version} here cannot make virtual environments (Debian and Ubuntu: `apt install "
+            f"Python {host.version} here cannot create virtual environments (Debian and Ubuntu: `apt install "
             f"python{host.version}-venv`)."
         )
 

@@ -42,7 +42,7 @@ class Ports:
                 one that is set: see `settings.move_ports`.
 
         Raises:
-            LocalError: a value is no port, or two of those that are set are the same.
+            LocalError: a value is not a port, or two of those that are set are the same.
         """
         asked = {name: _read_port(environ, name) for name in list_asked(environ)}
         if len(set(asked.values())) < len(asked):

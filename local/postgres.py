@@ -50,7 +50,7 @@ def read_url(settings: Settings) -> str:
 
 
 def start(settings: Settings, options: Mapping[str, str] | None = None) -> processes.Process:
-    """Start the server, its data made if there are none, and return when it answers.
+    """Start the server, its data created if there are none, and return when it answers.
 
     Args:
         settings: the stack; its state_dir and the port `postgres` are used.

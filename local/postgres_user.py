@@ -2,7 +2,7 @@
 
 Root's own folders are often closed to others (/root has mode 0700). They are not opened, and the server is given no
 right of root's to pass them: its programs are copied, and its data kept, in /var/lib/imagegen. What is there for a
-temporary state folder that is gone is removed when the next one is made.
+temporary state folder that is gone is removed when the next one is created.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def make_data(folder: Path, state_dir: Path, user: tuple[int, int] | None) -> Pa
     """Make an empty data folder that the user can use; returns where it really is.
 
     Args:
-        folder: to make `data` in: a folder, or a link to one elsewhere.
+        folder: to create `data` in: a folder, or a link to one elsewhere.
         state_dir: of the stack, absolute.
         user: that the server runs as; None: this one.
     """
@@ -110,7 +110,7 @@ def _open(folder: Path) -> Path:
     """Make a folder that everybody may pass, and only root change.
 
     Raises:
-        HostError: it cannot be made.
+        HostError: it cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 """Starting programs that outlive us, knowing them again, and stopping them.
 
 A program is known by its process id and its start time, by /proc: after a reboot, or when ids wrap around, another
-program may bear the id, and must not be stopped for it.
+program may have the id, and must not be stopped for it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import TypedDict
 
 from local.errors import StartError
 
-_POLL = 0.05  # seconds between two looks
+_POLL = 0.05  # seconds between two checks
 _KILL_SECONDS = 10.0  # that the system may take to clear away what was killed
 _TAIL_LINES = 15
 _START_TIME = 19  # field 22 of /proc/PID/stat, counted from behind the name, which may hold spaces
@@ -242,7 +242,7 @@ def _signal(send: Callable[[int, int], None], pid: int, number: signal.Signals) 
 def _read_stat(pid: int) -> tuple[str, int] | None:
     """Return the state and the start time of a process, or of its remains (state Z); None if there is none.
 
-    A process of which only the first thread has ended is no remains yet: its others may hold its ports still.
+    A process of which only the first thread has ended has not ended itself: its others may hold its ports still.
     """
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")

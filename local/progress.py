@@ -1,7 +1,7 @@
 """Progress for a person: a bar in a terminal, a line now and then elsewhere.
 
-Written here, and not taken from tqdm, because the first thing it shows is how the environment is made that would hold
-tqdm.
+Written here, and not taken from tqdm, because the first thing it shows is how the environment is created that would
+hold tqdm.
 """
 
 from __future__ import annotations

@@ -172,6 +172,6 @@ def _read(answer: triton.InferResult, name: str) -> Array | None:
     """Return an output; None where it is not there or its bytes are not."""
     try:
         array: Array | None = answer.as_numpy(name)
-    except ValueError:  # a shape without its bytes: what numpy 2 makes of every output
+    except ValueError:  # a shape without its bytes: what numpy 2 turns every output into
         return None
     return array

@@ -1,4 +1,4 @@
-"""What a folder of Triton models must look like for the embedded Triton, checked before it starts.
+"""What a folder of Triton models must contain for the embedded Triton, checked before it starts.
 
 Triton chooses a model's backend by the name of the file in its version folder, and the wheel's server carries the
 Python backend only: another name fails in words that do not help.

@@ -23,7 +23,7 @@ PROBE = ROOT / "helm" / "imagegen" / "files" / "probe.py"
 LOOK_SECONDS = 10.0
 """Between two looks."""
 AGAIN_SECONDS = 1.0
-"""Until the second look at a Triton that has failed one: only two in a row count."""
+"""Until the second check of a Triton that has failed one: only two in a row count."""
 ANSWER_SECONDS = 30.0
 """Longest time for a model's answer: a machine that is busy is slow, and a restart would make it slower."""
 
@@ -41,7 +41,7 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def ready_file(settings: Settings) -> Path:
-    """Return the file that holds the supervisor's process id once it has looked."""
+    """Return the file that holds the supervisor's process id once it has checked."""
     return settings.state_dir / NAME / "ready"
 
 
@@ -58,7 +58,7 @@ def find_fault(settings: Settings, process: processes.Process | None) -> str:
 
 
 def look(settings: Settings, stopping: threading.Event) -> None:
-    """Look once, a second time where that failed, and start Triton again where both did."""
+    """Check once, a second time where that failed, and restart Triton where both did."""
     process = triton.load(settings)
     fault = find_fault(settings, process)
     if fault and process is not None and process.is_alive() and not stopping.wait(AGAIN_SECONDS):
@@ -74,7 +74,7 @@ def look(settings: Settings, stopping: threading.Event) -> None:
 
 
 def main() -> int:
-    """Look again and again, until SIGTERM."""
+    """Check periodically, until SIGTERM."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     settings, stopping = Settings.from_env(os.environ), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

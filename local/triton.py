@@ -5,7 +5,7 @@ What the wheel leaves to its user, and where it is done here:
 - the backend's folder with the stub for this Python version next to it, run bits on both: triton_command.py;
 - the libraries of the wheel and the folder of libpython for the loader: there too;
 - the stub's Python: it takes the first `python3` on PATH, and VIRTUAL_ENV before that: there too;
-- the stub runs isolated, so PYTHONPATH does nothing; it does look in the working folder, which therefore has a link to
+- the stub runs isolated, so PYTHONPATH does nothing; it does search the working folder, which therefore has a link to
   `engines`; and it is started by a line of shell that quotes no path, so all paths begin in that folder: there too;
 - completing configurations automatically starts each stub twice, 1 s more, and every config.pbtxt here is complete:
   switched off;

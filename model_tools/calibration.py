@@ -138,7 +138,7 @@ class MadeUp:
         return np.ascontiguousarray(latents[:, :, : sides[0], : sides[1]], np.float32)
 
     async def decode(self, latents: Floats) -> Floats:
-        """Grey: nobody looks at it."""
+        """Grey: its content does not matter."""
         sides = [self.table.latent_factor * side for side in latents.shape[2:]]
         return np.zeros((len(latents), 3, *sides), np.float32)
 

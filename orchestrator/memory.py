@@ -66,7 +66,7 @@ def _limits(mount: Path, path: str, name: str) -> list[int]:
     group = mount / path.strip("/")
     groups = [group, *(each for each in group.parents if each.is_relative_to(mount)), mount]
     found = [text for each in groups for text in _lines(each / name)]
-    return [int(text) for text in found if text.isdigit()]  # "max" is none
+    return [int(text) for text in found if text.isdigit()]  # "max" is not a number
 
 
 def _lines(file: Path) -> list[str]:

@@ -21,7 +21,7 @@ class JobAnswer(BaseModel):
         steps: denoising steps that ran.
         width: of the picture, pixels.
         height: of the picture, pixels.
-        model_type: family that made it.
+        model_type: family that generated it.
         sampler: sampler that ran, such as "euler"; absent where nothing was painted.
         output_format: jpeg, png or webp.
         file_size: of the picture, bytes.
@@ -93,7 +93,7 @@ class MarksAnswer(BaseModel):
     Attributes:
         xmp: whether files state their origin in XMP, by IPTC's digital source type.
         c2pa: whether files have a signed C2PA manifest.
-        invisible: whether pictures bear an invisible mark.
+        invisible: whether pictures carry an invisible mark.
     """
 
     xmp: bool
@@ -119,7 +119,7 @@ class ErrorAnswer(BaseModel):
 
 
 class FailedAnswer(BaseModel):
-    """A job that ended without a picture. HTTP 500; process_result has a 400 and a 503 of this kind, which bear a code.
+    """A job that ended without a picture. HTTP 500; process_result has a 400 and a 503 of this kind, which have a code.
 
     Attributes:
         message: why.

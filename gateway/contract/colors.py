@@ -27,7 +27,7 @@ def parse(value: str | Sequence[float], field: str) -> pb.Color:
     """Read a colour: text, or red, green and blue from 0 to 255.
 
     Raises:
-        BadRequestError: it is none; the message names the field.
+        BadRequestError: it is not one; the message names the field.
     """
     if not isinstance(value, str):
         if not all(0 <= channel <= 255 for channel in value):
@@ -49,7 +49,7 @@ def is_clear(color: pb.Color) -> bool:
 
 
 def _written(text: str) -> pb.Color:
-    """A colour other than auto. Raises ValueError where it is none."""
+    """A colour other than auto. Raises ValueError if it is not one."""
     if text == "transparent":
         return pb.Color(rgba=0)
     if _HEX.fullmatch(text):
@@ -113,7 +113,7 @@ def _opacity(text: str) -> float:
 
 
 def _number(text: str, most: float) -> float:
-    """A number from 0 to most. Raises ValueError where it is none."""
+    """A number from 0 to most. Raises ValueError if it is not one."""
     if not _NUMBER.fullmatch(text.strip()) or float(text) > most:
         raise ValueError(text)
     return float(text)

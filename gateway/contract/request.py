@@ -104,7 +104,7 @@ class ProcessRequest(Part):
     """Turns the paper as the picture is oriented. Default: true."""
     caption: Caption | None = None
     enhancements: Words | None = None
-    """What is made better: denoise, deblur, clean, face_enhance, light, color, white_balance, exposure_correction."""
+    """What is enhanced: denoise, deblur, clean, face_enhance, light, color, white_balance, exposure_correction."""
     clean_parameters: LevelParameters | None = None
     """Acts only if enhancements lists clean."""
     exposure_correction_parameters: LevelParameters | None = None

@@ -192,7 +192,7 @@ async def _answer(
 async def _cancelling(
     chunks: AsyncIterator[bytes], jobs: Sequence[jobs_pb2.Job], gateway: Gateway, caller: Caller
 ) -> AsyncIterator[bytes]:
-    """A stream, whose jobs are cancelled when it breaks off."""
+    """A stream, whose jobs are cancelled when it breaks."""
     try:
         async for chunk in chunks:
             yield chunk

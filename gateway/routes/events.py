@@ -1,7 +1,7 @@
 """A job's events over HTTP: server-sent events (WHATWG HTML, 9.2).
 
 Each has the job's number of the event as its id, so that a client that comes back with Last-Event-ID misses nothing
-that is still kept. The last one bears the job's state as its name and the answer of GET /rest_api/result as its data.
+that is still kept. The last one has the job's state as its name and the answer of GET /rest_api/result as its data.
 """
 
 import asyncio

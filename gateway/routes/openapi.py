@@ -65,7 +65,7 @@ def job_answers(*, posts: bool, model: type[BaseModel] = JobAnswer) -> dict[str,
     """Keyword arguments of a route that answers about a job.
 
     Args:
-        posts: it takes a body and makes the job.
+        posts: it takes a body and creates the job.
         model: of the 200 answer.
     """
     errors = {
@@ -144,7 +144,7 @@ class DescribedFastAPI(FastAPI):
     """FastAPI whose description fits what the paths do."""
 
     def openapi(self) -> dict[str, Any]:
-        """Describe the API. Made once."""
+        """Describe the API. Built once."""
         if self.openapi_schema is None:
             schema = super().openapi()
             _add_request(schema)

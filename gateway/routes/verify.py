@@ -1,4 +1,4 @@
-"""POST /v1/verify: what marks of origin a picture bears."""
+"""POST /v1/verify: what marks of origin a picture carries."""
 
 from contextlib import AsyncExitStack
 
@@ -65,7 +65,7 @@ class ManifestAnswer(BaseModel):
 
 
 class InvisibleAnswer(BaseModel):
-    """Whether the picture bears this service's invisible mark.
+    """Whether the picture carries this service's invisible mark.
 
     Attributes:
         found: at most 5 of its 32 bits are wrong.
@@ -77,7 +77,7 @@ class InvisibleAnswer(BaseModel):
 
 
 class VerifyAnswer(BaseModel):
-    """What marks a picture bears. Absence of marks proves nothing: most sites strip them.
+    """What marks a picture carries. Absence of marks proves nothing: most sites strip them.
 
     Attributes:
         origin: generated or composite, as the marks state it together; null where they state nothing.
@@ -118,7 +118,7 @@ _ERRORS = {
     },
 )
 async def verify(request: Request) -> Response:
-    """Report what marks of origin a picture bears, whether it is signed, and by whom."""
+    """Report what marks of origin a picture carries, whether it is signed, and by whom."""
     gateway, caller = gateway_of(request), caller_of(request)
     async with AsyncExitStack() as held:
         content = await receive(request, gateway, await account_of(gateway, caller), held)

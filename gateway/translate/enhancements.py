@@ -45,7 +45,7 @@ def names(request: ProcessRequest) -> list[str]:
     """What is asked for: each name once, in its documented spelling.
 
     Raises:
-        BadRequestError: one is none of the documented ones.
+        BadRequestError: an enhancement that is not documented.
     """
     found = dict.fromkeys(name.strip().lower() for name in request.enhancements or ())
     if unknown := [name for name in found if name not in KINDS]:
@@ -54,10 +54,10 @@ def names(request: ProcessRequest) -> list[str]:
 
 
 def set_enhancements(message: pb.GenerateRequest, request: ProcessRequest) -> None:
-    """Set what is made better, each with its parameters; those of what is not listed do not act.
+    """Set what is enhanced, each with its parameters; those of what is not listed do not act.
 
     Raises:
-        BadRequestError: a name or a type is none of the documented ones.
+        BadRequestError: a name or a type is not documented.
     """
     for name in names(request):
         enhancement = message.enhancements.add(kind=KINDS[name])

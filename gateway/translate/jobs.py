@@ -21,7 +21,7 @@ _PENDING: Mapping[jobs_pb2.JobState.ValueType, Status] = MappingProxyType(
 )
 
 
-# Errors that are the request's own fault. Most show only once its pictures have been looked at.
+# Errors that are the request's own fault. Most show only once its pictures have been decoded.
 _BAD_REQUEST = frozenset({code_pb2.INVALID_ARGUMENT, code_pb2.FAILED_PRECONDITION, code_pb2.UNIMPLEMENTED})
 _OWN_FAULT = frozenset({code_pb2.INTERNAL, code_pb2.ABORTED})
 TEXT_TO_IMAGE = "text_to_image"
@@ -33,7 +33,7 @@ def answer(job: jobs_pb2.Job, *, just_made: bool = False) -> JobAnswer:
 
     Args:
         job: as the orchestrator reports it.
-        just_made: it was made by this very request: one that waits is then "received", not "not_started".
+        just_made: it was created by this very request: one that waits is then "received", not "not_started".
 
     Raises:
         ApiError: it failed, was cancelled or deleted, for which the contract has errors.
@@ -52,13 +52,13 @@ def answer(job: jobs_pb2.Job, *, just_made: bool = False) -> JobAnswer:
 
 
 def answer_to_waiting(job: jobs_pb2.Job, names: Names) -> JobAnswer:
-    """The answer of process_result, which made the job and has waited for it.
+    """The answer of process_result, which created the job and has waited for it.
 
     It differs from `answer` in three rows. What is still pending is always "in_progress": common callers poll only
     while they see that word. A job that failed because of the request is HTTP 400, as if it had been seen before the
-    job was made: a picture that cannot be read, a face that is not there. And a job that failed because the inference
-    server was unreachable is HTTP 503 with Retry-After: whoever sent the request can retry, where somebody who only
-    looks at the dead job later cannot.
+    job was created: a picture that cannot be read, a face that is not there. And a job that failed because the
+    inference server was unreachable is HTTP 503 with Retry-After: whoever sent the request can retry, where somebody
+    who only reads the failed job later cannot.
 
     Args:
         job: as it is when the waiting ends.

@@ -27,7 +27,7 @@ def pads(request: ProcessRequest) -> bool:
     """Whether padding has a meaning: the picture is placed on a canvas, or its item alone is.
 
     Raises:
-        BadRequestError: fit is none of the documented ones.
+        BadRequestError: fit is not one of the documented ones.
     """
     fit, gravity = _fit(request.fit)
     return request.has_picture and (fit is None or gravity == pb.CROP_GRAVITY_ITEM)
@@ -55,7 +55,7 @@ def set_layout(message: pb.GenerateRequest, request: ProcessRequest) -> None:
     """Set fit and padding. The default, canvas without padding, sets nothing.
 
     Raises:
-        BadRequestError: fit is none of the documented ones.
+        BadRequestError: fit is not one of the documented ones.
     """
     fit, gravity = _fit(request.fit)
     padding = _padding(request.padding)
@@ -103,5 +103,5 @@ def _whole_percent(side: str, field: str) -> int:
 
 
 def _word(value: object) -> str:
-    """A word of the contract in its spelling; "" for what is no text."""
+    """A word of the contract in its spelling; "" for what is not text."""
     return value.strip().lower() if isinstance(value, str) else ""

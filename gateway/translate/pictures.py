@@ -23,7 +23,7 @@ def source(value: str, field: str, max_bytes: int) -> pb.ImageSource:
         max_bytes: largest file that may come inside the request.
 
     Raises:
-        BadRequestError: it is none of these, or larger; the message names the field.
+        BadRequestError: it is not one of these, or larger; the message names the field.
     """
     text = value.strip()
     start = text[: len(_STORAGE)].lower()

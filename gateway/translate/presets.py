@@ -34,7 +34,7 @@ class Presets:
         """Read every *.json of the folders; a later one replaces an earlier one of its name.
 
         Raises:
-            SettingsError: one cannot be read, or is no request; the message names the file.
+            SettingsError: one cannot be read, or is not a request; the message names the file.
         """
         known: dict[str, JsonObject] = {}
         for folder in folders:

@@ -1,4 +1,4 @@
-"""JSON to proto. Pure functions; ranges are not looked at here (orchestrator/params)."""
+"""JSON to proto. Pure functions; ranges are not checked here (orchestrator/params)."""
 
 import re
 from collections.abc import Mapping

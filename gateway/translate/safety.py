@@ -15,7 +15,7 @@ def set_safety(message: pb.GenerateRequest, request: ProcessRequest, max_bytes: 
         max_bytes: largest picture that may come inside the request.
 
     Raises:
-        BadRequestError: the picture is none, or one is given in both spellings.
+        BadRequestError: the picture is not one, or is given in both spellings.
     """
     if request.safe is None:
         return

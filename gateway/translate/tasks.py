@@ -87,7 +87,7 @@ _ENLARGEMENTS: Mapping[str, pb.Enlargement.ValueType] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What a task is made from.
+    """What a task starts from.
 
     Attributes:
         request: the whole of it.

@@ -25,7 +25,7 @@ def to_proto(request: ProcessRequest, document: object) -> jobs_pb2.Webhook:
     """The webhook of a request, or what the account's own reports of it; `document` is the JSON that the client sent.
 
     Raises:
-        BadRequestError: an event is none of those that there are.
+        BadRequestError: an event does not exist.
     """
     asked = request.webhooks or Webhooks()
     data = _dump(document)

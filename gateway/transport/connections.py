@@ -99,7 +99,7 @@ class _Parser(h11.Connection):
         """As of h11.
 
         Raises:
-            h11.RemoteProtocolError: what came is no HTTP, or beyond a limit; `status` is the answer to it.
+            h11.RemoteProtocolError: what came is not HTTP, or beyond a limit; `status` is the answer to it.
         """
         try:
             event = super().next_event()
@@ -186,7 +186,7 @@ class Connection(H11Protocol):
                 self._head_timer.cancel()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP or beyond a limit, and close."""
+        """Answer what is not HTTP or beyond a limit, and close."""
         if self.conn.our_state not in {h11.IDLE, h11.SEND_RESPONSE}:  # half an answer is out already
             self.abort()
             return

@@ -1,4 +1,4 @@
-"""Requests that may be sent again: the key that makes a second one answer the first one's job.
+"""Requests that may be sent again: the key by which a second one answers with the first one's job.
 
 The header is that of draft-ietf-httpapi-idempotency-key-header-07, which writes it as a quoted string; a bare one is
 taken too. A request without it gets a drawn key, so that this gateway itself can send it to the orchestrator again.

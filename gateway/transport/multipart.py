@@ -12,7 +12,7 @@ from python_multipart.multipart import Field, File, FormParser, parse_options_he
 from gateway.errors import BadRequestError
 
 MEDIA_TYPE = "multipart/form-data"
-logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every body that is none
+logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every body that is not one
 FILES = ("image", "fileName")
 """Names of the part that holds the picture: what nearly every client sends, and what the published description has. A
 file of any other name is taken for the picture, too."""
@@ -43,7 +43,7 @@ def parse(body: bytes | bytearray, content_type: str, max_file_bytes: int) -> Fo
     """Read a body that is in memory whole; nothing is written to disk.
 
     Raises:
-        BadRequestError: it is none, has a part twice, or its file is too large; the message names the part.
+        BadRequestError: it is not multipart, has a part twice, or its file is too large; the message names the part.
     """
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:

@@ -1,4 +1,4 @@
-"""Whose key a request bears, before its body is read: asked of the orchestrator, and remembered for seconds."""
+"""Whose key a request has, before its body is read: asked of the orchestrator, and remembered for seconds."""
 
 import asyncio
 import contextlib

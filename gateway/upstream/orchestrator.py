@@ -48,7 +48,7 @@ RESULT_SECONDS = 120.0  # a picture, to a slow client
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """On whose behalf a call is made.
+    """On whose behalf a call is sent.
 
     Attributes:
         api_key: as the client sent it; the orchestrator checks it. None where no key is needed.
@@ -75,7 +75,7 @@ def open_channel(address: Address, credentials: Reloading[grpc.ChannelCredential
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", 2_000),
         # Finds a peer that vanished without a word while a call waits for it. The orchestrator allows pings every 10 s;
-        # a server of gRPC's defaults would hang up on them.
+        # a server of gRPC's defaults would disconnect them.
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 0),
@@ -205,7 +205,7 @@ class Orchestrator:
             call.cancel()
 
     async def read(self, name: str, caller: Caller) -> AsyncGenerator[jobs_pb2.ReadResultResponse, None]:
-        """Read a picture. The first part carries its type and size. Closing this hangs up."""
+        """Read a picture. The first part carries its type and size. Closing this ends the call."""
         message = jobs_pb2.ReadResultRequest(name=name)
         call = self._jobs.ReadResult(message, timeout=RESULT_SECONDS, metadata=caller.metadata)
         try:

@@ -39,7 +39,7 @@ async def wait_for_end(
 
     Args:
         orchestrator: to ask.
-        job: as it was made.
+        job: as it was created.
         caller: whose job it is.
         seconds: how long to wait at most.
         reasons_to_stop: the first of these to return ends the waiting. The job goes on all the same.
@@ -91,7 +91,7 @@ async def wait_for_all(
 
 
 async def client_gone(request: Request) -> None:
-    """Return when the client has hung up. The body must have been read."""
+    """Return when the client has disconnected. The body must have been read."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
     _log.info("client disconnected while it waited; its job goes on")

@@ -21,7 +21,7 @@ def find_checkpoint(text: str) -> Path:
     """The folder or file of that name; or else the hub's checkpoint of that id, downloaded (or found in its cache).
 
     Raises:
-        CheckpointError: it is none of these, or the hub cannot be reached.
+        CheckpointError: it is not one of these, or the hub cannot be reached.
     """
     path = Path(text)
     if path.exists() or not ID.fullmatch(text):

@@ -104,7 +104,7 @@ def read_ip_adapter(path: Path, unet: UNet2DConditionModel, *, allow_pickle: boo
 
     Args:
         path: of the file, of the plain kind or Plus.
-        unet: on the meta device or with weights; only shapes are looked at.
+        unet: on the meta device or with weights; only shapes are checked.
         allow_pickle: whether a .bin will do.
 
     Raises:
@@ -164,7 +164,7 @@ def vision_config(folder: Path, projection: State) -> Config:
     """The picture tower's configuration, compared with what the IP-Adapter takes.
 
     Raises:
-        CheckpointError: it is no CLIPVisionModelWithProjection, or another than the adapter was trained with.
+        CheckpointError: it is not a CLIPVisionModelWithProjection, or another than the adapter was trained with.
     """
     config = read_json(folder / "config.json")
     config = config.get("vision_config", {}) | config if "vision_config" in config else config

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 PARTS = ("text_encoder_2", "text_encoder", "unet")
 UNKNOWN = ("dora_scale", "lora_magnitude_vector", "hada_", "lokr_", "lora_mid", "ia3_", "oft_")
-"""In the names of what is no plain LoRA: DoRA, LoHa, LoKr, Tucker's decomposition, (IA)³, OFT."""
+"""In the names of what is not a plain LoRA: DoRA, LoHa, LoKr, Tucker's decomposition, (IA)³, OFT."""
 KOHYA = ("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_")
 NAME = re.compile(r"(?P<layer>.+)\.lora_(?P<half>[AB])(\.default)?\.weight")
 
@@ -81,7 +81,7 @@ class LoraLayers:
         """Read and translate it.
 
         Raises:
-            CheckpointError: it is missing, no LoRA, of another kind, or holds what is no number.
+            CheckpointError: it is missing, not a LoRA, of another kind, or holds what is not a number.
         """
         require_no_pickle(lora.path, allow_pickle=allow_pickle)
         state = read_state([lora.path])

@@ -46,7 +46,7 @@ class SingleFile:
     def __init__(
         self, path: Path, *, allow_pickle: bool = False, config: Path | None = None, tokenizer: Path | None = None
     ) -> None:
-        """Look at the names of its tensors.
+        """Read the names of its tensors.
 
         Args:
             path: of the file.

@@ -29,7 +29,7 @@ MINUTES = {"vae": 33.0, "decoder": 42.0, "draft": 10.0, "reader": 5.0, "unet": 6
 
 
 def minutes_until(clock: str, now: datetime) -> float:
-    """Minutes from `now` to the next time the clock shows HH:MM. Raises ValueError for what is no time."""
+    """Minutes from `now` to the next time the clock shows HH:MM. Raises ValueError for what is not a time."""
     asked = time.fromisoformat(clock)
     moment = now.replace(hour=asked.hour, minute=asked.minute, second=0, microsecond=0)
     if moment <= now:

@@ -130,7 +130,7 @@ def colour_error(drawn: Bytes, truth: Bytes) -> float:
 
 
 def prompt_views(subjects: list[Subject], random: np.random.Generator) -> tuple[Bytes, Bytes]:
-    """For each picture, recoloured where it is no person: an image prompt of it, and the picture on its canvas."""
+    """For each picture, recoloured unless it is a person: an image prompt of it, and the picture on its canvas."""
     prompts, truths = [], []
     for subject in subjects:
         matrix = augment.recolouring(random)

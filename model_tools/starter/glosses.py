@@ -67,7 +67,7 @@ class Dictionary:
         return Sense(int(fields[1]), words, above, gloss.partition('; "')[0].strip())
 
     def describe(self, concept: Concept) -> list[str]:
-        """Descriptions of a concept; none where its label is no word of the dictionary, or none of a thing."""
+        """Descriptions of a concept; none where its label is not a word of the dictionary, or none of a thing."""
         # Of what is drawn seldom, persons in many roles and signs, the last word says too little.
         texts = spellings(concept.label.lower(), shortened=concept.weight == 1.0)
         label = next((text for text in texts if text in self.index), "")

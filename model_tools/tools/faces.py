@@ -85,7 +85,7 @@ def free_batch(model: ov.Model) -> None:
 
 
 def _is_data(node: ov.Node) -> bool:
-    """Whether a node's first input depends on the model's input, and is no weight."""
+    """Whether a node's first input depends on the model's input, and is not a weight."""
     waiting, seen = [node.input_value(0).get_node()], set()
     while waiting:
         each = waiting.pop()

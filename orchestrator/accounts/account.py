@@ -15,7 +15,7 @@ COLUMNS = (
 
 
 class SafetyPolicy(StrEnum):
-    """When the safety filter looks at an account's pictures."""
+    """When the safety filter checks an account's pictures."""
 
     AS_ASKED = "as_asked"
     DEFAULT = "default"

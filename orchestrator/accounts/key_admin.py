@@ -66,7 +66,7 @@ async def list_keys(database: Database, account: str | None = None) -> Sequence[
 
 
 async def revoke(database: Database, given: str) -> int:
-    """Revoke the key of a prefix or id, at once on all servers; its id comes back. Revoked already is no error.
+    """Revoke the key of a prefix or id, at once on all servers; its id comes back. A revoked one is no error.
 
     Raises:
         NotFoundError: there is none.

@@ -35,10 +35,10 @@ def prefix(key: str) -> str:
 
 
 def check(key: str) -> None:
-    """Refuse a key that somebody else made, and that could be guessed.
+    """Refuse a key that was created elsewhere, and that could be guessed.
 
     Raises:
-        PreconditionError: it is too short, or looks chosen. The message does not show it.
+        PreconditionError: it is too short, or is not random. The message does not contain it.
     """
     if not _GIVEN.fullmatch(key):
         raise PreconditionError("the key must be 32 to 256 visible ASCII characters, without spaces")

@@ -15,7 +15,7 @@ from orchestrator.database.pool import Database, Row
 from orchestrator.errors import DatabaseUnavailableError, QueueFullError
 
 NOBODY = b""
-"""Looked up where a call bears no key: the account `anonymous`. No digest is empty."""
+"""Looked up where a call has no key: the account `anonymous`. No digest is empty."""
 
 MAX_WAITING = 1024
 """Digests that may wait for the next statement."""

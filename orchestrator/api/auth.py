@@ -52,7 +52,7 @@ Handler = Any  # grpc's stubs type handlers for the synchronous API only
 
 
 def rename(name: str) -> None:
-    """Let the running call bear another request id, in its log lines and its errors."""
+    """Override the request id of the running call, in its log lines and its errors."""
     name = name[: status.MAX_REQUEST_ID]
     request_id.set(name)
     structlog.contextvars.bind_contextvars(request_id=name)
@@ -114,7 +114,7 @@ class EdgeInterceptor(grpc.aio.ServerInterceptor):
         if not handler.response_streaming:
             await context.write(await answers)
             return
-        # Closed here and now when the client hangs up, not when the garbage collector comes by.
+        # Closed here and now when the client disconnects, not when the garbage collector comes by.
         async with contextlib.aclosing(answers):
             async for each in answers:
                 await context.write(each)

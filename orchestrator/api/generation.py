@@ -93,7 +93,7 @@ class GenerationServicer(generation_pb2_grpc.GenerationServiceServicer):
                 elif is_shown and not lease.is_charged and (hung_up or ended_by_client(error)):
                     await lease.charge(job.task.value, job.family)  # the picture was seen
                 raise
-            finally:  # also when the client has hung up
+            finally:  # also when the client has disconnected
                 self._queue.cancel(job)
 
     async def _detach(self, request: pb.GenerateRequest, name: str) -> Messages:

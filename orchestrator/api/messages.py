@@ -54,7 +54,7 @@ class _Wire:
         Raises:
             InvalidRequestError: there are more than MAX_FIELDS.
             RecursionError: messages nest deeper than MAX_DEPTH.
-            DecodeError, IndexError: the bytes are no message.
+            DecodeError, IndexError: the bytes are not a message.
         """
         if depth > MAX_DEPTH:
             raise RecursionError
@@ -106,7 +106,7 @@ class _Wire:
 
 
 def _texts_with_nul(message: Message, path: str = "") -> Iterator[str]:
-    """Paths of the texts that contain a NUL. Bytes are not looked at: reading a picture would copy it."""
+    """Paths of the texts that contain a NUL. Bytes are not checked: reading a picture would copy it."""
     for field in message.DESCRIPTOR.fields:
         if field.type != FieldDescriptor.TYPE_STRING and field.message_type is None:
             continue

@@ -25,7 +25,7 @@ class ProvenanceServicer(provenance_pb2_grpc.ProvenanceServiceServicer):
         self._verifier, self._limits = verifier, limits
 
     async def Verify(self, request: pb.VerifyRequest, _context: Context) -> pb.VerifyResponse:
-        """What marks a picture bears."""
+        """What marks a picture carries."""
         image = to_source(request.image)
         violations = Violations()
         image.validate("image", violations, self._limits.max_input_bytes)

@@ -34,7 +34,7 @@ def options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.keepalive_timeout_ms", 10_000),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
-        ("grpc.http2.max_ping_strikes", 2),  # who pings more often is hung up on
+        ("grpc.http2.max_ping_strikes", 2),  # who pings more often is disconnected
         ("grpc.max_concurrent_streams", MAX_STREAMS),
         ("grpc.max_metadata_size", HEADER_BYTES),
         ("grpc.absolute_max_metadata_size", MOST_HEADER_BYTES),

@@ -35,7 +35,7 @@ class Listener:
     """Calls subscribers when they are notified.
 
     Notifications are lost while the connection is down. So whenever a connection begins, the first one too, every
-    subscriber is called with None, to look for itself.
+    subscriber is called with None, to query the database itself.
     """
 
     def __init__(self, url: str, process_id: str | None = None) -> None:

@@ -26,7 +26,7 @@ class Vae:
     async def encode(self, network: VaeEncoder, image: Floats, steps: Steps) -> Floats:
         """Latents (1, C, h, w) of a picture (1, 3, H, W) in [-1, 1], as the UNet takes them: the mean, scaled.
 
-        diffusers draws from the posterior; its mean is what it draws around, and makes the same request the same
+        diffusers draws from the posterior; its mean is what it draws around, and gives the same request the same
         picture without a stream of noise.
         """
         table = self._table

@@ -106,7 +106,7 @@ class Job:
         self._kept.pop(Queued, None)
 
     def stop(self, reason: ImagegenError) -> None:
-        """Let the work end with that error, at its next step or as soon as it can be broken off."""
+        """Let the work end with that error, at its next step or as soon as it can be interrupted."""
         self.stop_reason = reason
         self._stopping.set()
 
@@ -116,7 +116,7 @@ class Job:
             raise self.stop_reason
 
     async def unless_stopped(self, work: Awaitable[T]) -> T:
-        """What `work` answers. It is broken off where it waits as soon as the job is to stop.
+        """What `work` answers. It is interrupted where it waits as soon as the job is to stop.
 
         Raises:
             ImagegenError: the stop_reason.

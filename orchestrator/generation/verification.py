@@ -16,7 +16,7 @@ FIELD = "image"
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What a picture bears.
+    """What marks a picture carries.
 
     Attributes:
         statement: of its XMP.

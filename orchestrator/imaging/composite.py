@@ -18,7 +18,7 @@ Size = tuple[int, int]
 BAND = 128
 """Rows of a band."""
 SUPPORT = 3
-"""Pixels on each side that Lanczos of three lobes looks at, at the coarser of the two scales."""
+"""Pixels on each side that Lanczos of three lobes reads, at the coarser of the two scales."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ def _scaled(box: Box, scale: float) -> Box:
 def _resampled(picture: Pixels, size: Size, part: Box) -> Pixels:
     """A part of a picture as it would be at `size`; the parts fit together without seams.
 
-    Colours by Lanczos, opacity linearly, as `layers.resized` has it; the rows that it looks at are cut out first.
+    Colours by Lanczos, opacity linearly, as `layers.resized` has it; the rows that it reads are cut out first.
     """
     height, width = picture.shape[:2]
     across, down = width / size[0], height / size[1]

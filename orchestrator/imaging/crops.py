@@ -11,7 +11,7 @@ from orchestrator.imaging.geometry import fitting
 Pixels = npt.NDArray[np.uint8]
 
 LOOK_SIDE = 256
-"""A picture is looked at with this longer side, pixels: detail is what is seen of it, not its grain."""
+"""A picture is examined with this longer side, pixels: detail is what is seen of it, not its grain."""
 
 
 def central(picture: Pixels, size: tuple[int, int]) -> Box:

@@ -1,7 +1,7 @@
 """Files to arrays: the pictures of clients, and nothing else. Safe to call from several threads.
 
 The first bytes say which decoder opens a file; no other one ever sees it. Sizes come from the header and are refused
-before pixels are made. Of several frames the first is read. EXIF orientation is applied, an embedded ICC profile is
+before pixels are decoded. Of several frames the first is read. EXIF orientation is applied, an embedded ICC profile is
 converted to sRGB; CMYK without a profile by R = (255 - C)(255 - K) / 255, and so on by channel. Colour that a
 file describes otherwise (PNG's gAMA and cHRM, the CICP numbers of AVIF and HEIC, HDR) is read as sRGB. A damaged file
 is an error, never a picture with something wrong in it; metadata that is broken is left out.
@@ -106,7 +106,7 @@ class Measured:
 
     Attributes:
         width, height: of the upright picture, pixels.
-        decoded: pixels that a decoder makes for it; more than width times height where tiles are larger.
+        decoded: pixels that a decoder allocates for it; more than width times height where tiles are larger.
         memory: bytes that decoding takes at most, the file and the pixels among them.
     """
 
@@ -138,7 +138,7 @@ def measure(data: bytes, limits: DecodeLimits, field: str) -> Measured:
     """Read a picture's header, and estimate what decoding it will take.
 
     Raises:
-        InvalidRequestError: as decode does, for what shows before any pixel is made.
+        InvalidRequestError: as decode does, for what shows before any pixel is decoded.
     """
     return _guarded(_measure, data, limits, field)
 
@@ -154,7 +154,7 @@ def _guarded(work: Callable[[bytes, str, DecodeLimits, str], T], data: bytes, li
         return work(data, name, limits, field)
     except (InvalidRequestError, MemoryError):
         raise
-    except Exception as error:  # noqa: BLE001 - a broken file makes decoders stumble in every way
+    except Exception as error:  # noqa: BLE001 - decoders fail on a broken file in every way
         log.info("picture refused", field=field, format=name, bytes=len(data), reason=repr(error))
         raise _refusal(field, f"is a {name} file that is broken or cut off; send a whole one") from None
 

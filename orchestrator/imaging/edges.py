@@ -27,7 +27,7 @@ PAPER_SPREAD = 12
 
 @dataclass(frozen=True, slots=True)
 class Edges:
-    """An edge picture, uint8 (H, W) of 0 and 255, and the thresholds that cv2.Canny made it with."""
+    """An edge picture, uint8 (H, W) of 0 and 255, and the thresholds that cv2.Canny computed it with."""
 
     image: Pixels
     low: float

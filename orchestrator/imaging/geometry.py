@@ -26,7 +26,7 @@ def cover(picture: Pixels, width: int, height: int) -> Pixels:
 
 
 def _trim(picture: Pixels, needed: float, axis: int) -> Pixels:
-    """The middle of an axis, at least `needed` pixels and the margin that resampling looks at.
+    """The middle of an axis, at least `needed` pixels and the margin that resampling reads.
 
     What a later cut drops anyway is not resized: 64 x 4096 of a square would pass through 4096 x 4096.
     """

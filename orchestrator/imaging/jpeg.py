@@ -40,7 +40,7 @@ def decode(data: bytes, mode: str) -> Pixels:
 
 
 def _pixels_only(data: bytes) -> bytes:
-    """The file without profiles, previews and comments, which the decoder would look into, and may stumble over.
+    """The file without profiles, previews and comments, which the decoder would parse, and may fail on.
 
     ITU-T T.81, B.1.1: marker segments up to the first scan. JFIF's and Adobe's stay: they say what the channels are.
     """

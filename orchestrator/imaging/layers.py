@@ -25,7 +25,7 @@ def resized(picture: Pixels, size: tuple[int, int]) -> Pixels:
 
     Enlarging is by Lanczos over 8 x 8 pixels, shrinking by area. Colours are weighted with their opacity, so that what
     hides under transparent pixels does not come out at the border of what is seen. Opacity is enlarged linearly:
-    Lanczos would ring, and make the inside of an object slightly transparent.
+    Lanczos would ring, and turn the inside of an object slightly transparent.
     """
     height, width = picture.shape[:2]
     if (width, height) == size:

@@ -27,7 +27,7 @@ COLOR_SIDE = 256
 STRIP = 1 << 18
 """Pixels whose colours are worked out at a time: what they take in addition to the picture does not grow with it."""
 MOST_PIXELS = 4_000_000
-"""Larger pictures have their matte made at this many pixels, and stretched."""
+"""Larger pictures have their matte computed at this many pixels, and stretched."""
 SURE = 0.05
 """Opacity nearer than this to 0 or 1 is 0 or 1: the inside of an object is opaque, and stays as it is."""
 REACH = 1.5
@@ -39,7 +39,7 @@ LEAST_SHARE, LEAST_OPACITY = 1e-4, 0.5
 SEEN = 0.02
 """What is less opaque is not counted to an object's extent."""
 SPECK = 0.05
-"""Parts smaller than this share of the largest are no objects of their own."""
+"""Parts smaller than this share of the largest are not objects of their own."""
 
 
 def refine(picture: Pixels, coarse: Matte) -> Matte:
@@ -47,7 +47,7 @@ def refine(picture: Pixels, coarse: Matte) -> Matte:
 
     Where the network is sure (within SURE of 0 or 1, and REACH of its pixels away from all that is not) the matte is 0
     or 1. The band between is solved by closed-form matting at one of WORK_SIDES and carried to full size by the affine
-    functions of colour that it is made of there. Where the solver does not converge it is what the network said,
+    functions of colour that it consists of there. Where the solver does not converge it is what the network said,
     stretched linearly.
     """
     height, width = picture.shape[:2]
@@ -104,7 +104,7 @@ def keep_parts(matte: Matte, points: Sequence[tuple[float, float]], *, holding: 
     """The matte of those connected parts that hold one of the points (x, y), or that hold none; None if no part does.
 
     Parts are connected (8 neighbours) where the matte is 0.5 or more; what is less belongs to the nearest one. A point
-    outside every part belongs to the nearest one too, and so do specks, which are no parts of their own.
+    outside every part belongs to the nearest one too, and so do specks, which are not parts of their own.
     """
     solid = (matte >= LEAST_OPACITY).astype(np.uint8)
     count, found, stats, _ = cv2.connectedComponentsWithStats(solid, connectivity=8)

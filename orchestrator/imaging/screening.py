@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float32]
 RESIZED = 256
 MOST_SQUARES = 4
 LONG = 2.0
-"""Longer side in shorter ones, from which squares along it are looked at too: squashing would hide what they show."""
+"""Longer side in shorter ones, from which squares along it are checked too: squashing would hide what they show."""
 
 
 def views(picture: Pixels, side: int) -> Floats:
@@ -52,7 +52,7 @@ def _squares(picture: Pixels) -> Iterator[Pixels]:
     if long <= LONG * short:
         return
     count = min(MOST_SQUARES, -(-long // short))
-    # Where more squares would be needed than are looked at, each is longer than wide, and is squashed.
+    # Where more squares would be needed than are checked, each is longer than wide, and is squashed.
     length = max(short, -(-long // count))
     for start in np.linspace(0, long - length, count).astype(int):
         part = slice(start, start + length)

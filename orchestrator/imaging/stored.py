@@ -97,7 +97,7 @@ def _jpeg_strips(image: JpegImageFile, data: bytes) -> Callable[[int, int], Imag
 
 
 def _strips(image: Image.Image, low: Image.Image | None) -> Callable[[int, int], Image.Image]:
-    """Strips of a loaded picture; with the low bytes of 16 bit RGB, its transparent colour is looked for in both."""
+    """Strips of a loaded picture; with the low bytes of 16 bit RGB, its transparent colour is searched for in both."""
     inverted = isinstance(image, TiffImageFile) and tiff.is_inverted(image)
 
     def strip(top: int, bottom: int) -> Image.Image:
@@ -171,7 +171,7 @@ def orientation(image: Image.Image) -> int:
         image.info.pop(name, None)
     try:
         return _of_exif(image.getexif())
-    except Exception:  # noqa: BLE001 - broken metadata does not make a broken picture
+    except Exception:  # noqa: BLE001 - broken metadata is not a broken picture
         return 1
 
 

@@ -22,7 +22,7 @@ def strip_strokes(grey: Pixels, *, dark_first: bool) -> tuple[Pixels, Pixels]:
 
     A closing by a disc removes what is dark and narrower than the disc, and so shows it (the black top-hat); an opening
     does the same with what is light (Serra 1982, Soille 2003). The polarity of the ink goes first, and the other is
-    looked for in the picture without those lines, so that the gaps between two lines are no lines themselves.
+    searched for in the picture without those lines, so that the gaps between two lines are not lines themselves.
     """
     width = max(LEAST_WIDTH, round(WIDTH_SHARE * max(grey.shape)))
     first, second = (cv2.MORPH_CLOSE, cv2.MORPH_OPEN) if dark_first else (cv2.MORPH_OPEN, cv2.MORPH_CLOSE)
@@ -65,7 +65,7 @@ def thin(mask: Pixels) -> Pixels:
     """The skeleton of a mask (non-zero is set), 0 and 255, one pixel wide and connected as the mask is.
 
     Guo and Hall 1989, "Parallel thinning with two-subiteration algorithms": pixels are deleted, in two alternating
-    passes, while they are on the border, are no line's end, and hold nothing together. A pixel's 8 neighbours are one
+    passes, while they are on the border, do not end a line, and hold nothing together. A pixel's 8 neighbours are one
     byte, so each pass is one filter and one table.
     """
     left = cv2.copyMakeBorder((mask > 0).astype(np.uint8), 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=[0])

@@ -119,7 +119,7 @@ WHERE id = %(job_id)s AND EXISTS (
 ) ON CONFLICT (job_id) DO NOTHING
 """
 
-# The row is locked, and its guard looked at again, before it changes: of all that would end a job one does.
+# The row is locked, and its guard checked again, before it changes: of all that would end a job one does.
 _END = f"""
 WITH old AS (
     SELECT id, webhook_data FROM imagegen.jobs WHERE {{guard}} FOR UPDATE
@@ -208,7 +208,7 @@ class Attempts:
 
         Args:
             database: of the jobs.
-            worker_id: names the process. Its Listener's connection bears the name (database/listen.py).
+            worker_id: names the process. Its Listener's connection has the name (database/listen.py).
             max_crashes: of processes while a job ran alone, after which it fails.
             charge_filtered: whether a picture that the safety filter stopped is paid for.
         """

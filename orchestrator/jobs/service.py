@@ -45,7 +45,7 @@ class DurableJobs:
     async def submit_all(self, account: Account, request: JobRequest, count: int) -> list[JobRecord]:
         """Take a request as `count` jobs, all or none, or answer those that the key names; in the order of their seeds.
 
-        Networks that are not ready are no reason to refuse it.
+        Networks that are not ready are not a reason to refuse it.
 
         Raises:
             InvalidRequestError: the family is unknown, or cannot do what is asked; the key names another request.

@@ -15,13 +15,13 @@ from orchestrator.jobs.records import EventBatch, JobRecord
 from orchestrator.jobs.store import JobStore
 
 PAUSE_SECONDS = 0.05
-"""Between two looks: what happens meanwhile is looked at together."""
+"""Between two reads of events: what happens meanwhile is read together."""
 RETRY_SECONDS = 1.0
 """Between two attempts to reach a database that is unreachable."""
 POSITION_SECONDS = 2.0
-"""Between two looks at the places of those that wait."""
+"""Between two reads of the places in the queue."""
 BATCH = 200
-"""Jobs that one statement looks at."""
+"""Jobs that one statement reads."""
 
 log = structlog.get_logger()
 
@@ -100,7 +100,7 @@ class JobWatchers:
         return sum(map(len, self._watchers.values()))
 
     async def start(self) -> None:
-        """Begin to look."""
+        """Start reading events."""
         self._tasks = [
             asyncio.create_task(self._event_loop(), name="watch jobs"),
             asyncio.create_task(self._position_loop(), name="watch the queue"),

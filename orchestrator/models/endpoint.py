@@ -119,7 +119,7 @@ class Endpoint:
         return time.monotonic() < self._models[name].held_until
 
     def statistics(self) -> Mapping[str, ModelStatistics]:
-        """Of the models, as at the last look."""
+        """Of the models, as of the last check."""
         return {name: model.statistics for name, model in self._models.items() if model.statistics is not None}
 
     async def infer(self, info: ModelInfo, inputs: Mapping[str, Floats | Ids], outputs: Sequence[str]) -> Answer:
@@ -258,7 +258,7 @@ class Endpoint:
         """Take requests from the model until it answers a known tensor; those in flight are given up."""
         if model.serves:
             metrics.TRITON_EJECTIONS.labels(model.info.name).inc()
-        if model.serves or not model.reason:  # reported once, not at every look
+        if model.serves or not model.reason:  # reported once, not at every check
             log.error("model_does_not_serve", endpoint=self.address, model=model.info.name, reason=reason)
         model.serves, model.reason = False, reason
         metrics.TRITON_SERVES.labels(self.address, model.info.name).set(0)

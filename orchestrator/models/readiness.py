@@ -19,7 +19,7 @@ log = structlog.get_logger()
 
 
 class TritonNetworks:
-    """A NetworkSource over Tritons. `refresh` looks at them; a model that fails meanwhile is not ready from then on."""
+    """A NetworkSource over Tritons. `refresh` checks them; a model that fails meanwhile is not ready from then on."""
 
     def __init__(self, pool: TritonPool, families: Families) -> None:
         self._pool, self._families = pool, families
@@ -54,7 +54,7 @@ class TritonNetworks:
         return {**networks, **{role: info.digest for role, info in self._tools.items()}}
 
     async def refresh(self) -> None:
-        """Look at every model once. Models that came back are described again: they may be others."""
+        """Check every model once. Models that came back are described again: they may be others."""
         named = [*self._named_tools.values(), *(name for each in self._families for name in each.networks.model_names)]
         await self._pool.look(frozenset(named))
         for family in self._families:
@@ -71,7 +71,7 @@ class TritonNetworks:
         missing = [name for name in family.networks.model_names if self._pool.find(name) is None]
         if missing:
             self._connected.pop(family.name, None)
-            if missing != self._missing.get(family.name):  # reported once, not at every look
+            if missing != self._missing.get(family.name):  # reported once, not at every check
                 log.error("family_not_ready", family=family.name, missing_models=missing)
         elif not self.is_ready(family.name):
             await self._connect(family)
@@ -101,6 +101,6 @@ class TritonNetworks:
                     log.error("tool_not_usable", tool=role, error=str(error))  # noqa: TRY400  # expected, no trace
         self._tools = tools
         waiting = frozenset(self._named_tools.keys() - tools.keys())
-        if waiting != self._waiting:  # reported once, not at every look
+        if waiting != self._waiting:  # reported once, not at every check
             log.info("tools_ready", ready=sorted(tools), waiting=sorted(waiting))
         self._waiting = waiting

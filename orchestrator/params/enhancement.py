@@ -1,4 +1,4 @@
-"""What is made better in a picture, and what is laid over it."""
+"""Enhancements of a picture, and what is laid over it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from orchestrator.params.violations import Violations
 
 
 class EnhancementKind(StrEnum):
-    """What can be made better, in the order in which it is done."""
+    """What can be enhanced, in the order in which it is done."""
 
     CLEAN = "clean"
     DENOISE = "denoise"
@@ -57,7 +57,7 @@ LEAST_STRENGTH, MOST_STRENGTH = 0.08, 0.4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Enhancement:
-    """One thing that is made better.
+    """One enhancement.
 
     Attributes:
         kind: what.
@@ -125,7 +125,7 @@ def validate_all(enhancements: Sequence[Enhancement], violations: Violations, *,
 
 
 def faces_wanted(enhancements: Sequence[Enhancement]) -> Enhancement | None:
-    """How faces are made better, if they are: at level 0, and without smoothing, nothing changes."""
+    """How faces are enhanced, if they are: at level 0, and without smoothing, nothing changes."""
     faces = (each for each in enhancements if each.kind is EnhancementKind.FACE_ENHANCE)
     return next((each for each in faces if each.amount > 0 or each.smooth > 0), None)
 

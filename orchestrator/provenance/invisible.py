@@ -25,7 +25,7 @@ SET = 0.52
 
 
 async def change_of(encoder: WatermarkEncoder, decoder: WatermarkDecoder, picture: Pixels, mark: int) -> Floats:
-    """What has to be added to a picture so that it bears a mark: (3, S, S) in [-2, 2], for imaging.spread.with_change.
+    """The change by which a picture carries a mark: (3, S, S) in [-2, 2], for imaging.spread.with_change.
 
     Some pictures, flat white ones above all, take the mark badly: it is written up to PASSES times, until it is read.
 

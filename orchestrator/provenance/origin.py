@@ -9,7 +9,7 @@ class Origin(StrEnum):
     """How a picture came to be.
 
     The values are codes of IPTC's NewsCodes "Digital Source Type" (https://cv.iptc.org/newscodes/digitalsourcetype/),
-    but for EDITED: a plain edit adds nothing that a network invented, so it bears no mark.
+    but for EDITED: a plain edit adds nothing that a network invented, so it carries no mark.
     """
 
     GENERATED = "trainedAlgorithmicMedia"

@@ -82,10 +82,10 @@ class Bucket:
 
     @classmethod
     def local(cls, folder: Path) -> "Bucket":
-        """A folder, made if missing.
+        """A folder, created if missing.
 
         Raises:
-            OSError: it cannot be made.
+            OSError: it cannot be created.
         """
         return cls(LocalStore(folder, mkdir=True), folder)
 
@@ -153,7 +153,7 @@ class Bucket:
 
         Raises:
             MissingError, RefusedError, UnreachableError: at once, or, the last, while reading.
-            NotAFileError: in a folder: there is a link, or something else that is no file.
+            NotAFileError: in a folder: there is a link, or something else that is not a file.
         """
         if self._folder is not None:
             with translated():
@@ -182,7 +182,7 @@ class Bucket:
         return bytes(data)
 
     async def delete(self, path: str) -> None:
-        """Remove an object, and what a crash has left of writing it. What is gone already is no error.
+        """Remove an object, and what a crash has left of writing it. It is no error if it is gone already.
 
         Raises:
             RefusedError, UnreachableError: it may be there still.

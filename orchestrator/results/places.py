@@ -19,7 +19,7 @@ def open_bucket(settings: Settings) -> Bucket:
     """The bucket of IMAGEGEN_RESULTS_URL.
 
     Raises:
-        SettingsError: it cannot be made, or obstore does not take it.
+        SettingsError: it cannot be created, or obstore does not accept it.
     """
     url = urlsplit(settings.results_url)
     try:

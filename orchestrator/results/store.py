@@ -125,7 +125,7 @@ class ResultStore:
         """The store that the settings name; `environ` has the AWS_* variables.
 
         Raises:
-            SettingsError: a folder that cannot be made, or links that S3 cannot sign.
+            SettingsError: a folder that cannot be created, or links that S3 cannot sign.
         """
         presigned = signs_links(settings, environ)
         bucket = open_bucket(settings)

@@ -81,12 +81,12 @@ class Lease:
     """What one stream has reserved."""
 
     def __init__(self, leases: "Leases", account: Account, job_id: str, price: Decimal) -> None:
-        """Made by Leases.hold, which has taken `price`; 0 where credits are not counted."""
+        """Created by Leases.hold, which has taken `price`; 0 where credits are not counted."""
         self._leases, self.account, self.job_id, self.price = leases, account, job_id, price
         self.is_charged = False
 
     async def charge(self, task: str, family: str) -> None:
-        """Note the picture that was made: what was reserved for it is spent.
+        """Note the picture that was generated: what was reserved for it is spent.
 
         Waits WAIT_SECONDS at most. An unreachable database is updated later: the picture is ready, and is not delayed.
         """

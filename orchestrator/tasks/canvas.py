@@ -64,7 +64,7 @@ class Canvas:
         return np.pad(edges, self._margins)
 
     def cut(self, pixels: Pixels, size: Size) -> Pixels:
-        """The picture's part of what the network made, at `size`."""
+        """The picture's part of what the network generated, at `size`."""
         return resized(pixels[self.box.rows, self.box.columns], size)
 
     @property

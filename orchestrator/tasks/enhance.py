@@ -1,4 +1,4 @@
-"""A picture made better by classical means."""
+"""A picture enhanced by classical means."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence

@@ -35,7 +35,7 @@ from orchestrator.tasks.workshop import Made, Workshop
 Channels = tuple[int, ...]
 """A colour: red, green, blue, and opacity where it has any; 0 to 255 each."""
 Compose = Callable[[Steps], Awaitable[Pixels]]
-"""Makes the task's picture, of frame.made, of what was painted."""
+"""Composes the task's picture, of frame.made, from what was painted."""
 
 
 def in_thread(compose: Callable[[], Pixels]) -> Compose:
@@ -55,7 +55,7 @@ async def finish(
 ) -> Made:
     """Compose the task's picture, of frame.made, fit it into frame.target, and write the file.
 
-    Faces are made better first. `under` is laid under the task's picture, in the same place. The background is removed
+    Faces are enhanced first. `under` is laid under the task's picture, in the same place. The background is removed
     before the picture is fitted; a colour and another picture are laid behind all of the result, what FIT_CANVAS adds
     included; a caption over it.
 

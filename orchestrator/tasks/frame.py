@@ -1,4 +1,4 @@
-"""Sizes: of the picture that came, of the one that was asked for, and of the one that a task makes in between."""
+"""Sizes: of the picture that came, of the one that was asked for, and of the one that a task generates in between."""
 
 from dataclasses import dataclass, replace
 
@@ -17,7 +17,7 @@ class Frame:
 
     Attributes:
         own: of the picture that came.
-        made: of what the task makes of it: own's ratio, to the pixel. It has the scale of the result, so that each
+        made: of what the task generates of it: own's ratio, to the pixel. It has the scale of the result, so that each
             picture is resized once; of a large result it is what limits.COMPOSED_SIDE and COMPOSED_PIXELS allow.
         target: of the result: `full` and what is put around it, or less what is cut from it.
         full: what `made` has become in the result.
@@ -30,7 +30,7 @@ class Frame:
 
     @property
     def is_large(self) -> bool:
-        """Whether what the task makes is enlarged as the file is written."""
+        """Whether what the task generates is enlarged as the file is written."""
         return self.made != self.full or not _is_composed(self.target)
 
     @classmethod
@@ -190,7 +190,7 @@ def _field(size: SizeParams) -> str:
 
 
 def _limited(size: Size, max_pixels: int, max_side: int = MAX_SIDE) -> Size:
-    """The size, made smaller where it is too large."""
+    """The size, scaled down where it is too large."""
     scale = min(1.0, max_side / max(size), (max_pixels / _area(size)) ** 0.5)
     return (_side(size[0] * scale), _side(size[1] * scale)) if scale < 1 else size
 

@@ -39,7 +39,7 @@ def control_kind(task: Task, family: Family) -> int:
 
 
 def is_brought(kind: str) -> bool:
-    """Whether pictures of a control kind come from the client as they are: none are made here."""
+    """Whether pictures of a control kind come from the client as they are: none are computed here."""
     return kind not in EDGE_KINDS
 
 

@@ -18,7 +18,7 @@ from orchestrator.tasks.plan import Plan
 DECODED = 4
 """Bytes of a pixel once it is decoded."""
 ENHANCING = 40
-"""For each pixel of the picture that is made better first. docs/files.md has the figures of this table."""
+"""For each pixel of the picture that is enhanced first. docs/files.md has the figures of this table."""
 PLAIN, COMPOSING = 36, 52
 """For each pixel of the result: where it is only resized, and where objects are cut out or painted parts blended."""
 WRITING = {ImageFormat.PNG: 8, ImageFormat.JPEG: 6, ImageFormat.WEBP: 32}

@@ -92,7 +92,7 @@ async def _confirmed(workshop: Workshop, picture: Pixels, found: Sequence[Face],
 
 
 def _tensor(crop: Callable[[Pixels, Place], Pixels], picture: Pixels, places: Sequence[Place]) -> Floats:
-    """What `crop` makes of each place of a picture, as a network takes it."""
+    """What `crop` gives for each place of a picture, as a network takes it."""
     return np.concatenate([from_pixels(crop(picture, place)) for place in places])
 
 

@@ -52,7 +52,7 @@ class Pictures:
 
 
 async def load(plan: Plan, workshop: Workshop) -> Pictures:
-    """Fetch and decode all pictures of a request, and make the one that the task starts from better.
+    """Fetch and decode all pictures of a request, and enhance the one that the task starts from.
 
     Raises:
         InvalidRequestError: one cannot be fetched or read, or all of it needs more memory than there is; the field is

@@ -72,7 +72,7 @@ class Workshop:
         decoders: read pictures.
         limits: of pictures that are read.
         max_input_bytes: of a file that is fetched.
-        max_pixels: of pictures that are made.
+        max_pixels: of generated pictures.
         listener: called with every step; what it raises ends the work.
         timer: of the stages.
         begin: called once, when the pictures have been read.

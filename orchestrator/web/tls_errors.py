@@ -9,7 +9,7 @@ _EXPIRED, _NOT_YET_VALID, _REVOKED = 10, 9, 23
 _OTHER_NAMES = {62, 63, 64}
 """Verification codes of OpenSSL (X509_verify_cert_error_string): of a host name, an e-mail and an IP address."""
 _NOT_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE", "PACKET_LENGTH_TOO_LONG"}
-"""Reasons of OpenSSL for bytes that are no TLS record."""
+"""Reasons of OpenSSL for bytes that are not a TLS record."""
 
 
 def describe(error: BaseException) -> str | None:

@@ -23,7 +23,7 @@ def parse(url: str, base: httpx2.URL | None = None, *, ports: Ports = WEB_PORTS)
     try:
         parsed = httpx2.URL(url) if base is None else base.join(url)
     except (httpx2.InvalidURL, ValueError):
-        raise UrlError("is no URL") from None
+        raise UrlError("is not a URL") from None
     port_ok = parsed.port is None or 0 < parsed.port < 65536
     if parsed.scheme not in {"http", "https"} or not parsed.host or not port_ok:
         raise UrlError("must be an http or https URL with a host")

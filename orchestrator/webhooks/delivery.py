@@ -74,7 +74,7 @@ SELECT {COLUMNS}, d.id AS delivery_id, d.url, {_HOST} AS host, d.data, d.attempt
 FROM d JOIN imagegen.jobs j ON j.id = d.job_id JOIN imagegen.accounts a ON a.id = d.account_id
 """  # noqa: S608 - of constants
 
-# Its address has as many as may: this was no attempt.
+# Its address has the most allowed: this was not an attempt.
 _POSTPONE = """
 UPDATE imagegen.deliveries
 SET attempts = attempts - 1, next_at = now() + make_interval(secs => %(wait)s)
@@ -130,7 +130,7 @@ class Deliverer:
         self._working = asyncio.create_task(self._work(), name="deliver webhooks")
 
     async def close(self) -> None:
-        """Stop. What is under way is broken off, and tried again by another."""
+        """Stop. What is under way is interrupted, and tried again by another."""
         self._unsubscribe()
         await cancel_and_wait(self._working, *self._sending)
         await self._poster.close()

@@ -143,7 +143,7 @@ class FakeJobs(
             converters.to_params(request.request, Limits(max_pixels=MAX_PIXELS))
             converters.to_options(request.request, "drawn")
             if request.request.family not in {"", "realistic", "fantasy"}:
-                raise InvalidRequestError(Violation("family", "is none of realistic, fantasy"))
+                raise InvalidRequestError(Violation("family", "is not one of realistic, fantasy"))
         except ImagegenError as error:
             await self._refuse(context, error)
         return self.script.created

@@ -101,7 +101,7 @@ HEADS = {
     "two lengths": (f"{POST}content-length: 5\r\ncontent-length: 6\r\n\r\n", 400),
     "a length and chunks": (f"{POST}content-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 403),
     "a length below nothing": (f"{POST}content-length: -1\r\n\r\n", 400),
-    "a length that is no number": (f"{POST}content-length: 0x10\r\n\r\n", 400),
+    "a length that is not a number": (f"{POST}content-length: 0x10\r\n\r\n", 400),
     "an unknown transfer coding": (f"{POST}transfer-encoding: gzip, chunked\r\n\r\n", 501),
     "a folded header": (f"GET /healthz HTTP/1.1\r\n{HOST}a: b\r\n c\r\n\r\n", 200),
     "NUL in a header": (f"GET /healthz HTTP/1.1\r\n{HOST}a: b\0c\r\n\r\n", 400),

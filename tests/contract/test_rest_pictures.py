@@ -135,8 +135,8 @@ async def test_an_upscale_beyond_the_limit(stack: Stack, top: dict[str, int], li
     [
         (
             code_pb2.INVALID_ARGUMENT,
-            Violation("control.image", "is no picture; send JPEG, PNG or GIF", Reason.UNIDENTIFIED_IMAGE),
-            "Unidentified image. url is no picture; send JPEG, PNG or GIF",
+            Violation("control.image", "is not a picture; send JPEG, PNG or GIF", Reason.UNIDENTIFIED_IMAGE),
+            "Unidentified image. url is not a picture; send JPEG, PNG or GIF",
         ),
         (
             code_pb2.INVALID_ARGUMENT,

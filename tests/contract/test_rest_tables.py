@@ -147,10 +147,10 @@ def refused(error: ImagegenError, status: int, body: Body, retry_after: str | No
         ),
         refused(
             InvalidRequestError(
-                Violation("request.edit.image", "is no picture; send JPEG or PNG", Reason.UNIDENTIFIED_IMAGE)
+                Violation("request.edit.image", "is not a picture; send JPEG or PNG", Reason.UNIDENTIFIED_IMAGE)
             ),
             400,
-            {"message": "Unidentified image. url is no picture; send JPEG or PNG", "code": "BAD_REQUEST"},
+            {"message": "Unidentified image. url is not a picture; send JPEG or PNG", "code": "BAD_REQUEST"},
         ),
         refused(
             TooManyJobsError(4, 4),
@@ -209,9 +209,9 @@ async def test_above_the_limit(stack: Stack, path: str) -> None:
 
 async def test_an_unidentified_image_shows_once_it_was_fetched(stack: Stack) -> None:
     """On POST it is the request's fault, and 400; on GET it is a job that failed."""
-    wrong = Violation("edit.image", "is no picture; send PNG", Reason.UNIDENTIFIED_IMAGE)
+    wrong = Violation("edit.image", "is not a picture; send PNG", Reason.UNIDENTIFIED_IMAGE)
     stack.script.ended = in_state(jobs_pb2.JOB_STATE_FAILED, 3, "other words", wrong)
-    body: Body = {"message": "Unidentified image. url is no picture; send PNG", "status": "failed", "job": JOB}
+    body: Body = {"message": "Unidentified image. url is not a picture; send PNG", "status": "failed", "job": JOB}
     assert answered(await post(stack, RESULT, **PICTURE), 400, {**body, "code": "BAD_REQUEST"})
     assert answered(await stack.client.get(GET), 500, body)
 

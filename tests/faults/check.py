@@ -49,7 +49,7 @@ class Findings:
 async def check(
     programs: Programs, clients: Clients, asked: Sequence[Asked], receiver: Receiver, credits_before: int
 ) -> Findings:
-    """Look at every job as clients see it, at the database, at the files, at the webhooks that came, at all slots."""
+    """Check every job as clients see it, at the database, at the files, at the webhooks that came, at all slots."""
     findings = Findings()
     succeeded = set()
     for each in asked:

@@ -59,7 +59,7 @@ def _draw(clone: Path, prefix: list[str]) -> str:
         return (done.stdout + done.stderr)[-3000:]
     picture = clone / "apple.png"
     if not picture.is_file() or not picture.read_bytes().startswith(b"\x89PNG"):
-        return f"{shlex.quote(str(picture))} is no PNG:\n{(clone / 'up.txt').read_text()[-2000:]}"
+        return f"{shlex.quote(str(picture))} is not a PNG:\n{(clone / 'up.txt').read_text()[-2000:]}"
     picture.unlink()
     moved = re.findall(r"port (\d+) \(?.*? in use by", (clone / "up.txt").read_text())
     if not prefix and set(map(int, moved)) != set(PORTS):

@@ -26,7 +26,7 @@ def adapters_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 @pytest.fixture
 async def source(adapters_port: int) -> AsyncIterator[TritonNetworks]:
-    """All families of adapters/families.toml, looked at once."""
+    """All families of adapters/families.toml, checked once."""
     server = TritonPool(f"127.0.0.1:{adapters_port}", timeout_seconds=60)
     networks = TritonNetworks(server, FAMILIES)
     await networks.refresh()

@@ -91,7 +91,7 @@ class RestCase:
 
 
 def rest_cases() -> Iterator[RestCase]:
-    """Each field with each value; and bodies that are no request."""
+    """Each field with each value; and bodies that are not a request."""
     for field in FIELDS:
         for label, value in VALUES.items():
             document = json.loads(json.dumps(BASE))

@@ -86,7 +86,7 @@ async def test_metrics(client: Client, orchestrator: Orchestrator) -> None:
     await client.generate(text_to_image(steps=3))
     async with asyncio.timeout(10):
         while 'imagegen_triton_batch_executions{model="tiny_unet"' not in (text := await metrics(orchestrator)):
-            pass  # the next look at Triton brings it
+            pass  # the next check of Triton brings it
     for line in (
         'imagegen_requests_total{family="tiny",outcome="succeeded",task="text_to_image"}',
         'imagegen_stage_seconds_count{family="tiny",stage="denoise"}',

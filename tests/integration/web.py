@@ -46,7 +46,7 @@ class Web:
             await self.pages.get(path, status(404))(reader, writer)
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # the client has had enough; what it did is looked at by `left`
+            pass  # the client has had enough; `left` waits for it
         finally:
             self.left[path].set()
             writer.close()

@@ -95,7 +95,7 @@ def _to_events(webhook: jobs_pb2.Webhook) -> tuple[str, ...]:
     """The payload of a webhook.
 
     Raises:
-        InvalidRequestError: an event is none of the schema's.
+        InvalidRequestError: an event is not in the schema.
     """
     events = [choice(EVENTS, number, "webhook.events") for number in webhook.events]
     return tuple(dict.fromkeys(each.value for each in events if each is not None)) or (Event.COMPLETE.value,)

@@ -79,7 +79,7 @@ def to_background(background: pb.Background) -> BackgroundParams:
 
 
 def to_enhancements(enhancements: Sequence[pb.Enhancement]) -> tuple[Enhancement, ...]:
-    """What is made better.
+    """What is enhanced.
 
     Raises:
         InvalidRequestError: one names no kind.

@@ -9,7 +9,7 @@ from orchestrator.imaging.geometry import fitting
 Pixels = npt.NDArray[np.uint8]
 
 SMALL, SMOOTH = 768, 2.0
-"""Side at which the light is looked for, pixels, and the standard deviation of the Gauss before."""
+"""Side at which the light is estimated, pixels, and the standard deviation of the Gauss before."""
 LEAST_EDGE = 0.05
 """Mean gradient, grey levels a pixel, below which there is nothing to see."""
 CLIPPED = 250
@@ -41,7 +41,7 @@ def balance(picture: Pixels, level: float, opacity: Pixels | None = None) -> Pix
 
 
 def _edges(picture: Pixels, opacity: Pixels | None) -> npt.NDArray[np.float64]:
-    """Mean length of the gradient of each channel, of a picture made small and smooth, where nothing is clipped."""
+    """Mean length of the gradient of each channel, of a picture reduced and smoothed, where nothing is clipped."""
     size = fitting(picture, SMALL)
     small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     weights = np.asarray((small < CLIPPED).all(axis=2), np.float64)
@@ -53,7 +53,7 @@ def _edges(picture: Pixels, opacity: Pixels | None) -> npt.NDArray[np.float64]:
 
 
 def strengthen(picture: Pixels, level: float, *, vibrance: bool = False, keep_skin: bool = False) -> Pixels:
-    """Chroma in Lab, made stronger; with vibrance the less the stronger it is already, skin spared or not."""
+    """Chroma in Lab, increased; with vibrance the less the stronger it is already, skin spared or not."""
     if level <= 0:
         return picture
     result = np.empty_like(picture)

@@ -12,7 +12,7 @@ Pixels = npt.NDArray[np.uint8]
 FADE = 0.35
 """Share of an ellipse's radius over which it fades out."""
 SKIN_TONES = 28
-"""Differences of grey levels below which skin is made smooth."""
+"""Differences of grey levels below which skin is smoothed."""
 SKIN_CELLS = 60
 """Smoothing reaches over this part of the crop's side."""
 

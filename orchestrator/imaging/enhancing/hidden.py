@@ -19,7 +19,7 @@ FAINT = 1e-3
 def seen_colours(picture: Pixels) -> Pixels:
     """RGB of an RGBA picture: under fully transparent pixels the colours of the nearest seen ones, spread smoothly.
 
-    So whatever looks at neighbours or at the whole picture finds nothing there that nobody sees.
+    So whatever reads neighbours or the whole picture finds nothing there that nobody sees.
     """
     colours = np.ascontiguousarray(picture[..., :3])
     hidden = picture[..., 3] == 0

@@ -21,7 +21,7 @@ MOST_GAIN = 2.5
 MIDDLE, LEAST_GAMMA, MOST_GAMMA = 0.46, 0.45, 2.2
 """Where the median brightness goes to, of 1, and the bounds of the gamma that takes it there."""
 DETAIL_SIGMA, DETAIL_BAND, DETAIL_MARGIN = 10, 1024, 80
-"""Of lifting detail: how far it looks, pixels; rows at a time (100 bytes a pixel), and rows around them for context."""
+"""Of lifting detail: its radius, pixels; rows at a time (100 bytes a pixel), and rows around them for context."""
 BAND = 256
 """Rows that are worked on at a time, so that the numbers need little room."""
 

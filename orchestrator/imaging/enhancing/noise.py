@@ -9,7 +9,7 @@ import numpy.typing as npt
 Pixels = npt.NDArray[np.uint8]
 
 PATCH, SEARCH = 5, 15
-"""Sides of the patches that are compared, and of the window in which they are looked for, pixels."""
+"""Sides of the patches that are compared, and of the window in which they are searched for, pixels."""
 STRONG = 1.8
 """How much more than the noise that is measured the strong way takes for noise."""
 SHIFTS = (0, 2, 4, 6)

@@ -87,7 +87,7 @@ def test_it_is_the_leaky_bucket(url_of_one_account: str, rate: int, steps: list[
 
 
 async def test_a_minutes_worth_may_come_at_once_and_no_more(database: Database) -> None:
-    anna = await account(database, requests_per_minute=7)  # whose increment is no whole number of microseconds
+    anna = await account(database, requests_per_minute=7)  # whose increment is not a whole number of microseconds
     async with database.transaction() as connection:
         assert [await ask(connection, anna) for _ in range(7)] == [0.0] * 7
         wait = await ask(connection, anna)

@@ -139,7 +139,7 @@ class Bench:
         await self.maintenance.reclaim()
 
     def forget_stats(self) -> None:
-        """Let the store look again at how busy the queue is, though it has only just looked."""
+        """Let the store read the queue's statistics again, though it has only just read them."""
         self.stats._read_at = -math.inf
 
     @asynccontextmanager

@@ -238,7 +238,7 @@ def _machine(world: World) -> type[RuleBasedStateMachine]:  # noqa: C901 - a rul
 
         @rule(index=who)
         def maintain(self, index: int) -> None:
-            """Look at the leases, wait, and look again; the owners that live have renewed meanwhile."""
+            """Read the leases, wait, and read them again; the owners that live have renewed meanwhile."""
             process = self.processes[index]
             if process.frozen:
                 return

@@ -114,7 +114,7 @@ async def test_of_claims_at_once_each_has_another_job(bench: Bench) -> None:
         jobs = {(await bench.store.submit(new_job(account))).id for _ in range(5)}
         claimed = await asyncio.gather(*(bench.claim() for _ in range(8)))
         attempts = [attempt for attempt in claimed if attempt is not None]
-        while len(attempts) < len(jobs):  # those that came while others looked have found their rows locked
+        while len(attempts) < len(jobs):  # those that came while others searched have found their rows locked
             if (attempt := await bench.claim()) is not None:
                 attempts.append(attempt)
         assert sorted(attempt.job_id for attempt in attempts) == sorted(jobs)

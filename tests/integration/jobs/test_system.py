@@ -83,7 +83,7 @@ async def test_a_job_waits_for_networks_that_are_away(plant: Plant, monkeypatch:
         while (await plant.get(job)).fence < 2:  # noqa: ASYNC110  # it was started and put back
             await asyncio.sleep(0.02)
     plant.world.networks.ready = True
-    assert (await plant.until(job, JobState.SUCCEEDED)).attempts == 1  # an outage is no attempt
+    assert (await plant.until(job, JobState.SUCCEEDED)).attempts == 1  # an outage is not an attempt
 
 
 async def test_a_job_fails_when_its_networks_stay_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,7 +119,7 @@ async def test_a_request_that_cannot_be_read_any_more_fails(plant: Plant) -> Non
 async def test_jobs_wait_while_nothing_can_be_made(plant: Plant) -> None:
     plant.is_ready = False
     job = await plant.submit()
-    await asyncio.sleep(1.5)  # longer than between two looks at the queue
+    await asyncio.sleep(1.5)  # longer than between two reads of the queue
     assert (await plant.get(job)).attempts == 0
     plant.is_ready = True
     await plant.watch(job)
@@ -134,7 +134,7 @@ async def test_places_are_told_while_they_change(plant: Plant) -> None:
         while not plant.system.watchers:  # noqa: ASYNC110  # nobody but a test waits for this
             await asyncio.sleep(0.02)
     await plant.system.jobs.cancel(ANONYMOUS, jobs[1].id)
-    await asyncio.sleep(2.5)  # longer than between two looks at places
+    await asyncio.sleep(2.5)  # longer than between two reads of places
     release_all(plant.world.networks)
     places = [event.position for _, event in await watching if isinstance(event, Queued)]
     assert places[:2] == [1, 0]

@@ -1,4 +1,4 @@
-"""Servers that are no S3: they hang, break off, or say more than is good."""
+"""Servers that are not S3: they hang, close the connection, or say too much."""
 
 import asyncio
 import contextlib

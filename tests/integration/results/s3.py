@@ -30,7 +30,7 @@ sys.stdin.read()  # until who started it ends
 
 @dataclass(frozen=True)
 class Server:
-    """An S3 server: its URL, and a client for a look behind."""
+    """An S3 server: its URL, and a client to read what is stored."""
 
     url: str
     client: Any

@@ -52,8 +52,8 @@ def test_everything_is_fetched_once(bucket: s3.Server, tmp_path: Path) -> None:
         ({**FILES, "vae/1/model.onnx": b"another"}, None, "vae/1/model.onnx does not match models.sha256"),
         ({"unet/config.pbtxt": b"name: unet"}, None, "unet/1/model.onnx is missing in the bucket"),
         (FILES, "", "models.sha256 is empty"),
-        (FILES, f"{'0' * 64}  ../../etc/passwd\n", "models.sha256 has a line that is none of sha256sum"),
-        (FILES, "nonsense\n", "models.sha256 has a line that is none of sha256sum"),
+        (FILES, f"{'0' * 64}  ../../etc/passwd\n", "models.sha256 has a line that is not in the format of sha256sum"),
+        (FILES, "nonsense\n", "models.sha256 has a line that is not in the format of sha256sum"),
     ],
 )
 def test_what_is_wrong_is_said_and_left_out(

@@ -195,7 +195,7 @@ async def test_an_account_that_has_as_many_bytes_as_it_may_is_refused(config: Se
         assert (await client.jobs.CreateJob(first, metadata=metadata)).job_id == job.job_id
         await client.jobs.DeleteJob(jobs_pb2.DeleteJobRequest(job_id=job.job_id), metadata=metadata)
         async with asyncio.timeout(30):
-            while True:  # jobs that still ran may store a picture after the first look
+            while True:  # jobs that still ran may store a picture after the first listing
                 await delete_all(client, metadata)
                 try:
                     await client.jobs.CreateJob(another, metadata=metadata)
@@ -219,7 +219,7 @@ async def delete_all(client: Client, metadata: tuple[tuple[str, str], ...]) -> N
 async def until_refused(
     client: Client, request: jobs_pb2.CreateJobRequest, metadata: tuple[tuple[str, str], ...]
 ) -> grpc.aio.AioRpcError:
-    """The refusal of a request; what is stored is looked at once a second."""
+    """The refusal of a request; what is stored is read once a second."""
     async with asyncio.timeout(30):
         while True:
             try:

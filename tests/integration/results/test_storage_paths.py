@@ -42,7 +42,7 @@ async def test_a_url_of_another_form_is_refused(storages: Storages, url: str) ->
     ["%2e%2e/secret.png", "%2e%2e%2fsecret.png", "..%5csecret.png", "..\\secret.png", "a?x=1", "a#1", "~/ä", ".../x"],
 )
 async def test_paths_are_taken_as_they_are(database: Database, mine: Server, storages: Storages, path: str) -> None:
-    """What a web server would read as another path is none here."""
+    """What a web server would read as another path is not one here."""
     mine.client.put_object(Bucket=BUCKET, Key="secret.png", Body=b"secret")
     await give(database, ALICE, "shop", mine.place(prefix="alice"))
     await storages.write(ALICE, f"storage://shop/{path}", PICTURE, "image/png")

@@ -1,4 +1,4 @@
-"""Colours in every notation of the documents, and what is none."""
+"""Colours in every notation of the documents, and what is not one."""
 
 import colorsys
 import string

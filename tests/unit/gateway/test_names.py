@@ -128,11 +128,12 @@ def test_enhancements_are_known_by_their_names_and_a_file_by_its_part() -> None:
     said = found.sentence(
         [
             wrong("enhancements[1].smoothing", "must be from 0 to 1, not 2"),
-            wrong("edit.image", "is no picture", Reason.UNIDENTIFIED_IMAGE),
+            wrong("edit.image", "is not a picture", Reason.UNIDENTIFIED_IMAGE),
         ]
     )
     assert said == (
-        "Unidentified image. fileName is no picture; face_enhance_parameters.smoothing_level must be from 0 to 1, not 2"
+        "Unidentified image. fileName is not a picture; "
+        "face_enhance_parameters.smoothing_level must be from 0 to 1, not 2"
     )
 
 
@@ -181,9 +182,9 @@ def test_the_documented_sentence_comes_first_word_for_word(reason: Reason, field
 
 
 def test_documented_sentences_come_before_others() -> None:
-    violations = [wrong("seed", "is too large"), wrong("edit.image", "is none", Reason.UNIDENTIFIED_IMAGE)]
+    violations = [wrong("seed", "is too large"), wrong("edit.image", "is not one", Reason.UNIDENTIFIED_IMAGE)]
     assert PICTURE.sentence(violations) == (
-        "Unidentified image. url is none; background.generate.sample_num is too large"
+        "Unidentified image. url is not one; background.generate.sample_num is too large"
     )
 
 

@@ -1,4 +1,4 @@
-"""Where a picture is, in each documented form, and what is no picture's place."""
+"""Where a picture is, in each documented form, and what is not a picture's place."""
 
 import base64
 

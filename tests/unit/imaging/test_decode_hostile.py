@@ -1,4 +1,4 @@
-"""Files that are no picture, a broken one, or one that would cost too much."""
+"""Files that are not a picture, a broken one, or one that would cost too much."""
 
 import struct
 import subprocess

@@ -58,7 +58,7 @@ def test_boxes_of_one_face_are_averaged_and_others_stay() -> None:
         ),
         Box(0, 0, 256, 256),
     )
-    assert [round(each.left) for each in found] == [190, 42], "the surest first; what is less sure than 0.65 is none"
+    assert [round(each.left) for each in found] == [190, 42], "the surest first; what is less sure than 0.65 is not one"
 
 
 def test_nothing_is_found_in_nothing() -> None:

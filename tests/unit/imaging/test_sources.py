@@ -47,8 +47,8 @@ ODD = ("0177.0.0.1", "127.0.0.1.", "①②⑦.0.0.1")
 async def test_this_machine_is_refused(web: Web, strict: Fetcher, host: str) -> None:
     web.put("/a", PICTURE)
     said = await refusal(strict, web.url("/a", host))
-    # Some spellings are no URL's host, and some are names that nobody has.
-    no_host = {"is no URL", "cannot be fetched: its server cannot be reached"}
+    # Some spellings are not a URL's host, and some are names that nobody has.
+    no_host = {"is not a URL", "cannot be fetched: its server cannot be reached"}
     assert said == "refers to an address that is not public" or (host in ODD and said in no_host)
     assert not web.asked["/a"].is_set()
 
@@ -80,7 +80,7 @@ async def test_a_name_with_a_private_address_is_refused(web: Web, answers: list[
 )
 @pytest.mark.usefixtures("public")
 async def test_a_name_that_is_private_the_second_time(web: Web) -> None:
-    """What is connected to is what was looked at: each resolution is, and there is one for each connection."""
+    """What is connected to is what was checked: each resolution is, and there is one for each connection."""
     asked: list[str] = []
 
     async def resolve(host: str, _port: int) -> list[str]:

@@ -37,7 +37,10 @@ def test_a_good_host_passes() -> None:
         ({"libc": "glibc 2.31"}, r"needs glibc 2\.35 or newer, not glibc 2\.31"),
         ({"libc": ""}, "needs glibc 2.35 or newer, not another libc"),
         ({"version": "3.13"}, r"needs Python 3\.11 or 3\.12 .*; this is 3\.13"),
-        ({"ensurepip": False}, r"Python 3\.11 here cannot make virtual environments .*`apt install python3\.11-venv`"),
+        (
+            {"ensurepip": False},
+            r"Python 3\.11 here cannot create virtual environments .*`apt install python3\.11-venv`",
+        ),
         ({"version": "3.10"}, r"this is 3\.10"),
         ({"libpython": ""}, r"shared libpython, and Python 3\.11 here has none .*`apt install libpython3\.11"),
     ],

@@ -95,7 +95,7 @@ async def test_each_kind_makes_another_picture(world: World) -> None:
 
 
 async def test_a_kind_that_is_not_there_is_a_fault_of_the_caller(world: World) -> None:
-    with pytest.raises(ValueError, match="control kind 3 is none of 3"):
+    with pytest.raises(ValueError, match="control kind 3 is not one of 3"):
         await world.pipeline.run(
             world.networks.networks("small"), inputs(world, control=Control(SHOWN, 0.5, 3)), ignore, Timer("small")
         )

@@ -137,7 +137,7 @@ def test_the_mask_and_the_replacement_are_pictures_too() -> None:
 
 
 def test_pictures_by_their_paths() -> None:
-    """All that a request brings, where its errors look for them."""
+    """All that a request brings, where its errors expect them."""
     mask, replacement = ImageSource(url="http://m"), ImageSource(url="http://r")
     request = RequestParams(
         task=of(Inpaint, mask=mask),

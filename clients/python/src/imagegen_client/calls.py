@@ -1,4 +1,4 @@
-"""How calls are made: channel, deadlines, and when they are sent again. What both clients share."""
+"""How calls are sent: channel, deadlines, and when they are sent again. What both clients share."""
 
 import os
 import time
@@ -28,7 +28,7 @@ MAX_WAIT: Final = 30.0
 """The longest wait that a server can ask for between two tries, seconds."""
 
 # What passes: an error that says when to come back, and a server that is not there. Every call may be sent again: one
-# that creates something bears a request_id.
+# that creates something has a request_id.
 _PASSING = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.RESOURCE_EXHAUSTED})
 
 Tls = bool | str | os.PathLike[str] | grpc.ChannelCredentials
