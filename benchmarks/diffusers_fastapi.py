@@ -106,6 +106,7 @@ def make_app(generate: Generate) -> fastapi.FastAPI:
 
 
 def main() -> None:
+    """Serve diffusers behind FastAPI on the port of the command line, until SIGTERM."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", choices=["starter", "sd15"])
     parser.add_argument("port", type=int)

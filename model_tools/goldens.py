@@ -171,6 +171,7 @@ def write_manifest(part: str, command: str, graph_sha256: dict[str, str] | None 
 
 
 def main() -> None:
+    """Write one part of the goldens: trajectories, tokens or pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=["trajectories", "tokens", "pictures"])
     part = parser.parse_args().part

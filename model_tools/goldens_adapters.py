@@ -135,6 +135,7 @@ def tiled_vae(adapters: Adapters) -> dict[str, Any]:
 
 
 def main() -> None:
+    """Write the goldens of the adapters, and of the VAE in tiles."""
     adapters = build()
     made: dict[str, Any] = {}
     for case in CASES:

@@ -112,6 +112,7 @@ def write_repository(pipeline: StableDiffusionPipeline) -> None:
 
 
 def main() -> None:
+    """Write the random Stable Diffusion 1.5: diffusers' folder, and the model repository."""
     torch.set_num_threads(1)
     pipeline = build()
     pipeline.save_pretrained(SD15 / "diffusers")

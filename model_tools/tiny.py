@@ -135,6 +135,7 @@ def strengthen_prompt(network: UNet2DConditionModel, gain: float = 8.0) -> UNet2
 
 
 def main() -> None:
+    """Write the tiny model: diffusers' folder, tokenizer and model repository."""
     pipeline = build()
     pipeline.save_pretrained(TINY)
     shutil.copy(TINY / "tokenizer" / "tokenizer.json", TOKENIZER)

@@ -130,6 +130,7 @@ def build() -> Adapters:
 
 
 def main() -> None:
+    """Write the model repository of the tiny adapters."""
     adapters = build()
     names = "vae_encoder", "unet", "inpaint_unet", "controlled_unet", "image_encoder"
     paths = {name: graph_path(ADAPTERS, f"adapters_{name}") for name in names}

@@ -127,6 +127,8 @@ class VaeEncoder(Protocol):
 
 
 class OneSize(Protocol):
+    """A network of square pictures, all of one size."""
+
     @property
     def side(self) -> int:
         """S, pixels."""

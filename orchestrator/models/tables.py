@@ -18,6 +18,8 @@ Rgb = tuple[float, float, float]
 
 
 class Table(pydantic.BaseModel):
+    """A table of families.toml: unknown keys, infinities and NaN are refused with ValueError."""
+
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
