@@ -18,7 +18,7 @@ from common import logs
 from common.settings import SettingsError, is_loopback
 from gateway.app import create_app
 from gateway.config import Address, Settings
-from gateway.routes.calls import Ending
+from gateway.routes.calls import ShutdownSignals
 from gateway.transport.connections import Connection, Connections
 from gateway.transport.tls import CERT, server_context
 
@@ -29,16 +29,16 @@ _ANSWER_SECONDS = 1.0
 class Server(uvicorn.Server):
     """uvicorn, which lets running requests finish, and has those that only wait for a job answer in time."""
 
-    def __init__(self, config: uvicorn.Config, ending: Ending, grace_seconds: float) -> None:
+    def __init__(self, config: uvicorn.Config, shutdown: ShutdownSignals, grace_seconds: float) -> None:
         super().__init__(config)
-        self._ending = ending
+        self._shutdown = shutdown
         self._grace_seconds = grace_seconds
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening and finish what runs, within the grace time."""
-        self._ending.draining.set()
+        self._shutdown.draining.set()
         waits = max(0.0, self._grace_seconds - _ANSWER_SECONDS)
-        timer = asyncio.get_running_loop().call_later(waits, self._ending.stopping.set)
+        timer = asyncio.get_running_loop().call_later(waits, self._shutdown.stopping.set)
         try:
             await super().shutdown(sockets)
         finally:
@@ -51,10 +51,10 @@ def make_server(settings: Settings) -> Server:
     Raises:
         SettingsError: a file of certificates or presets is missing or wrong.
     """
-    ending, context = Ending(), server_context(settings)
+    shutdown, context = ShutdownSignals(), server_context(settings)
     connections = Connections(settings.rest_max_connections, settings.rest_max_connections_of_address)
     config = uvicorn.Config(
-        create_app(settings, ending),
+        create_app(settings, shutdown),
         http=cast("type[asyncio.Protocol]", partial(Connection, connections)),
         ws="none",
         lifespan="on",
@@ -65,7 +65,7 @@ def make_server(settings: Settings) -> Server:
         timeout_graceful_shutdown=round(settings.grace_seconds) + 1,
         ssl_context_factory=None if context is None else lambda *_: context,
     )
-    return Server(config, ending, settings.grace_seconds)
+    return Server(config, shutdown, settings.grace_seconds)
 
 
 def listen(address: Address) -> socket.socket:

@@ -13,7 +13,7 @@ from gateway.errors import ApiError
 from gateway.openai import errors as openai_errors
 from gateway.openai.routes import router as openai_router
 from gateway.routes import deliveries, playground, reference_page, v1, verify
-from gateway.routes.calls import Ending, Gateway
+from gateway.routes.calls import Gateway, ShutdownSignals
 from gateway.routes.documented import router
 from gateway.routes.openapi import TAGS, DescribedFastAPI
 from gateway.translate.presets import SHIPPED, Presets
@@ -27,12 +27,12 @@ from gateway.upstream.orchestrator import Orchestrator, open_channel
 _CODES = {404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
 
 
-def create_app(settings: Settings, ending: Ending) -> FastAPI:
+def create_app(settings: Settings, shutdown: ShutdownSignals) -> FastAPI:
     """Make the application.
 
     Args:
         settings: of this process.
-        ending: its events are to be set when the process stops.
+        shutdown: its events are to be set when the process stops.
 
     Raises:
         SettingsError: a file of certificates or presets is missing or wrong.
@@ -46,7 +46,7 @@ def create_app(settings: Settings, ending: Ending) -> FastAPI:
             orchestrator = Orchestrator(channel)
             keys = KnownKeys(orchestrator, settings.rest_retry_seconds)
             uploads = Uploads(settings.rest_max_held_bytes, settings.rest_max_held_bytes // 2)
-            app.state.gateway = Gateway(settings, orchestrator, ending, presets, keys, uploads)
+            app.state.gateway = Gateway(settings, orchestrator, shutdown, presets, keys, uploads)
             yield
 
     app = DescribedFastAPI(

@@ -21,7 +21,7 @@ JsonObject = dict[str, object]
 _MAY_BE_EMPTY = frozenset({"description"})
 
 
-class Part(BaseModel):
+class Block(BaseModel):
     """A JSON object of the request."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, protected_namespaces=(), use_attribute_docstrings=True)
@@ -34,7 +34,7 @@ class Part(BaseModel):
         return {key: item for key, item in value.items() if key in _MAY_BE_EMPTY or item not in (None, "", [], {})}
 
 
-class Generate(Part):
+class Generate(Block):
     """What shall be made."""
 
     description: str | None = None
@@ -73,7 +73,7 @@ class Generate(Part):
     """With adapter_type generate_background: what the background starts from. As background.color, or [r, g, b]."""
 
 
-class Background(Part):
+class Background(Block):
     """What happens to the background; `generate` makes a picture."""
 
     generate: Generate | None = None
@@ -90,7 +90,7 @@ class Background(Part):
     """Another background, a picture as url is. The main object is cut out if remove does not say which."""
 
 
-class Webhooks(Part):
+class Webhooks(Block):
     """Who is told."""
 
     complete: str | None = None
@@ -100,14 +100,14 @@ class Webhooks(Part):
     """What that URL is told: complete (the default) and failed, which is a job that ended without a picture."""
 
 
-class LevelParameters(Part):
+class LevelParameters(Block):
     """How much of an enhancement."""
 
     level: Number | None = None
     """0 (nothing) to 1, the default; of face_enhance 0.5."""
 
 
-class NsfwParameters(Part):
+class NsfwParameters(Block):
     """How strict the safe filter is, and what takes the place of what it stops."""
 
     threshold: Number | None = None
@@ -120,7 +120,7 @@ class NsfwParameters(Part):
     """The same, as the documentation's example spells it."""
 
 
-class WayParameters(LevelParameters):
+class MethodParameters(LevelParameters):
     """Which way of an enhancement, and how much of it."""
 
     type: str | None = None
@@ -128,14 +128,14 @@ class WayParameters(LevelParameters):
     hdr_light_advanced. face_enhance: beautify-real (default) or beautify, with smoother skin."""
 
 
-class FaceParameters(WayParameters):
+class FaceParameters(MethodParameters):
     """How faces are made better."""
 
     smoothing_level: Number | None = None
     """How smooth skin becomes, 0 to 1. Default: 0, of beautify 0.5."""
 
 
-class Caption(Part):
+class Caption(Block):
     """A picture laid over the result."""
 
     url: str | None = None
@@ -150,7 +150,7 @@ class Caption(Part):
     """How much of it is seen, 0 to 100. Default: 100."""
 
 
-class Extensions(Part):
+class Extensions(Block):
     """What the documented API does not have."""
 
     preview_interval: Whole32 | None = None

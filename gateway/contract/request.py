@@ -12,6 +12,7 @@ from pydantic.config import JsonDict
 
 from gateway.contract.blocks import (
     Background,
+    Block,
     Caption,
     Extensions,
     FaceParameters,
@@ -19,10 +20,9 @@ from gateway.contract.blocks import (
     Generate,
     JsonObject,
     LevelParameters,
+    MethodParameters,
     NsfwParameters,
-    Part,
     Side,
-    WayParameters,
     Webhooks,
     Whole32,
     Words,
@@ -56,7 +56,7 @@ EXAMPLES: list[JsonDict] = [
 """The requests of the documentation's page on image generation, word for word."""
 
 
-class ProcessRequest(Part):
+class ProcessRequest(Block):
     """Body of POST /rest_api/process_result and /rest_api/process."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [*EXAMPLES]})
@@ -109,13 +109,13 @@ class ProcessRequest(Part):
     """Acts only if enhancements lists clean."""
     exposure_correction_parameters: LevelParameters | None = None
     """Acts only if enhancements lists exposure_correction."""
-    denoise_parameters: WayParameters | None = None
+    denoise_parameters: MethodParameters | None = None
     """Acts only if enhancements lists denoise."""
-    deblur_parameters: WayParameters | None = None
+    deblur_parameters: MethodParameters | None = None
     """Acts only if enhancements lists deblur."""
-    light_parameters: WayParameters | None = None
+    light_parameters: MethodParameters | None = None
     """Acts only if enhancements lists light."""
-    color_parameters: WayParameters | None = None
+    color_parameters: MethodParameters | None = None
     """Acts only if enhancements lists color."""
     white_balance_parameters: LevelParameters | None = None
     """Acts only if enhancements lists white_balance."""

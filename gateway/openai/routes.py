@@ -87,7 +87,7 @@ async def _respond(request: Request, kind: type[ImagesRequest], event: str) -> R
     async with AsyncExitStack() as held:
         content = await receive(request, gateway, await _account(gateway, caller), held)
         form = request.headers["content-type"] if body.is_multipart(request) else None
-        asked = await body.apart(len(content), partial(_read, content, form, kind, gateway))
+        asked = await body.run_off_loop(len(content), partial(_read, content, form, kind, gateway))
         await _set_previews(asked, gateway, caller)
         jobs = await _create(asked, gateway, caller, idempotency.read_key(key))
     structlog.contextvars.bind_contextvars(jobs=[job.job_id for job in jobs])
@@ -166,7 +166,7 @@ async def _answer(
             caller,
             gateway.settings.openai_wait_seconds,
             waiting.client_gone(request),
-            waiting.stopping(gateway.ending.stopping),
+            waiting.stopping(gateway.shutdown.stopping),
         )
     except BaseException as error:
         if not kept:
@@ -177,7 +177,7 @@ async def _answer(
     if any(job.state not in waiting.ENDED for job in ended):
         if not kept:
             _cancel(ended, gateway, caller)
-        if gateway.ending.stopping.is_set():
+        if gateway.shutdown.stopping.is_set():
             raise unavailable("The server is stopping; send the request again")
         raise timeout("The pictures were not finished in time: use stream, or a job (POST /rest_api/process)")
     for job in ended:

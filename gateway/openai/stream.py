@@ -43,7 +43,7 @@ class Stream:
         """Previews, and each picture once it is done; an error ends it."""
         updates: asyncio.Queue[Update] = asyncio.Queue(maxsize=len(jobs))
         followers = [asyncio.create_task(self._follow(job, updates)) for job in jobs]
-        stop = asyncio.create_task(self.gateway.ending.stopping.wait())
+        stop = asyncio.create_task(self.gateway.shutdown.stopping.wait())
         coming = asyncio.create_task(updates.get())
         left, shown = len(jobs), 0
         try:

@@ -138,8 +138,8 @@ def _add_source(document: dict[str, Any], request: EditRequest, files: list[byte
     if not files:
         document["url"] = request.images[0]
     generate = document["background"]["generate"]
-    outpaints = isinstance(document.get("fit"), dict) and document["fit"].get("canvas") == _OUTPAINTING
-    if not outpaints:
+    wants_outpainting = isinstance(document.get("fit"), dict) and document["fit"].get("canvas") == _OUTPAINTING
+    if not wants_outpainting:
         generate.setdefault("adapter_type", _PAINTING)
 
 

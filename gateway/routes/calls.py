@@ -26,7 +26,7 @@ JobId = Annotated[str, Path(description="The job, as an answer named it.")]
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class ShutdownSignals:
     """How the process stops.
 
     Attributes:
@@ -45,7 +45,7 @@ class Gateway:
     Attributes:
         settings: of this process.
         orchestrator: behind it.
-        ending: of this process.
+        shutdown: of this process.
         presets: that requests may name.
         keys: whose they are.
         uploads: memory for the bodies of requests.
@@ -53,7 +53,7 @@ class Gateway:
 
     settings: Settings
     orchestrator: Orchestrator
-    ending: Ending
+    shutdown: ShutdownSignals
     presets: Presets
     keys: KnownKeys
     uploads: Uploads
@@ -134,7 +134,7 @@ async def _nothing(_: int) -> None:
     """Hold nothing more."""
 
 
-async def about_a_job(call: Awaitable[jobs_pb2.Job], caller: Caller) -> jobs_pb2.Job:
+async def call_for_job(call: Awaitable[jobs_pb2.Job], caller: Caller) -> jobs_pb2.Job:
     """What the orchestrator says of a job.
 
     Raises:

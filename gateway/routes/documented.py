@@ -17,7 +17,7 @@ from gateway.contract import spellings
 from gateway.contract.answers import ErrorAnswer, HealthAnswer, JobAnswer, MessageAnswer
 from gateway.routes import account, results
 from gateway.routes.account import AccountAnswer
-from gateway.routes.calls import Gateway, JobId, about_a_job, account_of, caller_of, gateway_of, receive, request_id_of
+from gateway.routes.calls import Gateway, JobId, account_of, call_for_job, caller_of, gateway_of, receive, request_id_of
 from gateway.routes.openapi import (
     ESTIMATE_BODY,
     JOBS_TAG,
@@ -59,11 +59,11 @@ async def process_result(request: Request) -> Response:
             caller,
             gateway.settings.rest_wait_seconds,
             waiting.client_gone(request),
-            waiting.stopping(gateway.ending.stopping),
+            waiting.stopping(gateway.shutdown.stopping),
         )
     except grpc.aio.AioRpcError as error:
         raise api_error(error, caller.request_id) from None
-    return _answer([jobs.answer_to_waiting(job, order.names) for job in ended], order.warnings)
+    return _answer([jobs.blocking_answer(job, order.names) for job in ended], order.warnings)
 
 
 @router.post("/rest_api/process", tags=[PICTURES_TAG], openapi_extra=POST_BODY, **job_answers(posts=True))
@@ -93,7 +93,7 @@ async def estimate_job(request: Request) -> Response:
 async def get_result(request: Request, job: JobId) -> Response:
     """Return the state of a job, and where its picture is."""
     caller = caller_of(request)
-    found = await about_a_job(gateway_of(request).orchestrator.get(job, caller), caller)
+    found = await call_for_job(gateway_of(request).orchestrator.get(job, caller), caller)
     return _answer([jobs.answer(found)])
 
 
@@ -101,7 +101,7 @@ async def get_result(request: Request, job: JobId) -> Response:
 async def delete_result(request: Request, job: JobId) -> Response:
     """Remove a job's picture. A job that waits or runs is stopped. Doing it again changes nothing."""
     caller = caller_of(request)
-    await about_a_job(gateway_of(request).orchestrator.delete(job, caller), caller)
+    await call_for_job(gateway_of(request).orchestrator.delete(job, caller), caller)
     return JSONResponse({"message": "Image deleted"})
 
 
@@ -169,9 +169,9 @@ async def _read(request: Request, gateway: Gateway, caller: Caller, key: str, he
     """Read the request's body, once its key is known; `held` is closed when it is done with."""
     content = await receive(request, gateway, await account_of(gateway, caller), held)
     form = request.headers["content-type"] if body.is_multipart(request) else None
-    document, sent = await body.apart(len(content), partial(_parts, content, form, gateway))
+    document, sent = await body.run_off_loop(len(content), partial(_parts, content, form, gateway))
     own = await _own_preset(document, gateway, caller)
-    return await body.apart(len(content), partial(_to_proto, document, sent, own, key, gateway))
+    return await body.run_off_loop(len(content), partial(_to_proto, document, sent, own, key, gateway))
 
 
 def _parts(content: bytearray, form: str | None, gateway: Gateway) -> tuple[object, multipart.Form]:

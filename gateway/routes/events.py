@@ -141,7 +141,7 @@ def _last(job: jobs_pb2.Job) -> bytes:
     try:
         found = jobs.answer(job)
     except errors.ApiError as error:
-        return _event(END, jobs.state_word(job.state), error.body)
+        return _event(END, jobs.state_name(job.state), error.body)
     return _event(END, found.status, found.model_dump(exclude_none=True))
 
 

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from gateway.contract.answers import ErrorAnswer, MarksAnswer
 from gateway.routes import events
-from gateway.routes.calls import JobId, about_a_job, caller_of, gateway_of
+from gateway.routes.calls import JobId, call_for_job, caller_of, gateway_of
 from gateway.routes.openapi import JOBS_TAG, SERVICE_TAG, job_answers
 from gateway.translate import jobs, listing
 from gateway.translate.listing import JobsView, JobView, State
@@ -158,13 +158,13 @@ class FamiliesAnswer(BaseModel):
 async def get_events(request: Request, job: JobId, last_event_id: LastEventId = None) -> Response:
     """Follow a job while it happens. A client that comes back with Last-Event-ID goes on where it was."""
     gateway, caller = gateway_of(request), caller_of(request)
-    found = await about_a_job(gateway.orchestrator.get(job, caller), caller)
+    found = await call_for_job(gateway.orchestrator.get(job, caller), caller)
     after = events.read_last_id(last_event_id)
     if after is None:
         return Response(status_code=204)
     if methods.is_head(request):
         return Response(headers=dict(events.HEADERS), media_type=events.MEDIA_TYPE)
-    told = events.stream(gateway.orchestrator, found, caller, after, gateway.ending.draining)
+    told = events.stream(gateway.orchestrator, found, caller, after, gateway.shutdown.draining)
     return StreamingResponse(told, headers=dict(events.HEADERS), media_type=events.MEDIA_TYPE)
 
 
@@ -185,7 +185,7 @@ async def list_jobs(
 async def get_job(request: Request, job: JobId) -> Response:
     """Describe a job, whatever became of it."""
     caller = caller_of(request)
-    found = await about_a_job(gateway_of(request).orchestrator.get(job, caller), caller)
+    found = await call_for_job(gateway_of(request).orchestrator.get(job, caller), caller)
     return JSONResponse(listing.view(found).model_dump(mode="json"))
 
 
@@ -193,8 +193,8 @@ async def get_job(request: Request, job: JobId) -> Response:
 async def cancel_job(request: Request, job: JobId) -> Response:
     """Stop a job that waits or runs. One that has ended stays as it is."""
     caller = caller_of(request)
-    found = await about_a_job(gateway_of(request).orchestrator.cancel(job, caller), caller)
-    return JSONResponse(StateAnswer(job=found.job_id, state=jobs.state_word(found.state)).model_dump())
+    found = await call_for_job(gateway_of(request).orchestrator.cancel(job, caller), caller)
+    return JSONResponse(StateAnswer(job=found.job_id, state=jobs.state_name(found.state)).model_dump())
 
 
 @router.get(

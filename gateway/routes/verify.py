@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from starlette.responses import JSONResponse, Response
 
 from gateway.contract.answers import ErrorAnswer
-from gateway.contract.blocks import Part
+from gateway.contract.blocks import Block
 from gateway.errors import picture_required
 from gateway.routes.calls import account_of, caller_of, gateway_of, receive
 from gateway.routes.openapi import SERVICE_TAG
@@ -23,7 +23,7 @@ router = APIRouter(prefix="/v1")
 _ORIGINS = {pb.ORIGIN_GENERATED: "generated", pb.ORIGIN_COMPOSITE: "composite"}
 
 
-class VerifyRequest(Part):
+class VerifyRequest(Block):
     """A picture; or send it as a file of a form, as POST /rest_api/process takes it."""
 
     url: str | None = None
@@ -123,7 +123,7 @@ async def verify(request: Request) -> Response:
     async with AsyncExitStack() as held:
         content = await receive(request, gateway, await account_of(gateway, caller), held)
         form = request.headers["content-type"] if body.is_multipart(request) else None
-        image = await body.apart(len(content), lambda: _image(content, form, gateway.settings.max_input_bytes))
+        image = await body.run_off_loop(len(content), lambda: _image(content, form, gateway.settings.max_input_bytes))
         try:
             found = await gateway.orchestrator.verify(image, caller)
         except grpc.aio.AioRpcError as error:

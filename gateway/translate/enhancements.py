@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from gateway.contract.blocks import FaceParameters, LevelParameters, WayParameters
+from gateway.contract.blocks import FaceParameters, LevelParameters, MethodParameters
 from gateway.contract.request import ProcessRequest
 from gateway.errors import BadRequestError
 from imagegen.v1 import generation_pb2 as pb
@@ -66,7 +66,7 @@ def set_enhancements(message: pb.GenerateRequest, request: ProcessRequest) -> No
             continue
         if parameters.level is not None:
             enhancement.level = parameters.level
-        if isinstance(parameters, WayParameters) and parameters.type is not None:
+        if isinstance(parameters, MethodParameters) and parameters.type is not None:
             types, said = TYPES[name], parameters.type.strip().lower().replace("_real", "-real")
             if said not in types:
                 raise BadRequestError(f"{name}_parameters.type must be one of {', '.join(types)}")

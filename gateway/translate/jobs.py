@@ -51,7 +51,7 @@ def answer(job: jobs_pb2.Job, *, just_made: bool = False) -> JobAnswer:
     raise errors.job_failed(job.job_id, _why(job, names))
 
 
-def answer_to_waiting(job: jobs_pb2.Job, names: Names) -> JobAnswer:
+def blocking_answer(job: jobs_pb2.Job, names: Names) -> JobAnswer:
     """The answer of process_result, which created the job and has waited for it.
 
     It differs from `answer` in three rows. What is still pending is always "in_progress": common callers poll only
@@ -84,7 +84,7 @@ def _why(job: jobs_pb2.Job, names: Names) -> str:
     return job.error.message
 
 
-def state_word(state: jobs_pb2.JobState.ValueType) -> str:
+def state_name(state: jobs_pb2.JobState.ValueType) -> str:
     """A state's name: queued, running, succeeded, failed, cancelled, deleted."""
     return word(jobs_pb2.JobState.Name, state, "JOB_STATE_")
 

@@ -18,7 +18,7 @@ _CANVAS = "canvas"
 _OUTPAINTING = "outpainting"
 
 
-def outpaints(request: ProcessRequest) -> bool:
+def wants_outpainting(request: ProcessRequest) -> bool:
     """Whether `fit` asks to continue the picture beyond its borders."""
     return isinstance(request.fit, dict) and _word(request.fit.get(_CANVAS)) == _OUTPAINTING
 

@@ -151,7 +151,7 @@ def view(job: jobs_pb2.Job) -> JobView:
     artifact = job.artifact if job.HasField("artifact") else None
     return JobView(
         job=job.job_id,
-        state=cast("State", jobs.state_word(job.state)),
+        state=cast("State", jobs.state_name(job.state)),
         task=job.task,
         model_type=job.family,
         priority=jobs.word(pb.Priority.Name, job.priority, "PRIORITY_"),

@@ -41,7 +41,7 @@ def choose(request: ProcessRequest) -> str:
         if generate is None or generate.description is None or adapter != BACKGROUND:
             raise picture_required()
         return TEXT
-    if layout.outpaints(request):
+    if layout.wants_outpainting(request):
         return OUTPAINTING
     if generate is None:
         return UPSCALE if request.generative_upscale else EDIT

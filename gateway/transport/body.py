@@ -66,7 +66,7 @@ async def read(request: Request, limits: Limits, hold: Callable[[int], Awaitable
     return body
 
 
-async def apart(size: int, work: Callable[[], Result]) -> Result:
+async def run_off_loop(size: int, work: Callable[[], Result]) -> Result:
     """Do work on a body of `size` bytes: at once if it is quick, else in a thread."""
     return work() if size <= QUICK_BYTES else await asyncio.to_thread(work)
 

@@ -11,7 +11,7 @@ Pixels = npt.NDArray[np.uint8]
 WIDTH_SHARE = 1 / 80
 """A line is what is narrower than this share of the picture's longer side, and anything up to LEAST_WIDTH pixels."""
 LEAST_WIDTH = 6
-FAINTEST = 20
+MIN_UPSCALE_STRENGTH = 20
 """Grey levels between a line and its surroundings, at least."""
 CONTRAST_SHARE = 0.25
 """... and at least this share of the picture's range."""
@@ -26,7 +26,7 @@ def strip_strokes(grey: Pixels, *, dark_first: bool) -> tuple[Pixels, Pixels]:
     """
     width = max(LEAST_WIDTH, round(WIDTH_SHARE * max(grey.shape)))
     first, second = (cv2.MORPH_CLOSE, cv2.MORPH_OPEN) if dark_first else (cv2.MORPH_OPEN, cv2.MORPH_CLOSE)
-    least = max(FAINTEST, CONTRAST_SHARE * float(np.ptp(grey)))
+    least = max(MIN_UPSCALE_STRENGTH, CONTRAST_SHARE * float(np.ptp(grey)))
     lines, grey = _strip(grey, width, least, first)
     others, grey = _strip(grey, width, least, second)
     return thin(lines) | thin(others), grey

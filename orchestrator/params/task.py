@@ -223,7 +223,7 @@ class Control(_FromPicture):
         violations.check("control.strength", not both, "cannot be set with edges_only")
 
     @property
-    def walked_strength(self) -> float:
+    def effective_strength(self) -> float:
         """Strength that is given, or that follows from the scale."""
         return 1 - CONTROL_STRENGTH_SLOPE * self.edges.scale if self.strength is None else self.strength
 

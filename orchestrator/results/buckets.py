@@ -36,7 +36,7 @@ CHUNK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class S3Timeouts:
     """How long S3 is waited for, seconds.
 
     Attributes:
@@ -55,7 +55,7 @@ class Patience:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
+class S3Location:
     """Where in S3 a bucket is.
 
     Attributes:
@@ -90,13 +90,13 @@ class Bucket:
         return cls(LocalStore(folder, mkdir=True), folder)
 
     @classmethod
-    def s3(cls, place: Place, patience: Patience | None = None) -> "Bucket":
+    def s3(cls, place: S3Location, timeouts: S3Timeouts | None = None) -> "Bucket":
         """A bucket of an S3. Connects to nothing yet.
 
         Raises:
             RefusedError: obstore does not take the place.
         """
-        waits = patience or Patience()
+        waits = timeouts or S3Timeouts()
         given: dict[str, object] = {"endpoint": place.endpoint, "region": place.region}
         if place.keys is not None:
             key_id, secret = place.keys

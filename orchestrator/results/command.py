@@ -9,9 +9,9 @@ from orchestrator.database.pool import Database
 from orchestrator.database.running import running
 from orchestrator.errors import NotFoundError, PreconditionError
 from orchestrator.params import is_storage_name
-from orchestrator.results.buckets import Bucket, Place
+from orchestrator.results.buckets import Bucket, S3Location
 from orchestrator.results.faults import RefusedError
-from orchestrator.results.places import place
+from orchestrator.results.location import parse_location
 from orchestrator.results.storages import PLACES, S3
 
 HELP = "Storages of accounts: what storage://NAME/PATH means in their requests."
@@ -60,7 +60,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 async def _add(database: Database, arguments: argparse.Namespace) -> None:
     keys = arguments.access_key_id, _secret(arguments.secret_access_key_file)
     endpoint = arguments.endpoint or f"https://s3.{arguments.region}.amazonaws.com"
-    where = place(arguments.url, endpoint, arguments.region, keys)
+    where = parse_location(arguments.url, endpoint, arguments.region, keys)
     try:
         Bucket.s3(where)
     except RefusedError as error:
@@ -90,7 +90,7 @@ async def _remove(database: Database, arguments: argparse.Namespace) -> None:
     print(f"{arguments.account} has no storage {arguments.name} any more")  # noqa: T201 - for the operator
 
 
-def _shown(where: Place) -> str:
+def _shown(where: S3Location) -> str:
     """A place without its secret key."""
     key_id = where.keys[0] if where.keys else ""
     return f"s3://{where.bucket}/{where.prefix}\t{where.endpoint}\t{where.region}\t{key_id}"

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from orchestrator.results.buckets import Bucket
 from orchestrator.results.faults import MissingError, RefusedError, UnreachableError
-from orchestrator.results.places import place
+from orchestrator.results.location import parse_location
 
 SUMS = "models.sha256"
 MAX_SUMS = 4 * 1024 * 1024
@@ -80,7 +80,9 @@ def _is_there(path: Path, digest: str) -> bool:
 def main(url: str, folder: str) -> int:
     """Fetch, and print the outcome."""
     try:
-        where = place(url, os.environ.get("IMAGEGEN_S3_ENDPOINT") or None, os.environ.get("IMAGEGEN_S3_REGION") or None)
+        where = parse_location(
+            url, os.environ.get("IMAGEGEN_S3_ENDPOINT") or None, os.environ.get("IMAGEGEN_S3_REGION") or None
+        )
         files, fetched = asyncio.run(fetch(Bucket.s3(where), Path(folder)))
     except (ModelsError, MissingError, RefusedError, UnreachableError) as error:
         print(f"fetch_models: {str(error) or type(error).__name__}", file=sys.stderr)  # noqa: T201

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from orchestrator.database.pool import Database
 from orchestrator.errors import InvalidRequestError, Reason, ResultStoreUnavailableError, Violation
 from orchestrator.params import StorageUrl, StorageUrlError
-from orchestrator.results.buckets import Bucket, Patience, Place
+from orchestrator.results.buckets import Bucket, S3Location, S3Timeouts
 from orchestrator.results.faults import (
     NO_BUCKET,
     BucketError,
@@ -30,7 +30,7 @@ S3 = "s3"
 
 TARGET = "output.target"
 
-PLACES = TypeAdapter(Place)
+PLACES = TypeAdapter(S3Location)
 """A place as imagegen.storages.config has it, and back."""
 
 OPEN_BUCKETS = 256
@@ -55,7 +55,7 @@ class Storages:
     """Reads and writes in the storages of any account."""
 
     def __init__(
-        self, database: Database, max_bytes: int, *, seconds: float = 60.0, patience: Patience | None = None
+        self, database: Database, max_bytes: int, *, seconds: float = 60.0, timeouts: S3Timeouts | None = None
     ) -> None:
         """Connect to nothing yet.
 
@@ -63,10 +63,10 @@ class Storages:
             database: knows the storages.
             max_bytes: of an object that is read.
             seconds: longest time for reading or writing an object.
-            patience: with S3.
+            timeouts: with S3.
         """
         self._database, self._max_bytes, self._seconds = database, max_bytes, seconds
-        self._open = lru_cache(OPEN_BUCKETS)(partial(Bucket.s3, patience=patience))
+        self._open = lru_cache(OPEN_BUCKETS)(partial(Bucket.s3, timeouts=timeouts))
 
     async def check(self, account_id: int, url: str, field: str) -> None:
         """Look whether the account has the storage of a URL; the storage itself is not asked.

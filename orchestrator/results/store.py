@@ -27,7 +27,7 @@ from orchestrator.errors import CorruptResultError, ImagegenError, NotFoundError
 from orchestrator.params import ImageFormat
 from orchestrator.results.buckets import Bucket
 from orchestrator.results.faults import BucketError, MissingError, NotAFileError
-from orchestrator.results.places import PRESIGNED_SECONDS, open_bucket, signs_links
+from orchestrator.results.location import PRESIGNED_SECONDS, open_bucket, signs_links
 
 SWEEP_BATCH = 100
 """Objects that one transaction of the sweep removes."""

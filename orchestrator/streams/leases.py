@@ -120,7 +120,7 @@ class Leases:
 
     async def start(self) -> None:
         """Begin to renew leases, and to sweep those of dead processes."""
-        self._caring = asyncio.create_task(self._care(), name="renew leases")
+        self._caring = asyncio.create_task(self._renew_loop(), name="renew leases")
 
     async def close(self) -> None:
         """Stop. What is still to be written has CLOSE_SECONDS; leases that remain then expire, and are given back."""
@@ -194,7 +194,7 @@ class Leases:
         finally:
             self._held.discard(str(values["id"]))
 
-    async def _care(self) -> None:
+    async def _renew_loop(self) -> None:
         while True:
             await asyncio.sleep(RENEW_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311 - jitter
             try:

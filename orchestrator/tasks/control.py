@@ -16,7 +16,7 @@ from orchestrator.tasks.canvas import Canvas
 from orchestrator.tasks.finish import finish, in_thread
 from orchestrator.tasks.frame import Frame
 from orchestrator.tasks.image_to_image import repaint
-from orchestrator.tasks.kinds import is_brought
+from orchestrator.tasks.kinds import is_client_supplied
 from orchestrator.tasks.painting import Scene, Steering, paint
 from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
@@ -32,11 +32,11 @@ async def control(plan: Plan, workshop: Workshop) -> Made:
     Raises as tasks.run does.
     """
     task = task_of(plan, Control)
-    if is_brought(workshop.family.networks.control_kinds[plan.control_kind]):
+    if is_client_supplied(workshop.family.networks.control_kinds[plan.control_kind]):
         return await _from_noise(plan, workshop, partial(_as_it_is, scale=task.edges.scale))
     if task.edges_only:
         return await _from_noise(plan, workshop, partial(_by_drawing, wanted=task.edges))
-    return await repaint(plan, workshop, task.walked_strength, task.edges)
+    return await repaint(plan, workshop, task.effective_strength, task.edges)
 
 
 async def _from_noise(plan: Plan, workshop: Workshop, steer: Steer) -> Made:

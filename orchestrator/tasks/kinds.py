@@ -38,14 +38,14 @@ def control_kind(task: Task, family: Family) -> int:
     return table.edge_kind
 
 
-def is_brought(kind: str) -> bool:
+def is_client_supplied(kind: str) -> bool:
     """Whether pictures of a control kind come from the client as they are: none are computed here."""
     return kind not in EDGE_KINDS
 
 
 def starts_from_noise(task: Control, family: Family, kind: int) -> bool:
     """Whether a control picture is all that a task takes of the client's: a drawing, or one that is taken as it is."""
-    return task.edges_only or is_brought(family.networks.control_kinds[kind])
+    return task.edges_only or is_client_supplied(family.networks.control_kinds[kind])
 
 
 def _default(kinds: tuple[str, ...], wanted: str) -> str:
@@ -53,7 +53,7 @@ def _default(kinds: tuple[str, ...], wanted: str) -> str:
 
 
 def _check_fields(task: Control, kind: str) -> None:
-    if not is_brought(kind):
+    if not is_client_supplied(kind):
         return
     given = {"strength": task.strength, "edges.low_threshold": task.edges.low_threshold}
     wrong = f"cannot be set with control kind {kind!r}, whose picture is used unchanged"

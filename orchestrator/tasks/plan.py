@@ -238,7 +238,7 @@ def _cost(params: RequestParams, family: Family, kind: int, rows: int, calls: Ca
         )
         pixels, strength = TILE_OVERLAP * width * height, upscale_strength(task.fidelity)
     elif isinstance(task, Control) and not starts_from_noise(task, family, kind):
-        strength = task.walked_strength
+        strength = task.effective_strength
     elif isinstance(task, (ImageToImage, Inpaint, FaceSwap)):
         strength = task.strength
     return pixels * rows * calls(strength) + faces

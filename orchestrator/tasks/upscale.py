@@ -16,7 +16,7 @@ from orchestrator.tasks.canvas import Canvas
 from orchestrator.tasks.enlarge import enlarge
 from orchestrator.tasks.finish import finish
 from orchestrator.tasks.frame import Frame, contained
-from orchestrator.tasks.limits import GENERATION_SIDE, plain_share, upscale_strength
+from orchestrator.tasks.limits import GENERATION_SIDE, source_blend, upscale_strength
 from orchestrator.tasks.painting import Scene, paint
 from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
@@ -39,7 +39,7 @@ async def upscale(plan: Plan, workshop: Workshop) -> Made:
     painted = await paint(plan, workshop, scene)
 
     async def compose(steps: Steps) -> Pixels:
-        share = plain_share(task.fidelity)
+        share = source_blend(task.fidelity)
         detailed = await asyncio.to_thread(lambda: _joined(canvas.cut(painted.pixels, size), plain, share))
         picture = await enlarge(detailed, frame.made, workshop.tools, steps)
         if source.shape[2] == 3:

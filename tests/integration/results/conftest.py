@@ -58,7 +58,7 @@ def shelf(request: pytest.FixtureRequest) -> Shelf:
 async def storages(database: Database) -> Storages:
     """Those of two accounts, and none yet."""
     await database.run("INSERT INTO imagegen.accounts (name) VALUES ('alice'), ('bob')")
-    return Storages(database, LIMIT, seconds=5.0, patience=s3.HASTY)
+    return Storages(database, LIMIT, seconds=5.0, timeouts=s3.HASTY)
 
 
 @pytest.fixture

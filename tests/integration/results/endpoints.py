@@ -6,14 +6,14 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
-from orchestrator.results.buckets import Place
+from orchestrator.results.buckets import S3Location
 
 HEAD = b'HTTP/1.1 200 OK\r\nLast-Modified: Wed, 25 Nov 2026 06:00:00 GMT\r\nETag: "x"\r\nContent-Length: %d\r\n\r\n'
 
 
-def place(url: str) -> Place:
+def place(url: str) -> S3Location:
     """A bucket of a server."""
-    return Place(bucket="pictures", endpoint=url, region="us-east-1", keys=("AKIAKEY", "secret"))
+    return S3Location(bucket="pictures", endpoint=url, region="us-east-1", keys=("AKIAKEY", "secret"))
 
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

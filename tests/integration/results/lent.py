@@ -4,7 +4,7 @@ import pytest
 
 from orchestrator.database.pool import Database
 from orchestrator.errors import InvalidRequestError
-from orchestrator.results.buckets import Place
+from orchestrator.results.buckets import S3Location
 from orchestrator.results.storages import PLACES, Storages
 
 ALICE, BOB = 2, 3
@@ -12,7 +12,7 @@ LIMIT = 1_000_000
 FIELD = "edit.image"
 
 
-async def give(database: Database, account: int, name: str, place: Place, kind: str = "s3") -> None:
+async def give(database: Database, account: int, name: str, place: S3Location, kind: str = "s3") -> None:
     """Configure a storage."""
     sql = "INSERT INTO imagegen.storages VALUES (%(account)s, %(name)s, %(kind)s, %(config)s::jsonb)"
     config = PLACES.dump_json(place).decode()

@@ -10,10 +10,10 @@ from typing import Any
 import boto3  # type: ignore[import-untyped]  # it publishes no types
 import httpx
 
-from orchestrator.results.buckets import Patience, Place
+from orchestrator.results.buckets import S3Location, S3Timeouts
 
 BUCKET = "pictures"
-HASTY = Patience(connect=1.0, read=1.0, total=20.0, retry=1.0, retries=1)
+HASTY = S3Timeouts(connect=1.0, read=1.0, total=20.0, retry=1.0, retries=1)
 """Times for tests: what hangs is given up after a second or two."""
 
 PROGRAM = """
@@ -35,9 +35,11 @@ class Server:
     url: str
     client: Any
 
-    def place(self, bucket: str = BUCKET, prefix: str = "made/here") -> Place:
+    def place(self, bucket: str = BUCKET, prefix: str = "made/here") -> S3Location:
         """A place in it, with keys that it takes."""
-        return Place(bucket=bucket, prefix=prefix, endpoint=self.url, region="us-east-1", keys=("AKIAKEY", "secret"))
+        return S3Location(
+            bucket=bucket, prefix=prefix, endpoint=self.url, region="us-east-1", keys=("AKIAKEY", "secret")
+        )
 
     def list_keys(self, bucket: str = BUCKET) -> list[str]:
         """Keys of all objects."""
@@ -63,7 +65,7 @@ class Server:
             httpx.post(f"{self.url}/moto-api/reset-auth", content=b"inf").raise_for_status()
 
 
-def without_keys(place: Place) -> Place:
+def without_keys(place: S3Location) -> S3Location:
     """A place whose keys come from the environment."""
     return replace(place, keys=None)
 

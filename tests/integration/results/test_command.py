@@ -43,7 +43,7 @@ async def test_a_storage_from_its_making_to_its_end(run: Run, database: Database
     made = run("add", "anonymous", "shop", "--url", "s3://pictures/for/all/", *rest)
     assert (made.returncode, made.stdout) == (0, "anonymous has storage shop\n"), made.stderr
 
-    storages = Storages(database, 1_000_000, patience=HASTY)
+    storages = Storages(database, 1_000_000, timeouts=HASTY)
     await storages.write(1, "storage://shop/a.png", PICTURE, "image/png")
     assert server.list_keys() == ["for/all/a.png"]
     server.clear()

@@ -103,7 +103,7 @@ async def test_large_work_is_done_in_a_thread(size: int, *, apart: bool) -> None
         except RuntimeError:
             return False
 
-    assert await body.apart(size, in_the_loop) is not apart
+    assert await body.run_off_loop(size, in_the_loop) is not apart
 
 
 class Holders:

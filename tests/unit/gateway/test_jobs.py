@@ -45,7 +45,7 @@ def test_what_was_not_painted_has_no_sampler() -> None:
 def test_every_state_of_a_job_has_an_answer(state: int) -> None:
     job = jobs_pb2.Job(job_id="j")
     job.MergeFromString(b"\x10" + bytes([state]))
-    for answer in (jobs.answer, lambda job: jobs.answer_to_waiting(job, Names())):
+    for answer in (jobs.answer, lambda job: jobs.blocking_answer(job, Names())):
         found = outcome(lambda: answer(job))  # noqa: B023  # called at once
         assert found.status in {404, 500} if isinstance(found, ApiError) else found.job == "j"
 
@@ -54,7 +54,7 @@ def test_every_state_of_a_job_has_an_answer(state: int) -> None:
 def test_a_failed_job_is_400_where_the_request_is_at_fault_and_only_to_who_waits(code: int) -> None:
     at_fault = code in {code_pb2.INVALID_ARGUMENT, code_pb2.FAILED_PRECONDITION, code_pb2.UNIMPLEMENTED}
     with pytest.raises(ApiError) as waits:
-        jobs.answer_to_waiting(failed(code, "words"), Names())
+        jobs.blocking_answer(failed(code, "words"), Names())
     with pytest.raises(ApiError) as looks:
         jobs.answer(failed(code, "words"))
     assert waits.value.status == (400 if at_fault else 503 if code == code_pb2.UNAVAILABLE else 500)
@@ -78,7 +78,7 @@ def test_the_fields_of_a_failed_job_are_the_clients() -> None:
     job = failed(code_pb2.INVALID_ARGUMENT, "other words", *violations)
     said = "background.generate.ip_image2 selects nothing; width must be more"
     with pytest.raises(ApiError) as waits:
-        jobs.answer_to_waiting(job, Names(from_picture=True))
+        jobs.blocking_answer(job, Names(from_picture=True))
     with pytest.raises(ApiError) as looks:
         jobs.answer(job)
     assert waits.value.body["message"] == looks.value.body["message"] == said

@@ -105,9 +105,9 @@ def test_a_drawing_has_no_colours_to_keep() -> None:
 
 def test_strength_of_control_follows_the_scale_of_its_edges() -> None:
     """What the schema says: 1 - 0.6 times the scale."""
-    strengths = [Control(image=PICTURE, edges=EdgesParams(scale=scale)).walked_strength for scale in (0, 0.5, 1)]
+    strengths = [Control(image=PICTURE, edges=EdgesParams(scale=scale)).effective_strength for scale in (0, 0.5, 1)]
     assert strengths == pytest.approx([1.0, 0.7, 0.4])
-    assert Control(image=PICTURE, strength=0.2).walked_strength == 0.2
+    assert Control(image=PICTURE, strength=0.2).effective_strength == 0.2
 
 
 @pytest.mark.parametrize(

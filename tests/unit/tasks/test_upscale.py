@@ -10,7 +10,7 @@ from orchestrator.diffusion.stages import Calls, Steps
 from orchestrator.errors import EngineUnavailableError, InvalidRequestError
 from orchestrator.params import Fit, LayoutParams, SizeParams, Upscale
 from orchestrator.tasks import enlarge
-from orchestrator.tasks.limits import plain_share, upscale_strength
+from orchestrator.tasks.limits import source_blend, upscale_strength
 from orchestrator.tasks.upscale import generation_size
 from tests.unit.tasks.studio import Pixels, Studio, noise, source
 
@@ -58,7 +58,7 @@ def test_fidelity_sets_strength_and_what_is_kept() -> None:
     strengths = [upscale_strength(fidelity) for fidelity in range(1, 10)]
     assert (strengths[0], strengths[-1]) == pytest.approx((0.6, 0.1))
     assert strengths == sorted(strengths, reverse=True)
-    shares = [plain_share(fidelity) for fidelity in range(1, 10)]
+    shares = [source_blend(fidelity) for fidelity in range(1, 10)]
     assert (shares[0], shares[-1]) == pytest.approx((0, 0.8))
     assert shares == sorted(shares)
 

@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 from common.settings import SettingsError
 from orchestrator.config import Settings
-from orchestrator.results.buckets import Bucket, Place
+from orchestrator.results.buckets import Bucket, S3Location
 from orchestrator.results.faults import BucketError
 
 PRESIGNED_SECONDS = 7 * 86_400.0
@@ -24,16 +24,18 @@ def open_bucket(settings: Settings) -> Bucket:
     url = urlsplit(settings.results_url)
     try:
         if url.scheme == "s3":
-            return Bucket.s3(place(settings.results_url, settings.s3_endpoint, settings.s3_region))
+            return Bucket.s3(parse_location(settings.results_url, settings.s3_endpoint, settings.s3_region))
         return Bucket.local(Path(unquote(url.path) if url.scheme == "file" else settings.results_url))
     except (OSError, BucketError) as error:
         raise SettingsError(f"IMAGEGEN_RESULTS_URL={settings.results_url!r}: {error}") from error
 
 
-def place(url: str, endpoint: str | None, region: str | None, keys: tuple[str, str] | None = None) -> Place:
-    """The place that s3://BUCKET/PREFIX names."""
+def parse_location(
+    url: str, endpoint: str | None, region: str | None, keys: tuple[str, str] | None = None
+) -> S3Location:
+    """The location that s3://BUCKET/PREFIX names."""
     parts = urlsplit(url)
-    return Place(bucket=parts.netloc, prefix=parts.path.strip("/"), endpoint=endpoint, region=region, keys=keys)
+    return S3Location(bucket=parts.netloc, prefix=parts.path.strip("/"), endpoint=endpoint, region=region, keys=keys)
 
 
 def signs_links(settings: Settings, environ: Mapping[str, str]) -> bool:
