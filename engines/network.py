@@ -71,7 +71,7 @@ def read_cpu_flags(cpuinfo: Path = Path("/proc/cpuinfo")) -> frozenset[str]:
 
 
 def find_graph(folder: Path) -> Path:
-    """Return the graph of a version folder: graph.onnx, or graph.xml with its weights, graph.bin, beside it.
+    """Return the graph of a version folder: graph.onnx, or graph.xml with its weights, graph.bin, next to it.
 
     Raises:
         NetworkError: there is none, there are both, or the weights are missing.
@@ -88,7 +88,7 @@ def find_graph(folder: Path) -> Path:
 
 
 def list_files(graph: Path) -> tuple[Path, ...]:
-    """Return the files that a graph consists of: itself, and its weights where they lie beside it.
+    """Return the files that a graph consists of: itself, and its weights where they are in a file of their own.
 
     Those of graph.xml always do, in graph.bin; those of an ONNX file may, in NAME.onnx.data.
     """
@@ -129,8 +129,9 @@ class Network:
             "INFERENCE_PRECISION_HINT": precision,
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
-            # Every model of the repository has a process and threads of its own, and the service runs beside them:
-            # pinned to cores that others use, a step of the starter took 47 ms, unpinned 28 ms (two busy cores).
+            # Every model of the repository has a process and threads of its own, and the service runs on the same
+            # machine: pinned to cores that others use, a step of the starter took 47 ms, unpinned 28 ms (two busy
+            # cores).
             "ENABLE_CPU_PINNING": False,
         }
         if threads:

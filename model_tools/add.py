@@ -1,6 +1,6 @@
 """`python -m model_tools add NAME --checkpoint …`: a checkpoint becomes model folders and a family, or nothing.
 
-All is read and compared first. Then each network is exported, and verified against torch, in a folder beside the
+All is read and compared first. Then each network is exported, and verified against torch, in a folder next to the
 repository; what is finished there survives a kill. At the end the folders are moved in, families.toml last.
 """
 
@@ -69,7 +69,7 @@ class Addition:
     """One run of the command."""
 
     def __init__(self, chosen: Options) -> None:
-        """Read what is no weights.
+        """Read everything but the weights.
 
         Raises:
             CheckpointError, AddError: as main says it.
@@ -167,7 +167,7 @@ class Addition:
     def _key(self) -> str:
         """Digest of all that the model folders depend on."""
         checkpoint, chosen = self.checkpoint, self.options
-        told = {
+        described = {
             "files": [[str(path), _digest(path)] for path in checkpoint.files()],
             "configs": [
                 checkpoint.unet_config,
@@ -179,7 +179,7 @@ class Addition:
             "form": [chosen.precision, chosen.engine, self.sizes],
             "versions": {package: version(package) for package in VERSIONS},
         }
-        return hashlib.sha256(json.dumps(told, default=str, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(described, default=str, sort_keys=True).encode()).hexdigest()
 
     def _bounds(self) -> tuple[int, int]:
         native = self.checkpoint.native

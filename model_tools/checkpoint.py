@@ -39,7 +39,7 @@ class Checkpoint:
     """
 
     def __init__(self, inputs: Inputs) -> None:
-        """Read all that is no weights, and compare it.
+        """Read everything but the weights, and compare it.
 
         Raises:
             CheckpointError: a file is missing, this is another architecture, parts do not fit each other, or the
@@ -200,15 +200,15 @@ class Checkpoint:
         )
 
     def _tower(self) -> Path:
-        """The folder of the picture tower: as named, or beside the IP-Adapter's file, as its authors have it."""
+        """The folder of the picture tower: as named, or next to the IP-Adapter's file, as its authors have it."""
         if self.inputs.image_encoder:
             return self.inputs.image_encoder
-        beside = (self.inputs.ip_adapter or self.inputs.checkpoint).parent / "image_encoder"
-        if not beside.is_dir():
+        default = (self.inputs.ip_adapter or self.inputs.checkpoint).parent / "image_encoder"
+        if not default.is_dir():
             raise CheckpointError(
-                f"{self.inputs.ip_adapter}: name its picture tower by --image-encoder; {beside} is none"
+                f"{self.inputs.ip_adapter}: name its picture tower by --image-encoder; {default} is not one"
             )
-        return beside
+        return default
 
     def _scheduler(self) -> Config:
         config = dict(self._source.config("scheduler"))

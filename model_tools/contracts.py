@@ -57,10 +57,11 @@ class PenultimateContract(nn.Module):
 
 
 def baked_guidance(unet: nn.Module) -> Tensor | None:
-    """The guidance embedding, (1, D), that a UNet of a latent consistency model takes beside the timestep; or None.
+    """The guidance embedding, (1, D), that a UNet of a latent consistency model takes with the timestep; or None.
 
-    Such a UNet has learned guidance in one row, at a scale that it is told (Luo et al. 2023, Latent Consistency Models,
-    section 4.2). A graph has it for DISTILLED_GUIDANCE alone, computed as diffusers' get_guidance_scale_embedding does.
+    Such a UNet has learned guidance in one row, at a scale that it is given (Luo et al. 2023, Latent Consistency
+    Models, section 4.2). A graph has it for DISTILLED_GUIDANCE alone, computed as diffusers'
+    get_guidance_scale_embedding does.
     """
     width = getattr(getattr(unet, "config", None), "time_cond_proj_dim", None)
     if width is None:

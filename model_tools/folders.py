@@ -127,7 +127,7 @@ def tensors_text(kind: str, tensors: Iterable[Tensor], optional: Collection[str]
     """The tensors' part of the configuration.
 
     An optional input of free sides is ragged: Triton then merges requests that bring it with those whose placeholder
-    of 1 x 1 stands for it (engines/absent.py), and so requests of all tasks.
+    of 1 x 1 replaces it (engines/absent.py), and so requests of all tasks.
     """
     entries = []
     for each in tensors:

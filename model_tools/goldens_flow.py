@@ -80,6 +80,7 @@ def trajectory(case: FlowCase) -> npt.NDArray[np.float32]:
 
 
 def main() -> None:
+    """Write the goldens of flow matching."""
     paths: dict[str, Any] = {case.name: trajectory(case) for case in golden_cases.FLOW_CASES}
     np.savez_compressed(golden_cases.FLOW_TRAJECTORIES, **paths)
     write_manifest("flow", "model_tools.goldens_flow")

@@ -1,7 +1,7 @@
 """What a checkpoint becomes: a graph for each of its networks, with what is needed to trace and to verify it.
 
 A part's `build` loads its own network, so that one is in memory at a time; plan() loads none, but where there is an
-image prompt: how many tokens it has is told by the weights alone. Names and shapes of tensors are those of
+image prompt: how many tokens it has is known from the weights alone. Names and shapes of tensors are those of
 orchestrator/models/specs.py.
 """
 
@@ -28,9 +28,9 @@ Config = Mapping[str, Any]
 
 
 class Checkpoint(Protocol):
-    """What is asked of model_tools/checkpoint.py: configurations, and networks, each loaded anew when it is called.
+    """What is asked of model_tools/checkpoint.py: configurations, and networks, each loaded again when it is called.
 
-    `has` tells, of the roles in FAMILY_ROLES, whether there is that network. ControlNets come by kind, in the order of
+    `has` says, of the roles in FAMILY_ROLES, whether there is that network. ControlNets come by kind, in the order of
     their channels; `prompted_unet` is the UNet with IP-Adapter layers.
     """
 
@@ -134,7 +134,7 @@ def _plain(load: Callable[[], nn.Module | None]) -> nn.Module:
 
 
 def _describe_unet(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What the configurations tell of the UNet's inputs."""
+    """What the configurations say of the UNet's inputs."""
     config = checkpoint.unet_config
     pooled = 0
     if checkpoint.architecture == "sdxl":
@@ -142,8 +142,8 @@ def _describe_unet(checkpoint: Checkpoint) -> dict[str, Any]:
         added = int(config["projection_class_embeddings_input_dim"]) - pooled
         if added != TIME_IDS * int(config["addition_time_embed_dim"]):
             raise ExportError(
-                f"the UNet takes {added} numbers beside the pooled prompt, which are not {TIME_IDS} embedded sizes:"
-                " it is no base model of SDXL (its refiner is not supported)"
+                f"the UNet takes {added} numbers with the pooled prompt, which are not {TIME_IDS} embedded sizes:"
+                " it is not a base model of SDXL (its refiner is not supported)"
             )
     length, width = _length(checkpoint.text_config), config["cross_attention_dim"]
     if not isinstance(width, int):

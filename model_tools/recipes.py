@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Engine = Literal["onnx", "openvino", "tensorrt"]
 Precision = Literal["fp32", "fp16", "bf16", "fp8", "int8"]
 QUANTISED = frozenset({"unet", "inpaint_unet", "controlled_unet"})
-"""Networks that int8 and fp8 quantise; the others are small beside them, or run once for a picture."""
+"""Networks that int8 and fp8 quantise; the others are small next to them, or run once for a picture."""
 KNOWN: dict[Engine, tuple[Precision, ...]] = {
     "openvino": ("fp32", "fp16", "bf16", "int8"),
     "onnx": ("fp32", "fp16", "int8"),  # ONNX Runtime 1.32 has no convolution in bfloat16

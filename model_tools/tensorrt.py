@@ -1,6 +1,6 @@
 """What TensorRT is to build of model folders; the command is engines_command.py's.
 
-Beside each config.pbtxt lie then engine.json (an optimisation profile: the smallest, usual and largest shape of each
+Next to each config.pbtxt are then engine.json (an optimisation profile: the smallest, usual and largest shape of each
 input, in which all sizes of the family lie) and config.tensorrt.pbtxt (how Triton serves the engine).
 helm/imagegen/files/engines.py builds by them, on a GPU of the kind that will serve; no machine of this project has one.
 TensorRT has no optional inputs: a family on it names two models, or sends full tensors (docs/adr/0009).
@@ -61,7 +61,7 @@ class Profile:
         """Check the ranges.
 
         Raises:
-            TensorrtError: they do not rise, a side is no multiple of 8, or there are more rows than a model takes.
+            TensorrtError: they do not rise, a side is not a multiple of 8, or there are more rows than a model takes.
         """
         for name, values in (("sides", self.sides), ("rows", self.rows)):
             if list(values) != sorted(values) or values[0] < 1:

@@ -92,7 +92,7 @@ class Orchestrator:
         """Build everything that needs no network.
 
         Raises:
-            SettingsError, FamilyConfigError: what an operator must mend.
+            SettingsError, FamilyConfigError: misconfiguration.
         """
         self._memory = PictureMemory.of(settings)
         settings = self._settings = memory.fitted(settings, self._memory)
@@ -120,7 +120,7 @@ class Orchestrator:
 
     @property
     def in_flight(self) -> int:
-        """Pictures that are made now."""
+        """Pictures that are being generated."""
         return self._queue.in_flight + self._system.in_flight
 
     async def start(self) -> None:
@@ -160,7 +160,7 @@ class Orchestrator:
         drained = all(await asyncio.gather(self._queue.drain(grace), self._system.drain(grace)))
         await self._system.close()
         await self._deliverer.close()
-        await self._server.stop(grace=5.0 if drained else 0.0)  # streams still send what their jobs made
+        await self._server.stop(grace=5.0 if drained else 0.0)  # streams still send what their jobs generated
         await self._leases.close()
         await self._fetcher.close()
         await asyncio.to_thread(self._decoding.close)
@@ -184,7 +184,7 @@ class Orchestrator:
         return await self.stop()
 
     def _wire(self) -> None:
-        """Build the two kinds of work, streams and durable jobs, over what makes their pictures."""
+        """Build the two kinds of work, streams and durable jobs, over what generates their pictures."""
         settings = self._settings
         self._limits = Limits(max_pixels=settings.max_pixels, max_input_bytes=settings.max_input_bytes)
         fetching = FetchSettings(

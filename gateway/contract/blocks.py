@@ -35,7 +35,7 @@ class Block(BaseModel):
 
 
 class Generate(Block):
-    """What shall be made."""
+    """What is to be generated."""
 
     description: str | None = None
     """The prompt. The family adds its own words, by default ", high quality, highly detailed, 8K". Required without a
@@ -68,13 +68,13 @@ class Generate(Block):
     """With adapter_type face: kind of avatar, such as regular or creative_img2img. ip_image2 decides what happens."""
     item_area_percentage: Number | None = None
     """With adapter_type generate_background: share of the picture that a box around the item may take, above 0 to 1.
-    Default: 1, which 0 stands for too."""
+    Default: 1, which 0 means too."""
     color: Color | None = None
     """With adapter_type generate_background: what the background starts from. As background.color, or [r, g, b]."""
 
 
 class Background(Block):
-    """What happens to the background; `generate` makes a picture."""
+    """What happens to the background; `generate` generates one."""
 
     generate: Generate | None = None
     remove: str | None = None
@@ -91,13 +91,13 @@ class Background(Block):
 
 
 class Webhooks(Block):
-    """Who is told."""
+    """Who is informed."""
 
     complete: str | None = None
-    """URL that is told when the job has a picture, by a signed POST: docs/webhooks.md. Default: the account's webhook,
-    if it has one."""
+    """URL that is called when the job has a picture, by a signed POST: docs/webhooks.md. Default: the account's
+    webhook, if it has one."""
     events: Words | None = None
-    """What that URL is told: complete (the default) and failed, which is a job that ended without a picture."""
+    """The events that it is called for: complete (the default) and failed, a job that ended without a picture."""
 
 
 class LevelParameters(Block):
@@ -129,7 +129,7 @@ class MethodParameters(LevelParameters):
 
 
 class FaceParameters(MethodParameters):
-    """How faces are made better."""
+    """How faces are enhanced."""
 
     smoothing_level: Number | None = None
     """How smooth skin becomes, 0 to 1. Default: 0, of beautify 0.5."""

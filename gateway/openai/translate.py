@@ -89,7 +89,7 @@ def to_proto(
 
 
 def _document(request: ImagesRequest, aliases: Mapping[str, str]) -> dict[str, Any]:
-    """The documented JSON that a request stands for."""
+    """The documented JSON that a request corresponds to."""
     document: dict[str, Any] = {"output_format": request.output_format}
     if isinstance(request.background, dict):
         document["background"] = dict(request.background)

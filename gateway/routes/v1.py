@@ -164,8 +164,8 @@ async def get_events(request: Request, job: JobId, last_event_id: LastEventId = 
         return Response(status_code=204)
     if methods.is_head(request):
         return Response(headers=dict(events.HEADERS), media_type=events.MEDIA_TYPE)
-    told = events.stream(gateway.orchestrator, found, caller, after, gateway.shutdown.draining)
-    return StreamingResponse(told, headers=dict(events.HEADERS), media_type=events.MEDIA_TYPE)
+    followed = events.stream(gateway.orchestrator, found, caller, after, gateway.shutdown.draining)
+    return StreamingResponse(followed, headers=dict(events.HEADERS), media_type=events.MEDIA_TYPE)
 
 
 @router.get("/jobs", tags=[JOBS_TAG], response_model=JobsView, responses={400: {"model": ErrorAnswer}, **ERRORS})

@@ -18,7 +18,7 @@ _COLOR = f"{_GENERATE}.color"
 _WEBHOOK, _CAPTION = "webhooks.complete", "caption.url"
 _TARGET = "output.target"
 
-# Paths of GenerateRequest, and the fields of the JSON that they come from. "*" stands for any task.
+# Paths of GenerateRequest, and the fields of the JSON that they come from. "*" means any task.
 _FIELDS: Mapping[str, str] = MappingProxyType(
     {
         "prompt": f"{_GENERATE}.description",
@@ -139,7 +139,7 @@ class Names:
         return "; ".join(words for words, _ in sorted(said, key=lambda each: not each[1]))
 
     def _enhancement(self, number: str | None, part: str | None) -> str:
-        """A field of the enhancement of that number, in the block that bears its name."""
+        """A field of the enhancement of that number, in the block of its name."""
         if part not in _PARAMETERS or number is None or int(number) >= len(self.enhancements):
             return "enhancements"
         return f"{self.enhancements[int(number)]}_parameters.{_PARAMETERS[part]}"

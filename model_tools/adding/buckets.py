@@ -8,7 +8,7 @@ STEP = 64
 RATIOS = (1.0, 5 / 4, 3 / 2, 16 / 9, 2.0, 7 / 3)
 """Width by height; each upright as well."""
 FARTHEST = 0.3
-"""Natural logarithm of how far a size's ratio may be from the one that it stands for."""
+"""Natural logarithm of how far a size's ratio may be from the one that it represents."""
 MOST = {"sd": 1.125, "sdxl": 1.0}
 """Of the native number of pixels. SDXL was trained at sizes up to it (Podell et al. 2023, appendix I); Stable Diffusion
 1.x at its square alone, and 768 x 384 is usual."""

@@ -71,7 +71,7 @@ def _add_adapters(parser: argparse.ArgumentParser) -> None:
         help="what its pictures show (canny), and where it is; may be repeated",
     )  # fmt: skip
     paths.add_argument("--ip-adapter", type=Path, metavar="FILE", help="plain or Plus")
-    paths.add_argument("--image-encoder", type=Path, metavar="DIR", help="its picture tower; image_encoder/ beside it")
+    paths.add_argument("--image-encoder", type=Path, metavar="DIR", help="its picture tower; image_encoder/ next to it")
     paths.add_argument("--inpaint", type=Path, metavar="DIR_OR_FILE", help="checkpoint whose UNet has 9 channels")
     paths.add_argument("--vae", type=Path, metavar="DIR_OR_FILE", help="in place of the checkpoint's")
     paths.add_argument(

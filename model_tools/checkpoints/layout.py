@@ -118,7 +118,7 @@ def read_json(path: Path) -> Config:
     except (OSError, ValueError) as error:
         raise CheckpointError(f"{path}: {error}") from error
     if not isinstance(config, dict):
-        raise CheckpointError(f"{path}: is no JSON object")
+        raise CheckpointError(f"{path}: is not a JSON object")
     return config
 
 
@@ -140,7 +140,7 @@ def refuse_others(path: Path, pipeline: str) -> None:
     """Refuse the pipelines of other architectures, by what they are.
 
     Raises:
-        CheckpointError: it is none of Stable Diffusion 1.x, 2.x or SDXL.
+        CheckpointError: it is not one of Stable Diffusion 1.x, 2.x or SDXL.
     """
     known = "Stable Diffusion 1.x, 2.x and SDXL"
     for prefix, name in OTHERS.items():

@@ -75,7 +75,7 @@ def _shards(index: Path) -> list[Path]:
     try:
         names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
     except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise CheckpointError(f"{index} is no index of shards") from error
+        raise CheckpointError(f"{index} is not an index of shards") from error
     paths = [index.parent / name for name in names]
     for path in paths:
         if not path.is_file():
@@ -132,7 +132,7 @@ def metadata(path: Path) -> dict[str, str]:
 
 
 def require_finite(state: State, where: str) -> None:
-    """Refuse weights that are no numbers.
+    """Refuse weights that are not numbers.
 
     Raises:
         CheckpointError: names the first such tensor.

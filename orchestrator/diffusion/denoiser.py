@@ -17,7 +17,7 @@ from orchestrator.models.tables import NetworkTable
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What each step's network call is given beside latents and timestep.
+    """What each step's network call gets in addition to latents and timestep.
 
     Attributes:
         hidden: (n, L, D), a row for each guidance row: [without prompt, with prompt], or the latter alone.

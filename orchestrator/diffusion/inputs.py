@@ -43,7 +43,7 @@ class ImagePrompt:
     """A picture whose likeness is wanted.
 
     Attributes:
-        pixels: uint8 RGB, of any size; its middle square is looked at.
+        pixels: uint8 RGB, of any size; its middle square is used.
         more: others; the mean of what the encoder answers steers.
         scale: from 0 (as without it) to 1 and above.
         face: whether it is an inner face, which the family's face encoder takes if it has one.

@@ -165,7 +165,7 @@ class Pipeline:
 
         Raises:
             UnsupportedTaskError: the family lacks a network that the inputs need; none was called.
-            ValueError: inputs.size is none at which the UNet runs, or the family has no control kind of that index.
+            ValueError: inputs.size is not one at which the UNet runs, or the family has no control kind of that index.
             EngineUnavailableError, EngineFaultError: from the networks; a wrong shape and a picture that is not finite
                 are faults too.
             Whatever the listener raises.
@@ -188,7 +188,7 @@ class Pipeline:
         return pixels
 
     async def reconstruct(self, networks: Networks, picture: Pixels, listener: Listener, timer: Timer) -> Pixels:
-        """What the autoencoder alone makes of a picture, uint8 (H, W, 3) of a size at which the UNet runs.
+        """What the autoencoder alone outputs for a picture, uint8 (H, W, 3) of a size at which the UNet runs.
 
         Raises:
             UnsupportedTaskError: the family lacks the encoder.

@@ -77,7 +77,7 @@ class Prompts:
 def _time_ids(inputs: PipelineInputs) -> Floats:
     """(1, 6), as diffusers has them by default: the whole picture, uncut, at the size at which the UNet runs.
 
-    Of a picture in tiles, too: each tile is told of the whole, as its prompt is.
+    Of a picture in tiles, too: each tile gets the sizes of the whole, as it gets its prompt.
     """
     width, height = inputs.size
     return np.array([[height, width, 0, 0, height, width]], np.float32)

@@ -1,4 +1,4 @@
-"""Noise schedules: which noise levels a sampler visits, and what the network is told there.
+"""Noise schedules: which noise levels a sampler visits, and what timestep the network gets there.
 
 Symbols, after Song et al. 2021 (DDIM), Karras et al. 2022 (EDM) and Lu et al. 2022 (DPM-Solver++):
 
@@ -52,7 +52,7 @@ class Spacing(StrEnum):
 class NoiseSchedule:
     """The noise levels that a family's networks were trained on, and how to walk them.
 
-    The fields bear the names of diffusers' scheduler_config.json, where a family's values come from.
+    The fields have the names of diffusers' scheduler_config.json, where a family's values come from.
     """
 
     alphas_cumprod: npt.NDArray[np.float64] = field(repr=False)
@@ -114,7 +114,7 @@ class Plan:
     """The walk of one request: len(timesteps) steps, from noise level sigmas[i] to sigmas[i + 1]."""
 
     timesteps: tuple[float, ...]
-    """What the network is told at each step, decreasing, in [0, T)."""
+    """The timestep that the network gets at each step, decreasing, in [0, T)."""
     sigmas: tuple[float, ...]
     """σ before each step and, last, the level where the walk ends (mostly 0). One longer than timesteps."""
     init_sigma: float
@@ -232,7 +232,7 @@ def dpm_plan(schedule: NoiseSchedule, steps: int) -> Plan:
 def karras_plan(schedule: NoiseSchedule, steps: int) -> Plan:
     """Noise levels even in σ^(1/ρ) over the whole trained range (Karras et al. 2022, formula 5), whatever the spacing.
 
-    The network is told the training timestep nearest to each level, by interpolation in log σ.
+    The network gets the training timestep nearest to each level, by interpolation in log σ.
     """
     _check(steps, schedule.max_steps)
     table = schedule.sigmas

@@ -1,4 +1,4 @@
-"""Stages of a request: how long each takes, and who is told of its steps."""
+"""Stages of a request: how long each takes, and who listens to its steps."""
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -35,7 +35,7 @@ class StepDone:
 
 
 Listener = Callable[[StepDone], Awaitable[None]]
-"""Told of every step. What it raises ends the pipeline before anything more is asked of a network."""
+"""Called with every step. What it raises ends the pipeline before anything more is asked of a network."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Timer:
 
 @dataclass(slots=True)
 class Steps:
-    """The steps of one stage: counts their network calls, and tells the listener of steps and between calls."""
+    """The steps of one stage: counts their network calls, and reports steps, and calls in between, to the listener."""
 
     listener: Listener
     stage: Stage

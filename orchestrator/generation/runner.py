@@ -37,7 +37,7 @@ PREVIEW_SIDE = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Runner:
-    """Plans requests and makes their pictures.
+    """Plans requests and generates their pictures.
 
     Attributes:
         families: that can be asked for.

@@ -75,7 +75,7 @@ def _sharp(small: Floats, times: int) -> Floats:
 
 
 def _projected(large: Floats, small: Floats, times: int) -> Floats:
-    """What of `large` differs from `small`, once it is shrunk, is put back so many times."""
+    """What of `large` differs from `small`, once it is shrunk, is put back `times` times."""
     size, own = large.shape[1::-1], small.shape[1::-1]
     for _ in range(times):
         large = large + _stretched(small - _stretched(large, own, cv2.INTER_AREA), size, cv2.INTER_CUBIC)

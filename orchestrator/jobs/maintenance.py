@@ -17,7 +17,7 @@ from orchestrator.jobs.scheduling import QueueStatsCache
 from orchestrator.results.store import ResultStore
 
 CHECK_SECONDS = 1.0
-"""Between two looks for lapsed leases, and at the queue."""
+"""Between two checks for lapsed leases, and of the queue."""
 CONFIRM_SECONDS = 4.0
 """A lease must be seen as lapsed for so long before its job is put back: where the database was away, or everything
 was frozen, its owner has the time to renew it first. So the jobs of a process that died wait again within LEASE_SECONDS
@@ -56,7 +56,7 @@ log = structlog.get_logger()
 
 
 class Maintenance:
-    """Looks after the queue and the results; any number of servers may at a time. `start`, then `close` once."""
+    """Maintains the queue and the results; any number of servers may at a time. `start`, then `close` once."""
 
     def __init__(
         self,

@@ -25,7 +25,7 @@ from orchestrator.jobs.scheduling import QueueStats, QueueStatsCache, rank, star
 from orchestrator.jobs.serialization import StoredEvent, load_event
 
 MAX_POSITION = 10_000
-"""Places are counted up to here: what waits behind is told this one."""
+"""Places are counted up to here: what waits behind gets this one."""
 
 _FIND = f"""
 SELECT j.request_digest, {COLUMNS} FROM imagegen.jobs j {DELIVERY}

@@ -106,7 +106,7 @@ class ControlledUnet(Protocol):
         image: ImageRows | None,
         added: AddedRows | None = None,
     ) -> Floats:
-        """As Unet; None of `control` and `image` stands for rows of scale 0."""
+        """As Unet; None of `control` and `image` means rows of scale 0."""
         ...
 
 

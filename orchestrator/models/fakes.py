@@ -135,7 +135,7 @@ class FakeNetworks:
         return np.asarray(np.tanh(latents[:, :3]).repeat(8, axis=2).repeat(8, axis=3), np.float32)
 
     async def _vae_encoder(self, image: Floats) -> Floats:
-        """What the decoder would make the means of 8 x 8 pixels of; the fourth channel is 0."""
+        """What the decoder would decode to the means of 8 x 8 pixels; the fourth channel is 0."""
         latents = np.arctanh(np.clip(blocks(image), -0.999, 0.999))
         return np.concatenate([latents, np.zeros_like(latents[:, :1])], axis=1)
 
@@ -195,7 +195,7 @@ class FakeUpscaler:
 
 
 async def face_detector(image: Floats) -> tuple[Floats, Floats]:
-    """One face: the first anchor, of a score that the picture's mean brightness makes; the others score low."""
+    """One face: the first anchor, of a score that the picture's mean brightness gives; the others score low."""
     boxes = np.zeros((len(image), 896, 16), np.float32)
     boxes[:, :, 2:4] = 64
     scores = np.full((len(image), 896, 1), -10, np.float32)

@@ -77,7 +77,7 @@ class Family(Table):
 
 
 class Families:
-    """All families, in the order of the file; the first is the default. And the tools beside them."""
+    """All families, in the order of the file; the first is the default. And the tools next to them."""
 
     def __init__(self, families: tuple[Family, ...], folder: Path, tools: ToolTable | None = None) -> None:
         self._families = {family.name: family for family in families}

@@ -14,7 +14,7 @@ from orchestrator.models.tables import NetworkTable
 from orchestrator.models.triton import ModelInfo, check_model
 
 STEERING = {tensor.name for tensor in (*CONTROL, *LIKENESS)}
-"""Inputs of a controlled UNet beside a plain one's."""
+"""Inputs of a controlled UNet in addition to a plain one's."""
 TIME_IDS = 6
 """Of AddedRows.time_ids. SDXL's refiner takes 5, an aesthetic score in place of the target size."""
 
@@ -92,7 +92,7 @@ class TritonControlledUnet(Model):
     """ControlledUnet over Triton.
 
     What is not given is sent as zeros, so that all requests bring the same inputs: Triton merges no others. Where the
-    model marks the control picture as optional, a placeholder of 1 x 1 pixels stands for it (engines/absent.py).
+    model marks the control picture as optional, a placeholder of 1 x 1 pixels replaces it (engines/absent.py).
     """
 
     async def __call__(

@@ -26,7 +26,7 @@ from orchestrator.models.triton import LOOK_SECONDS, ModelInfo, TritonServer
 RESOLVE_SECONDS = 5.0
 """Between two looks at what the host names resolve to."""
 MAX_FAULTS = 2
-"""A request whose tensors so many calls fail on, while known tensors are answered, is itself the cause."""
+"""A request whose tensors this many calls fail on, while known tensors are answered, is itself the cause."""
 
 log = structlog.get_logger()
 

@@ -1,4 +1,4 @@
-"""A known tensor for any model, and what its answer must look like: only an inference shows that a model infers."""
+"""A known tensor for any model, and what its answer must be: only an inference shows that a model infers."""
 
 from collections.abc import Mapping, Sequence
 

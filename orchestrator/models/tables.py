@@ -97,7 +97,8 @@ class NetworkTable(Table):
         controlled_unet: of the UNet that edges and a likeness steer. It may be the model `unet` is, if its further
             inputs are optional.
         control_kinds: what its control pictures show, in the order in which it takes them: "canny" and "scribble" are
-            made here, any other name ("depth") is of pictures that clients bring. None of them if it takes no picture.
+            computed here, any other name ("depth") is of pictures that clients send. None of them if it takes no
+            picture.
         inpaint_unet: of a UNet that was trained to inpaint, with 2 * latent_channels + 1 channels. Without one, the
             plain UNet inpaints, and what is kept is put back after each step.
         image_encoder: of the likeness of a picture; without one, the controlled UNet takes no likeness.
@@ -175,8 +176,8 @@ class NetworkTable(Table):
     def abilities(self) -> frozenset[str]:
         """Roles of the networks that are named, and what they can do together; families.NEEDS asks for both.
 
-        "fill": paint inside a mask; "control": be steered by a picture, "edges": by one that is made here; "likeness":
-        paint what is like a picture.
+        "fill": paint inside a mask; "control": be steered by a picture, "edges": by one that is computed here;
+        "likeness": paint what is like a picture.
         """
         steered = self.controlled_unet is not None
         can = {

@@ -67,7 +67,7 @@ class Delivery(StrEnum):
 
 
 class Metadata(StrEnum):
-    """What a file says about its request, beside its origin."""
+    """What a file says about its request, in addition to its origin."""
 
     NONE = "none"
     PROMPT = "prompt"
@@ -83,7 +83,7 @@ class OutputParams:
         max_file_size: bytes, 1024 to 2^31 - 1, JPEG and WebP only; None for no limit.
         delivery: bytes or URI.
         target: storage://NAME/PATH of a copy, or of a folder for it; None for none.
-        dpi: dots per inch, 1 to 2400, for the file to tell; None for none.
+        dpi: dots per inch, 1 to 2400, that the file states; None for none.
         metadata: what the file says about its request.
     """
 
@@ -114,7 +114,7 @@ class Limits:
     """What the operator allows.
 
     Attributes:
-        max_pixels: width times height of a picture that is made.
+        max_pixels: width times height of a generated picture.
         max_input_bytes: of the file of a client's picture.
     """
 
@@ -140,7 +140,7 @@ class RequestParams:
         output: file format and its options.
         layout: how the picture is fitted into its size.
         background: what happens to the picture's background.
-        enhancements: what is made better.
+        enhancements: what is enhanced.
         caption: what is laid over the result.
         safety: the filter; None for none.
         preview_interval: a preview after each n-th step, 0 to 150; 0 for none.
@@ -213,7 +213,7 @@ class JobOptions:
     Attributes:
         request_id: 1 to 128 characters of A-Z a-z 0-9 . _ : -; the client's, or a drawn UUID.
         priority: who goes first.
-        detach_on_disconnect: the work goes on when the client hangs up.
+        detach_on_disconnect: the work goes on when the client disconnects.
 
     Raises:
         InvalidRequestError: request_id has another form.

@@ -78,7 +78,7 @@ class StreamQueue:
     async def drain(self, seconds: float) -> bool:
         """Take nothing new; let what runs end, for at most `seconds`. Returns whether all did.
 
-        Waiting streams are told to go elsewhere. What is left when the time is over stops at its next step, for
+        Waiting streams are asked to retry elsewhere. What still runs when the time is over stops at its next step, for
         STOP_SECONDS at most.
         """
         self._draining = True

@@ -23,7 +23,7 @@ from orchestrator.tasks.plan import Plan, task_of
 from orchestrator.tasks.workshop import Made, Workshop
 
 Steer = Callable[[Pixels, Canvas], Steering]
-"""The client's picture, and where it lies at the network, to what steers."""
+"""The client's picture, and where it is placed at the network, to what steers."""
 
 
 async def control(plan: Plan, workshop: Workshop) -> Made:

@@ -46,7 +46,7 @@ async def face(plan: Plan, workshop: Workshop) -> Made:
 
 
 def _frame(plan: Plan, source: Pixels, max_pixels: int) -> Frame:
-    """The avatar has whatever ratio is asked for; only padding makes it smaller than the result."""
+    """The avatar has whatever ratio is asked for; it is smaller than the result only by padding."""
     target = Frame.of(size_of(source), plan.size, LayoutParams(), max_pixels).target
     return Frame.of(target, SizeParams(), plan.layout, max_pixels)
 

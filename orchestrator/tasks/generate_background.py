@@ -21,7 +21,7 @@ from orchestrator.tasks.workshop import Made, Workshop
 
 FIELD = "generate_background.image"
 SOLID = 0.95
-"""The network paints under what is less opaque than this, so that nothing of the old background is left beside it."""
+"""The network paints under what is less opaque than this, so that nothing of the old background remains at its edge."""
 COLOR_STRENGTH = 0.9
 """How much of a colour that the background starts from is painted over."""
 GREY = (128, 128, 128)
@@ -72,7 +72,7 @@ def _arranged(plan: Plan, task: GenerateBackground, cut: Pixels, frame: Frame) -
 
 
 def item_size(box: Size, within: Size, area: float) -> Size:
-    """The size of an object that fills `area` of what it lies within, or less where it would not fit otherwise."""
+    """The size of an object that fills `area` of what it is placed in, or less where it would not fit otherwise."""
     (width, height), (room_width, room_height) = box, within
     scale = min(room_width / width, room_height / height, (area * room_width * room_height / (width * height)) ** 0.5)
     return min(room_width, max(1, round(width * scale))), min(room_height, max(1, round(height * scale)))

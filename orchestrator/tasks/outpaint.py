@@ -68,7 +68,7 @@ async def outpaint(plan: Plan, workshop: Workshop) -> Made:
 
 
 def place(frame: Frame, layout: LayoutParams) -> Box:
-    """Where the picture lies: in the middle, as large as it is or as it fits.
+    """Where the picture is placed: in the middle, as large as it is or as it fits.
 
     Raises:
         InvalidRequestError: nothing is left to be painted, or no room for the picture.

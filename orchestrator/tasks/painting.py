@@ -13,7 +13,7 @@ from orchestrator.tasks.workshop import Begun, Workshop
 
 @dataclass(frozen=True, slots=True)
 class Steering:
-    """A picture that steers, and the thresholds that made it if it is one of edges. Its kind is the plan's."""
+    """A picture that steers, and its thresholds if it is one of edges. Its kind is the plan's."""
 
     control: Control | None = None
     thresholds: tuple[float, float] | None = None
@@ -50,13 +50,13 @@ class Scene:
 
     @property
     def begun(self) -> Begun:
-        """What there is to tell before it is painted."""
+        """What is reported before it is painted."""
         return Begun(self.size, self.steering.thresholds)
 
 
 @dataclass(frozen=True, slots=True)
 class Painted:
-    """What the network made: uint8 (H, W, 3) of the scene's size, in so many steps."""
+    """What the network generated: uint8 (H, W, 3) of the scene's size, and the number of steps."""
 
     pixels: Pixels
     steps: int

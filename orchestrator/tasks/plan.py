@@ -55,7 +55,7 @@ FACE_NEEDS = frozenset({"unet", "vae_encoder", "face_detector", "face_landmarks"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to make. Holds no text but the recipe: prompts may be long, and jobs are kept.
+    """What to generate. Holds no text but the recipe: prompts may be long, and jobs are kept.
 
     Attributes:
         family: its name.
@@ -107,7 +107,7 @@ class Plan:
 
     @property
     def needs(self) -> frozenset[str]:
-        """Roles of networks and tools beside those that every family has: see models.families.NEEDS."""
+        """Roles of networks and tools in addition to those that every family has: see models.families.NEEDS."""
         needed = NEEDS[self.task.name] | (FACE_NEEDS if self.faces else frozenset()) | likeness_needs(self.task)
         return needed if self.safety is None else needed | {"nsfw"}
 

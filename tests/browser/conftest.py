@@ -25,7 +25,7 @@ def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 @pytest.fixture
 def page(running: Page) -> Iterator[Page]:
-    """Loaded anew, on a desk; at the end the browser has nothing to complain of but refused requests."""
+    """Loaded again, on a desktop; at the end the browser has nothing to complain of but refused requests."""
     running.resize(1280, 1000)
     running.open()
     yield running

@@ -55,7 +55,7 @@ class Page:
     key: str
 
     def open(self) -> None:
-        """Load it anew, with nothing kept of before."""
+        """Load it again, with nothing kept of before."""
         self.driver.get(self.url)
         self.driver.execute_script("localStorage.clear(); sessionStorage.clear()")
         self.complaints()

@@ -47,19 +47,19 @@ class Family:
 
     Attributes:
         base: a folder of random_checkpoints.CHECKPOINTS.
-        beside: options of `add`, "{folder}" standing for where the checkpoints lie.
+        more: options of `add`, in which "{folder}" is the checkpoints' folder.
         cases: that it can do.
         precision: of `add`.
     """
 
     base: str
-    beside: tuple[str, ...] = ()
+    more: tuple[str, ...] = ()
     cases: tuple[Asked, ...] = CASES
     precision: str = "fp32"
 
     def source(self, folder: Path) -> theirs.Source:
         """The same, as diffusers is given it."""
-        given = dict(zip(self.beside[::2], self.beside[1::2], strict=True))
+        given = dict(zip(self.more[::2], self.more[1::2], strict=True))
         paths = {
             option: Path(value.rpartition("=")[2].format(folder=folder))
             for option, value in given.items()
@@ -116,7 +116,7 @@ def run(command: list[str]) -> None:
 def add(name: str, family: Family, checkpoints: Path, out: Path) -> None:
     """Add a family, by the command that users type."""
     command = [sys.executable, "-m", "model_tools", "add", name, "--checkpoint", str(checkpoints / family.base)]
-    command += [word.format(folder=checkpoints) for word in family.beside]
+    command += [word.format(folder=checkpoints) for word in family.more]
     command += ["--precision", family.precision, "--engine", "openvino", "--sizes", "64..192"]
     command += ["--repository", str(out / "models"), "--families", str(out / f"{name}.toml")]
     run([*command, "--prompt-template", "{prompt}"])
@@ -165,7 +165,7 @@ def test_the_whole_stack_equals_diffusers(
 def test_every_condition_shows(drawn: dict[str, Any]) -> None:
     """The bar means something: pictures of other conditions are far below it.
 
-    Two samplers on their way to the same text's picture come nearer: bf16's bar does not tell them apart, fp32's does.
+    Two samplers on their way to the same text's picture come nearer: bf16's bar does not separate them, fp32's does.
     """
     for name, family in FAMILIES.items():
         pictures = {case.name: drawn[f"{name}/{case.name}/painted"] for case in family.cases}

@@ -45,7 +45,7 @@ diffusers.utils.logging.set_verbosity_error()
 
 @dataclass(frozen=True)
 class Source:
-    """A checkpoint, and what is put beside it; as `add` is given them.
+    """A checkpoint, and what is put next to it; as `add` is given them.
 
     Attributes:
         base: folder in diffusers' layout.
@@ -110,7 +110,7 @@ def put_adapter(made: Any, source: Source, case: Asked) -> None:  # one of ten c
 
 
 def arguments(made: Any, case: Asked, arrays: Arrays) -> Arrays:  # one of ten classes
-    """What the pipeline is called with beside prompt and steps."""
+    """What the pipeline is called with in addition to prompt and steps."""
     width, height = (int(side) for side in arrays["size"])
     given: Arrays = {}
     if "start" in arrays:

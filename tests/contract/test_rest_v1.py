@@ -27,10 +27,10 @@ WORK = [
     pb.GenerateEvent(sequence=5, preview=pb.Preview(jpeg=JPEG, step=1)),
     pb.GenerateEvent(sequence=6, artifact=pb.Artifact(uri="https://pictures.example/a.png")),
 ]
-Told = tuple[str, str, dict[str, Any]]
+Event = tuple[str, str, dict[str, Any]]
 
 
-def read(text: str) -> list[Told]:
+def read(text: str) -> list[Event]:
     """Events of a stream: id, name, data."""
     found = []
     for block in text.split("\n\n"):
@@ -40,7 +40,7 @@ def read(text: str) -> list[Told]:
     return found
 
 
-async def told(stack: Stack, **headers: str) -> list[Told]:
+async def events_of(stack: Stack, **headers: str) -> list[Event]:
     answer = await stack.client.get(EVENTS, headers=headers)
     assert answer.status_code == 200
     assert answer.headers["content-type"].startswith("text/event-stream")
@@ -50,7 +50,7 @@ async def told(stack: Stack, **headers: str) -> list[Told]:
 
 async def test_everything_that_happens_is_told(stack: Stack) -> None:
     stack.script.events = WORK
-    found = await told(stack)
+    found = await events_of(stack)
     assert found[:-1] == [
         ("1", "queued", {"job": JOB, "queue": 2}),
         ("2", "queued", {"job": JOB, "queue": 0, "estimated_wait_seconds": 1.5}),
@@ -81,17 +81,17 @@ async def test_everything_that_happens_is_told(stack: Stack) -> None:
 )
 async def test_each_end_has_its_name(stack: Stack, ended: jobs_pb2.Job, name: str, data: dict[str, Any]) -> None:
     stack.script.ended = ended
-    assert (await told(stack))[-1] == ("end", name, data)
+    assert (await events_of(stack))[-1] == ("end", name, data)
 
 
 async def test_who_comes_back_goes_on_where_it_was(stack: Stack) -> None:
     stack.script.events = WORK
-    found = await told(stack, **{"Last-Event-ID": "3"})
+    found = await events_of(stack, **{"Last-Event-ID": "3"})
     assert [number for number, _, _ in found] == ["4", "5", "end"]
     for odd in ("-1", "x", "", "9" * 20, "2.0"):
-        assert len(await told(stack, **{"Last-Event-ID": odd})) == 6
+        assert len(await events_of(stack, **{"Last-Event-ID": odd})) == 6
     answer = await stack.client.get(EVENTS, headers={"Last-Event-ID": "end"})
-    assert (answer.status_code, answer.content) == (204, b"")  # what tells a browser not to come back
+    assert (answer.status_code, answer.content) == (204, b"")  # at which a browser does not reconnect
 
 
 async def test_a_stream_that_breaks_goes_on_after_its_last_event(stack: Stack) -> None:
@@ -104,8 +104,8 @@ async def test_a_stream_that_breaks_goes_on_after_its_last_event(stack: Stack) -
     assert stack.script.asked_after[:3] == [0, 1, 2]
 
 
-async def first(stack: Stack, count: int) -> list[Told]:
-    """So many events of a stream that goes on."""
+async def first(stack: Stack, count: int) -> list[Event]:
+    """The first `count` events of a stream that goes on."""
     text = ""
     async with stack.client.stream("GET", EVENTS) as answer:
         async for part in answer.aiter_text():
@@ -272,11 +272,11 @@ async def test_a_job_is_described(stack: Stack) -> None:
     assert (found["result_url"], found["width"]) == ("https://pictures.example/results/name.png", 2048)
     assert found["error"] is None
     stack.script.ended = in_state(jobs_pb2.JOB_STATE_FAILED, 3, "wrong")
-    stack.script.ended.error.violations.add(field="family", description="is none of these")
+    stack.script.ended.error.violations.add(field="family", description="is not one of these")
     stack.script.ended.error.reason = "INVALID_REQUEST"
     found = (await stack.client.get(f"/v1/jobs/{JOB}")).json()
     assert found["error"] == {
-        "message": "background.generate.model_type is none of these",
+        "message": "background.generate.model_type is not one of these",
         "reason": "INVALID_REQUEST",
     }
     gone = await stack.client.get(f"/v1/jobs/{'K' * 22}")

@@ -53,7 +53,7 @@ async def test_paths_are_taken_as_they_are(database: Database, mine: Server, sto
 @pytest.mark.promise(
     "paths out of a storage",
     "none leaves its prefix",
-    "orchestrator/results/places.py",
+    "orchestrator/results/location.py",
 )
 @hypothesis.settings(
     max_examples=60, deadline=None, suppress_health_check=[hypothesis.HealthCheck.function_scoped_fixture]

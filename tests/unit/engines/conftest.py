@@ -149,7 +149,7 @@ def make_openvino() -> ModuleType:
 
 @pytest.fixture
 def fakes(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """The two fake modules, in place; modules of `engines` are imported anew with them, and forgotten again."""
+    """The two fake modules, in place; modules of `engines` are imported again with them, and forgotten again."""
     backend, openvino = make_backend(), make_openvino()
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", backend)
     monkeypatch.setitem(sys.modules, "openvino", openvino)

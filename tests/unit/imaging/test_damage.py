@@ -60,7 +60,7 @@ def damaged(data: bytes) -> dict[str, bytes]:
 
 
 @pytest.mark.promise(
-    "pixels that a decoder makes up",
+    "pixels that a decoder invents",
     "a damaged file is refused, also where its decoder only warns",
     "orchestrator/imaging/jpeg.py",
 )

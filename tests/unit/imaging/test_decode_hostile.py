@@ -192,7 +192,7 @@ def cost(data: bytes, small: bytes, folder: Path) -> tuple[str, int]:
 
 @pytest.mark.promise(
     "pictures that unpack to gigabytes",
-    "the header's size is refused before pixels are made",
+    "the header's size is refused before pixels are decoded",
     "orchestrator/imaging/decode.py",
 )
 @pytest.mark.parametrize("name", HUGE)

@@ -75,7 +75,7 @@ async def test_a_name_with_a_private_address_is_refused(web: Web, answers: list[
 
 @pytest.mark.promise(
     "URLs of this network",
-    "every address that a name has is looked at, and the one looked at is connected to",
+    "every address that a name has is checked, and the checked one is connected to",
     "orchestrator/web/addresses.py",
 )
 @pytest.mark.usefixtures("public")

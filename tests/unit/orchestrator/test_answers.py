@@ -166,12 +166,12 @@ def test_a_family(tmp_path: Path, ready: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("kinds", "told"), [("", ["canny"]), ('control_kinds = ["depth", "scribble"]', ["depth", "scribble"])]
+    ("kinds", "reported"), [("", ["canny"]), ('control_kinds = ["depth", "scribble"]', ["depth", "scribble"])]
 )
-def test_a_family_tells_what_may_steer_it(kinds: str, told: list[str], tmp_path: Path) -> None:
+def test_a_family_reports_what_may_steer_it(kinds: str, reported: list[str], tmp_path: Path) -> None:
     lines = f'pad_id = 0\nvae_encoder = "v"\ncontrolled_unet = "c"\n{kinds}\n'
     text = FAMILIES.replace("pad_id = 0\n", lines).replace('"MIT"', '"CC-BY-NC-4.0"\ncommercial = false')
     message = converters.to_family(build(tmp_path, families=text).family, [], ready=True)
-    assert list(message.control_kinds) == told
+    assert list(message.control_kinds) == reported
     assert "control" in message.tasks
     assert (message.license, message.commercial) == ("CC-BY-NC-4.0", False)

@@ -227,7 +227,7 @@ async def test_a_good_call_is_counted(edge: Edge) -> None:
 
 @pytest.mark.promise(
     "calls without a right key",
-    ("one interceptor for all methods; the key is looked at when the headers have come, before the message is taken"),
+    ("one interceptor for all methods; the key is checked when the headers have arrived, before the message is read"),
     "orchestrator/api/auth.py",
 )
 @pytest.mark.parametrize("key", [[], [("x-api-key", "k-bob")]])

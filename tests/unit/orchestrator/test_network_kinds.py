@@ -37,7 +37,7 @@ def families(folder: Path, lines: str) -> Families:
 
 
 def client(*, pooled: bool, control: bool = True, likeness: bool = True) -> Client:
-    """All models that a family can name; the UNets are of the kinds that are told."""
+    """All models that a family can name; the UNets are of the kinds that are given."""
     names = {role: f"{'an' if role[0] in 'aeiou' else 'a'}_{role}" for role in FAMILY_ROLES}
     names |= {role: f"small_{role}" for role in ("text_encoder", "unet", "vae_decoder")}
     specs = {role: spec_of(role, pooled=pooled, control=control, likeness=likeness) for role in FAMILY_ROLES}
@@ -56,7 +56,7 @@ def rows(*shape: int) -> Any:
 
 SAMPLE, TIME, HIDDEN, ADDED = rows(2, 4, 2, 3), rows(2, 1), rows(2, 8, 6), AddedRows(rows(2, 5), rows(2, 6))
 DENOISED = {"sample": (2, 4, 2, 3), "timestep": (2, 1), "encoder_hidden_states": (2, 8, 6)}
-TOLD = {"text_embeds": (2, 5), "time_ids": (2, 6)}
+CONDITIONS = {"text_embeds": (2, 5), "time_ids": (2, 6)}
 CONTROL = {"control_image": (2, 3, 16, 24), "control_scale": (2, 1)}
 LIKE = {"image_embeds": (2, 2, 6), "image_scale": (2, 1)}
 
@@ -81,9 +81,9 @@ async def test_every_unet_of_sdxl_is_told_of_the_text_and_the_size(tmp_path: Pat
     await found.inpaint_unet(SAMPLE, TIME, HIDDEN, ADDED)
     await found.controlled_unet(SAMPLE, TIME, HIDDEN, None, None, ADDED)
     assert [shapes for _, shapes in triton.sent] == [
-        DENOISED | TOLD,
-        DENOISED | TOLD,
-        DENOISED | TOLD | CONTROL | LIKE,
+        DENOISED | CONDITIONS,
+        DENOISED | CONDITIONS,
+        DENOISED | CONDITIONS | CONTROL | LIKE,
     ]
 
 
@@ -92,7 +92,7 @@ async def test_a_fixed_batch_pads_what_is_added_too(tmp_path: Path) -> None:
     found = await connected(triton, table(tmp_path, f"{SDXL}fixed_batch = 8\n"))
     assert found.unet is not None
     await found.unet(SAMPLE, TIME, HIDDEN, ADDED)
-    assert {name: shape[0] for name, shape in triton.sent[0][1].items()} == dict.fromkeys(DENOISED | TOLD, 8)
+    assert {name: shape[0] for name, shape in triton.sent[0][1].items()} == dict.fromkeys(DENOISED | CONDITIONS, 8)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,7 @@ async def test_sdxl_is_asked_for_exactly_where_a_second_encoder_is_named(
 
 @pytest.mark.parametrize(
     ("flows", "guidance", "told"),
-    [(False, False, TOLD.keys()), (True, False, {"text_embeds"}), (True, True, {"text_embeds", "guidance"})],
+    [(False, False, CONDITIONS.keys()), (True, False, {"text_embeds"}), (True, True, {"text_embeds", "guidance"})],
 )
 def test_what_a_network_is_told_beside_the_text_goes_by_the_family(flows: bool, guidance: bool, told: set[str]) -> None:
     spec = spec_of("unet", pooled=True, control=False, likeness=False, flows=flows, guidance=guidance)

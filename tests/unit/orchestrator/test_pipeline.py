@@ -1,4 +1,4 @@
-"""The one pipeline over formulas: which rows are asked, what is told, and what ends it."""
+"""The one pipeline over formulas: which rows are asked, what is reported, and what ends it."""
 
 from pathlib import Path
 
@@ -134,14 +134,14 @@ async def test_the_decoder_gets_unscaled_latents(world: World) -> None:
 
 
 async def test_every_step_is_told_in_order(world: World) -> None:
-    told: list[tuple[Stage, int, int, bool]] = []
+    reported: list[tuple[Stage, int, int, bool]] = []
 
     async def listener(done: StepDone) -> None:
-        told.append((done.stage, done.step, done.total, done.x0 is not None))
+        reported.append((done.stage, done.step, done.total, done.x0 is not None))
 
     timer = Timer("small")
     await world.pipeline.run(Recorder(world).networks, inputs(world.pipeline, steps=3), listener, timer)
-    assert told == [
+    assert reported == [
         (Stage.ENCODE, 1, 1, False),
         *[(Stage.DENOISE, step, 3, True) for step in (1, 2, 3)],
         (Stage.DECODE, 1, 1, False),

@@ -185,9 +185,9 @@ async def test_tiles_are_told_of_the_whole_picture(tmp_path: Path) -> None:
     for _, hidden, added in spy.unets:
         assert added is not None
         np.testing.assert_array_equal(added.tensors["time_ids"], [[96, 160, 0, 0, 96, 160]] * 8)
-        for told in (hidden, added.tensors["text_embeds"]):  # all tiles of one row, then of the other
-            assert all((told[n] == told[4 * (n // 4)]).all() for n in range(8))
-            assert (told[0] != told[4]).any()
+        for rows in (hidden, added.tensors["text_embeds"]):  # all tiles of one row, then of the other
+            assert all((rows[n] == rows[4 * (n // 4)]).all() for n in range(8))
+            assert (rows[0] != rows[4]).any()
 
 
 async def test_both_encoders_count_as_calls(sdxl: Pipeline) -> None:

@@ -1,4 +1,4 @@
-"""Which of several Tritons a call goes to, and which are left out: over Tritons that fail as they are told."""
+"""Which of several Tritons a call goes to, and which are left out: over Tritons that fail on demand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PATIENCE = Probing(idle_seconds=0.0, timeout_seconds=0.05)
 
 @dataclass
 class Moody(Client):
-    """Fails with the error that it is told, for requests of these rows; answers nothing while it is frozen."""
+    """Fails with the error that it is given, for requests of these rows; answers nothing while it is frozen."""
 
     status: str = ""
     message: str = ""

@@ -228,7 +228,7 @@ async def test_a_request_that_is_being_planned_when_stopping_begins_is_refused(w
 
 
 async def test_draining_gives_up_when_the_time_is_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What runs then stops at its next step, and what waits never starts; both are told to come back."""
+    """What runs then stops at its next step, and what waits never starts; both are asked to retry."""
     monkeypatch.setattr("orchestrator.streams.queue.STOP_SECONDS", 0.01)
     hold(world.networks)
     job = await world.submit()

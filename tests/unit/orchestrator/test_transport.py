@@ -150,7 +150,7 @@ async def test_an_old_connection_is_asked_to_end_and_what_runs_over_it_runs_on()
 
 @pytest.mark.promise(
     "streams that nobody reads",
-    "gRPC's flow control: nothing is made until what was sent has left",
+    "gRPC's flow control: no message is produced before the previous one is sent",
     "orchestrator/api/auth.py",
 )
 async def test_who_does_not_read_costs_a_bounded_number_of_bytes() -> None:

@@ -1,4 +1,4 @@
-"""A Triton of configurations: answers zeros of the sizes that its models' configurations tell."""
+"""A Triton of configurations: answers zeros of the sizes that its models' configurations give."""
 
 from __future__ import annotations
 

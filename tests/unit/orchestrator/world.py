@@ -86,7 +86,7 @@ default_guidance_scale = 2.0
 
 
 def write_families(folder: Path, text: str = FAMILIES) -> Path:
-    """families.toml in `folder`, its tokenizer.json beside it."""
+    """families.toml in `folder`, its tokenizer.json next to it."""
     words = {word: number for number, word in enumerate(["[PAD]", "[BOS]", "[EOS]", "[UNK]", "red", "house", "good"])}
     tokenizer = tokenizers.Tokenizer(WordLevel(words, unk_token="[UNK]"))  # noqa: S106  # a token of text
     tokenizer.pre_tokenizer = Whitespace()
@@ -202,7 +202,7 @@ class Copies(Storages):
 
 @dataclass
 class World:
-    """The queue and all that stands under it."""
+    """The queue and all that it uses."""
 
     networks: SteppedNetworks
     family: Family

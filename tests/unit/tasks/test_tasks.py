@@ -1,4 +1,4 @@
-"""Tasks that start from a picture, over fakes: what is kept, sizes, opacity, what is told, what is refused."""
+"""Tasks that start from a picture, over fakes: what is kept, sizes, opacity, what is reported, what is refused."""
 
 from typing import Any
 
@@ -66,9 +66,9 @@ async def test_what_is_told_on_the_way(studio: Studio, name: str) -> None:
     (begun,) = studio.begun
     assert begun.network_size == (64, 32)
     assert (begun.edges is not None) == (name == "control")
-    told = [step.stage for step in studio.steps if not step.tick]
-    assert list(dict.fromkeys(told)) == [*Stage]
-    assert told.count(Stage.PREPARE) == told.count(Stage.FINISH) == 1
+    reported = [step.stage for step in studio.steps if not step.tick]
+    assert list(dict.fromkeys(reported)) == [*Stage]
+    assert reported.count(Stage.PREPARE) == reported.count(Stage.FINISH) == 1
     assert [time.stage for time in studio.timer.stages] == [*Stage]
 
 
