@@ -12,7 +12,7 @@ from gateway.contract.answers import ErrorAnswer
 from gateway.errors import ApiError
 from gateway.translate.status import api_error
 from gateway.transport import methods
-from gateway.transport.ranges import Block, UnsatisfiableError, wanted
+from gateway.transport.ranges import Part, UnsatisfiableError, wanted
 from gateway.upstream.orchestrator import Caller, Orchestrator
 from imagegen.v1 import jobs_pb2
 
@@ -90,7 +90,7 @@ async def _bytes(
             yield part.data
 
 
-async def _cut(chunks: AsyncGenerator[bytes, None], part: Block) -> AsyncIterator[bytes]:
+async def _cut(chunks: AsyncGenerator[bytes, None], part: Part) -> AsyncIterator[bytes]:
     """The bytes of a part."""
     position = 0
     async with aclosing(chunks):
