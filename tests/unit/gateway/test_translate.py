@@ -38,7 +38,7 @@ WORDS = st.sampled_from(
 VALUES = WORDS | st.builds(lambda key, value: {key: value}, st.sampled_from(["crop", "canvas", "type"]), WORDS) | JSON
 
 
-def fields_of(model: type[blocks.Part]) -> st.SearchStrategy[dict[str, Any]]:
+def fields_of(model: type[blocks.Block]) -> st.SearchStrategy[dict[str, Any]]:
     """Objects whose names are those of the contract and whose values are of life or anything."""
     return st.dictionaries(st.sampled_from(sorted(model.model_fields)), VALUES, max_size=6)
 
