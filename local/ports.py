@@ -55,7 +55,7 @@ class Ports:
         """Return ports that are free at this moment, for stacks that run side by side.
 
         None is of those that the system gives to outgoing connections: one of them would take the port of a server
-        that is away for a moment, a client's that tries to reach that very server, say.
+        that is stopped for a moment, a client's that tries to reach that very server, say.
         """
         with ExitStack() as stack:
             return cls(*(_bind_free(stack.enter_context(socket.socket())) for _ in fields(cls)))

@@ -28,7 +28,7 @@ PROMPTS = (
     ("a red apple on a wooden table", ""),
     ("portrait of an old fisherman, snow in the background", "blurry, text"),
     ("a castle on a hill at sunset", ""),
-    ("two cats asleep beside a blue vase of yellow flowers", "ugly, cropped"),
+    ("two cats asleep beside a blue vase of yellow flowers", "ugly, cropped"),  # codespell:ignore beside
 )
 """Prompts and negative prompts, one run each."""
 MOST_STEPS = 8

@@ -21,7 +21,7 @@ PIXELS_OF_A_LATENT = {"control_image": 8}
 """Inputs that come beside latents, and have so many pixels for each along a side."""
 NOTHING_OPTIONAL: Mapping[str, str] = {}
 
-MODEL_PY = '''"""Opens the graph beside it, in Triton's Python backend."""
+MODEL_PY = '''"""Opens the graph next to it, in Triton's Python backend."""
 
 from engines.openvino_engine import TritonPythonModel
 

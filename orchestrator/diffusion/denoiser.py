@@ -25,7 +25,7 @@ class Conditions:
         likeness_scale: of the image prompt.
         control: a picture that steers, for every guidance row (diffusers' guess_mode=False).
         masked: (1, 1 + C, h, w) mask and masked picture's latents, for the inpainting UNet; None for the others.
-        added: what the network is told beside it, laid out as `hidden`; None for nothing.
+        added: what the network gets in addition, laid out as `hidden`; None for nothing.
     """
 
     hidden: Floats

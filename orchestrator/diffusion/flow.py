@@ -1,7 +1,7 @@
 """Schedules of flow matching: how much noise is left at each step, moved by the picture's size where a model wants it.
 
 x = (1 - σ)·x₀ + σ·ε with σ from 1 (noise) to 0 (picture): Lipman et al. 2023, Liu et al. 2023 (rectified flow), with
-time reversed as in Esser et al. 2024 (Stable Diffusion 3). The network is told 1000·σ and answers v = ε - x₀.
+time reversed as in Esser et al. 2024 (Stable Diffusion 3). The network gets 1000·σ and answers v = ε - x₀.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def heun_plan(schedule: FlowSchedule, steps: int, tokens: int) -> Plan:
 def dpm_plan(schedule: FlowSchedule, steps: int, tokens: int) -> Plan:
     """Levels as diffusers' DPMSolverMultistepScheduler has them (use_flow_sigmas), whatever the spacing.
 
-    They begin below 1, where the logarithm of signal to noise is finite. The network is told whole timesteps.
+    They begin below 1, where the logarithm of signal to noise is finite. The network gets whole timesteps.
 
     Raises:
         ValueError: steps outside 1 .. schedule.max_steps.

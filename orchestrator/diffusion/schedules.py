@@ -103,7 +103,7 @@ class NoiseSchedule:
 
 @dataclass(frozen=True)
 class Level:
-    """Where a network is asked: a noise level, and the timestep that the network is told there."""
+    """Where a network is asked: a noise level, and the timestep that the network gets there."""
 
     timestep: float
     sigma: float

@@ -19,9 +19,9 @@ from orchestrator.results.store import ResultStore
 CHECK_SECONDS = 1.0
 """Between two checks for lapsed leases, and of the queue."""
 CONFIRM_SECONDS = 4.0
-"""A lease must be seen as lapsed for so long before its job is put back: where the database was away, or everything
-was frozen, its owner has the time to renew it first. So the jobs of a process that died wait again within LEASE_SECONDS
-+ CONFIRM_SECONDS + 2 x CHECK_SECONDS, 13 s, and start within another second where a slot is free."""
+"""A lease must be seen as lapsed for this long before its job is put back: where the database was unreachable, or
+everything was frozen, its owner has the time to renew it first. So the jobs of a process that died wait again within
+LEASE_SECONDS + CONFIRM_SECONDS + 2 x CHECK_SECONDS, 13 s, and start within another second where a slot is free."""
 SWEEP_SECONDS = 60.0
 
 BATCH = 500

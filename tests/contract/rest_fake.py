@@ -83,7 +83,7 @@ class Script:
         created: the job as CreateJob answers it.
         ended: the job as it is when its stream has ended; None as long as it does not end.
         refusal: every method with a key ends with it: an error of the tree, or a bare gRPC status.
-        refusals_left: how often it does so before it goes on; None for ever.
+        refusals_left: how often it does so before it goes on; None: always.
         files: pictures by name: media type and chunks.
         requests: of CreateJob.
         webhooks: that came with them.

@@ -154,9 +154,9 @@ async def test_a_failed_job(stack: Stack, job: jobs_pb2.Job, message: str) -> No
 
 
 async def test_a_job_that_failed_because_triton_was_away(stack: Stack) -> None:
-    stack.script.ended = rest_fake.in_state(jobs_pb2.JOB_STATE_FAILED, code_pb2.UNAVAILABLE, "Triton is away")
+    stack.script.ended = rest_fake.in_state(jobs_pb2.JOB_STATE_FAILED, code_pb2.UNAVAILABLE, "Triton is unreachable")
     answer = await post(stack)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
-    body = {"message": "Triton is away", "code": "SERVICE_UNAVAILABLE", "status": "failed", "job": JOB}
+    body = {"message": "Triton is unreachable", "code": "SERVICE_UNAVAILABLE", "status": "failed", "job": JOB}
     assert answer.json() == body
     assert (await stack.client.get(f"/rest_api/result/{JOB}")).status_code == 500

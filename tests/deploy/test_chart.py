@@ -83,7 +83,7 @@ def missing(sent: object, known: object, path: str = "") -> list[str]:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (["gatway.replicas=1"], "additional properties 'gatway' not allowed"),
+        (["gatway.replicas=1"], "additional properties 'gatway' not allowed"),  # codespell:ignore gatway
         (["gateway.replicas=0"], "/gateway/replicas"),
         (["gateway.replicas=two"], "/gateway/replicas"),
         (["orchestrator.env.lower=1"], "/orchestrator/env"),

@@ -273,7 +273,7 @@ CALL = b"".join(
         (b":scheme", b"http"),
         (b":path", HEALTH.encode()),
         (b":authority", b"x"),
-        (b"te", b"trailers"),
+        (b"te", b"trailers"),  # codespell:ignore te
         (b"content-type", b"application/grpc"),
     )
 )

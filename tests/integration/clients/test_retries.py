@@ -122,8 +122,10 @@ async def test_it_comes_back_when_the_server_says() -> None:
 async def test_a_job_that_fails_because_nobody_is_there_is_not_waited_for() -> None:
     """Its stream ends with UNAVAILABLE as one that broke does: its state distinguishes them."""
     async with serving() as (jobs, address), AsyncClient(address, KEY) as client:
-        jobs.script.ended = in_state(jobs_pb2.JOB_STATE_FAILED, grpc.StatusCode.UNAVAILABLE.value[0], "Triton is away")
-        with pytest.raises(ig.UnavailableError, match="Triton is away"):
+        jobs.script.ended = in_state(
+            jobs_pb2.JOB_STATE_FAILED, grpc.StatusCode.UNAVAILABLE.value[0], "Triton is unreachable"
+        )
+        with pytest.raises(ig.UnavailableError, match="Triton is unreachable"):
             await client.generate("apple")
 
 

@@ -1,4 +1,4 @@
-"""An S3 that is away, hangs, breaks off or refuses; a process that is killed while it writes."""
+"""An S3 that is unreachable, hangs, breaks off or refuses; a process that is killed while it writes."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Noise: the same for a seed for ever, and independent for each seed and step."""
+"""Noise: the same for a seed forever, and independent for each seed and step."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ MISTAKES = [
     ("networks = 3\n", "networks is not a table"),
     ("[families]\nsmall = 3", "families.small is not a table"),
     ("[networks]\nsmall = []", "networks.small is not a table"),
-    (changed("[families.small]", "[familes.small]"), "[familes] is not a table of this file"),
+    (changed("[families.small]", "[family.small]"), "[family] is not a table of this file"),
     (changed('networks = "small"', 'networks = "large"'), "[families.small] networks: 'large' is not one of ['small']"),
     (changed('networks = "small"', "networks = [1]"), "[families.small] networks: [1] is not"),
     (changed('networks = "small"', ""), "[families.small] networks: None is not"),

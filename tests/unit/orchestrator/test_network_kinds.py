@@ -111,12 +111,12 @@ async def test_sdxl_is_asked_for_exactly_where_a_second_encoder_is_named(
 
 
 @pytest.mark.parametrize(
-    ("flows", "guidance", "told"),
+    ("flows", "guidance", "given"),
     [(False, False, CONDITIONS.keys()), (True, False, {"text_embeds"}), (True, True, {"text_embeds", "guidance"})],
 )
-def test_what_a_network_is_told_beside_the_text_goes_by_the_family(flows: bool, guidance: bool, told: set[str]) -> None:
+def test_what_a_network_gets_with_the_text_depends_on_the_family(flows: bool, guidance: bool, given: set[str]) -> None:
     spec = spec_of("unet", pooled=True, control=False, likeness=False, flows=flows, guidance=guidance)
-    assert {tensor.name for tensor in spec.inputs} == DENOISED.keys() | told
+    assert {tensor.name for tensor in spec.inputs} == DENOISED.keys() | given
 
 
 async def test_the_guidance_scale_is_an_input_where_the_family_says_so(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Opens graph.onnx beside it, in Triton's Python backend."""
+"""Opens graph.onnx next to it, in Triton's Python backend."""
 
 from engines.openvino_engine import TritonPythonModel
 
