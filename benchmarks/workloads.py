@@ -19,7 +19,7 @@ class Workload:
         families: families.toml that serves it.
         family: the table of that file to ask for.
         repository: Triton's model repository.
-        width, height: of the picture, pixels: one of the family's buckets, so that nothing is resized.
+        width, height: of the picture, pixels: one of the family's aspect sizes, so that nothing is resized.
         images: pictures to time, by the number of clients.
         rest: whether REST is measured too: where a picture takes milliseconds, so that the gateway would show.
     """

@@ -20,7 +20,7 @@ import transformers
 from engines.network import find_graph
 from model_tools import parts, recipes, tensorrt, write
 from model_tools.adding import options, presets, table
-from model_tools.adding.buckets import buckets
+from model_tools.adding.aspect_sizes import aspect_sizes
 from model_tools.adding.hub import find_checkpoint
 from model_tools.adding.preview import fit_preview
 from model_tools.adding.progress import Progress, peak_memory
@@ -81,7 +81,7 @@ class Addition:
         self.checkpoint = Checkpoint(_inputs(chosen))
         self.preset = presets.choose(self.checkpoint.architecture, self.checkpoint.scheduler_config, chosen.few_step)
         self.schedule = schedule_table(self.checkpoint.scheduler_config, self.preset.spacing)
-        self.sizes = self._buckets()
+        self.sizes = self._aspect_sizes()
 
     def run(self) -> None:
         """Check the weights, export, verify, move in."""
@@ -185,11 +185,11 @@ class Addition:
         native = self.checkpoint.native
         return self.options.sizes or (max(64, native // 2), min(MAX_SIDE, 2 * native))
 
-    def _buckets(self) -> list[tuple[int, int]]:
+    def _aspect_sizes(self) -> list[tuple[int, int]]:
         checkpoint, (low, high) = self.checkpoint, self._bounds()
         grain = checkpoint.factor * checkpoint.multiple
         try:
-            return buckets(checkpoint.native, low, high, architecture=checkpoint.architecture, grain=grain)
+            return aspect_sizes(checkpoint.native, low, high, architecture=checkpoint.architecture, grain=grain)
         except ValueError as error:
             raise AddError(f"--sizes: {error}") from error
 

@@ -84,8 +84,8 @@ class Recorder:
         """One run: with all that the graph takes."""
         family, table = self.family, self.family.networks
         prompt, negative = PROMPTS[seed]
-        wide = next((size for size in table.buckets if size[0] > size[1]), table.buckets[0])
-        size = wide if seed == 1 else table.buckets[0]
+        wide = next((size for size in table.aspect_sizes if size[0] > size[1]), table.aspect_sizes[0])
+        size = wide if seed == 1 else table.aspect_sizes[0]
         control = likeness = start = mask = None
         if "control_image" in unet.sizes:
             control = Control(drawing(size, seed), CONTROL_SCALE, seed % len(table.control_kinds))

@@ -71,7 +71,7 @@ class Starter:
         }
 
     def draw(self, form: Form | None = None, record: dict[str, list[Tensors]] | None = None) -> list[Pixels]:
-        """A picture of each prompt at the first bucket, in float32 but for the form; what goes in can be recorded."""
+        """A picture of each prompt at the first aspect size, in float32 but for the form; inputs can be recorded."""
         family, pipeline = self.family, Pipeline(self.family, self.folder)
         opened = {
             role: InProcess(self.graphs[role], record=None if record is None else record.setdefault(role, []))
@@ -87,7 +87,7 @@ class Starter:
         first = PipelineInputs(
             prompt_ids=pipeline.tokenize("").ids,
             negative_ids=pipeline.tokenize("").ids,
-            size=family.networks.buckets[0],
+            size=family.networks.aspect_sizes[0],
             seed=0,
             sampler=family.default_sampler,
             steps=family.default_steps,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from model_tools.adding.buckets import parse_sizes
+from model_tools.adding.aspect_sizes import parse_sizes
 from model_tools.adding.presets import FEW_STEPS
 from model_tools.checkpoints.adapters import ControlSource
 from model_tools.checkpoints.lora import Lora

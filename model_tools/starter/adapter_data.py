@@ -9,7 +9,7 @@ from torch import Tensor
 
 from model_tools.starter import augment
 from model_tools.starter.augment import Bytes, Floats
-from model_tools.starter.canvas import BUCKETS, FILL, PROMPT_SIDE
+from model_tools.starter.canvas import ASPECT_SIZES, FILL, PROMPT_SIDE
 from model_tools.starter.compose import Composer
 from model_tools.starter.latents import CaptionData, recipes
 from model_tools.starter.paths import Workspace
@@ -63,7 +63,7 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class AdapterBatch:
-    """A batch of one bucket.
+    """A batch of one aspect size.
 
     `target` [B, 3, H, W] and `prompt` [B, 3, 128, 128] in [-1, 1], `control` [B, 3, H, W] in [0, 1], `text`
     [B, 48, 384], both scales [B, 1], 0 where there is no edge picture or no prompt. The first `edged` rows have edges,
@@ -144,9 +144,11 @@ class AdapterData(CaptionData):
         self.recipes = recipes(self.entries, [c.rows for c in self.concepts], np.random.default_rng(0))
 
     def draw(self, size: int, generator: torch.Generator) -> AdapterBatch:
-        """A batch of one bucket, of both styles."""
+        """A batch of one aspect size, of both styles."""
         random = np.random.default_rng(int(torch.randint(2**62, (), generator=generator).item()))
-        canvas = BUCKETS[0] if random.random() < NATIVE_SHARE else BUCKETS[random.integers(1, len(BUCKETS))]
+        canvas = (
+            ASPECT_SIZES[0] if random.random() < NATIVE_SHARE else ASPECT_SIZES[random.integers(1, len(ASPECT_SIZES))]
+        )
         edged, unprompted = size - round(size * PROMPT_ALONE), round(size * EDGES_ALONE)
         rows = [self.draw_row(canvas, random, edged=i < edged, prompted=i >= unprompted) for i in range(size)]
         edges = np.stack([row.edges for row in rows]).astype(np.float32) / 255

@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-# Width and height of each bucket. The first is native, the others keep the pixel count near it.
-BUCKETS: tuple[tuple[int, int], ...] = (
+# Width and height of each aspect size. The first is native, the others keep the pixel count near it.
+ASPECT_SIZES: tuple[tuple[int, int], ...] = (
     (128, 128),
     (160, 128),
     (128, 160),

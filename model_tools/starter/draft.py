@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model_tools.starter.autoencoder import LATENT_CHANNELS, Block
-from model_tools.starter.canvas import BUCKETS
+from model_tools.starter.canvas import ASPECT_SIZES
 from model_tools.starter.compose import ALONE, COLOURS, LAYOUTS
 from model_tools.starter.pictures import STYLES
 from model_tools.starter.scenes import SCENES
 from model_tools.starter.text import WIDTH
 
-SIDE = BUCKETS[0][0] // 8
+SIDE = ASPECT_SIZES[0][0] // 8
 HIDDEN = 768
 RENDERER = 96
 # An object's layer: its latents on white, and how much of each cell it covers.

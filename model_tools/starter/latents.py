@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from model_tools.starter.autoencoder import Autoencoder
-from model_tools.starter.canvas import BUCKETS
+from model_tools.starter.canvas import ASPECT_SIZES
 from model_tools.starter.captions import ANYTHING, EMPTY, NO_OBJECT, Entry
 from model_tools.starter.compose import ALONE, Composer, Recipe
 from model_tools.starter.library import load_composer
@@ -55,7 +55,7 @@ def alone(composer: Composer, style: str) -> NDArray[np.uint8]:
     """All pictures of a style alone on the native canvas: uint8 [N, 128, 128, 3]."""
     random = np.random.default_rng(0)
     rows = range(len(composer.pictures[style]))
-    return np.stack([composer.draw(Recipe(style, row, None, ALONE, None), BUCKETS[0], random) for row in rows])
+    return np.stack([composer.draw(Recipe(style, row, None, ALONE, None), ASPECT_SIZES[0], random) for row in rows])
 
 
 def recipes(
@@ -96,12 +96,12 @@ def prepare_latents(workspace: Workspace, *, seed: int = 0) -> None:
     (workspace.latents / "scaling.json").write_text(json.dumps({"scaling_factor": 1.0 / deviation}), "utf-8")
     entries, rows = load_entries(workspace), [concept.rows for concept in load_concepts(workspace)]
     asked, lone = recipes(entries, rows, random), recipes(entries, rows, random, lone=True)
-    for number, bucket in enumerate(BUCKETS):
+    for number, canvas in enumerate(ASPECT_SIZES):
         chosen = asked[:COMPOSED]
         if number > 0:
             chosen = [part[i] for part in (asked, lone) for i in random.choice(len(part), COMPOSED_ELSEWHERE)]
-        pictures = np.stack([composer.draw(recipe, bucket, random) for _, recipe in chosen])
-        name = f"composed_{bucket[0]}x{bucket[1]}"
+        pictures = np.stack([composer.draw(recipe, canvas, random) for _, recipe in chosen])
+        name = f"composed_{canvas[0]}x{canvas[1]}"
         np.save(workspace.latents / f"{name}.npy", encode(model, pictures).half().numpy())
         np.save(workspace.latents / f"{name}_captions.npy", np.array([place for place, _ in chosen]))
     print(f"latent deviation {deviation:.4f}")
@@ -147,9 +147,9 @@ class LatentData(CaptionData):
         self.scale = scaling_factor(workspace)
         folder = workspace.latents
         self.alone = {style: read(folder / f"{style}.npy") for style in STYLES}
-        names = {bucket: f"composed_{bucket[0]}x{bucket[1]}" for bucket in BUCKETS}
-        self.composed = {bucket: read(folder / f"{name}.npy") for bucket, name in names.items()}
-        self.asked = {bucket: np.load(folder / f"{name}_captions.npy") for bucket, name in names.items()}
+        names = {canvas: f"composed_{canvas[0]}x{canvas[1]}" for canvas in ASPECT_SIZES}
+        self.composed = {canvas: read(folder / f"{name}.npy") for canvas, name in names.items()}
+        self.asked = {canvas: np.load(folder / f"{name}_captions.npy") for canvas, name in names.items()}
         self.weights = {}
         for style in STYLES:
             own = sorted((c for c in self.concepts if style in c.rows), key=lambda concept: concept.rows[style])
@@ -168,14 +168,14 @@ class LatentData(CaptionData):
         return torch.cat(parts), captions
 
     def draw(self, size: int, generator: torch.Generator) -> Batch:
-        """A batch of one bucket, of both styles."""
-        bucket = BUCKETS[0]
+        """A batch of one canvas, of both styles."""
+        canvas = ASPECT_SIZES[0]
         if torch.rand((), generator=generator).item() >= NATIVE_SHARE:
-            bucket = BUCKETS[1 + int(torch.randint(len(BUCKETS) - 1, (), generator=generator).item())]
-        native = bucket == BUCKETS[0]
+            canvas = ASPECT_SIZES[1 + int(torch.randint(len(ASPECT_SIZES) - 1, (), generator=generator).item())]
+        native = canvas == ASPECT_SIZES[0]
         count = round(size * COMPOSED_SHARE) if native else size
-        picked = torch.randint(len(self.composed[bucket]), (count,), generator=generator)
-        latents, captions = self.composed[bucket][picked], [int(row) for row in self.asked[bucket][picked.numpy()]]
+        picked = torch.randint(len(self.composed[canvas]), (count,), generator=generator)
+        latents, captions = self.composed[canvas][picked], [int(row) for row in self.asked[canvas][picked.numpy()]]
         if native:
             single, more = self.draw_alone(size - count, generator)
             latents, captions = torch.cat([single, latents]), more + captions

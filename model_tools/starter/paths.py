@@ -43,7 +43,7 @@ class Workspace:
 
     @property
     def latents(self) -> Path:
-        """Folder of float16 latents, one file per style and bucket."""
+        """Folder of float16 latents, one file per style and aspect size."""
         return self.root / "latents"
 
     @property

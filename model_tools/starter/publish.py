@@ -11,7 +11,7 @@ from torch import nn
 from model_tools.export import TextContract, export_text_encoder, export_vae_encoder
 from model_tools.folders import finish_folder, graph_path
 from model_tools.starter.autoencoder import LATENT_CHANNELS
-from model_tools.starter.canvas import BUCKETS, PROMPT_SIDE, place_all
+from model_tools.starter.canvas import ASPECT_SIZES, PROMPT_SIDE, place_all
 from model_tools.starter.denoiser import SCHEDULE
 from model_tools.starter.latents import encode, load_autoencoder, scaling_factor
 from model_tools.starter.paths import REPO, Workspace
@@ -89,7 +89,7 @@ def preview_map(workspace: Workspace) -> dict[str, list[list[float]] | list[floa
     "matrix" has a row for each of R, G, B and a column for each latent channel; "bias" is added.
     """
     model, factor = load_autoencoder(workspace), scaling_factor(workspace)
-    width, height = BUCKETS[0]
+    width, height = ASPECT_SIZES[0]
     inputs, targets = [], []
     for style in STYLES:
         pictures = place_all(np.load(workspace.pictures(style), mmap_mode="r")[::4], width, height)
@@ -122,7 +122,7 @@ def describe(workspace: Workspace, repository: Path, folder: Path) -> None:
         "schedule": SCHEDULE,
         "text": {"length": LENGTH, "width": WIDTH, "pad_id": PAD},
         "latent_multiple": MULTIPLE,
-        "buckets": [list(bucket) for bucket in BUCKETS],
+        "buckets": [list(aspect_size) for aspect_size in ASPECT_SIZES],
         "training": {
             part: {"steps": state.get("step"), "minutes": round(state.get("spent", 0) / 60, 1)}
             for part, state in states.items()

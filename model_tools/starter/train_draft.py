@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_tools.starter.canvas import BUCKETS
+from model_tools.starter.canvas import ASPECT_SIZES
 from model_tools.starter.captions import ANYTHING, NO_OBJECT, Entry, descriptions, wrap
 from model_tools.starter.clock import Budget, learning_rate
 from model_tools.starter.compose import ALONE, COLOURS, LAYOUTS, mask_of
@@ -56,7 +56,7 @@ def fill_tables(draft: Draft, data: LatentData, workspace: Workspace) -> None:
         objects[offset : offset + len(latents)] = torch.cat([latents, cover[:, None]], 1).flatten(1)
         offset += len(latents)
         for place, key in enumerate(SCENES):
-            views = np.stack([composer.back(style, key, BUCKETS[0], random) for _ in range(SCENE_VIEWS)])
+            views = np.stack([composer.back(style, key, ASPECT_SIZES[0], random) for _ in range(SCENE_VIEWS)])
             scenes[number * len(SCENES) + place] = (encode(model, views).mean(0) * data.scale).flatten()
     objects[offset] = torch.cat([draft.white.data.expand(-1, SIDE, SIDE), torch.zeros(1, SIDE, SIDE)]).flatten()
     objects[offset + 1] = objects[:offset].mean(0)
@@ -137,14 +137,14 @@ def train_renderer(draft: Draft, data: LatentData, minutes: float, log: RunLog, 
     optimiser = torch.optim.AdamW(learnt.parameters(), lr=PEAK, weight_decay=1e-3, fused=True)
     offsets = {"3d": 0, "flat": data.weights["3d"].numel()}
     budget, step = Budget(minutes * 60), 0
-    buckets = [BUCKETS[0]] * 5 + list(BUCKETS[1:])
+    canvases = [ASPECT_SIZES[0]] * 5 + list(ASPECT_SIZES[1:])
     while not budget.over():
         for group in optimiser.param_groups:
             group["lr"] = learning_rate(PEAK, step, budget.share())
-        bucket = buckets[0] if step % 4 else buckets[int(torch.randint(len(buckets), (), generator=generator))]
-        picked = torch.randint(len(data.composed[bucket]), (RENDER_BATCH,), generator=generator)
-        target = data.composed[bucket][picked].float() * data.scale
-        captions = [int(row) for row in data.asked[bucket][picked.numpy()]]
+        canvas = canvases[0] if step % 4 else canvases[int(torch.randint(len(canvases), (), generator=generator))]
+        picked = torch.randint(len(data.composed[canvas]), (RENDER_BATCH,), generator=generator)
+        target = data.composed[canvas][picked].float() * data.scale
+        captions = [int(row) for row in data.asked[canvas][picked.numpy()]]
         reading = asked(data.entries, captions, data, offsets)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             guess = draft.render(reading, *coordinates(target))

@@ -63,9 +63,9 @@ class Denoiser:
         return average.result()
 
     def _tile(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width at which the UNet sees latents: theirs, if that is a bucket, or a tile's."""
+        """Height and width at which the UNet sees latents: theirs, if that is an aspect size, or a tile's."""
         factor = self._table.latent_factor
-        if (width * factor, height * factor) in self._table.buckets:
+        if (width * factor, height * factor) in self._table.aspect_sizes:
             return height, width
         tile_width, tile_height = self._table.tile_size
         return tile_height // factor, tile_width // factor

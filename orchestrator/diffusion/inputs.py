@@ -62,7 +62,7 @@ class PipelineInputs:
     Attributes:
         prompt_ids: (E, L), of the prompt in its template, a row for each text encoder.
         negative_ids: (E, L), of the negative prompt.
-        size: width and height at which the networks run, pixels: one of the family's buckets; or any multiples of
+        size: width and height at which the networks run, pixels: one of the family's aspect sizes; or any multiples of
             NetworkTable.grain, which are denoised in overlapping tiles where they exceed NetworkTable.tile_size.
         seed: of all randomness.
         sampler: by name.

@@ -23,19 +23,19 @@ STRIP = 128
 """Rows of a picture that are converted at once, so that large pictures need no several copies in float32."""
 
 
-def choose_bucket(buckets: Sequence[Size], width: int, height: int) -> Size:
-    """The bucket whose aspect ratio is nearest to width : height, then whose pixel count is; the first of equals.
+def choose_aspect_size(sizes: Sequence[Size], width: int, height: int) -> Size:
+    """The size whose aspect ratio is nearest to width : height, then whose pixel count is; the first of equals.
 
     Nearness of ratios a and b is |log a - log b|, which orders as max(a/b, b/a) does: kept as an exact fraction, so
-    that a square between two mirrored buckets is a tie and not a matter of rounding.
+    that a square between two mirrored sizes is a tie and not a matter of rounding.
     """
 
-    def distance(bucket: Size) -> tuple[Fraction, int]:
-        bucket_width, bucket_height = bucket
-        ratio = Fraction(width * bucket_height, height * bucket_width)
-        return max(ratio, 1 / ratio), abs(bucket_width * bucket_height - width * height)
+    def distance(size: Size) -> tuple[Fraction, int]:
+        size_width, size_height = size
+        ratio = Fraction(width * size_height, height * size_width)
+        return max(ratio, 1 / ratio), abs(size_width * size_height - width * height)
 
-    return min(buckets, key=distance)
+    return min(sizes, key=distance)
 
 
 def latent_shape(size: Size, channels: int, factor: int) -> tuple[int, int, int, int]:

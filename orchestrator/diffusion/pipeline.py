@@ -127,8 +127,8 @@ class Pipeline:
         return latents.preview(x0, np.asarray(table.factors, np.float32), np.asarray(table.bias, np.float32))
 
     def views(self, size: Size) -> int:
-        """How many tiles the UNet sees a picture of `size` in: 1 for a bucket, or what one tile covers."""
-        if size in self._table.buckets:
+        """How many tiles the UNet sees a picture of `size` in: 1 for an aspect size, or what one tile covers."""
+        if size in self._table.aspect_sizes:
             return 1
         width, height = self._table.tile_size
         return len(tiles.views(size[1], size[0], height, width))

@@ -122,10 +122,11 @@ class NetworkTable(Table):
             "none": the network was distilled without; requests that ask for more than 1 are refused.
         guidance_norm: whether guided predictions get back the length that the prompt's own has, token by token
             (Qwen-Image).
-        buckets: width and height, in pixels, of the sizes at which the UNet runs, its native one first.
-        tile: width and height, in pixels, of the tiles of larger pictures; the first bucket by default.
+        aspect_sizes: width and height, in pixels, of the sizes at which the UNet runs, its native one first. The key of
+            the file is `buckets`.
+        tile: width and height, in pixels, of the tiles of larger pictures; the first aspect size by default.
         vae_tile: side, in pixels, of the tiles of pictures that are larger than it for the VAE; the longest side of
-            all buckets by default. The last tiles are cut off by the picture's edge, down to `grain`.
+            all aspect sizes by default. The last tiles are cut off by the picture's edge, down to `grain`.
         fixed_batch: rows to which each request is padded, for an engine whose results depend on the batch size; the
             models' max_batch_size must be the same, so that Triton merges nothing into it. 0 for no padding.
         preview: linear map of latents to RGB.
@@ -155,7 +156,7 @@ class NetworkTable(Table):
     patch: int = Field(1, ge=1, le=16)
     guidance: Literal["classifier_free", "embedding", "none"] = "classifier_free"
     guidance_norm: bool = False
-    buckets: tuple[tuple[Side, Side], ...] = Field(min_length=1)
+    aspect_sizes: tuple[tuple[Side, Side], ...] = Field(min_length=1, alias="buckets")
     tile: tuple[Side, Side] | None = None
     vae_tile: Side | None = None
     fixed_batch: int = Field(0, ge=0, le=128)
@@ -221,7 +222,7 @@ class NetworkTable(Table):
     def _sizes_agree(self) -> "NetworkTable":
         if self.latent_multiple % self.patch:
             raise ValueError(f"latent_multiple {self.latent_multiple} is not a multiple of patch {self.patch}")
-        for kind, (width, height) in [*(("bucket", each) for each in self.buckets), ("tile", self.tile_size)]:
+        for kind, (width, height) in [*(("aspect size", each) for each in self.aspect_sizes), ("tile", self.tile_size)]:
             if width % self.grain or height % self.grain:
                 raise ValueError(
                     f"{kind} {width} x {height} is not a multiple of latent_factor * latent_multiple = {self.grain}"
@@ -235,12 +236,12 @@ class NetworkTable(Table):
     @property
     def tile_size(self) -> tuple[int, int]:
         """Width and height of the UNet's tiles, pixels."""
-        return self.tile or self.buckets[0]
+        return self.tile or self.aspect_sizes[0]
 
     @property
     def vae_tile_side(self) -> int:
         """Side of the VAE's tiles, pixels."""
-        longest = max(max(bucket) for bucket in self.buckets)
+        longest = max(max(size) for size in self.aspect_sizes)
         return self.vae_tile or -(-longest // (4 * self.latent_factor)) * 4 * self.latent_factor
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.diffusion.latents import Pixels, Size, choose_bucket
+from orchestrator.diffusion.latents import Pixels, Size, choose_aspect_size
 from orchestrator.imaging import masks
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.layers import placed, resized
@@ -30,9 +30,9 @@ class Canvas:
     box: Box
 
     @classmethod
-    def choose(cls, buckets: Sequence[Size], width: int, height: int) -> "Canvas":
+    def choose(cls, sizes: Sequence[Size], width: int, height: int) -> "Canvas":
         """The bucket of nearest ratio, the picture in its middle, as large as it fits."""
-        return cls.inside(choose_bucket(buckets, width, height), width, height)
+        return cls.inside(choose_aspect_size(sizes, width, height), width, height)
 
     @classmethod
     def inside(cls, size: Size, width: int, height: int) -> "Canvas":

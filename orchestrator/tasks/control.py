@@ -43,7 +43,7 @@ async def _from_noise(plan: Plan, workshop: Workshop, steer: Steer) -> Made:
     async with workshop.stage(Stage.PREPARE):
         pictures = await load(plan, workshop)
         frame = Frame.of(size_of(pictures.main), plan.size, plan.layout, workshop.max_pixels)
-        canvas = Canvas.choose(workshop.family.networks.buckets, *frame.own)
+        canvas = Canvas.choose(workshop.family.networks.aspect_sizes, *frame.own)
         steering = await asyncio.to_thread(steer, pictures.main, canvas)
         prepared = Scene(size=canvas.size, steering=steering)
         workshop.begin(prepared.begun)

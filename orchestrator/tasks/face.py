@@ -2,7 +2,7 @@
 
 import asyncio
 
-from orchestrator.diffusion.latents import Pixels, choose_bucket
+from orchestrator.diffusion.latents import Pixels, choose_aspect_size
 from orchestrator.diffusion.pipeline import ImagePrompt, Stage
 from orchestrator.diffusion.stages import Steps
 from orchestrator.errors import PreconditionError, Reason, Violation
@@ -34,7 +34,7 @@ async def face(plan: Plan, workshop: Workshop) -> Made:
         pictures = await load(plan, workshop)
         frame = _frame(plan, pictures.main, workshop.max_pixels)
         cut = await _cut(task, workshop, await asyncio.to_thread(opaque, pictures.main), steps)
-        size = choose_bucket(workshop.family.networks.buckets, *frame.made)
+        size = choose_aspect_size(workshop.family.networks.aspect_sizes, *frame.made)
         canvas = Canvas.inside(size, *size_of(cut))
         steering = await asyncio.to_thread(lambda: Steering.of(canvas.put(cut), task.edges))
         prompt = ImagePrompt(cut, task.likeness, face=task.face_only)

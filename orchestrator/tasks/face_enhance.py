@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from orchestrator.diffusion.latents import Pixels, choose_bucket
+from orchestrator.diffusion.latents import Pixels, choose_aspect_size
 from orchestrator.diffusion.pipeline import Start
 from orchestrator.imaging.enhancing.faces import blend
 from orchestrator.imaging.layers import resized
@@ -37,7 +37,7 @@ async def enhance_faces(
     for person in people[:MOST_FACES]:
         box = around(person.face, picture)
         crop = np.ascontiguousarray(picture[box.rows, box.columns, :3])
-        size = choose_bucket(workshop.family.networks.buckets, *size_of(crop))
+        size = choose_aspect_size(workshop.family.networks.aspect_sizes, *size_of(crop))
         shown = await asyncio.to_thread(resized, crop, size)
         steering = await asyncio.to_thread(Steering.of, shown, EdgesParams(scale=EDGES) if can_steer else None)
         scene = Scene(size=size, start=Start(shown, wanted.strength), steering=steering)

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from orchestrator.diffusion.latents import Pixels, choose_bucket
+from orchestrator.diffusion.latents import Pixels, choose_aspect_size
 from orchestrator.diffusion.pipeline import ImagePrompt, Stage, Start
 from orchestrator.diffusion.stages import Steps
 from orchestrator.errors import PreconditionError
@@ -73,7 +73,7 @@ def _scene(
 ) -> tuple[Pixels, Scene]:
     """What is generated over, at the network's size: the new face in its place, steered by the donor's own."""
     crop = np.ascontiguousarray(picture[box.rows, box.columns])
-    size = choose_bucket(workshop.family.networks.buckets, *size_of(crop))
+    size = choose_aspect_size(workshop.family.networks.aspect_sizes, *size_of(crop))
     shown = resized(crop, size)
     face = faces.inner_face(donor, new.face, new.landmarks, SIDE)
     start = Start(shown, task.strength) if task.strength else None

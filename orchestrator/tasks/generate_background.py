@@ -36,7 +36,7 @@ async def generate_background(plan: Plan, workshop: Workshop) -> Made:
         source = pictures.main
         frame = _frame(plan, size_of(source), workshop.max_pixels)
         cut = await find_object(workshop, source, FIELD, steps)
-        canvas = Canvas.choose(workshop.family.networks.buckets, *frame.made)
+        canvas = Canvas.choose(workshop.family.networks.aspect_sizes, *frame.made)
 
         def work() -> tuple[Pixels, Scene]:
             item = _arranged(plan, task, cut, frame)

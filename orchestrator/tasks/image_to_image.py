@@ -29,7 +29,7 @@ async def repaint(
         pictures = await load(plan, workshop)
         source = pictures.main
         frame = Frame.of(size_of(source), plan.size, plan.layout, workshop.max_pixels)
-        canvas = Canvas.choose(workshop.family.networks.buckets, *frame.own)
+        canvas = Canvas.choose(workshop.family.networks.aspect_sizes, *frame.own)
 
         def scene() -> Scene:
             start = opaque(canvas.put(source))

@@ -30,12 +30,12 @@ async def inpaint(plan: Plan, workshop: Workshop) -> Made:
     async with workshop.stage(Stage.PREPARE):
         pictures = await load(plan, workshop)
         frame = Frame.of(size_of(pictures.main), plan.size, plan.layout, workshop.max_pixels)
-        buckets = workshop.family.networks.buckets
+        sizes = workshop.family.networks.aspect_sizes
 
         def work() -> tuple[Pixels, Mask, Box, Canvas, Scene]:
             whole, mask = resized(pictures.main, frame.made), _mask(task, pictures.mask, frame.made)
-            part = seen(mask, max(map(min, buckets)))
-            canvas = Canvas.choose(buckets, part.width, part.height)
+            part = seen(mask, max(map(min, sizes)))
+            canvas = Canvas.choose(sizes, part.width, part.height)
             start = opaque(canvas.put(whole[part.rows, part.columns]))
             scene = Scene(
                 size=canvas.size,

@@ -37,7 +37,7 @@ async def outpaint(plan: Plan, workshop: Workshop) -> Made:
         frame, layout = result.reduced(plan.layout)
         box = place(frame, layout)
         feather = max(1, round(FEATHER_SHARE * min(box.width, box.height)))
-        canvas = Canvas.choose(workshop.family.networks.buckets, *frame.target)
+        canvas = Canvas.choose(workshop.family.networks.aspect_sizes, *frame.target)
 
         def work() -> tuple[Pixels, Mask, Scene]:
             whole = spread(resized(pictures.main, (box.width, box.height)), frame.target, box)

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 
 from orchestrator.diffusion.guidance import rows_of
-from orchestrator.diffusion.latents import Size, choose_bucket
+from orchestrator.diffusion.latents import Size, choose_aspect_size
 from orchestrator.diffusion.pipeline import Pipeline
 from orchestrator.diffusion.tokenizer import Tokens
 from orchestrator.errors import UnsupportedTaskError
@@ -225,8 +225,8 @@ def _cost(params: RequestParams, family: Family, kind: int, rows: int, calls: Ca
 
     The size of a picture that is still to be fetched is not known: it is taken as the family's own.
     """
-    task, buckets = params.task, family.networks.buckets
-    width, height = choose_bucket(buckets, *text_size(params.size, family))
+    task, sizes = params.task, family.networks.aspect_sizes
+    width, height = choose_aspect_size(sizes, *text_size(params.size, family))
     pixels, strength = float(width * height), 1.0
     wanted = faces_wanted(params.enhancements)
     faces = 0.0 if wanted is None else pixels * rows * calls(wanted.strength)  # as if there were one

@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext
 
-from orchestrator.diffusion.latents import choose_bucket
+from orchestrator.diffusion.latents import choose_aspect_size
 from orchestrator.diffusion.pipeline import Stage
 from orchestrator.imaging import geometry
 from orchestrator.params import LayoutParams, SizeParams
@@ -18,7 +18,7 @@ async def text_to_image(plan: Plan, workshop: Workshop) -> Made:
     """Paint at the nearest of the family's sizes, and cover the size that was asked for. Raises as tasks.run does."""
     size = text_size(plan.size, workshop.family)
     frame = Frame.of(size, SizeParams(), LayoutParams(), workshop.max_pixels)
-    scene = Scene(size=choose_bucket(workshop.family.networks.buckets, *size))
+    scene = Scene(size=choose_aspect_size(workshop.family.networks.aspect_sizes, *size))
     async with workshop.stage(Stage.PREPARE) if plan.sources else nullcontext():
         pictures = await load(plan, workshop)
     workshop.begin(scene.begun)

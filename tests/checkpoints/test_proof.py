@@ -132,11 +132,11 @@ def drawn(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
             done.result()
     families, tables = out / "families.toml", [(out / f"{name}.toml").read_text("utf-8") for name in FAMILIES]
     families.write_text("\n".join([*tables, "[tools]", TOOLS]), "utf-8")
-    buckets = tomllib.loads(families.read_text("utf-8"))["networks"]["sd"]["buckets"]
+    sizes = tomllib.loads(families.read_text("utf-8"))["networks"]["sd"]["buckets"]
     order = {
         "repositories": [str(out / "models"), str(FORMULAS)],
         "families_toml": str(families),
-        "size": next(bucket for bucket in buckets if bucket[0] != bucket[1]),
+        "size": next(size for size in sizes if size[0] != size[1]),
         "families": {name: [case.name for case in family.cases] for name, family in FAMILIES.items()},
     }
     (out / "order.json").write_text(json.dumps(order), "utf-8")

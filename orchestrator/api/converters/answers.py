@@ -78,14 +78,14 @@ def _to_digests(models: Iterable[ModelDigest]) -> list[pb.ModelDigest]:
 
 def to_family(family: Family, models: Iterable[ModelDigest], *, ready: bool) -> pb.Family:
     """A family, for a client that chooses; `models` are its networks that are ready."""
-    width, height = family.networks.buckets[0]
+    width, height = family.networks.aspect_sizes[0]
     can_control = "control" in family.abilities
     return pb.Family(
         name=family.name,
         ready=ready,
         license=family.license,
         tasks=family.tasks,
-        network_sizes=[pb.Size(width=width, height=height) for width, height in family.networks.buckets],
+        network_sizes=[pb.Size(width=width, height=height) for width, height in family.networks.aspect_sizes],
         default_size=pb.Size(width=family.default_width, height=family.default_height),
         default_sampler=SAMPLERS[family.default_sampler],
         samplers=[SAMPLERS[name] for name in samplers_of(family.networks)],

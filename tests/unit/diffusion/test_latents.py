@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.diffusion.latents import (
-    choose_bucket,
+    choose_aspect_size,
     from_pixels,
     latent_shape,
     preview,
@@ -20,7 +20,7 @@ from orchestrator.diffusion.latents import (
 )
 from orchestrator.diffusion.noise import start_noise
 
-BUCKETS = [(128, 128), (160, 128), (128, 160), (160, 96), (96, 160), (192, 96), (96, 192), (256, 64), (64, 256)]
+ASPECT_SIZES = [(128, 128), (160, 128), (128, 160), (160, 96), (96, 160), (192, 96), (96, 192), (256, 64), (64, 256)]
 sides = st.integers(64, 4096)
 
 
@@ -38,7 +38,7 @@ sides = st.integers(64, 4096)
     ],
 )
 def test_bucket_of_known_sizes(asked: tuple[int, int], bucket: tuple[int, int]) -> None:
-    assert choose_bucket(BUCKETS, *asked) == bucket
+    assert choose_aspect_size(ASPECT_SIZES, *asked) == bucket
 
 
 @given(sides, sides)
@@ -46,23 +46,23 @@ def test_no_bucket_has_a_nearer_aspect_ratio(width: int, height: int) -> None:
     def distance(size: tuple[int, int]) -> float:
         return abs(math.log(size[0] / size[1]) - math.log(width / height))
 
-    assert distance(choose_bucket(BUCKETS, width, height)) <= min(map(distance, BUCKETS)) + 1e-12
+    assert distance(choose_aspect_size(ASPECT_SIZES, width, height)) <= min(map(distance, ASPECT_SIZES)) + 1e-12
 
 
 @given(sides, sides)
 def test_turning_the_picture_turns_the_bucket(width: int, height: int) -> None:
-    turned = choose_bucket([(h, w) for w, h in BUCKETS], height, width)
-    assert choose_bucket(BUCKETS, width, height) == turned[::-1]
+    turned = choose_aspect_size([(h, w) for w, h in ASPECT_SIZES], height, width)
+    assert choose_aspect_size(ASPECT_SIZES, width, height) == turned[::-1]
 
 
 def test_equal_ratios_are_decided_by_pixel_count() -> None:
-    assert choose_bucket([(512, 512), (1024, 1024)], 900, 900) == (1024, 1024)
-    assert choose_bucket([(512, 512), (1024, 1024)], 64, 64) == (512, 512)
+    assert choose_aspect_size([(512, 512), (1024, 1024)], 900, 900) == (1024, 1024)
+    assert choose_aspect_size([(512, 512), (1024, 1024)], 64, 64) == (512, 512)
 
 
 def test_a_square_between_mirrored_buckets_is_an_exact_tie() -> None:
-    assert choose_bucket([(160, 128), (128, 160)], 100, 100) == (160, 128)
-    assert choose_bucket([(128, 160), (160, 128)], 100, 100) == (128, 160)
+    assert choose_aspect_size([(160, 128), (128, 160)], 100, 100) == (160, 128)
+    assert choose_aspect_size([(128, 160), (160, 128)], 100, 100) == (128, 160)
 
 
 def test_latent_shape() -> None:

@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the tools' environment: make test-tools")
 
 from model_tools.starter.autoencoder import LATENT_CHANNELS  # noqa: E402
-from model_tools.starter.canvas import BUCKETS  # noqa: E402 -- only with torch
+from model_tools.starter.canvas import ASPECT_SIZES  # noqa: E402 -- only with torch
 from model_tools.starter.captions import ANYTHING, EMPTY, NO_OBJECT, Entry, wrap  # noqa: E402
 from model_tools.starter.compose import IN_SCENE  # noqa: E402
 from model_tools.starter.paths import Workspace  # noqa: E402
@@ -68,7 +68,7 @@ def with_latents(workspace: Workspace) -> Workspace:
         latents = random.standard_normal((3, LATENT_CHANNELS, 16, 16)).astype(np.float16)
         np.save(workspace.latents / f"{style}.npy", latents)
     composed = [row for row, entry in enumerate(captions()) if entry.layout or entry.scene]
-    for width, height in BUCKETS:
+    for width, height in ASPECT_SIZES:
         latents = random.standard_normal((len(composed), LATENT_CHANNELS, height // 8, width // 8)).astype(np.float16)
         np.save(workspace.latents / f"composed_{width}x{height}.npy", latents)
         np.save(workspace.latents / f"composed_{width}x{height}_captions.npy", np.array(composed))

@@ -10,7 +10,7 @@ pytest.importorskip("torch", reason="needs the tools' environment: make test-too
 
 from PIL import Image
 
-from model_tools.starter.canvas import BUCKETS, place
+from model_tools.starter.canvas import ASPECT_SIZES, place
 from model_tools.starter.pictures import collect, normalise
 
 pytestmark = pytest.mark.tools
@@ -53,7 +53,7 @@ def test_codes_are_compared_without_the_variation_selector() -> None:
     assert normalise("2764-FE0F-200D") == "2764-200d"
 
 
-@pytest.mark.parametrize(("width", "height"), BUCKETS)
+@pytest.mark.parametrize(("width", "height"), ASPECT_SIZES)
 def test_every_canvas_shows_the_object_once_in_the_middle(width: int, height: int) -> None:
     picture = np.zeros((256, 256, 4), np.uint8)
     picture[..., 3] = 255

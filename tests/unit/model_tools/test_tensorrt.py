@@ -138,12 +138,12 @@ def test_sdxl_with_two_control_kinds(tmp_path: Path, builder: ModuleType) -> Non
 
 
 def test_wide_and_upright_pictures_lie_within(tmp_path: Path) -> None:
-    """SDXL's buckets, each by the two axes."""
+    """SDXL's sizes, each by the two axes."""
     folder = graph(tmp_path / "xl_unet", f"{LATENTS}, {ADDED}")
-    buckets = [(1024, 1024), (1536, 640), (640, 1536), (1152, 896), (832, 1216)]
-    sides = [side for bucket in buckets for side in bucket]
+    sizes = [(1024, 1024), (1536, 640), (640, 1536), (1152, 896), (832, 1216)]
+    sides = [side for bucket in sizes for side in bucket]
     low, _, high = describe(folder, Profile((min(sides), 1024, max(sides))))["sample"]
-    for width, height in buckets:
+    for width, height in sizes:
         assert all(
             least <= side // 8 <= most for side, least, most in zip((height, width), low[2:], high[2:], strict=True)
         )

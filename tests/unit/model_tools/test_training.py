@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="needs the tools' environment: make test-tools")
 
 from model_tools.starter import latents  # noqa: E402 -- only with torch
-from model_tools.starter.canvas import BUCKETS  # noqa: E402
+from model_tools.starter.canvas import ASPECT_SIZES  # noqa: E402
 from model_tools.starter.clock import Budget, learning_rate  # noqa: E402
 from model_tools.starter.compose import ALONE, COLOURS, LAYOUTS  # noqa: E402
 from model_tools.starter.denoiser import (  # noqa: E402
@@ -43,7 +43,7 @@ def test_batches_hold_both_styles_and_sometimes_other_canvases(with_latents: Wor
     shapes = {tuple(batch.latents.shape) for batch in batches}
     assert (8, 8, 16, 16) in shapes
     assert len(shapes) > 1
-    assert shapes <= {(8, 8, height // 8, width // 8) for width, height in BUCKETS}
+    assert shapes <= {(8, 8, height // 8, width // 8) for width, height in ASPECT_SIZES}
     assert all(batch.native == (batch.latents.shape[2:] == (16, 16)) for batch in batches)
     assert all(batch.text.shape == (8, 48, 384) for batch in batches)
 

@@ -1,4 +1,4 @@
-"""Pictures beyond the buckets: tiles of the UNet and of the VAE in the one pipeline, over formulas."""
+"""Pictures beyond the aspect sizes: tiles of the UNet and of the VAE in the one pipeline, over formulas."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def test_a_network_that_sees_each_place_alone_needs_no_tiles(world: World)
     asked = inputs(world, start=Start(PICTURE, 0.7), control=Control(EDGES, 0.5))
     networks = world.networks.networks("small")
     tiled = await world.pipeline.run(networks, asked, ignore, Timer("small"))
-    table = world.family.networks.model_copy(update={"buckets": (SIZE,), "vae_tile": 160})
+    table = world.family.networks.model_copy(update={"aspect_sizes": (SIZE,), "vae_tile": 160})
     world.pipeline._table = table
     whole = await world.pipeline.run(networks, asked, ignore, Timer("small"))
     assert tiled.shape == whole.shape == (96, 160, 3)

@@ -7,13 +7,13 @@ from hypothesis import given
 from orchestrator.tasks.canvas import Canvas
 from tests.unit.tasks.studio import noise
 
-BUCKETS = ((128, 128), (192, 96), (96, 192))
+ASPECT_SIZES = ((128, 128), (192, 96), (96, 192))
 SIDES = st.integers(1, 700)
 
 
 @given(SIDES, SIDES)
 def test_a_picture_fills_the_bucket_on_one_side_and_comes_back(width: int, height: int) -> None:
-    canvas = Canvas.choose(BUCKETS, width, height)
+    canvas = Canvas.choose(ASPECT_SIZES, width, height)
     box = canvas.box
     assert box.width == canvas.size[0] or box.height == canvas.size[1]
     assert box == box.within(*canvas.size)
@@ -25,7 +25,7 @@ def test_a_picture_fills_the_bucket_on_one_side_and_comes_back(width: int, heigh
 
 def test_a_picture_of_the_buckets_size_is_untouched() -> None:
     picture = noise(192, 96)
-    canvas = Canvas.choose(BUCKETS, 192, 96)
+    canvas = Canvas.choose(ASPECT_SIZES, 192, 96)
     np.testing.assert_array_equal(canvas.put(picture), picture)
     np.testing.assert_array_equal(canvas.cut(picture, (192, 96)), picture)
 
@@ -42,7 +42,7 @@ def test_what_lies_beside_the_picture_is_its_reflection() -> None:
 def test_a_line_comes_back_to_its_place() -> None:
     """A ramp through a smaller bucket and back: its middle moves by less than a pixel of the result."""
     ramp = np.repeat(np.linspace(0, 255, 1000)[None, :, None], 333, axis=0).repeat(3, axis=2).astype(np.uint8)
-    canvas = Canvas.choose(BUCKETS, 1000, 333)
+    canvas = Canvas.choose(ASPECT_SIZES, 1000, 333)
     back = canvas.cut(canvas.put(ramp), (1000, 333))
     assert np.abs(back.astype(int) - ramp)[:, 20:-20].max() <= 2
 

@@ -120,7 +120,7 @@ def test_a_family_is_added_behind_those_that_there_are(
     assert family.commercial
     assert family.full_prompt("cat") == "a cat"
     assert (family.default_sampler, family.default_width) == ("dpmpp_2m", 128)
-    assert family.networks.buckets[0] == (128, 128)
+    assert family.networks.aspect_sizes[0] == (128, 128)
     assert set(family.networks.model_names) == MODELS == {path.name for path in place.repository.iterdir()}
     assert (place.families.parent / "mine" / "tokenizer.json").is_file()
     assert family.networks.preview is not None

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from model_tools.adding import presets
-from model_tools.adding.buckets import buckets, parse_sizes
+from model_tools.adding.aspect_sizes import aspect_sizes, parse_sizes
 from model_tools.adding.schedule import schedule_table
 from model_tools.checkpoints.weights import CheckpointError
 from orchestrator.params import SamplerName
@@ -20,21 +20,21 @@ SDXL_TRAINED = {
 
 
 def test_sdxl_runs_at_sizes_that_it_was_trained_at() -> None:
-    found = buckets(1024, 512, 2048, architecture="sdxl", grain=32)
+    found = aspect_sizes(1024, 512, 2048, architecture="sdxl", grain=32)
     assert found[0] == (1024, 1024)
     assert {size for size in found if size[0] >= size[1]} == SDXL_TRAINED
     assert {size[::-1] for size in found} == set(found)
 
 
 def test_stable_diffusion_runs_near_its_square() -> None:
-    found = buckets(512, 256, 1024, architecture="sd", grain=64)
+    found = aspect_sizes(512, 256, 1024, architecture="sd", grain=64)
     assert {(512, 512), (640, 448), (768, 384), (384, 768)} <= set(found)
     assert all(0.7 <= width * height / 512**2 <= 1.125 for width, height in found)
 
 
 @pytest.mark.parametrize(("low", "high"), [(512, 512), (448, 640), (100, 1000), (768, 1024)])
 def test_sides_stay_within_bounds(low: int, high: int) -> None:
-    found = buckets(512, low, high, architecture="sd", grain=64)
+    found = aspect_sizes(512, low, high, architecture="sd", grain=64)
     assert len(set(found)) == len(found)
     for side in (side for size in found for side in size):
         assert low <= side <= high
@@ -44,12 +44,12 @@ def test_sides_stay_within_bounds(low: int, high: int) -> None:
 
 
 def test_a_grain_larger_than_a_step_counts() -> None:
-    assert all(side % 128 == 0 for size in buckets(512, 128, 1024, architecture="sd", grain=128) for side in size)
+    assert all(side % 128 == 0 for size in aspect_sizes(512, 128, 1024, architecture="sd", grain=128) for side in size)
 
 
 def test_bounds_without_a_side_are_an_error() -> None:
     with pytest.raises(ValueError, match="no side from 520 to 570"):
-        buckets(512, 520, 570, architecture="sd")
+        aspect_sizes(512, 520, 570, architecture="sd")
 
 
 def test_the_words_of_sizes() -> None:

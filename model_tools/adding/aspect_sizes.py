@@ -17,7 +17,7 @@ LEAST = 0.7
 Size = tuple[int, int]
 
 
-def buckets(native: int, low: int, high: int, *, architecture: str, grain: int = STEP) -> list[Size]:
+def aspect_sizes(native: int, low: int, high: int, *, architecture: str, grain: int = STEP) -> list[Size]:
     """Widths and heights, the square first; multiples of 64, or of `grain` if that is larger.
 
     Args:
