@@ -130,7 +130,7 @@ async def measure(stack: LoadStack, load: Load) -> list[Window]:
     async with Clients.of(stack.grpc_address) as clients:
         idle = await _idle(clients, stack.database_url, load.watchers)
         sending = asyncio.create_task(_send(clients, load))
-        windows = [window async for window in _look(clients, stack.orchestrator_pid, load.seconds)]
+        windows = [window async for window in _observe(clients, stack.orchestrator_pid, load.seconds)]
         await sending
         for watch in idle:
             watch.cancel()
@@ -156,7 +156,7 @@ async def _send(clients: Clients, load: Load) -> None:
             group.create_task(clients.job(number))
 
 
-async def _look(clients: Clients, pid: int, seconds: float) -> AsyncIterator[Window]:
+async def _observe(clients: Clients, pid: int, seconds: float) -> AsyncIterator[Window]:
     loop = asyncio.get_running_loop()
     begin, before = loop.time(), _cpu(pid)
     for number in range(1, int(seconds / WINDOW_SECONDS) + 1):

@@ -115,15 +115,15 @@ class _Watch:
 
     def __init__(self, stack: Stack, family: Family) -> None:
         self._stack, self._family = stack, family
-        self._cpu, self._unet, self._all = self._look()
+        self._cpu, self._unet, self._all = self._read()
 
-    def _look(self) -> tuple[float, Executions, Executions]:
+    def _read(self) -> tuple[float, Executions, Executions]:
         networks, url = self._family.networks, self._stack.triton_url
         cpu = cpu_seconds(self._stack.orchestrator_pid)
         return cpu, executions(url, [networks.roles["unet"]]), executions(url, networks.model_names)
 
     def row(self, system: str, work: Workload, run: Run, step_seconds: float | None = None) -> Row:
-        cpu, unet, total = self._look()
+        cpu, unet, total = self._read()
         steps = len(run.latencies) * self._family.default_steps
         return Row(
             system=system,

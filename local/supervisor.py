@@ -20,7 +20,7 @@ from local.settings import HOST, ROOT, Settings, port_variable
 
 NAME = "supervisor"
 PROBE = ROOT / "helm" / "imagegen" / "files" / "probe.py"
-LOOK_SECONDS = 10.0
+CHECK_SECONDS = 10.0
 """Between two looks."""
 AGAIN_SECONDS = 1.0
 """Until the second check of a Triton that has failed one: only two in a row count."""
@@ -57,7 +57,7 @@ def find_fault(settings: Settings, process: processes.Process | None) -> str:
     return (done.stdout or done.stderr).strip() if done.returncode else ""
 
 
-def look(settings: Settings, stopping: threading.Event) -> None:
+def check(settings: Settings, stopping: threading.Event) -> None:
     """Check once, a second time where that failed, and restart Triton where both did."""
     process = triton.load(settings)
     fault = find_fault(settings, process)
@@ -82,9 +82,9 @@ def main() -> int:
     ready = ready_file(settings)
     ready.parent.mkdir(parents=True, exist_ok=True)
     while not stopping.is_set():
-        look(settings, stopping)
+        check(settings, stopping)
         ready.write_text(str(os.getpid()), encoding="ascii")
-        stopping.wait(LOOK_SECONDS)
+        stopping.wait(CHECK_SECONDS)
     return 0
 
 

@@ -10,7 +10,7 @@ from orchestrator.imaging.geometry import fitting
 
 Pixels = npt.NDArray[np.uint8]
 
-LOOK_SIDE = 256
+VIEW_SIDE = 256
 """A picture is examined with this longer side, pixels: detail is what is seen of it, not its grain."""
 
 
@@ -26,7 +26,7 @@ def most_detailed(picture: Pixels, size: tuple[int, int]) -> Box:
     The gradients are |gx| + |gy| of Scharr's 3 x 3 filter over the picture in grey.
     """
     height, width = picture.shape[:2]
-    small = fitting(picture, LOOK_SIDE)
+    small = fitting(picture, VIEW_SIDE)
     plain = np.asarray(cv2.resize(grey(picture), small, interpolation=cv2.INTER_AREA), np.float32)
     detail = np.abs(cv2.Scharr(plain, cv2.CV_32F, 1, 0)) + np.abs(cv2.Scharr(plain, cv2.CV_32F, 0, 1))
     left = _best(detail.sum(axis=0), size[0], width)

@@ -279,18 +279,18 @@ class JobStore:
 
     async def _write_one(self, connection: Connection, job: NewJob, seconds: float) -> Row:
         columns = job.columns()
-        looked = await connection.execute(_BEFORE_INSERT, columns)
+        found = await connection.execute(_BEFORE_INSERT, columns)
         entered = await limits.enter(connection, job.account_id, self._price)
-        (before,) = await looked.fetchall()
+        (before,) = await found.fetchall()
         if before["known"]:
             raise _KnownError
         self._check_bytes(before["held_bytes"], job.held_bytes)
         virtual = virtual_time(before["now"], before["running"], before["waiting"])
         tag = start_tag(virtual, entered.fair_tag, seconds, waits=before["waits"])
         order = {"rank": rank(tag, job.request.options.priority), "tag": tag, "price": entered.taken}
-        inserted = await connection.execute(_INSERT, columns | order)
+        found = await connection.execute(_INSERT, columns | order)
         await limits.set_fair_tag(connection, job.account_id, tag + seconds)
-        rows = await inserted.fetchall()
+        rows = await found.fetchall()
         if not rows:
             raise _KnownError
         return rows[0]

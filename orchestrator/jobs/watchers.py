@@ -157,7 +157,7 @@ class JobWatchers:
             self._news.clear()
             batch = [self._dirty.pop() for _ in range(min(BATCH, len(self._dirty)))]
             try:
-                await self._look({job_id: self._known(job_id) for job_id in batch if job_id in self._watchers})
+                await self._read_events({job_id: self._known(job_id) for job_id in batch if job_id in self._watchers})
             except DatabaseUnavailableError:
                 self._dirty.update(batch)
                 await asyncio.sleep(RETRY_SECONDS)
@@ -171,7 +171,7 @@ class JobWatchers:
         """Number of the newest event that all watchers of a job have received."""
         return min(watcher.after for watcher in self._watchers[job_id])
 
-    async def _look(self, known: dict[str, int]) -> None:
+    async def _read_events(self, known: dict[str, int]) -> None:
         if not known:
             return
         seen = await self._store.events(known)

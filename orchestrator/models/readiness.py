@@ -58,8 +58,8 @@ class TritonNetworks:
         named = [*self._named_tools.values(), *(name for each in self._families for name in each.networks.model_names)]
         await self._pool.look(frozenset(named))
         for family in self._families:
-            await self._look(family)
-        await self._look_at_tools()
+            await self._check_family(family)
+        await self._check_tools()
         for name, batches in self._pool.statistics().items():
             for rows, count in batches.items():
                 metrics.TRITON_BATCHES.labels(name, rows).set(count)
@@ -67,7 +67,7 @@ class TritonNetworks:
     def _serves(self, infos: Iterable[ModelInfo]) -> bool:
         return all(self._pool.serves(info) for info in infos)
 
-    async def _look(self, family: Family) -> None:
+    async def _check_family(self, family: Family) -> None:
         missing = [name for name in family.networks.model_names if self._pool.find(name) is None]
         if missing:
             self._connected.pop(family.name, None)
@@ -88,7 +88,7 @@ class TritonNetworks:
             return
         log.info("family_ready", family=family.name, models=list(table.model_names))
 
-    async def _look_at_tools(self) -> None:
+    async def _check_tools(self) -> None:
         tools: dict[str, ModelInfo] = {}
         for role, name in self._named_tools.items():
             info = self._tools.get(role)

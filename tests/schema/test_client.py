@@ -24,8 +24,8 @@ url, key = sys.argv[1:]
 client = AuthenticatedClient(url, token=key, prefix="", auth_header_name="X-API-KEY", timeout=60)
 asked = ProcessRequest.from_dict(json.load(sys.stdin))
 made = process_result.sync(client=client, body=asked)
-looked = get_result.sync(made.job, client=client)
-assert looked == made, (looked, made)
+fetched = get_result.sync(made.job, client=client)
+assert fetched == made, (fetched, made)
 queued = process.sync(client=client, body=asked)
 assert queued.status == "received", queued
 wrong = process_result.sync_detailed(client=client, body=ProcessRequest.from_dict({"quality": 101, "url": "https://a.example/"}))

@@ -26,14 +26,14 @@ from typing import Any
 TYPECODES = {"FP32": "f", "FP64": "d", "INT8": "b", "UINT8": "B", "INT32": "i", "UINT32": "I", "INT64": "q"}
 """Triton's datatypes that the module `array` has, too."""
 PERIOD = 1009
-LOOK_SECONDS = 10.0
+CHECK_SECONDS = 10.0
 """Longest time for a question that no model has to work for."""
 REFUSED = 400
 """HTTP status of a request that Triton or the model finds wrong: it was read, so somebody is there."""
 
 
 def ask(
-    url: str, body: bytes | None = None, headers: dict[str, str] | None = None, seconds: float = LOOK_SECONDS
+    url: str, body: bytes | None = None, headers: dict[str, str] | None = None, seconds: float = CHECK_SECONDS
 ) -> Any:  # noqa: ANN401 - JSON of any kind
     """Return the JSON that Triton answers; of an inference the part before the tensors."""
     request = urllib.request.Request(url, body, headers or {})  # noqa: S310 - http, of the container itself

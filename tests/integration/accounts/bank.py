@@ -55,8 +55,8 @@ async def until_waiting(database: Database, count: int) -> None:
     await until(lambda: value(database, sql), count)
 
 
-async def until(look: Callable[[], Awaitable[object]], wanted: object, seconds: float = 4.0) -> None:
-    """Look again and again, until what is seen is what is wanted; 4 s are less than an unknown key is remembered."""
+async def until(read: Callable[[], Awaitable[object]], wanted: object, seconds: float = 4.0) -> None:
+    """Read again and again, until the value is the wanted one; 4 s are less than an unknown key is remembered."""
     async with asyncio.timeout(seconds):
-        while await look() != wanted:  # noqa: ASYNC110  # other processes set no event here
+        while await read() != wanted:  # noqa: ASYNC110  # other processes set no event here
             await asyncio.sleep(0.01)

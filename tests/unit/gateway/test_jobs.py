@@ -55,12 +55,12 @@ def test_a_failed_job_is_400_where_the_request_is_at_fault_and_only_to_who_waits
     at_fault = code in {code_pb2.INVALID_ARGUMENT, code_pb2.FAILED_PRECONDITION, code_pb2.UNIMPLEMENTED}
     with pytest.raises(ApiError) as waits:
         jobs.blocking_answer(failed(code, "words"), Names())
-    with pytest.raises(ApiError) as looks:
+    with pytest.raises(ApiError) as later:
         jobs.answer(failed(code, "words"))
     assert waits.value.status == (400 if at_fault else 503 if code == code_pb2.UNAVAILABLE else 500)
     said = "words" if code not in {code_pb2.INTERNAL, code_pb2.ABORTED} else f"{FAILED} (words)"
-    assert looks.value.body == {"message": said, "status": "failed", "job": "j"}
-    assert looks.value.status == 500
+    assert later.value.body == {"message": said, "status": "failed", "job": "j"}
+    assert later.value.status == 500
     expected = {"message": said, "status": "failed", "job": "j"}
     if at_fault:
         expected["code"] = "BAD_REQUEST"
@@ -79,6 +79,6 @@ def test_the_fields_of_a_failed_job_are_the_clients() -> None:
     said = "background.generate.ip_image2 selects nothing; width must be more"
     with pytest.raises(ApiError) as waits:
         jobs.blocking_answer(job, Names(from_picture=True))
-    with pytest.raises(ApiError) as looks:
+    with pytest.raises(ApiError) as later:
         jobs.answer(job)
-    assert waits.value.body["message"] == looks.value.body["message"] == said
+    assert waits.value.body["message"] == later.value.body["message"] == said
