@@ -16,11 +16,12 @@ import numpy as np
 
 from engines.rows import Tensors
 from model_tools.in_process import InProcess
+from orchestrator.arrays import Floats
 from orchestrator.diffusion.inputs import Control, ImagePrompt, PipelineInputs, Start
 from orchestrator.diffusion.latents import Size
 from orchestrator.diffusion.pipeline import Pipeline
 from orchestrator.diffusion.stages import StepDone, Timer
-from orchestrator.models.contracts import Floats, Networks
+from orchestrator.models.contracts import Networks
 from orchestrator.models.families import Family
 from orchestrator.models.tables import NetworkTable
 

@@ -13,7 +13,8 @@ import openvino as ov
 
 from engines.network import Network, Precision
 from engines.rows import Tensors
-from orchestrator.models.contracts import AddedRows, ControlRows, Floats, Ids, ImageRows
+from orchestrator.arrays import Floats
+from orchestrator.models.contracts import AddedRows, ControlRows, Ids, ImageRows
 
 PIXELS_OF_A_LATENT = 8
 

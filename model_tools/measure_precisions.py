@@ -29,8 +29,8 @@ from engines.rows import Tensors
 from model_tools.calibration import Recorder, hear_nothing
 from model_tools.in_process import InProcess
 from model_tools.quantize import quantize
+from orchestrator.arrays import Pixels
 from orchestrator.diffusion.inputs import PipelineInputs
-from orchestrator.diffusion.latents import Pixels
 from orchestrator.diffusion.pipeline import Pipeline
 from orchestrator.diffusion.stages import Timer
 from orchestrator.models.contracts import Networks

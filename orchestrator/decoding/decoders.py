@@ -14,17 +14,15 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 import structlog
 
 from common.settings import SettingsError
 from orchestrator import metrics
+from orchestrator.arrays import Pixels
 from orchestrator.decoding import messages
 from orchestrator.decoding.messages import Outcome, Task
 from orchestrator.errors import InvalidRequestError, Reason, Violation
 from orchestrator.imaging.decode import DecodeLimits, Measured
-
-Pixels = npt.NDArray[np.uint8]
 
 HEADER_MEMORY = 256 << 20
 """Bytes that reading a file's header may take: the file, twice, and what decoders set up."""

@@ -18,15 +18,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 import structlog
 
+from orchestrator.arrays import Pixels
 from orchestrator.decoding import messages
 from orchestrator.decoding.messages import Outcome, Task
 from orchestrator.errors import InvalidRequestError
 from orchestrator.imaging.decode import DecodeLimits, decode, measure
-
-Pixels = npt.NDArray[np.uint8]
 
 _KILLED_FIRST = "1000"
 """The kernel's score for what it kills first when memory is short (proc(5), oom_score_adj)."""

@@ -1,7 +1,7 @@
 """Holding networks' answers to their contract."""
 
+from orchestrator.arrays import Floats
 from orchestrator.errors import EngineFaultError
-from orchestrator.models.contracts import Floats
 
 
 def expect(model: str, answer: Floats, expected: tuple[int, ...]) -> None:

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from orchestrator.arrays import Floats
 from orchestrator.diffusion import guidance, tiles
 from orchestrator.diffusion.answers import expect
 from orchestrator.diffusion.inputs import Control
 from orchestrator.diffusion.sampling import Latents
 from orchestrator.diffusion.stages import Steps
 from orchestrator.diffusion.tiles import View
-from orchestrator.models.contracts import AddedRows, ControlRows, Floats, ImageRows, Networks
+from orchestrator.models.contracts import AddedRows, ControlRows, ImageRows, Networks
 from orchestrator.models.tables import NetworkTable
 
 

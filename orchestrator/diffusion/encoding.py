@@ -4,6 +4,7 @@ import asyncio
 
 import numpy as np
 
+from orchestrator.arrays import Floats
 from orchestrator.diffusion import latents
 from orchestrator.diffusion.answers import expect
 from orchestrator.diffusion.denoiser import Conditions
@@ -14,7 +15,7 @@ from orchestrator.diffusion.stages import Steps
 from orchestrator.diffusion.vae import Vae
 from orchestrator.errors import UnsupportedTaskError
 from orchestrator.imaging import geometry, masks
-from orchestrator.models.contracts import Floats, ImageEncoder, Networks
+from orchestrator.models.contracts import ImageEncoder, Networks
 from orchestrator.models.tables import NetworkTable
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from orchestrator.arrays import Floats
 
 
 def rows_of(kind: str, guidance_scale: float) -> int:
@@ -19,7 +18,7 @@ def rows_of(kind: str, guidance_scale: float) -> int:
     return 2 if kind == "classifier_free" and guidance_scale > 1.0 else 1
 
 
-def rows(array: Array, count: int) -> Array:
+def rows(array: Floats, count: int) -> Floats:
     """The (n, ...) arrays of n pictures, or parts of one, repeated for the `count` guidance rows of a network call.
 
     All n of the unconditional row come first, then all of the conditional.
@@ -27,7 +26,7 @@ def rows(array: Array, count: int) -> Array:
     return np.concatenate([array] * count)
 
 
-def guide(output: Array, guidance_scale: float, count: int, norm_patch: int = 0) -> Array:
+def guide(output: Floats, guidance_scale: float, count: int, norm_patch: int = 0) -> Floats:
     """Join a network's output rows, as `rows` laid them out, to the predictions (n, ...) that a sampler sees.
 
     Two rows are [unconditional, conditional] and give ε̃ = ε_∅ + s·(ε_c - ε_∅): formula 6 of the paper, whose w is
@@ -39,7 +38,7 @@ def guide(output: Array, guidance_scale: float, count: int, norm_patch: int = 0)
     if count == 1:
         return output
     unconditional, conditional = np.split(output, count)
-    guided: Array = unconditional + float(guidance_scale) * (conditional - unconditional)
+    guided: Floats = unconditional + float(guidance_scale) * (conditional - unconditional)
     if not norm_patch:
         return guided
     wanted, length = _token_lengths(conditional, norm_patch), _token_lengths(guided, norm_patch)
@@ -47,9 +46,9 @@ def guide(output: Array, guidance_scale: float, count: int, norm_patch: int = 0)
     return guided * ratio.repeat(norm_patch, axis=2).repeat(norm_patch, axis=3)
 
 
-def _token_lengths(array: Array, patch: int) -> Array:
+def _token_lengths(array: Floats, patch: int) -> Floats:
     """Euclidean length of each token, (n, C, h, w) to (n, 1, h / patch, w / patch)."""
     n, channels, height, width = array.shape
     tokens = array.reshape(n, channels, height // patch, patch, width // patch, patch)
-    lengths: Array = np.sqrt(np.square(tokens).sum(axis=(1, 3, 5), dtype=np.float32))[:, None]
+    lengths: Floats = np.sqrt(np.square(tokens).sum(axis=(1, 3, 5), dtype=np.float32))[:, None]
     return lengths

@@ -9,13 +9,13 @@ from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
+
+from orchestrator.arrays import Floats
+from orchestrator.arrays import Pixels as Pixels  # noqa: PLC0414 - the tasks that still import it from here
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-Array = npt.NDArray[np.float32]
-Pixels = npt.NDArray[np.uint8]
 Size = tuple[int, int]
 """(width, height) in pixels."""
 
@@ -50,17 +50,17 @@ def latent_shape(size: Size, channels: int, factor: int) -> tuple[int, int, int,
     return 1, channels, height // factor, width // factor
 
 
-def unscale(latents: Array, scaling_factor: float, shift_factor: float = 0.0) -> Array:
+def unscale(latents: Floats, scaling_factor: float, shift_factor: float = 0.0) -> Floats:
     """Latents as the VAE decoder takes them, from the UNet's unit-variance ones: z = x / scaling_factor + shift."""
     return latents / scaling_factor + shift_factor
 
 
-def rescale(mean: Array, scaling_factor: float, shift_factor: float = 0.0) -> Array:
+def rescale(mean: Floats, scaling_factor: float, shift_factor: float = 0.0) -> Floats:
     """Latents of unit variance, from the VAE encoder's: the inverse of `unscale`, x = (z - shift) · scaling_factor."""
     return (mean - shift_factor) * scaling_factor
 
 
-def from_pixels(pixels: Pixels) -> Array:
+def from_pixels(pixels: Pixels) -> Floats:
     """A picture uint8 (H, W, 3) as an encoder takes it, (1, 3, H, W) in [-1, 1]: as diffusers' VaeImageProcessor."""
     image = np.empty((1, 3, *pixels.shape[:2]), np.float32)
     for top in range(0, len(pixels), STRIP):
@@ -69,7 +69,7 @@ def from_pixels(pixels: Pixels) -> Array:
     return image
 
 
-def to_pixels(image: Array) -> Pixels:
+def to_pixels(image: Floats) -> Pixels:
     """A decoder's (1, 3, H, W) or (3, H, W) picture in [-1, 1], clipped, as uint8 (H, W, 3).
 
     In float32 and with halves rounded to even, as diffusers' VaeImageProcessor does it: equal to its bytes.
@@ -89,7 +89,7 @@ def to_pixels(image: Array) -> Pixels:
     return pixels
 
 
-def preview(x0: Array, factors: Array, bias: Array) -> Pixels:
+def preview(x0: Floats, factors: Floats, bias: Floats) -> Pixels:
     """A rough picture of predicted latents, one pixel for each: uint8 (h, w, 3).
 
     The decoder is near to a linear map of each latent's channels: rgb in [-1, 1] = factors^T · x0 + bias, where

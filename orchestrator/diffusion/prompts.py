@@ -4,12 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
+from orchestrator.arrays import Floats
 from orchestrator.diffusion import guidance
 from orchestrator.diffusion.answers import expect
 from orchestrator.diffusion.inputs import PipelineInputs
 from orchestrator.diffusion.stages import Steps
 from orchestrator.diffusion.tokenizer import Tokenizer, Tokens
-from orchestrator.models.contracts import AddedRows, Floats, Ids, Networks
+from orchestrator.models.contracts import AddedRows, Ids, Networks
 from orchestrator.models.tables import NetworkTable
 
 

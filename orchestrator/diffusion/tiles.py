@@ -16,9 +16,9 @@ from itertools import groupby
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from orchestrator.arrays import Floats
+
 Item = TypeVar("Item")
 
 VIEW_OVERLAP = Fraction(1, 4)
@@ -36,7 +36,7 @@ class View:
     height: int
     width: int
 
-    def cut(self, array: Array, factor: int = 1) -> Array:
+    def cut(self, array: Floats, factor: int = 1) -> Floats:
         """Its part of (..., h, w) latents, or of a picture with `factor` pixels for each latent."""
         rows = slice(factor * self.top, factor * (self.top + self.height))
         return array[..., rows, factor * self.left : factor * (self.left + self.width)]
@@ -60,10 +60,10 @@ def _starts(length: int, tile: int) -> list[int]:
     return [(length - tile) * i // gaps for i in range(gaps + 1)]
 
 
-def tent(height: int, width: int) -> Array:
+def tent(height: int, width: int) -> Floats:
     """Weights (height, width) of a view: the product of two tents, each up to 1 in the middle, above 0 everywhere."""
 
-    def ramp(length: int) -> Array:
+    def ramp(length: int) -> Floats:
         distance = np.minimum(np.arange(length) + 0.5, length - np.arange(length) - 0.5)
         return np.asarray(distance / (length / 2), np.float32)
 
@@ -77,22 +77,22 @@ class Average:
         self._total = np.zeros(shape, np.float32)
         self._weights = np.zeros(shape[2:], np.float32)
 
-    def add(self, view: View, prediction: Array) -> None:
+    def add(self, view: View, prediction: Floats) -> None:
         """Add the prediction (1, C, view.height, view.width) of a view."""
         weights = tent(view.height, view.width)
         view.cut(self._total)[...] += weights * prediction
         view.cut(self._weights)[...] += weights
 
-    def result(self) -> Array:
+    def result(self) -> Floats:
         """(1, C, h, w), once every place was seen."""
         return self._total / self._weights
 
 
-Run = Callable[[Array], Awaitable[Array]]
+Run = Callable[[Floats], Awaitable[Floats]]
 """A network call: (n, C, h, w) to (n, C', scale·h, scale·w), n equal shapes at once."""
 
 
-async def in_tiles(array: Array, run: Run, *, tile: int, scale: Fraction, channels: int, max_rows: int) -> Array:
+async def in_tiles(array: Floats, run: Run, *, tile: int, scale: Fraction, channels: int, max_rows: int) -> Floats:
     """Run a VAE over (1, C, H, W) in overlapping tiles of side `tile`, blended linearly: (1, C', scale·H, scale·W).
 
     The arithmetic of diffusers' AutoencoderKL.tiled_decode and tiled_encode: tiles begin every 3/4 of their side, the
@@ -113,7 +113,7 @@ async def in_tiles(array: Array, run: Run, *, tile: int, scale: Fraction, channe
     limit = side - extent
     height, width = (int(length * scale) for length in array.shape[2:])
     result = np.empty((1, channels, height, width), np.float32)
-    above: list[Array] = []
+    above: list[Floats] = []
     for y, top in enumerate(range(0, array.shape[2], stride)):
         pieces = [array[:, :, top : top + tile, left : left + tile] for left in range(0, array.shape[3], stride)]
         row = [piece async for piece in _run_all(pieces, run, max_rows)]
@@ -134,7 +134,7 @@ def batches(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
         yield items[start : start + size]
 
 
-async def _run_all(pieces: Sequence[Array], run: Run, max_rows: int) -> AsyncIterator[Array]:
+async def _run_all(pieces: Sequence[Floats], run: Run, max_rows: int) -> AsyncIterator[Floats]:
     """The network's answer to each piece, in order; neighbours of one shape share calls."""
     for _, equal in groupby(pieces, key=lambda piece: piece.shape):
         for batch in batches(list(equal), max_rows):
@@ -142,7 +142,7 @@ async def _run_all(pieces: Sequence[Array], run: Run, max_rows: int) -> AsyncIte
                 yield answer[None].copy()  # written to, and an engine's own memory is not ours to write
 
 
-def _blend(before: Array, piece: Array, extent: int, axis: int) -> None:
+def _blend(before: Floats, piece: Floats, extent: int, axis: int) -> None:
     """Fade from the end of `before` into the beginning of `piece` (1, C, H, W), in place, along an axis."""
     extent = min(before.shape[axis], piece.shape[axis], extent)
     old, new = np.moveaxis(before, axis, -1), np.moveaxis(piece, axis, -1)

@@ -3,12 +3,12 @@
 import asyncio
 from fractions import Fraction
 
+from orchestrator.arrays import Floats, Pixels
 from orchestrator.diffusion import latents, tiles
 from orchestrator.diffusion.answers import expect
-from orchestrator.diffusion.latents import Pixels
 from orchestrator.diffusion.stages import Steps
 from orchestrator.errors import EngineFaultError
-from orchestrator.models.contracts import Floats, VaeDecoder, VaeEncoder
+from orchestrator.models.contracts import VaeDecoder, VaeEncoder
 from orchestrator.models.tables import NetworkTable
 
 

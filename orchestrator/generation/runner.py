@@ -7,8 +7,8 @@ from functools import partial
 
 from orchestrator import metrics
 from orchestrator.accounts.account import Account
+from orchestrator.arrays import Pixels
 from orchestrator.decoding.decoders import Decoders
-from orchestrator.diffusion.latents import Pixels
 from orchestrator.diffusion.pipeline import Pipeline, Stage, StageTime, StepDone, Timer
 from orchestrator.generation.events import Artifact, Preview, Progress, Started
 from orchestrator.generation.job import Job

@@ -5,16 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import cv2
-import numpy as np
 import numpy.typing as npt
 
+from orchestrator.arrays import Pixels
 from orchestrator.errors import PreconditionError, Violation
 from orchestrator.imaging import streaming
 from orchestrator.imaging.composite import Composite
 from orchestrator.imaging.layers import opaque
 from orchestrator.params import ImageFormat, OutputParams
-
-Pixels = npt.NDArray[np.uint8]
 
 FULL_COLOUR_QUALITY = 90
 """From this quality on JPEG keeps colour at full resolution (4:4:4); below it at half (4:2:0)."""

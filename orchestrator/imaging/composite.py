@@ -3,16 +3,14 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from orchestrator.arrays import Floats, Pixels
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.enhancing.hidden import seen_colours
 from orchestrator.imaging.layers import over, placed, resized
 from orchestrator.imaging.spread import with_change
 
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
 Size = tuple[int, int]
 
 BAND = 128

@@ -4,11 +4,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.arrays import Pixels
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.edges import grey
 from orchestrator.imaging.geometry import fitting
-
-Pixels = npt.NDArray[np.uint8]
 
 VIEW_SIDE = 256
 """A picture is examined with this longer side, pixels: detail is what is seen of it, not its grain."""

@@ -17,7 +17,6 @@ from io import BytesIO
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import structlog
 from pi_heif import HeifImageFile  # type: ignore[import-untyped]  # without type hints
 from PIL import Image
@@ -30,11 +29,11 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from orchestrator.arrays import Pixels
 from orchestrator.errors import InvalidRequestError, Reason, Violation
 from orchestrator.imaging import png, sniff, stored, tiff
 from orchestrator.imaging.stored import Allocate
 
-Pixels = npt.NDArray[np.uint8]
 T = TypeVar("T")
 
 log = structlog.get_logger()

@@ -9,10 +9,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.arrays import Pixels
 from orchestrator.imaging.geometry import cover
 from orchestrator.imaging.strokes import strip_strokes, thin
-
-Pixels = npt.NDArray[np.uint8]
 
 LOW_SHARE = 0.4
 """low = LOW_SHARE · high. Canny (1986) advises high : low between 2 : 1 and 3 : 1; this is the middle."""

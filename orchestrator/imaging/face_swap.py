@@ -9,11 +9,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.arrays import Floats, Pixels
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.faces import OVAL
 
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
 Points = npt.NDArray[np.float64]
 
 GRID = 48

@@ -14,10 +14,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.arrays import Floats, Pixels
 from orchestrator.imaging.boxes import Box
 
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
 Points = npt.NDArray[np.float64]
 
 DETECTOR_SIDE, LANDMARK_SIDE = 256, 192

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from orchestrator.arrays import Floats
 
 REGULARIZATION = 1e-5
 """Weight that two neighbours are alike where the matte is flat; where it changes, that change is added."""
@@ -18,7 +18,7 @@ SMALL_ROUNDS, BIG_ROUNDS = 20, 4
 """Twice the paper's: here all pixels of a round are computed at once, there each sees those before it."""
 
 
-def estimate(image: Array, matte: Array) -> tuple[Array, Array]:
+def estimate(image: Floats, matte: Floats) -> tuple[Floats, Floats]:
     """F and B, float32 (h, w, 3) in [0, 1], with image = matte F + (1 - matte) B and neighbours alike (equation 4).
 
     The image is float32 (h, w, 3) in [0, 1], the matte (h, w) in [0, 1]. From one pixel to the picture's size, each
@@ -36,7 +36,7 @@ def estimate(image: Array, matte: Array) -> tuple[Array, Array]:
     return front, back
 
 
-def _improved(image: Array, matte: Array, front: Array, back: Array, rounds: int) -> tuple[Array, Array]:
+def _improved(image: Floats, matte: Floats, front: Floats, back: Floats, rounds: int) -> tuple[Floats, Floats]:
     """Each pixel's two equations (the paper's equation 7), solved `rounds` times with the neighbours as they were."""
     share = matte[..., None]
     rest = 1 - share
@@ -52,24 +52,24 @@ def _improved(image: Array, matte: Array, front: Array, back: Array, rounds: int
     return front, back
 
 
-def _drawn(constant: Array, weights: list[Array], colours: Array) -> Array:
+def _drawn(constant: Floats, weights: list[Floats], colours: Floats) -> Floats:
     total = constant.copy()
     for weight, neighbour in zip(weights, _neighbours(colours), strict=True):
         total += weight * neighbour
     return total
 
 
-def _neighbours(array: Array) -> list[Array]:
+def _neighbours(array: Floats) -> list[Floats]:
     """The pixels left, right, above and below; the picture's border goes on."""
     wide = np.pad(array, ((1, 1), (1, 1), (0, 0)), mode="edge")
     return [wide[1:-1, :-2], wide[1:-1, 2:], wide[:-2, 1:-1], wide[2:, 1:-1]]
 
 
-def _average(image: Array, where: npt.NDArray[np.bool_]) -> Array:
+def _average(image: Floats, where: npt.NDArray[np.bool_]) -> Floats:
     """One pixel (1, 1, 3); black where there is none to average, as in pymatting."""
     chosen = image[where]
     return np.asarray(chosen.sum(axis=0) / max(1, len(chosen)), np.float32)[None, None]
 
 
-def _nearest(array: Array, size: tuple[int, int]) -> Array:
+def _nearest(array: Floats, size: tuple[int, int]) -> Floats:
     return np.asarray(cv2.resize(array, size, interpolation=cv2.INTER_NEAREST), np.float32)

@@ -1,11 +1,9 @@
 """Sizes of pictures."""
 
 import numpy as np
-import numpy.typing as npt
 
+from orchestrator.arrays import Pixels
 from orchestrator.imaging.layers import resized
-
-Pixels = npt.NDArray[np.uint8]
 
 MARGIN = 4
 """Pixels on each side of a point that Lanczos over 8 x 8 takes into account."""

@@ -3,10 +3,9 @@
 import re
 
 import numpy as np
-import numpy.typing as npt
 import simplejpeg
 
-Pixels = npt.NDArray[np.uint8]
+from orchestrator.arrays import Pixels
 
 _START, _SCAN, _END = b"\xff\xd8", 0xDA, b"\xff\xd9"
 _JFIF, _ADOBE = 0xE0, 0xEE

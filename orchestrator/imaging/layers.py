@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
+from orchestrator.arrays import Pixels
 
 WHITE = (255, 255, 255)
 STRIP = 1 << 20

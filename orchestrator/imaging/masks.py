@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.arrays import Pixels
 from orchestrator.errors import PreconditionError
 from orchestrator.imaging.boxes import Box
 
-Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.float32]
 
 CHANGED = 0.5

@@ -9,14 +9,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.arrays import Floats, Pixels
 from orchestrator.imaging import closed_form
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.closed_form import Flags, Matte
 from orchestrator.imaging.foreground import estimate
 from orchestrator.imaging.geometry import fitting
-
-Pixels = npt.NDArray[np.uint8]
-Array = npt.NDArray[np.float32]
 
 WORK_SIDES = (384, 256, 160)
 """Longer sides at which the band is solved, pixels: the first at which it is no larger than MOST_UNKNOWN."""
@@ -154,7 +152,7 @@ def _refined(picture: Pixels, coarse: Matte, start: Matte, unknown: Flags) -> Ma
     return _snapped(matte)
 
 
-def _affine(image: Array, matte: Matte, band: Flags) -> Array:
+def _affine(image: Floats, matte: Matte, band: Flags) -> Floats:
     """(h, w, 4): slopes a and offset b with matte = a . image + b around each pixel of the band and next to it.
 
     Fitted as in He, Sun, Tang 2010, "Guided image filtering"; carried to full size as in He, Sun 2015.

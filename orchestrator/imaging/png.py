@@ -6,12 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 
-import numpy as np
-import numpy.typing as npt
 from PIL import ImageFile
 from PIL.PngImagePlugin import PngImageFile
-
-Pixels = npt.NDArray[np.uint8]
 
 MAX_PROFILE = 16 << 20
 """Bytes of an ICC profile after decompression. Printers' are 1 to 3 MB."""

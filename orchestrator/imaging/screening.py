@@ -8,13 +8,10 @@ import io
 from collections.abc import Iterator
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from orchestrator.arrays import Floats, Pixels
 from orchestrator.imaging.layers import filled, over
-
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
 
 RESIZED = 256
 MOST_SQUARES = 4

@@ -2,10 +2,8 @@
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
+from orchestrator.arrays import Floats, Pixels
 
 BAND = 512
 """Rows that are changed at a time: bounds the memory of large pictures."""

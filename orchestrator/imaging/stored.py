@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageCms
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
@@ -12,9 +11,9 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from orchestrator.arrays import Pixels
 from orchestrator.imaging import jpeg, png, profiles, sniff, tiff
 
-Pixels = npt.NDArray[np.uint8]
 Allocate = Callable[[tuple[int, ...]], Pixels]
 """Memory for pixels of a shape."""
 

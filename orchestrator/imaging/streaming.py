@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 
 import numpy as np
-import numpy.typing as npt
 
+from orchestrator.arrays import Pixels
 from orchestrator.imaging.composite import BAND, Composite
 
-Pixels = npt.NDArray[np.uint8]
 EncodeJpeg = Callable[[Pixels], bytes]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
+from orchestrator.arrays import Pixels
 
 WIDTH_SHARE = 1 / 80
 """A line is what is narrower than this share of the picture's longer side, and anything up to LEAST_WIDTH pixels."""

@@ -12,12 +12,9 @@ import math
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from orchestrator.arrays import Floats, Pixels
 from orchestrator.imaging.layers import resized
-
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
 
 MOST_TIMES = 4
 """Of each side: what is larger is enlarged plainly from there."""

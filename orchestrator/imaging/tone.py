@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
+from orchestrator.arrays import Pixels
 
 CELL = 16
 """Pixels along a side over which colours are compared: what is finer than this stays as it was painted."""

@@ -10,7 +10,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
+from orchestrator.arrays import Floats as Floats  # noqa: PLC0414 - for those that still import it from here
+
 Ids = npt.NDArray[np.int32]
 
 RETRY_AFTER_SECONDS = 2.0

@@ -18,8 +18,9 @@ from functools import partial
 import structlog
 
 from orchestrator import metrics
+from orchestrator.arrays import Floats
 from orchestrator.errors import EngineFaultError, EngineRefusedError, EngineUnavailableError
-from orchestrator.models.contracts import RETRY_AFTER_SECONDS, Floats, Ids
+from orchestrator.models.contracts import RETRY_AFTER_SECONDS, Ids
 from orchestrator.models.probe import find_fault, known_tensors
 from orchestrator.models.triton import LOOK_SECONDS, ModelInfo, ModelStatistics, TritonServer
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from orchestrator.arrays import Floats
 from orchestrator.errors import EngineUnavailableError
-from orchestrator.models.contracts import AddedRows, ControlRows, Floats, Ids, ImageRows, Networks
+from orchestrator.models.contracts import AddedRows, ControlRows, Ids, ImageRows, Networks
 from orchestrator.models.source import ModelDigest
 from orchestrator.models.specs import FAMILY_ROLES, TOOL_ROLES
 from orchestrator.models.tools import Tools

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from orchestrator.models.contracts import Floats, Ids
+from orchestrator.arrays import Floats
+from orchestrator.models.contracts import Ids
 from orchestrator.models.triton import ModelInfo
 
 _FREE_SIDE = 16

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 
-from orchestrator.models.contracts import Floats
+from orchestrator.arrays import Floats
 from orchestrator.models.networks import Engines, Inference, Model, OneSizeModel
 from orchestrator.models.specs import TOOL_ROLES
 from orchestrator.models.triton import ModelInfo, check_model

@@ -4,8 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol, overload
 
+from orchestrator.arrays import Floats
 from orchestrator.errors import EngineUnavailableError, UnsupportedTaskError
-from orchestrator.models.contracts import RETRY_AFTER_SECONDS, Floats, OneSize
+from orchestrator.models.contracts import RETRY_AFTER_SECONDS, OneSize
 
 
 class Matting(OneSize, Protocol):

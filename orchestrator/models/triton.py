@@ -12,8 +12,9 @@ import tritonclient.grpc.aio as triton
 from tritonclient.utils import InferenceServerException
 
 from orchestrator import metrics
+from orchestrator.arrays import Floats
 from orchestrator.errors import EngineFaultError, EngineRefusedError, EngineUnavailableError, FamilyConfigError
-from orchestrator.models.contracts import RETRY_AFTER_SECONDS, Floats, Ids
+from orchestrator.models.contracts import RETRY_AFTER_SECONDS, Ids
 from orchestrator.models.source import ModelDigest
 from orchestrator.models.specs import NetworkSpec, TensorSpec
 

@@ -7,13 +7,10 @@ to the picture, so that neither the picture's size nor its later size matters.
 import asyncio
 
 import numpy as np
-import numpy.typing as npt
 
+from orchestrator.arrays import Floats, Pixels
 from orchestrator.imaging.spread import squared, with_change
 from orchestrator.models.tools import WatermarkDecoder, WatermarkEncoder
-
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
 
 BITS = 32
 MOST_WRONG = 5

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.diffusion.latents import Pixels, Size, choose_aspect_size
+from orchestrator.arrays import Pixels
+from orchestrator.diffusion.latents import Size, choose_aspect_size
 from orchestrator.imaging import masks
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.layers import placed, resized

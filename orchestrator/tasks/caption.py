@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from orchestrator.diffusion.latents import Pixels, Size
+from orchestrator.arrays import Pixels
+from orchestrator.diffusion.latents import Size
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.composite import Layer
 from orchestrator.imaging.layers import with_alpha

@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from orchestrator.diffusion.latents import Pixels
+from orchestrator.arrays import Pixels
 from orchestrator.diffusion.pipeline import Control as PipelineControl
 from orchestrator.diffusion.pipeline import Stage
 from orchestrator.imaging.edges import Edges, canny, drawing_edges

@@ -4,7 +4,8 @@ import asyncio
 
 import numpy as np
 
-from orchestrator.diffusion.latents import Pixels, from_pixels
+from orchestrator.arrays import Pixels
+from orchestrator.diffusion.latents import from_pixels
 from orchestrator.diffusion.stages import Steps
 from orchestrator.errors import EngineFaultError, PreconditionError, Reason, Violation
 from orchestrator.imaging import mattes

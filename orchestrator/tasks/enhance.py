@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from orchestrator.diffusion.latents import Pixels
+from orchestrator.arrays import Pixels
 from orchestrator.imaging.enhancing import colors, light, noise, sharpness
 from orchestrator.imaging.enhancing.hidden import seen_colours
 from orchestrator.params import Enhancement, EnhancementKind, EnhancementMethod

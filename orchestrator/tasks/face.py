@@ -2,7 +2,8 @@
 
 import asyncio
 
-from orchestrator.diffusion.latents import Pixels, choose_aspect_size
+from orchestrator.arrays import Pixels
+from orchestrator.diffusion.latents import choose_aspect_size
 from orchestrator.diffusion.pipeline import ImagePrompt, Stage
 from orchestrator.diffusion.stages import Steps
 from orchestrator.errors import PreconditionError, Reason, Violation

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from orchestrator.diffusion.latents import Pixels, choose_aspect_size
+from orchestrator.arrays import Pixels
+from orchestrator.diffusion.latents import choose_aspect_size
 from orchestrator.diffusion.pipeline import Start
 from orchestrator.imaging.enhancing.faces import blend
 from orchestrator.imaging.layers import resized

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from orchestrator.diffusion.latents import Pixels, choose_aspect_size
+from orchestrator.arrays import Pixels
+from orchestrator.diffusion.latents import choose_aspect_size
 from orchestrator.diffusion.pipeline import ImagePrompt, Stage, Start
 from orchestrator.diffusion.stages import Steps
 from orchestrator.errors import PreconditionError

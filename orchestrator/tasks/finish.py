@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from orchestrator.diffusion.latents import Pixels
+from orchestrator.arrays import Pixels
 from orchestrator.diffusion.pipeline import Stage
 from orchestrator.diffusion.stages import Steps
 from orchestrator.imaging import codec, geometry

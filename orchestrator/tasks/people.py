@@ -7,14 +7,14 @@ from typing import TypeVar
 
 import numpy as np
 
-from orchestrator.diffusion.latents import Pixels, from_pixels
+from orchestrator.arrays import Floats, Pixels
+from orchestrator.diffusion.latents import from_pixels
 from orchestrator.diffusion.stages import Steps
 from orchestrator.diffusion.tiles import batches
 from orchestrator.errors import EngineFaultError
 from orchestrator.imaging import faces
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.faces import Face
-from orchestrator.models.contracts import Floats
 from orchestrator.tasks.pictures import size_of
 from orchestrator.tasks.workshop import Workshop
 

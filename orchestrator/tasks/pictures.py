@@ -5,7 +5,8 @@ from collections.abc import Coroutine, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from orchestrator.diffusion.latents import Pixels, Size
+from orchestrator.arrays import Pixels
+from orchestrator.diffusion.latents import Size
 from orchestrator.errors import InvalidRequestError, Violation
 from orchestrator.imaging.decode import Measured
 from orchestrator.params import ImageFormat, ImageSource

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 
-from orchestrator.diffusion.latents import Pixels
+from orchestrator.arrays import Pixels
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.composite import Composite, Layer
 from orchestrator.params import TaskName

@@ -3,7 +3,7 @@
 import asyncio
 
 from orchestrator import metrics
-from orchestrator.diffusion.latents import Pixels
+from orchestrator.arrays import Pixels
 from orchestrator.errors import FilteredError
 from orchestrator.imaging.screening import views
 from orchestrator.models.tools import Classifier

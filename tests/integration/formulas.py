@@ -8,9 +8,8 @@ faces are pure red.
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from orchestrator.arrays import Floats
 
 CELLS = (16, 16, 8, 8, 8, 8, 8, 8)
 """Cells along a side of the detector's layers of anchors; cell by cell, all anchors of one cell in a row."""
@@ -20,13 +19,13 @@ POINTS = ((-12, -10), (12, -10), (0, 2), (0, 14), (-22, -4), (22, -4))
 """Right and left eye, nose, mouth, right and left ear, from the middle of the cell, pixels."""
 
 
-def matting(image: Array) -> dict[str, Array]:
+def matting(image: Floats) -> dict[str, Floats]:
     """Opaque where a pixel differs from the first, clear where it does not, linear between."""
     difference = np.abs(image - image[:, :, :1, :1]).max(axis=1, keepdims=True)
     return {"alpha": np.clip(4 * difference - 0.2, 0, 1)}
 
 
-def face_detector(image: Array) -> dict[str, Array]:
+def face_detector(image: Floats) -> dict[str, Floats]:
     """A face in the middle of each cell that is red all over, as MediaPipe's back camera model codes it."""
     red = (image[:, 0] - image[:, 1:].max(axis=1)) / 2
     scores, boxes = [], []
@@ -41,7 +40,7 @@ def face_detector(image: Array) -> dict[str, Array]:
     return {"boxes": coded, "scores": np.concatenate(scores, axis=1)[..., None]}
 
 
-def face_landmarks(image: Array) -> dict[str, Array]:
+def face_landmarks(image: Floats) -> dict[str, Floats]:
     """All 468 points on a circle in the middle of the crop, moved a little by its brightness; always a face."""
     angles = np.linspace(0, 2 * np.pi, 468, endpoint=False)
     circle = np.stack([96 + 60 * np.cos(angles), 96 + 60 * np.sin(angles), 0 * angles], axis=1)
@@ -51,7 +50,7 @@ def face_landmarks(image: Array) -> dict[str, Array]:
     }
 
 
-def upscaler(image: Array) -> dict[str, Array]:
+def upscaler(image: Floats) -> dict[str, Floats]:
     """Each pixel as a square of 2 x 2."""
     return {"upscaled": image.repeat(2, axis=2).repeat(2, axis=3)}
 
@@ -59,7 +58,7 @@ def upscaler(image: Array) -> dict[str, Array]:
 class Formula:
     """A model of Triton's Python backend that is a formula of `image`."""
 
-    formula: Callable[[Array], Mapping[str, Array]]
+    formula: Callable[[Floats], Mapping[str, Floats]]
 
     def execute(self, requests: Sequence[object]) -> list[object]:
         """Answer each request alone."""

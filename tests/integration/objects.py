@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from local.settings import ROOT
+from orchestrator.arrays import Pixels
 from orchestrator.imaging import decode, geometry, layers
 
-Pixels = npt.NDArray[np.uint8]
 Color = tuple[int, int, int]
 
 SIDE, FINE = 512, 4

@@ -2,9 +2,8 @@
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
+from orchestrator.arrays import Pixels
 
 SKY = (200, 220, 240)
 FACE_RED = (255, 0, 0)

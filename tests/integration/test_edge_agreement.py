@@ -15,9 +15,10 @@ import pytest_asyncio
 
 from imagegen.v1 import generation_pb2 as pb
 from local import triton
+from orchestrator.arrays import Pixels
 from orchestrator.imaging.edges import canny, drawing_edges, edge_agreement
 from tests.integration.both import Both, both
-from tests.integration.pictures import Pixels, decode, encode
+from tests.integration.pictures import decode, encode
 from tests.integration.stack import REPOSITORY
 
 SIDE = 128

@@ -7,14 +7,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 import tritonclient.grpc.aio as client
 
 from local import triton
 from local.environments import ensure
-
-Floats = npt.NDArray[np.float32]
+from orchestrator.arrays import Floats
 
 MODEL = "sum"
 # sum = sample + the control picture's means over 8 x 8 pixels, over its three channels; mean = mean of sample.

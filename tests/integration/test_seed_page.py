@@ -17,8 +17,9 @@ import pytest
 import pytest_asyncio
 
 from local import triton
+from orchestrator.arrays import Pixels
 from tests.integration.both import Both, both
-from tests.integration.pictures import Pixels, decode
+from tests.integration.pictures import decode
 from tests.integration.stack import REPOSITORY
 from tests.integration.web import Web, serve_web
 

@@ -11,8 +11,7 @@ import tritonclient.grpc as client
 
 from local import triton
 from local.settings import ROOT
-
-Floats = npt.NDArray[np.float32]
+from orchestrator.arrays import Floats
 
 SIDES = {"matting": (256, 256), "face_detector": (256, 256), "face_landmarks": (192, 192), "upscaler": (48, 80)}
 ROWS = 8

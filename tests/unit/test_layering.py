@@ -18,6 +18,7 @@ ROOMS = ("common", "orchestrator", "gateway", "local", "engines", "model_tools",
 # not at all where the places are equal.
 FLOORS = {
     "orchestrator.errors": (0, 1),
+    "orchestrator.arrays": (0, 1),
     "orchestrator.config": (0, 2),
     "orchestrator.metrics": (0, 2),
     "orchestrator.cancellation": (0, 2),
@@ -78,7 +79,7 @@ OF_PIPELINE = (
 )
 """The pipeline and its parts: what of the diffusion room knows networks, families and metrics."""
 OVER_TRITON = tuple(f"orchestrator.models.{part}" for part in ("triton", "networks", "tool_networks", "readiness"))
-MAY_USE_DIFFUSION = ("numpy", "orchestrator.diffusion")
+MAY_USE_DIFFUSION = ("orchestrator.arrays", "numpy", "orchestrator.diffusion")
 
 Sources = Mapping[str, str]
 """Module name -> source text."""
@@ -255,7 +256,7 @@ def shared_reasons(module: str, names: set[str]) -> Iterator[str]:
 
 
 def may_use_in_diffusion(module: str, name: str) -> bool:
-    """Numpy, the standard library, the room itself; and `tokenizers`, about which ONLY has its own rule."""
+    """Numpy and its arrays' names, the standard library, the room itself; and `tokenizers`, about which ONLY has its own rule."""
     if name == "tokenizers":
         return module == "orchestrator.diffusion.tokenizer"
     return name.partition(".")[0] in sys.stdlib_module_names or inside(name, *MAY_USE_DIFFUSION)

@@ -4,9 +4,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.arrays import Pixels
 from orchestrator.imaging.geometry import fitting
-
-Pixels = npt.NDArray[np.uint8]
 
 SMALL, SMOOTH = 768, 2.0
 """Side at which the light is estimated, pixels, and the standard deviation of the Gauss before."""

@@ -4,10 +4,9 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.arrays import Pixels
 from orchestrator.imaging.layers import resized
 from orchestrator.imaging.tone import match_low_frequencies
-
-Pixels = npt.NDArray[np.uint8]
 
 FADE = 0.35
 """Share of an ellipse's radius over which it fades out."""

@@ -4,9 +4,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.arrays import Pixels
 from orchestrator.imaging.geometry import fitting
-
-Pixels = npt.NDArray[np.uint8]
 
 SMALL = 256
 """Side at which colours are spread, pixels."""

@@ -6,10 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from orchestrator.arrays import Floats, Pixels
 from orchestrator.imaging.geometry import fitting
-
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
 
 CLIP, TILES = 3.0, 8
 """Of the equalisation: how far a histogram is raised above its mean, and tiles along a side."""

@@ -4,9 +4,8 @@ import math
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
+from orchestrator.arrays import Pixels
 
 PATCH, SEARCH = 5, 15
 """Sides of the patches that are compared, and of the window in which they are searched for, pixels."""

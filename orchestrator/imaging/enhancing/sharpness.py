@@ -4,10 +4,9 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
+from orchestrator.arrays import Floats, Pixels
+
 Change = Callable[[Floats], Floats]
 
 RADIUS, AMOUNT = 1.2, 1.5

@@ -9,19 +9,18 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
 from structlog.testing import capture_logs
 
 from common.settings import SettingsError
+from orchestrator.arrays import Pixels
 from orchestrator.decoding.decoders import DecoderProcess, Decoders
 from orchestrator.errors import InvalidRequestError, Reason
 from orchestrator.imaging.decode import DecodeLimits, Measured, decode
 from tests.unit.imaging import files
 from tests.unit.imaging.files import saved
 
-Pixels = npt.NDArray[np.uint8]
 LIMITS = DecodeLimits()
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF", "BMP", "TIFF", "GIF")
 

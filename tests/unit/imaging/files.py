@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image
 from pillow_heif import register_heif_opener
 
-Pixels = npt.NDArray[np.uint8]
+from orchestrator.arrays import Pixels
 
 register_heif_opener()  # so that Pillow writes HEIC; decode.py needs no registering
 

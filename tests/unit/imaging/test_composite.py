@@ -6,18 +6,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from orchestrator.arrays import Pixels
 from orchestrator.imaging import codec
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.composite import BAND, Composite, Layer
 from orchestrator.imaging.jpeg import decode as strictly
 from orchestrator.imaging.layers import filled, over, placed, resized
 from orchestrator.params import ImageFormat, OutputParams
-
-Pixels = npt.NDArray[np.uint8]
 
 
 @pytest.fixture(scope="module")

@@ -4,16 +4,15 @@ import struct
 import zlib
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from orchestrator.arrays import Pixels
 from orchestrator.errors import InvalidRequestError
 from orchestrator.imaging.decode import DecodeLimits, decode
 from tests.unit.imaging import files
 from tests.unit.imaging.files import chunk, saved
 
-Pixels = npt.NDArray[np.uint8]
 LIMITS = DecodeLimits()
 WIDTH, HEIGHT = 300, 200
 

@@ -3,15 +3,14 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from PIL import Image, ImageCms
 
+from orchestrator.arrays import Pixels
 from orchestrator.imaging.decode import DecodeLimits, decode
 from tests.unit.imaging import files
 from tests.unit.imaging.files import saved
 
-Pixels = npt.NDArray[np.uint8]
 LIMITS = DecodeLimits()
 SWAPPED = files.rgb_profile(*files.PRIMARIES[::-1], exponent=2.2)
 """An ICC profile whose red and blue are exchanged."""

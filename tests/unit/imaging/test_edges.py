@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from orchestrator.arrays import Pixels
 from orchestrator.imaging.edges import canny, control_picture, drawing_edges, edge_agreement, grey
 from orchestrator.imaging.strokes import strip_strokes, thin
 
-Pixels = npt.NDArray[np.uint8]
 EDGES = hnp.arrays(np.uint8, st.tuples(st.integers(1, 24), st.integers(1, 24)), elements=st.sampled_from([0, 255]))
 PICTURES = hnp.arrays(np.uint8, st.tuples(st.integers(1, 24), st.integers(1, 24), st.sampled_from([3, 4])))
 

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 
+from orchestrator.arrays import Pixels
 from orchestrator.imaging.enhancing import colors, faces, light, noise, sharpness
 
-Pixels = npt.NDArray[np.uint8]
 Way = Callable[[Pixels, float], Pixels]
 
 WAYS: dict[str, Way] = {

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from orchestrator.imaging.face_swap import Pixels, swap
+from orchestrator.arrays import Pixels
+from orchestrator.imaging.face_swap import swap
 from tests.unit.imaging.meshes import mesh
 
 

@@ -2,15 +2,14 @@
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.arrays import Pixels
 from orchestrator.imaging import codec, layers
 from orchestrator.params import ImageFormat, OutputParams
 
-Pixels = npt.NDArray[np.uint8]
 sides = st.integers(1, 60)
 bytes_of = st.integers(0, 255)
 

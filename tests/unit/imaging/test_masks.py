@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from orchestrator.arrays import Pixels
 from orchestrator.errors import PreconditionError
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.masks import blend, blend_weights, outpainting_mask, read_mask, to_latents
 
-Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.float32]
 sides = st.integers(1, 40)
 MASKS = hnp.arrays(np.float32, st.tuples(sides, sides), elements=st.sampled_from([0.0, 0.25, 0.5, 1.0]).map(np.float32))

@@ -9,11 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from orchestrator.arrays import Pixels
 from orchestrator.imaging import closed_form, layers, mattes
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.closed_form import Matte
-
-Pixels = npt.NDArray[np.uint8]
 
 NETWORK = 64
 """Side of the coarse mattes here."""

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
+from orchestrator.arrays import Pixels
 from orchestrator.imaging import text
 from orchestrator.imaging.layers import resized
-from orchestrator.imaging.text import Pixels
 
 INKS = {"black on white": ((0, 0, 0), (255, 255, 255)), "blue on cream": ((20, 40, 110), (240, 236, 220))}
 SIZE = (960, 480)

@@ -1,14 +1,12 @@
 """Colours and light taken over from a reference, detail kept."""
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.arrays import Pixels
 from orchestrator.imaging.tone import CELL, match_low_frequencies
-
-Pixels = npt.NDArray[np.uint8]
 
 
 def detailed(height: int, width: int, level: int) -> Pixels:

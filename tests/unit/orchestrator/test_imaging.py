@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.arrays import Pixels
 from orchestrator.errors import PreconditionError
 from orchestrator.imaging import codec, geometry
 from orchestrator.params import ImageFormat, OutputParams
 
-Pixels = npt.NDArray[np.uint8]
 sides = st.integers(1, 150)
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from orchestrator.arrays import Floats
 from orchestrator.diffusion import noise
 from orchestrator.diffusion import pipeline as pipeline_module
 from orchestrator.diffusion.pipeline import Pipeline, PipelineInputs, Stage, StepDone, Timer
 from orchestrator.errors import EngineFaultError, InvalidRequestError
-from orchestrator.models.contracts import AddedRows, Floats, Ids, Networks
+from orchestrator.models.contracts import AddedRows, Ids, Networks
 from orchestrator.params import SamplerName
 from tests.unit.orchestrator.world import FAMILIES, World, build
 

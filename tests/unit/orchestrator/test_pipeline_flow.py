@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from orchestrator.arrays import Floats
 from orchestrator.diffusion.noise import start_noise
 from orchestrator.diffusion.pipeline import Pipeline, PipelineInputs, Start, StepDone, Timer
 from orchestrator.errors import FamilyConfigError, InvalidRequestError
-from orchestrator.models.contracts import AddedRows, Floats, Networks
+from orchestrator.models.contracts import AddedRows, Networks
 from orchestrator.models.fakes import FakeNetworks
 from orchestrator.models.families import Families
 from orchestrator.params import SamplerName

@@ -14,6 +14,7 @@ from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 
 from orchestrator.accounts.account import Account
+from orchestrator.arrays import Floats
 from orchestrator.decoding.decoders import DecoderProcess, Decoders
 from orchestrator.diffusion.pipeline import Pipeline
 from orchestrator.errors import ImagegenError, InvalidRequestError, Violation
@@ -21,7 +22,7 @@ from orchestrator.generation.events import Artifact, Event
 from orchestrator.generation.job import Job, new_job_id
 from orchestrator.generation.runner import Runner
 from orchestrator.imaging.decode import DecodeLimits
-from orchestrator.models.contracts import AddedRows, Floats
+from orchestrator.models.contracts import AddedRows
 from orchestrator.models.fakes import FakeNetworks
 from orchestrator.models.families import Families, Family
 from orchestrator.params import ImageFormat, JobOptions, Limits, Priority, RequestParams, SizeParams, TextToImage

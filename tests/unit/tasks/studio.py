@@ -7,8 +7,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from orchestrator.arrays import Pixels
 from orchestrator.decoding.decoders import Decoders
 from orchestrator.diffusion.pipeline import Pipeline, PipelineInputs, StepDone, Timer
 from orchestrator.imaging.decode import DecodeLimits
@@ -21,8 +21,6 @@ from orchestrator.tasks.plan import Plan, plan, with_prompts
 from orchestrator.tasks.run import run
 from orchestrator.tasks.workshop import Begun, Made, Workshop
 from tests.unit.orchestrator.world import DECODING, FAMILIES, params, write_families
-
-Pixels = npt.NDArray[np.uint8]
 
 EVERYTHING = (
     FAMILIES.replace(

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from orchestrator.arrays import Pixels
 from orchestrator.errors import EngineUnavailableError, InvalidRequestError, PreconditionError, UnsupportedTaskError
 from orchestrator.params import (
     BackgroundParams,
@@ -20,7 +21,7 @@ from orchestrator.params import (
     SizeParams,
     TextToImage,
 )
-from tests.unit.tasks.studio import Pixels, Studio, noise, opened, scene, source
+from tests.unit.tasks.studio import Studio, noise, opened, scene, source
 
 ITEM = (30, 20, 24, 16)
 INNER = np.s_[24:32, 34:50]

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from orchestrator.arrays import Floats
 from orchestrator.errors import InvalidRequestError, UnsupportedTaskError
 from orchestrator.imaging.edges import canny
 from orchestrator.models import fakes
-from orchestrator.models.contracts import Floats
 from orchestrator.params import (
     Control,
     EdgesParams,

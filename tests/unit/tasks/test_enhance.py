@@ -5,6 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from orchestrator.arrays import Pixels
 from orchestrator.diffusion.pipeline import Stage
 from orchestrator.errors import EngineUnavailableError, InvalidRequestError, UnsupportedTaskError
 from orchestrator.imaging.enhancing import colors, light, noise
@@ -27,7 +28,7 @@ from orchestrator.params import (
 )
 from orchestrator.params.enhancement import METHODS
 from orchestrator.tasks.enhance import enhance
-from tests.unit.tasks.studio import Pixels, Studio, opened, source
+from tests.unit.tasks.studio import Studio, opened, source
 from tests.unit.tasks.studio import noise as noise_picture
 from tests.unit.tasks.test_face import bright
 

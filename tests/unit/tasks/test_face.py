@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from orchestrator.arrays import Floats, Pixels
 from orchestrator.diffusion.pipeline import Stage
 from orchestrator.errors import EngineFaultError, EngineUnavailableError, PreconditionError
 from orchestrator.imaging import faces
-from orchestrator.models.contracts import Floats
 from orchestrator.params import BackgroundParams, EdgesParams, Edit, Face, LayoutParams, Removal, SizeParams
-from tests.unit.tasks.studio import Pixels, Studio, noise, source
+from tests.unit.tasks.studio import Studio, noise, source
 
 
 def bright(width: int = 96, height: int = 64) -> Pixels:

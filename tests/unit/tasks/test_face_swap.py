@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from orchestrator.arrays import Floats, Pixels
 from orchestrator.errors import PreconditionError
-from orchestrator.models.contracts import Floats
 from orchestrator.params import BackgroundParams, Color, FaceSwap, SizeParams
 from tests.unit.imaging.meshes import mesh
-from tests.unit.tasks.studio import Pixels, Studio, noise, source
+from tests.unit.tasks.studio import Studio, noise, source
 
 DARK = np.zeros((64, 96, 3), np.uint8)
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from orchestrator.arrays import Pixels
 from orchestrator.params import (
     BackgroundParams,
     Color,
@@ -13,7 +14,7 @@ from orchestrator.params import (
     Removal,
     SizeParams,
 )
-from tests.unit.tasks.studio import Pixels, Studio, source
+from tests.unit.tasks.studio import Studio, source
 
 OBJECT = (200, 40, 30)
 WHITE = BackgroundParams(remove=Removal.AUTO, color=Color(255, 255, 255))

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from orchestrator.arrays import Pixels
 from orchestrator.imaging.layers import resized
 from orchestrator.params import Fit, GenerateBackground, LayoutParams, SizeParams
-from tests.unit.tasks.studio import Pixels, Studio, noise, scene, source
+from tests.unit.tasks.studio import Studio, noise, scene, source
 
 ITEM = (30, 20, 36, 28)
 BAND = 8

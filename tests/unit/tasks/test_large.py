@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from orchestrator.arrays import Pixels
 from orchestrator.errors import InvalidRequestError
 from orchestrator.imaging.layers import resized
 from orchestrator.params import (
@@ -32,7 +33,7 @@ from orchestrator.params import (
     VerticalPlace,
 )
 from orchestrator.tasks import finish, frame
-from tests.unit.tasks.studio import Pixels, Studio, noise, scene, source
+from tests.unit.tasks.studio import Studio, noise, scene, source
 
 SIDE = 256
 """Of what is composed in these tests; larger results are large."""

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
+from orchestrator.arrays import Pixels
 from orchestrator.errors import EngineUnavailableError, FilteredError, UnsupportedTaskError
 from orchestrator.imaging.screening import views
 from orchestrator.params import BackgroundParams, Caption, Edit, SafetyParams, SizeParams, Task, TextToImage
 from orchestrator.provenance import xmp
-from tests.unit.tasks.studio import EVERYTHING, Pixels, Studio, opened, source
+from tests.unit.tasks.studio import EVERYTHING, Studio, opened, source
 
 RED = np.zeros((64, 64, 3), np.uint8)
 RED[..., 0] = 255

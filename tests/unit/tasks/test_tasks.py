@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from orchestrator.arrays import Pixels
 from orchestrator.diffusion.pipeline import Stage, StepDone
 from orchestrator.errors import EngineUnavailableError, InvalidRequestError, PreconditionError, UnsupportedTaskError
 from orchestrator.imaging.edges import canny
@@ -24,7 +25,7 @@ from orchestrator.params import (
     Task,
     TextToImage,
 )
-from tests.unit.tasks.studio import Pixels, Studio, noise, png, scene, source
+from tests.unit.tasks.studio import Studio, noise, png, scene, source
 
 
 def task_from(name: str, picture: Pixels, **fields: Any) -> Task:

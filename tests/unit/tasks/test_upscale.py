@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from orchestrator.arrays import Pixels
 from orchestrator.diffusion.pipeline import Stage
 from orchestrator.diffusion.stages import Calls, Steps
 from orchestrator.errors import EngineUnavailableError, InvalidRequestError
@@ -12,7 +13,7 @@ from orchestrator.params import Fit, LayoutParams, SizeParams, Upscale
 from orchestrator.tasks import enlarge
 from orchestrator.tasks.limits import source_blend, upscale_strength
 from orchestrator.tasks.upscale import generation_size
-from tests.unit.tasks.studio import Pixels, Studio, noise, source
+from tests.unit.tasks.studio import Studio, noise, source
 
 
 def ramp(width: int, height: int, channels: int = 3) -> Pixels:
