@@ -256,7 +256,7 @@ def shared_reasons(module: str, names: set[str]) -> Iterator[str]:
 
 
 def may_use_in_diffusion(module: str, name: str) -> bool:
-    """Numpy and its arrays' names, the standard library, the room itself; and `tokenizers`, about which ONLY has its own rule."""
+    """Numpy, the standard library, the room itself, arrays.py; and `tokenizers`, about which ONLY has its own rule."""
     if name == "tokenizers":
         return module == "orchestrator.diffusion.tokenizer"
     return name.partition(".")[0] in sys.stdlib_module_names or inside(name, *MAY_USE_DIFFUSION)
