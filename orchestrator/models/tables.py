@@ -222,7 +222,7 @@ class NetworkTable(Table):
     def _sizes_agree(self) -> "NetworkTable":
         if self.latent_multiple % self.patch:
             raise ValueError(f"latent_multiple {self.latent_multiple} is not a multiple of patch {self.patch}")
-        for kind, (width, height) in [*(("aspect size", each) for each in self.aspect_sizes), ("tile", self.tile_size)]:
+        for kind, (width, height) in [*(("buckets:", each) for each in self.aspect_sizes), ("tile", self.tile_size)]:
             if width % self.grain or height % self.grain:
                 raise ValueError(
                     f"{kind} {width} x {height} is not a multiple of latent_factor * latent_multiple = {self.grain}"

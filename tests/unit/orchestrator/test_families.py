@@ -71,11 +71,11 @@ MISTAKES = [
     (changed("scaling_factor = 0.5", "scaling_factor = inf"), "[networks.small] scaling_factor: "),
     (changed("scaling_factor = 0.5", "scaling_factor = 1.0\nshift_factor = nan"), "[networks.small] shift_factor: "),
     (changed("[[32, 32], [64, 32]]", "[]"), "[networks.small] buckets: "),
-    (changed("[64, 32]", "[60, 32]"), "[networks.small] Value error, bucket 60 x 32 is not a multiple"),
+    (changed("[64, 32]", "[60, 32]"), "[networks.small] Value error, buckets: 60 x 32 is not a multiple"),
     (changed("[64, 32]", "[64]"), "[networks.small] buckets.1"),
     (
         changed("[[32, 32], [64, 32]]", "[[32, 32], [40, 32]]\nlatent_multiple = 2"),
-        "[networks.small] Value error, bucket 40 x 32 is not a multiple of latent_factor * latent_multiple = 16",
+        "[networks.small] Value error, buckets: 40 x 32 is not a multiple of latent_factor * latent_multiple = 16",
     ),
     (changed("pad_id = 0", "pad_id = 0\ntile = [32, 36]"), "[networks.small] Value error, tile 32 x 36 is not"),
     (changed("pad_id = 0", "pad_id = 0\nvae_tile = 48"), "[networks.small] Value error, vae_tile 48 is not"),
