@@ -15,7 +15,7 @@ from orchestrator.diffusion import noise
 from orchestrator.diffusion.tiles import VIEW_OVERLAP, Average, View, batches, in_tiles, tent, views
 
 if TYPE_CHECKING:
-    from orchestrator.diffusion.tiles import Array
+    from orchestrator.arrays import Floats
 
 lengths = st.integers(1, 200)
 
@@ -83,7 +83,7 @@ class Enlarging:
         self.shapes: list[tuple[int, ...]] = []
         self.spread = spread
 
-    async def __call__(self, latents: Array) -> Array:
+    async def __call__(self, latents: Floats) -> Floats:
         self.shapes.append(latents.shape)
         pixels = latents.repeat(8, axis=2).repeat(8, axis=3)
         return np.asarray(pixels + self.spread * latents[:, :, :1, :1], np.float32)
@@ -99,7 +99,7 @@ async def test_tiles_of_one_shape_share_calls() -> None:
 
 
 async def test_a_network_that_shrinks_is_tiled_as_well() -> None:
-    async def run(image: Array) -> Array:
+    async def run(image: Floats) -> Floats:
         rows, channels, height, width = image.shape
         means = image.reshape(rows, channels, height // 8, 8, width // 8, 8).mean(axis=(3, 5))
         return np.asarray(np.concatenate([means, means[:, :1]], axis=1), np.float32)
@@ -114,7 +114,7 @@ async def test_tiles_that_disagree_fade_into_each_other(height: int, width: int)
     """A constant picture whose tiles come out lighter or darker: steps stay a fraction of the difference."""
     offsets = iter(np.random.default_rng(0).permutation(1000) / 1000)
 
-    async def run(latents: Array) -> Array:
+    async def run(latents: Floats) -> Floats:
         values = np.asarray([next(offsets) for _ in latents], np.float32)[:, None, None, None]
         return np.broadcast_to(values, (len(latents), 3, 8 * latents.shape[2], 8 * latents.shape[3]))
 

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.arrays import Floats
 from orchestrator.imaging import faces
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.faces import Face
@@ -13,7 +14,7 @@ from orchestrator.imaging.faces import Face
 POINTS = np.array([[30.0, 40.0], [70.0, 40.0], [50.0, 60.0], [50.0, 75.0], [20.0, 50.0], [80.0, 50.0]])
 
 
-def answer(*found: tuple[int, float, tuple[float, float, float, float]]) -> tuple[faces.Floats, faces.Floats]:
+def answer(*found: tuple[int, float, tuple[float, float, float, float]]) -> tuple[Floats, Floats]:
     """A detector's answer: at each anchor a logit, and a box (centre x, centre y, width, height) in its 256 pixels."""
     boxes, scores = np.zeros((896, 16), np.float32), np.full((896, 1), -50, np.float32)
     for anchor, logit, (x, y, width, height) in found:
