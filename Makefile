@@ -6,7 +6,7 @@ LOCAL = $(if $(shell sh -c 'command -v $(PYTHON)'),$(PYTHON) -m local,\
   $(error no $(PYTHON) here. Install Python (Debian, Ubuntu: apt install python3-venv), or: make PYTHON=/path/to/python3))
 
 .PHONY: help demo up down status doctor check test test-fresh test-tools test-postgres test-deploy run-chart audit lint format bench \
-  faults hostile proto models tools images lock dev
+  faults hostile proto models tools images lock dev docs
 .DEFAULT_GOAL := help
 
 help: ## list these targets
@@ -87,6 +87,14 @@ dev: ## install what tests and linters need into .venv
 
 tools: .tools/.stamp ## the environment of model_tools: torch and diffusers
 
+docs: .docs/.stamp ## the documents as a site in .docs/site, links and anchors checked
+	NO_MKDOCS_2_WARNING=1 .docs/bin/mkdocs build --strict
+
+.docs/.stamp: requirements/docs.txt
+	$(PYTHON) -m venv .docs
+	.docs/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements/docs.txt
+	touch $@
+
 .deploy/.stamp: requirements/deploy.txt
 	$(PYTHON) -m venv .deploy
 	.deploy/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements/deploy.txt
@@ -108,7 +116,7 @@ CUDA := $(shell sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' requirements/torch-cuda.txt)
 OF_TOOLS := filelock fsspec jinja2 markupsafe mpmath networkx numpy setuptools sympy typing-extensions
 
 lock: ## resolve requirements/*.in again (needs uv)
-	for room in service gateway local dev deploy triton c2pa uv; do \
+	for room in service gateway local dev deploy docs triton c2pa uv; do \
 	  case $$room in triton|c2pa) of_room=--no-deps ;; service|gateway|local) of_room="--override requirements/unused.txt" ;; *) of_room= ;; esac; \
 	  $(COMPILE) $$of_room \
 	    requirements/$$room.in -o requirements/$$room.txt || exit 1; \

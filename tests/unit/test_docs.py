@@ -44,6 +44,11 @@ def test_the_index_names_every_page() -> None:
     assert {path.name for path in (ROOT / "docs").glob("*.md")} - {"README.md"} <= named
 
 
+def test_the_site_has_every_page() -> None:
+    named = set(re.findall(r"[\w/.-]+\.md", (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:")[2]))
+    assert named == {path.name for path in (ROOT / "docs").glob("*.md")} | {"adr/README.md"}
+
+
 @pytest.mark.parametrize(
     ("text", "wide"),
     [
