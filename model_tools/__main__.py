@@ -11,9 +11,7 @@ COMMANDS = {"add": "model_tools.add", "engines": "model_tools.engines_command"}
 def main(words: list[str]) -> int:
     """Run a command by its name; its module is loaded then, since not all need torch."""
     if not words or words[0] not in COMMANDS:
-        print(
-            "usage: python -m model_tools {" + ",".join(COMMANDS) + "} …  (--help of each says more)", file=sys.stderr
-        )
+        print("usage: python -m model_tools {" + ",".join(COMMANDS) + "} …  (see --help of each)", file=sys.stderr)
         return 0 if words[:1] in (["-h"], ["--help"]) else 2
     code: int = import_module(COMMANDS[words[0]]).main(words[1:])
     return code

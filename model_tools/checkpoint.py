@@ -250,7 +250,7 @@ class Checkpoint:
         if inputs.ip_adapter:
             adapters.vision_config(self._tower(), self._ip_adapter()["image_proj"])
         elif inputs.image_encoder:
-            raise CheckpointError("--image-encoder has no meaning without --ip-adapter")
+            raise CheckpointError("--image-encoder cannot be used without --ip-adapter")
         self.files()
 
     def _read_lora(self, lora: Lora) -> LoraLayers:

@@ -135,7 +135,7 @@ def _compare(folder: Path, inputs: list[Tensor], outputs: list[Tensor]) -> None:
 
 def _check_precision(folder: Path, precision: str, types: set[int]) -> None:
     if precision == "fp8" and TensorProto.FLOAT8E4M3FN not in types:
-        raise TensorrtError(f"{folder}: the graph has no fp8; make it by model_tools add --precision fp8")
+        raise TensorrtError(f"{folder}: the graph has no fp8; generate it by model_tools add --precision fp8")
     if precision in ("fp16", "bf16") and types & GIVEN_TYPES:
         raise TensorrtError(f"{folder}: the graph says what type each tensor has: its precision is strong")
 

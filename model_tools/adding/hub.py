@@ -33,7 +33,7 @@ def find_checkpoint(text: str) -> Path:
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise CheckpointError(
-            f"{text}: no folder or file here, and the model hub does not give it: {reason}"
+            f"{text}: not a folder or file here, and the model hub does not have it: {reason}"
         ) from error
     return folder
 

@@ -56,7 +56,7 @@ def _read(source: Path, target: Path) -> CLIPTokenizer:
     try:
         tokens = CLIPTokenizer.from_pretrained(source, local_files_only=True)
     except Exception as error:  # tokenizers' Rust side raises bare Exception
-        raise CheckpointError(f"{source}: no tokenizer of CLIP: {error}") from error
+        raise CheckpointError(f"{source}: not a CLIP tokenizer: {error}") from error
     # Not the file as it is: what tokenizer_config.json adds counts, too (SDXL's second fills up with "!", which
     # is a token of its own then, wherever it is in a prompt).
     tokens.backend_tokenizer.save(str(target))

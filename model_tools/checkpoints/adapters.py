@@ -117,7 +117,7 @@ def read_ip_adapter(path: Path, unet: UNet2DConditionModel, *, allow_pickle: boo
     for name, tensor in flat.items():
         group, _, rest = name.partition(".")
         if group not in state:
-            raise CheckpointError(f"{path}: no IP-Adapter, it has {name}")
+            raise CheckpointError(f"{path}: not an IP-Adapter, it has {name}")
         state[group][rest] = tensor
     require_known(state["image_proj"], path)
     _compare_layers(state["ip_adapter"], unet, path)

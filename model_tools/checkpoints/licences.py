@@ -68,7 +68,7 @@ def settle(checkpoint: Path, given: str | None, adapters: Iterable[Path], *, all
     own = given or read_licence(checkpoint)
     if not own:
         raise CheckpointError(
-            f"{checkpoint}: says no licence (README.md has no `license:`); read its terms and name it by --license ID"
+            f"{checkpoint}: names no licence (README.md has no `license:`); read its terms and name it by --license ID"
         )
     names = list(dict.fromkeys([own, *(name for path in adapters if (name := read_licence(path)))]))
     forbidden = [name for name in names if not is_commercial(name)]

@@ -87,7 +87,7 @@ class LoraLayers:
         state = read_state([lora.path])
         require_finite(state, str(lora.path))
         if other := [name for name in state if any(kind in name for kind in UNKNOWN)]:
-            raise CheckpointError(f"{lora.path}: no plain LoRA, it has {listed(other)}")
+            raise CheckpointError(f"{lora.path}: not a plain LoRA, it has {listed(other)}")
         self.lora = lora
         self.parts = _split(_translated(_scaled(state, _noted(lora.path)), unet_config, lora.path, xl=xl), lora.path)
 
@@ -152,11 +152,13 @@ def _translated(state: State, unet_config: Mapping[str, Any], path: Path, *, xl:
     loader = StableDiffusionXLLoraLoaderMixin if xl else StableDiffusionLoraLoaderMixin
     kohya = [name for name in state if name.startswith(KOHYA)]
     if kohya and len(kohya) < len(state):
-        raise CheckpointError(f"{path}: no LoRA known here, it has {listed([n for n in state if n not in kohya])}")
+        raise CheckpointError(
+            f"{path}: not a LoRA that is known here, it has {listed([n for n in state if n not in kohya])}"
+        )
     try:
         translated, _ = loader.lora_state_dict(dict(state), unet_config=SimpleNamespace(**unet_config))
     except (ValueError, KeyError, IndexError) as error:
-        raise CheckpointError(f"{path}: no LoRA known here: {str(error).strip()[:200]}") from error
+        raise CheckpointError(f"{path}: not a LoRA that is known here: {str(error).strip()[:200]}") from error
     return {name if name.startswith(PARTS) else f"unet.{name}": tensor for name, tensor in translated.items()}
 
 
@@ -169,7 +171,7 @@ def _split(state: State, path: Path) -> dict[str, dict[str, Halves]]:
         for name, tensor in _in_peft(named, part).items():
             match = NAME.fullmatch(name.replace(".lora.down", ".lora_A").replace(".lora.up", ".lora_B"))
             if not match:
-                raise CheckpointError(f"{path}: no LoRA known here, it has {part}.{name}")
+                raise CheckpointError(f"{path}: not a LoRA that is known here, it has {part}.{name}")
             found.setdefault(match["layer"].replace(".", "_"), {})[match["half"]] = tensor
         for layer, halves in found.items():
             if len(halves) < 2:
@@ -177,7 +179,7 @@ def _split(state: State, path: Path) -> dict[str, dict[str, Halves]]:
         if found:
             parts[part] = {layer: Halves(halves["A"], halves["B"]) for layer, halves in found.items()}
     if not parts:
-        raise CheckpointError(f"{path}: holds no LoRA")
+        raise CheckpointError(f"{path}: is not a LoRA")
     return parts
 
 

@@ -65,7 +65,7 @@ class SingleFile:
         if kind not in KINDS or f"{UNET}input_blocks.0.0.weight" not in self._names:
             what = f"diffusers takes it for {kind!r}" if kind not in KINDS else "it has no UNet of that layout"
             raise CheckpointError(
-                f"{path}: no checkpoint of Stable Diffusion 1.x, 2.x or SDXL in a single file; {what}"
+                f"{path}: not a checkpoint of Stable Diffusion 1.x, 2.x or SDXL in a single file; {what}"
             )
         self.published = KINDS[kind]
 

@@ -120,10 +120,10 @@ def test_kohyas_names_of_sdxl(made: Path, tmp_path: Path) -> None:
         (("lora_unet_nowhere.lora_down.weight", "lora_unet_nowhere.lora_up.weight"), "has no layer nowhere"),
         (("unet.conv_in.lora_A.weight", "unet.conv_in.lora_B.weight"), "do not fit a weight of"),
         (("unet.conv_in.lora_A.weight",), "has one matrix of two"),
-        (("lora_unet_conv_in.hada_w1_a", "lora_unet_conv_in.hada_w1_b"), "no plain LoRA, it has .*hada_w1_a"),
-        (("unet.conv_in.lora_A.weight", "unet.conv_in.lora_magnitude_vector"), "no plain LoRA"),
+        (("lora_unet_conv_in.hada_w1_a", "lora_unet_conv_in.hada_w1_b"), "not a plain LoRA, it has .*hada_w1_a"),
+        (("unet.conv_in.lora_A.weight", "unet.conv_in.lora_magnitude_vector"), "not a plain LoRA"),
         (("text_encoder_2.x.lora_A.weight", "text_encoder_2.x.lora_B.weight"), "is for a text_encoder_2, which"),
-        (("anything",), "no LoRA known here, it has unet.anything"),
+        (("anything",), "not a LoRA that is known here, it has unet.anything"),
     ],
 )
 def test_what_does_not_fit_is_an_error(made: Path, tmp_path: Path, names: tuple[str, ...], message: str) -> None:
