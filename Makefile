@@ -57,9 +57,10 @@ audit: .deploy/.stamp ## ask the advisory database about every pinned package (n
 	  echo "$$room:"; .deploy/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements/$$room.txt || found=1; \
 	done; exit $${found:-0}
 
-lint: dev ## ruff, mypy, buf
+lint: dev ## ruff, mypy, buf, codespell
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
+	git ls-files -z | xargs -0 .venv/bin/codespell
 	.venv/bin/mypy $(ROOMS)
 	cd proto && ../.venv/bin/buf lint . && ../.venv/bin/buf format --diff --exit-code .
 

@@ -101,7 +101,7 @@ def list_files(graph: Path) -> tuple[Path, ...]:
 def read_digest(graph: Path) -> str:
     """Return the SHA-256 of a graph, in lower-case hex.
 
-    With weights beside it, it is that of both files, one after the other: `cat graph.xml graph.bin | sha256sum`.
+    With weights in a file of their own, it is that of both files in a row: `cat graph.xml graph.bin | sha256sum`.
     """
     digest = hashlib.sha256()
     for path in list_files(graph):
@@ -139,7 +139,7 @@ class Network:
         core = ov.Core()
         try:
             model = core.read_model(str(graph))
-            # Before compiling: that folds casts away, and a port then has their names beside its own.
+            # Before compiling: that folds casts away, and a port then has their names in addition to its own.
             self.inputs = {port.any_name: _describe(port) for port in model.inputs}
             self.outputs = {port.any_name: _describe(port) for port in model.outputs}
             waves = None

@@ -18,7 +18,7 @@ MAX_BATCH_SIZE = 8
 DATA_TYPES = {TensorProto.FLOAT: "TYPE_FP32", TensorProto.INT32: "TYPE_INT32"}
 
 PIXELS_OF_A_LATENT = {"control_image": 8}
-"""Inputs that come beside latents, and have so many pixels for each along a side."""
+"""Inputs that come with latents: how many pixels they have for each, along a side."""
 NOTHING_OPTIONAL: Mapping[str, str] = {}
 
 MODEL_PY = '''"""Opens the graph next to it, in Triton's Python backend."""
@@ -85,7 +85,7 @@ def write_folder(
     """Write config.pbtxt and, for OpenVINO, model.py around a graph that lies in its version folder.
 
     Arguments as of finish_folder, and `graph` where another engine reads it: Triton then finds it by its name, and
-    `precision` only tells a reader of it.
+    `precision` only informs readers.
     """
     version = repository / name / "1"
     if graph is None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 State = dict[str, Tensor]
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
 FORGOTTEN = ("position_ids", "logit_scale")
-"""Ends of names that older files have beside the weights: counted positions, and what only training needs."""
+"""Ends of names that older files have in addition to the weights: counted positions, and what only training needs."""
 MOST_NAMED = 3
 """Tensors that a message names; of more it says how many."""
 

@@ -1,4 +1,4 @@
-"""Prompts, as the denoising loop takes them: tokens, hidden states, and what SDXL's UNets are told beside them."""
+"""Prompts, as the denoising loop takes them: tokens, hidden states, and what SDXL's UNets get in addition."""
 
 from pathlib import Path
 

@@ -11,7 +11,7 @@ where v(t) is the tag of the job in service, and serves the smallest S first. Ta
 What differs here, because work is served by a changing number of workers that know only the rows of a table:
 
 - v is the newest tag that runs; where nothing runs, the tag of the next job; where nothing waits either, the time. It
-  never lags more than an hour behind the time, so that nothing waits for ever (ADR 0015).
+  never lags more than an hour behind the time, so that nothing waits forever (ADR 0015).
 - v may fall when a busy period ends. An account none of whose jobs waits therefore keeps at most one job's length of
   its old tag, which is what the paper's F can be ahead of v then: what it took of an idle machine is not held against
   it.

@@ -36,7 +36,7 @@ class PooledTextEncoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AddedRows:
-    """What some networks are told beside the hidden states; None what a family's do not take.
+    """What some networks get in addition to the hidden states; None what a family's do not take.
 
     Attributes:
         text_embeds: (B, P), of the whole text: SDXL's, and those of flow families with a second text encoder.

@@ -57,7 +57,7 @@ FAMILY_ROLES: Mapping[str, NetworkSpec] = {
     "image_encoder": IMAGE_ENCODER,
     "face_encoder": IMAGE_ENCODER,
 }
-"""What a family's networks are called in families.toml. `spec_of` tells what a UNet of a certain family has to have."""
+"""What a family's networks are called in families.toml. `spec_of` says what a UNet of a certain family has to have."""
 UNETS = frozenset({"unet", "inpaint_unet", "controlled_unet"})
 
 

@@ -113,7 +113,7 @@ class StreamQueue:
             raise _shutting_down()
 
     def _dispatch(self) -> None:
-        """Start what may start, and tell the others where they stand."""
+        """Start what may start, and report their places to the others."""
         while (job := self._admission.start_next(self._may_start)) is not None:
             # A context of its own: else a job that another's end starts would log that call's name and id.
             run = asyncio.create_task(self._run(job), name=f"job {job.id}", context=contextvars.Context())
