@@ -1,19 +1,30 @@
-// Calls of the gateway, with the key; errors are the API's own words.
+// Calls of the gateway, with the key. Errors carry the API's own message.
 
-export class ApiError extends Error {}
+export class ApiError extends Error {
+  constructor(message, status = 0) {
+    super(message);
+    this.status = status;
+  }
+}
 
-export async function call(path, key, options = {}) {
+async function call(path, key, options = {}) {
   let answer;
   try {
     answer = await fetch(path, { ...options, headers: { ...options.headers, "X-API-KEY": key } });
-  } catch {
-    throw new ApiError("The server cannot be reached.");
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError("The server cannot be reached. Check that it runs, then try again.");
   }
-  if (!answer.ok) throw new ApiError(await words(answer));
+  if (!answer.ok) throw new ApiError(await readMessage(answer), answer.status);
   return answer;
 }
 
-async function words(answer) {
+const json = async (...arguments_) => parseJson(await (await call(...arguments_)).text());
+
+// Seeds go up to 2^63 - 1, which a number of JavaScript cannot hold: long ones become text.
+const parseJson = (text) => JSON.parse(text.replace(/("(?:seed|sample_num)":\s*)(\d{16,})/g, '$1"$2"'));
+
+async function readMessage(answer) {
   try {
     return (await answer.json()).message || `HTTP ${answer.status}`;
   } catch {
@@ -21,31 +32,50 @@ async function words(answer) {
   }
 }
 
-export async function submit(key, request, file) {
-  const body = file ? new FormData() : JSON.stringify(request);
-  if (file) {
-    body.append("image", file, file.name);
-    body.append("parameters", JSON.stringify(request));
-  }
-  const headers = { "Idempotency-Key": drawn(), ...(file ? {} : { "Content-Type": "application/json" }) };
-  return (await call("/rest_api/process", key, { method: "POST", headers, body })).json();
+function toBody(document, file) {
+  if (!file) return { headers: { "Content-Type": "application/json" }, body: JSON.stringify(document) };
+  const body = new FormData();
+  body.append("image", file, file.name);
+  body.append("parameters", JSON.stringify(document));
+  return { headers: {}, body };
 }
 
-// crypto.randomUUID is there over https and on localhost only.
-const drawn = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+// crypto.randomUUID exists over https and on localhost only.
+const randomName = () =>
+  Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
-export const cancel = (key, job) => call(`/v1/jobs/${encodeURIComponent(job)}:cancel`, key, { method: "POST" });
+export function submit(key, document, file) {
+  const { headers, body } = toBody(document, file);
+  return json("/rest_api/process", key, {
+    method: "POST",
+    headers: { "Idempotency-Key": randomName(), ...headers },
+    body,
+  });
+}
 
-export const families = async (key) => (await (await call("/v1/families", key)).json()).families;
+export function estimate(key, document, signal) {
+  return json("/v1/jobs:estimate", key, { method: "POST", signal, ...toBody(document, null) });
+}
 
-// The job's events, until the last one; comes back after a break with the number of the last event it has seen.
-// Server-sent events by fetch: EventSource can send no key.
+const jobPath = (job) => `/v1/jobs/${encodeURIComponent(job)}`;
+export const getJob = (key, job) => json(jobPath(job), key);
+export const cancel = (key, job) => json(`${jobPath(job)}:cancel`, key, { method: "POST" });
+export const remove = (key, job) => json(`/rest_api/result/${encodeURIComponent(job)}`, key, { method: "DELETE" });
+export const account = (key) => json("/rest_api/me", key);
+export const families = async (key) => (await json("/v1/families", key)).families;
+
+export function listJobs(key, query) {
+  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return json(`/v1/jobs?${new URLSearchParams(given)}`, key);
+}
+
+// The job's events until the last one; reconnects with the number of the last event seen.
+// Server-sent events by fetch, since EventSource cannot send a key.
 export async function* follow(key, job, signal) {
   let last = "0";
   for (let failures = 0; ;) {
     try {
-      const headers = { "Last-Event-ID": last };
-      const answer = await call(`/v1/jobs/${encodeURIComponent(job)}/events`, key, { headers, signal });
+      const answer = await call(`${jobPath(job)}/events`, key, { headers: { "Last-Event-ID": last }, signal });
       for await (const event of read(answer.body)) {
         failures = 0;
         last = event.id;
@@ -83,5 +113,5 @@ function parse(block) {
     const colon = line.indexOf(": ");
     if (colon > 0) fields[line.slice(0, colon)] = line.slice(colon + 2);
   }
-  return fields.event ? { id: fields.id, name: fields.event, data: JSON.parse(fields.data) } : null;
+  return fields.event ? { id: fields.id, name: fields.event, data: parseJson(fields.data) } : null;
 }

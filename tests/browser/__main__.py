@@ -1,35 +1,84 @@
-"""`python -m tests.browser`: the screenshots of docs/, of a stack that `make up` has started."""
+"""`python -m tests.browser [FOLDER]`: the screenshots of docs/, of a stack that `make up` has started.
 
+Each state of the page goes into FOLDER, on a desk (light), on a wide screen (dark) and on a phone (light), and all of
+them onto one sheet.
+"""
+
+import sys
+import tempfile
 from pathlib import Path
 
-from local.settings import Settings
+import cv2
+import numpy as np
+
+from local.settings import HOST, Settings
 from local.stack import read_api_key
 from tests.browser.page import PHONE, Page, browser
+from tests.browser.states import walk
 
 DOCS = Path(__file__).parents[2] / "docs"
+SCREENS = {"desk": ((1400, 900), "light"), "wide": ((1920, 1080), "dark"), "phone": (PHONE, "light")}
+HEIGHT, GAP = 400, 24
+"""Pixels of a state on the sheet, and between two."""
 
 
-def main() -> None:
-    """A picture from text on a desk, and a mask on a phone."""
-    settings = Settings()
+def main(folder: Path) -> None:
+    """Walk through all states on each screen."""
+    settings = Settings.from_env({"IMAGEGEN_STATE_DIR": sys.argv[2]} if len(sys.argv) > 2 else {})
+    rows = []
     with browser() as driver:
-        page = Page(driver, settings.rest_url, read_api_key(settings))
-        page.resize(1280, 900)
-        page.open()
-        page.sign_in()
-        for prompt, seed in (("a rocket", "11"), ("a cat", "3"), ("a red apple", "7")):
-            page.write("prompt", prompt)
-            page.write("seed", seed)
-            page.generate()
-        page.until(lambda: page.natural_size() != (0, 0))
-        driver.save_screenshot(str(DOCS / "playground.png"))
-        page.resize(*PHONE)
-        page.select("adapter", "inpainting")
-        page.choose()
-        page.paint()
-        driver.execute_script("document.getElementById('adapter').scrollIntoView()")
-        driver.save_screenshot(str(DOCS / "playground_phone.png"))
+        page = Page(driver, settings.rest_url, read_api_key(settings), f"{HOST}:{settings.ports.grpc}")
+        for name, (size, theme) in SCREENS.items():
+            page.resize(*size)
+            page.open()
+            driver.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
+            tiles = []
+            for state in walk(page, size="512"):
+                file = folder / f"{name}_{state.replace(' ', '_')}.png"
+                driver.save_screenshot(str(file))
+                tiles.append(_tile(file, f"{name}: {state}"))
+            rows.append(tiles)
+    _save_sheet(rows, DOCS / "playground_states.png")
+
+
+def _tile(file: Path, title: str) -> np.ndarray:
+    """A state with its name above."""
+    picture = cv2.imread(str(file))
+    assert picture is not None
+    width = round(picture.shape[1] * HEIGHT / picture.shape[0])
+    small = cv2.resize(picture, (width, HEIGHT), interpolation=cv2.INTER_AREA)
+    head = np.full((28, width, 3), 255, np.uint8)
+    cv2.putText(head, title, (2, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (40, 40, 40), 1, cv2.LINE_AA)
+    return np.vstack([head, small])
+
+
+def _save_sheet(rows: list[list[np.ndarray]], path: Path) -> None:
+    """All states, screen by screen, in lines of the width of four desks."""
+    most = 4 * (rows[0][0].shape[1] + GAP)
+    lines: list[np.ndarray] = []
+    for tiles in rows:
+        line: list[np.ndarray] = []
+        for tile in tiles:
+            if sum(each.shape[1] + GAP for each in [*line, tile]) > most:
+                lines.append(_line(line, most))
+                line = []
+            line.append(tile)
+        lines.append(_line(line, most))
+    cv2.imwrite(str(path), np.vstack(lines), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+
+
+def _line(tiles: list[np.ndarray], width: int) -> np.ndarray:
+    found = np.full((HEIGHT + 28 + GAP, width, 3), 255, np.uint8)
+    at = 0
+    for tile in tiles:
+        found[: tile.shape[0], at : at + tile.shape[1]] = tile
+        at += tile.shape[1] + GAP
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    if len(sys.argv) > 1:
+        main(Path(sys.argv[1]))
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            main(Path(temporary))

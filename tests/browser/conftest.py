@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from local import stack
-from local.settings import Ports, Settings
+from local.settings import HOST, Ports, Settings
 from tests.browser.page import DRIVER, Page, browser
 
 
@@ -18,7 +18,7 @@ def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     try:
         stack.up(settings)
         with browser() as driver:
-            yield Page(driver, settings.rest_url, stack.read_api_key(settings))
+            yield Page(driver, settings.rest_url, stack.read_api_key(settings), f"{HOST}:{settings.ports.grpc}")
     finally:
         stack.down(settings)
 

@@ -10,13 +10,16 @@ from typing import Any
 from selenium import webdriver
 from selenium.webdriver import ActionChains
 from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 PICTURE = Path(__file__).parents[2] / "local" / "pictures" / "chelsea.jpg"
 PHONE = (390, 844)
-SECONDS = 60.0
+SECONDS = 120.0
 """For a picture, on slow cores."""
+ENDS = ("Done", "Failed", "Cancelled", "This picture is no longer")
+"""What the status begins with once a job has ended."""
 DRIVER = shutil.which("chromedriver")
 ARGUMENTS = (
     *("--headless=new", "--window-size=1280,1000", "--disable-gpu", "--no-first-run"),
@@ -48,11 +51,13 @@ class Page:
         driver: of the browser.
         url: of the gateway.
         key: of an account.
+        grpc: host:port of the orchestrator.
     """
 
     driver: webdriver.Chrome
     url: str
     key: str
+    grpc: str
 
     def open(self) -> None:
         """Load it again, with nothing kept of before."""
@@ -62,54 +67,100 @@ class Page:
         self.driver.refresh()
 
     def sign_in(self, key: str | None = None) -> None:
-        """Give the key, and wait until the families are there."""
+        """Give the key, and wait until the account is known."""
         self.write("key", self.key if key is None else key)
-        self["prompt"].click()  # the field has changed once it is left
+        self["connect"].click()
         if key is None:
-            self.until(lambda: len(Select(self["family"]).options) > 1)
+            self.until(lambda: not self.shows("key"))
+            self.until(lambda: len(Select(self["field-background-generate-model_type"]).options) > 1)
 
     def __getitem__(self, name: str) -> WebElement:
         """The element of an id."""
         return self.driver.find_element(By.ID, name)
 
+    def shows(self, name: str) -> bool:
+        """Whether there is an element of an id, in sight or further down."""
+        script = "return document.getElementById(arguments[0])?.checkVisibility() ?? false"
+        return bool(self.driver.execute_script(script, name))
+
+    def text(self, name: str) -> str:
+        """What an element says, if it is hidden from sight as well; "" where there is none."""
+        script = "return document.getElementById(arguments[0])?.textContent ?? ''"
+        said: str = self.driver.execute_script(script, name)
+        return said
+
     def write(self, name: str, text: str) -> None:
         """Type into a field that is emptied before."""
-        self[name].clear()
+        self[name].send_keys(Keys.CONTROL, "a")
+        self[name].send_keys(Keys.DELETE)
         self[name].send_keys(text)
 
-    def select(self, name: str, value: str) -> None:
-        """Choose of a list."""
-        Select(self[name]).select_by_value(value)
+    def set(self, path: str, text: str) -> None:
+        """Type into the field of the request's path, as write."""
+        self.write(f"field-{path.replace('.', '-')}", text)
 
-    def choose(self, path: Path = PICTURE) -> None:
+    def select(self, path: str, value: str) -> None:
+        """Choose of the list of the request's path."""
+        Select(self[f"field-{path.replace('.', '-')}"]).select_by_value(value)
+
+    def click(self, name: str) -> None:
+        """Click what may be out of sight or behind what floats."""
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", self[name])
+        self[name].click()
+
+    def task(self, name: str) -> None:
+        """Choose a task."""
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", self[f"task-{name}"])
+        self.driver.find_element(By.CSS_SELECTOR, f"label[for=task-{name}]").click()
+
+    def unfold(self, *names: str) -> None:
+        """Open sections of the settings."""
+        for name in names:
+            script = "const s = document.getElementById(`section-${arguments[0]}`); if (s) s.open = true"
+            self.driver.execute_script(script, name)
+
+    def choose(self, path: Path = PICTURE, name: str = "file") -> None:
         """Choose a picture's file."""
-        self["file"].send_keys(str(path))
-        self.until(lambda: path.name in self["picture-name"].text)
+        self[name].send_keys(str(path))
+        if name == "file":
+            self.until(lambda: path.name in self.text("picture-name"))
 
-    def paint(self) -> None:
+    def paint(self, x: int = 40) -> None:
         """A stroke over the middle of the mask."""
-        self.until(self["mask"].is_displayed)
-        brush = ActionChains(self.driver).scroll_to_element(self["mask"]).move_to_element(self["mask"])
-        brush.click_and_hold().move_by_offset(40, 10).move_by_offset(-60, 10).release().perform()
+        self.until(lambda: self.shows("mask") and self["mask"].size["height"] > 20)
+        self.until(lambda: self.driver.execute_script("return document.getElementById('mask').width") != 300)
+        self.driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", self["mask"])
+        brush = ActionChains(self.driver).move_to_element(self["mask"])
+        brush.click_and_hold().move_by_offset(x, 10).move_by_offset(-x - 20, 10).release().perform()
 
     def generate(self) -> list[str]:
-        """Press the button, and wait for the end. Gives what the status said on the way."""
+        """Press the button, and wait for the end of what it starts."""
+        before = self.shown()
+        self.click("go")
+        self.until(lambda: self.shown() != before or self.text("problem") or self.shows("failure"))
+        return self.wait()
+
+    def wait(self) -> list[str]:
+        """Wait until the job that is shown has ended. Gives what the status said on the way."""
         seen: list[str] = []
-        self["go"].click()
 
         def ended() -> bool:
-            over = self["go"].is_enabled()  # asked first: what it says after that is its last word
-            words = self["status"].text
+            words = self.text("status")
             if words and words != (seen[-1] if seen else ""):
                 seen.append(words)
-            return over and bool(seen or self["error"].text)
+            return bool(self.text("problem")) or self.shows("failure") or words.startswith(ENDS)
 
         self.until(ended)
         return seen
 
+    def shown(self) -> str:
+        """The id of the job that is shown; "" for none."""
+        job: str = self.driver.execute_script("return document.getElementById('stage').dataset.job ?? ''")
+        return job
+
     def until(self, condition: Any) -> None:
         """Wait until something holds."""
-        WebDriverWait(self.driver, SECONDS, poll_frequency=0.02).until(lambda _: condition())
+        WebDriverWait(self.driver, SECONDS, poll_frequency=0.1).until(lambda _: condition())
 
     def natural_size(self, name: str = "result") -> tuple[int, int]:
         """Of a picture that is shown; (0, 0) while it is not loaded."""
