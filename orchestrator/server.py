@@ -142,7 +142,7 @@ class Orchestrator:
         self._server = grpc.aio.server(interceptors=[edge], options=transport.options(settings))
         self._register()
         self._listen()
-        await self._look()
+        await self._check_models()
         await self._leases.start()
         await self._system.start()
         await self._deliverer.start()
@@ -290,11 +290,11 @@ class Orchestrator:
         while True:
             await asyncio.sleep(self._settings.health_interval_seconds)
             try:
-                await self._look()
+                await self._check_models()
             except Exception:
                 log.exception("watching_triton_failed")
 
-    async def _look(self) -> None:
+    async def _check_models(self) -> None:
         """Set the health of every feature: a task of a family by "task/family", a service, "" for the whole, LIVE."""
         await self._networks.refresh()
         ready = {family.name: self._networks.is_ready(family.name) for family in self._families}

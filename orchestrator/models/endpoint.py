@@ -22,11 +22,11 @@ from orchestrator.arrays import Floats
 from orchestrator.errors import EngineFaultError, EngineRefusedError, EngineUnavailableError
 from orchestrator.models.contracts import RETRY_AFTER_SECONDS, Ids
 from orchestrator.models.probe import find_fault, known_tensors
-from orchestrator.models.triton import LOOK_SECONDS, ModelInfo, ModelStatistics, TritonServer
+from orchestrator.models.triton import CHECK_SECONDS, ModelInfo, ModelStatistics, TritonServer
 
 SLOWEST_FACTOR = 3.0
 """A known tensor may wait for this many of the model's slowest executions, in addition to Probing.timeout_seconds."""
-LOST_LOOKS = 2
+LOST_CHECKS = 2
 """A server that leaves this many checks in a row without an answer is frozen."""
 HOLD_FAULTS = 3
 """This many faults in a row, although known tensors are answered, keep requests away for a time."""
@@ -151,7 +151,7 @@ class Endpoint:
         model.answered, model.faults, model.holds = time.monotonic(), 0, 0
         return answer
 
-    async def look(self, names: Collection[str]) -> None:
+    async def check(self, names: Collection[str]) -> None:
         """Ask which of these models are loaded, what they did, and send known tensors to those that were idle."""
         try:
             loaded = await self._server.list_ready()
@@ -160,7 +160,7 @@ class Endpoint:
             return
         except TimeoutError:
             self._lost += 1
-            if self._lost >= LOST_LOOKS:
+            if self._lost >= LOST_CHECKS:
                 self._fail_all()
             return
         self._lost = 0
@@ -172,7 +172,7 @@ class Endpoint:
         await self._read_statistics()
         due = [model for model in self._models.values() if self._is_due(model)]
         if due:
-            await asyncio.wait({self._start_probe(model) for model in due}, timeout=LOOK_SECONDS)
+            await asyncio.wait({self._start_probe(model) for model in due}, timeout=CHECK_SECONDS)
 
     def _fail_all(self) -> None:
         for model in self._models.values():

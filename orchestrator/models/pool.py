@@ -21,10 +21,10 @@ import structlog
 from orchestrator.errors import EngineFaultError, EngineRefusedError, EngineUnavailableError
 from orchestrator.models.contracts import RETRY_AFTER_SECONDS, Floats, Ids
 from orchestrator.models.endpoint import Answer, Endpoint, Probing, Seat
-from orchestrator.models.triton import LOOK_SECONDS, ModelInfo, TritonServer
+from orchestrator.models.triton import CHECK_SECONDS, ModelInfo, TritonServer
 
 RESOLVE_SECONDS = 5.0
-"""Between two looks at what the host names resolve to."""
+"""Between two resolutions of the host names."""
 MAX_FAULTS = 2
 """A request whose tensors this many calls fail on, while known tensors are answered, is itself the cause."""
 
@@ -32,7 +32,7 @@ log = structlog.get_logger()
 
 
 class TritonPool:
-    """The Tritons of some addresses. Lives in one event loop; `look` again and again."""
+    """The Tritons of some addresses. Lives in one event loop; call `check` periodically."""
 
     def __init__(self, addresses: str, timeout_seconds: float, probing: Probing | None = None) -> None:
         """Connect to nothing yet.
@@ -47,13 +47,13 @@ class TritonPool:
         self._endpoints: dict[str, Endpoint] = {}
         self._leaving: set[Endpoint] = set()
         self._resolved = float("-inf")
-        self._looks: dict[Endpoint, asyncio.Task[None]] = {}
+        self._checks: dict[Endpoint, asyncio.Task[None]] = {}
 
     async def close(self) -> None:
         """End all connections."""
-        for look in self._looks.values():
-            look.cancel()
-        await asyncio.gather(*self._looks.values(), return_exceptions=True)
+        for check in self._checks.values():
+            check.cancel()
+        await asyncio.gather(*self._checks.values(), return_exceptions=True)
         await asyncio.gather(*(endpoint.close() for endpoint in (*self._endpoints.values(), *self._leaving)))
 
     @property
@@ -61,19 +61,19 @@ class TritonPool:
         """The Tritons that are known now."""
         return self._endpoints.values()
 
-    async def look(self, models: Collection[str]) -> None:
-        """Find the Tritons, and look at these models in each. One that does not answer holds up no later look."""
+    async def check(self, models: Collection[str]) -> None:
+        """Find the Tritons, and check these models in each. One that does not answer delays no later check."""
         if time.monotonic() - self._resolved >= RESOLVE_SECONDS:
             await self._resolve()
         fresh: set[asyncio.Task[None]] = set()
         for endpoint in self.endpoints:
-            if (former := self._looks.get(endpoint)) is None or former.done():
-                self._looks[endpoint] = asyncio.create_task(endpoint.look(models), name=f"look at {endpoint.address}")
-                fresh.add(self._looks[endpoint])
+            if (former := self._checks.get(endpoint)) is None or former.done():
+                self._checks[endpoint] = asyncio.create_task(endpoint.check(models), name=f"check {endpoint.address}")
+                fresh.add(self._checks[endpoint])
         if fresh:
-            done, _ = await asyncio.wait(fresh, timeout=2 * LOOK_SECONDS)
-            for look in done:
-                look.result()
+            done, _ = await asyncio.wait(fresh, timeout=2 * CHECK_SECONDS)
+            for check in done:
+                check.result()
 
     def find(self, name: str) -> ModelInfo | None:
         """What a model is, by the first Triton where it infers; None if it does nowhere."""
@@ -155,7 +155,7 @@ class TritonPool:
         for endpoint in [each for each in self._leaving if each.is_idle and not each.load]:
             log.info("triton_left", endpoint=endpoint.address)
             self._leaving.discard(endpoint)
-            self._looks.pop(endpoint, None)
+            self._checks.pop(endpoint, None)
             await endpoint.close()
         self._resolved = time.monotonic()
 

@@ -56,7 +56,7 @@ class TritonNetworks:
     async def refresh(self) -> None:
         """Check every model once. Models that came back are described again: they may be others."""
         named = [*self._named_tools.values(), *(name for each in self._families for name in each.networks.model_names)]
-        await self._pool.look(frozenset(named))
+        await self._pool.check(frozenset(named))
         for family in self._families:
             await self._check_family(family)
         await self._check_tools()

@@ -26,7 +26,7 @@ _UNAVAILABLE = {
 }
 _STUB = "Stub process"
 """In the message of a Python model whose process has ended or is frozen. Triton does not start it again."""
-LOOK_SECONDS = 5.0
+CHECK_SECONDS = 5.0
 """Longest time for a question that no model has to work for."""
 # grpc waits up to two minutes before it connects again; a Triton that is back shall be found within a second.
 _CHANNEL_OPTIONS = [
@@ -106,10 +106,10 @@ class TritonServer:
 
         Raises:
             EngineUnavailableError: the server cannot be reached.
-            TimeoutError: it has not answered within LOOK_SECONDS.
+            TimeoutError: it has not answered within CHECK_SECONDS.
         """
         try:
-            index = await self._client.get_model_repository_index(client_timeout=LOOK_SECONDS)
+            index = await self._client.get_model_repository_index(client_timeout=CHECK_SECONDS)
         except InferenceServerException as error:
             if str(error.status()) == "StatusCode.DEADLINE_EXCEEDED":
                 raise TimeoutError from error
@@ -123,7 +123,7 @@ class TritonServer:
             EngineUnavailableError: the server or the model is not there.
         """
         try:
-            answer = await self._client.get_model_config(model, client_timeout=LOOK_SECONDS)
+            answer = await self._client.get_model_config(model, client_timeout=CHECK_SECONDS)
         except InferenceServerException as error:
             raise _translate(error, model) from error
         config = answer.config
@@ -183,7 +183,7 @@ class TritonServer:
     async def statistics(self) -> dict[str, ModelStatistics]:
         """What was counted of each model; empty where the server does not answer."""
         try:
-            answer = await self._client.get_inference_statistics("", client_timeout=LOOK_SECONDS)
+            answer = await self._client.get_inference_statistics("", client_timeout=CHECK_SECONDS)
         except InferenceServerException:
             return {}
         return {model.name: _read_statistics(model) for model in answer.model_stats}

@@ -17,10 +17,10 @@ from orchestrator.models.contracts import RETRY_AFTER_SECONDS
 from orchestrator.params import JobOptions, RequestParams
 from orchestrator.streams.admission import Admission
 
-LOOK_SECONDS = 0.5
-"""Between two looks at networks that waiting streams need."""
+WAKE_CHECK_SECONDS = 0.5
+"""Between two checks of networks that waiting streams need."""
 STOP_SECONDS = 2.0
-"""After the grace time: for the step that a job is in. A step cannot be broken off, only not followed by another."""
+"""After the grace time: for the step that a job is in. A step cannot be interrupted, only not followed by another."""
 
 log = structlog.get_logger()
 
@@ -37,7 +37,7 @@ class StreamQueue:
             wake_seconds: how long a stream waits for networks that are not ready; 0: it is refused at once.
         """
         self._runner, self._admission, self._wake_seconds = runner, admission, wake_seconds
-        self._next_look: asyncio.TimerHandle | None = None
+        self._next_check: asyncio.TimerHandle | None = None
         self._jobs: set[Job] = set()
         self._runs: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -67,7 +67,7 @@ class StreamQueue:
         job = Job(job_id, account, plan, options)
         self._admission.enqueue(job, options.priority, plan.cost, plan.held_bytes)
         self._jobs.add(job)
-        self._tell_positions()
+        self._report_positions()
         self._dispatch()
         return job
 
@@ -119,10 +119,10 @@ class StreamQueue:
             run = asyncio.create_task(self._run(job), name=f"job {job.id}", context=contextvars.Context())
             self._runs.add(run)
             run.add_done_callback(self._runs.discard)
-        self._tell_positions()
+        self._report_positions()
         self._report_backlogs()
-        if self._admission.waiting and self._admission.has_free_slot and self._next_look is None:
-            self._next_look = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._look_again)
+        if self._admission.waiting and self._admission.has_free_slot and self._next_check is None:
+            self._next_check = asyncio.get_running_loop().call_later(WAKE_CHECK_SECONDS, self._check_again)
 
     def _may_start(self, job: Job) -> bool:
         """Whether the networks of a waiting stream are ready."""
@@ -133,9 +133,9 @@ class StreamQueue:
                 return False
         return True
 
-    def _look_again(self) -> None:
+    def _check_again(self) -> None:
         """Start the streams whose networks have become ready; end those that have waited for them too long."""
-        self._next_look = None
+        self._next_check = None
         now = datetime.now(UTC)
         for job in self._admission.waiting:
             if (now - job.created).total_seconds() > self._wake_seconds and not self._may_start(job):
@@ -153,7 +153,7 @@ class StreamQueue:
         for family, value in seconds.items():
             metrics.STREAM_BACKLOG.labels(family).set(value)
 
-    def _tell_positions(self) -> None:
+    def _report_positions(self) -> None:
         for job, position, seconds in self._admission.waits():
             if job.queued is None or job.queued.position != position:
                 job.publish(Queued(position, seconds))

@@ -105,7 +105,7 @@ async def faulty(tmp_path: Path) -> AsyncIterator[TritonPool]:
     (tmp_path / "models/tiny_unet/1/model.py").write_text(FAULTY)
     with triton.running([tmp_path / "models"], tmp_path / "triton") as server:
         pool = TritonPool(server.grpc_url, 60.0, Probing(0.5, 5.0))
-        await pool.look({"tiny_unet"})
+        await pool.check({"tiny_unet"})
         yield pool
         await pool.close()
 

@@ -84,7 +84,7 @@ async def test_requests_of_one_shape_share_batches_in_one_triton(tritons: list[t
 async def test_a_name_is_followed_to_its_addresses_of_one_version_of_ip(tiny_triton: int) -> None:
     """`localhost` has an IPv6 address as well on many machines: one Triton all the same."""
     pool = TritonPool(f"localhost:{tiny_triton}", 30.0)
-    await pool.look({"tiny_unet"})
+    await pool.check({"tiny_unet"})
     assert [each.address for each in pool.endpoints] == [f"127.0.0.1:{tiny_triton}"]
     assert pool.find("tiny_unet") is not None
     await pool.close()

@@ -15,9 +15,9 @@ ESTABLISHED = "01"
 """State of a connection in /proc/net/tcp (include/net/tcp_states.h of Linux)."""
 NEWS_SECONDS = 15.0
 """After which every orchestrator has looked the Service up again: each does every 5 s, and DNS keeps them 5 s."""
-LOOK_SECONDS = 1.0
-LOOKS = 5
-"""Looks in a row that must find no connection."""
+CHECK_SECONDS = 1.0
+CHECKS = 5
+"""Checks in a row that must find no connection."""
 TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 
 
@@ -32,16 +32,16 @@ def count_connections(port: int, tables: tuple[str, ...] = TABLES) -> int:
     return count
 
 
-def wait(port: int, seconds: float, news_seconds: float = NEWS_SECONDS, look_seconds: float = LOOK_SECONDS) -> bool:
-    """Wait until nobody has been connected for LOOKS looks, at most `seconds`. Return whether that was so."""
+def wait(port: int, seconds: float, news_seconds: float = NEWS_SECONDS, check_seconds: float = CHECK_SECONDS) -> bool:
+    """Wait until nobody has been connected for CHECKS checks, at most `seconds`. Return whether that was so."""
     deadline = time.monotonic() + seconds
     time.sleep(min(news_seconds, seconds))
     free = 0
-    while free < LOOKS:
+    while free < CHECKS:
         if time.monotonic() >= deadline:
             return False
         free = 0 if count_connections(port) else free + 1
-        time.sleep(look_seconds)
+        time.sleep(check_seconds)
     return True
 
 

@@ -45,7 +45,7 @@ class Shell:
     def opens(self, key: str) -> str | None:
         """The account that a key opens."""
 
-        async def look() -> str | None:
+        async def read() -> str | None:
             database = Database(self.url, 2)
             await database.open()
             try:
@@ -55,7 +55,7 @@ class Shell:
             finally:
                 await database.close()
 
-        return asyncio.run(look())
+        return asyncio.run(read())
 
 
 @pytest.fixture(scope="module")

@@ -48,7 +48,7 @@ async def test_a_family_makes_pictures_of_zeros(triton: TritonPool) -> None:
 
 
 async def test_a_model_that_is_not_there(triton: TritonPool) -> None:
-    await triton.look({"nobody"})
+    await triton.check({"nobody"})
     assert triton.find("nobody") is None
     with pytest.raises(EngineUnavailableError):
         await triton.describe("nobody")

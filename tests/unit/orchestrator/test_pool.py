@@ -91,7 +91,7 @@ def homes(pool: TritonPool) -> list[int]:
 
 async def test_a_shape_fills_one_triton_before_the_next() -> None:
     pool, _ = tritons(3)
-    await pool.look({MODEL})
+    await pool.check({MODEL})
     routes = [Route(pool) for _ in range(9)]
     for route in routes[:4]:
         await ask(route, pool)
@@ -119,7 +119,7 @@ async def test_a_shape_fills_one_triton_before_the_next() -> None:
 )
 async def test_a_step_is_repeated_elsewhere_and_a_probe_brings_the_triton_back(status: str, message: str) -> None:
     pool, clients = tritons(2)
-    await pool.look({MODEL})
+    await pool.check({MODEL})
     route = Route(pool)
     await ask(route, pool)
     (home,) = [client for client, rows in zip(clients, homes(pool), strict=True) if rows]
@@ -130,13 +130,13 @@ async def test_a_step_is_repeated_elsewhere_and_a_probe_brings_the_triton_back(s
     await asyncio.gather(*(ask(pool, pool) for _ in range(8)))
     assert len(home.asked) == asked, "no request reaches it"
     home.status = ""
-    await pool.look({MODEL})
+    await pool.check({MODEL})
     assert all(endpoint.find(MODEL) for endpoint in pool.endpoints)
 
 
 async def test_without_another_triton_the_engine_is_unavailable_not_at_fault() -> None:
     pool, (client,) = tritons(1)
-    await pool.look({MODEL})
+    await pool.check({MODEL})
     client.status, client.message = "StatusCode.INTERNAL", "out of memory"
     with pytest.raises(EngineUnavailableError) as caught:
         await ask(pool, pool)
@@ -146,7 +146,7 @@ async def test_without_another_triton_the_engine_is_unavailable_not_at_fault() -
 
 async def test_a_request_that_fails_alone_is_tried_twice_and_is_its_own_fault() -> None:
     pool, clients = tritons(2)
-    await pool.look({MODEL})
+    await pool.check({MODEL})
     for client in clients:
         client.status, client.message, client.rows = "StatusCode.INTERNAL", "out of memory", (2,)
         client.asked.clear()
@@ -158,7 +158,7 @@ async def test_a_request_that_fails_alone_is_tried_twice_and_is_its_own_fault() 
 
 async def test_refused_tensors_are_sent_once_and_accuse_nobody() -> None:
     pool, clients = tritons(2)
-    await pool.look({MODEL})
+    await pool.check({MODEL})
     for client in clients:
         client.status, client.message = "StatusCode.INVALID_ARGUMENT", "unexpected shape"
         client.rows = (2,)
@@ -172,7 +172,7 @@ async def test_refused_tensors_are_sent_once_and_accuse_nobody() -> None:
 async def test_faults_in_a_row_keep_requests_away_from_one_triton_of_two() -> None:
     """It answers known tensors, of one row, and fails on what requests bring."""
     pool, (bad, good) = tritons(2)
-    await pool.look({MODEL})
+    await pool.check({MODEL})
     bad.status, bad.message, bad.rows = "StatusCode.INTERNAL", "out of memory", (2,)
     for _ in range(40):
         await ask(pool, pool)
@@ -182,7 +182,7 @@ async def test_faults_in_a_row_keep_requests_away_from_one_triton_of_two() -> No
 
 async def test_calls_of_a_frozen_triton_go_on_elsewhere() -> None:
     pool, clients = tritons(2)
-    await pool.look({MODEL})
+    await pool.check({MODEL})
     for client in clients:
         client.thawed.clear()
     calls = [asyncio.create_task(ask(Route(pool), pool)) for _ in range(4)]
@@ -190,7 +190,7 @@ async def test_calls_of_a_frozen_triton_go_on_elsewhere() -> None:
     (frozen,) = [client for client in clients if client.asked.count(2) == 4]
     (other,) = [client for client in clients if client is not frozen]
     other.thawed.set()
-    await pool.look({MODEL})
+    await pool.check({MODEL})
     await asyncio.wait_for(asyncio.gather(*calls), 10)
     assert other.asked.count(2) == 4
     frozen.thawed.set()
@@ -200,7 +200,7 @@ async def test_calls_of_a_frozen_triton_go_on_elsewhere() -> None:
 async def test_a_caller_that_is_cancelled_does_not_cancel_the_call() -> None:
     """Triton's cancelling has crashed it."""
     pool, (client,) = tritons(1)
-    await pool.look({MODEL})
+    await pool.check({MODEL})
     client.thawed.clear()
     call = asyncio.create_task(ask(pool, pool))
     await until(lambda: 2 in client.asked)
@@ -215,7 +215,7 @@ async def test_a_caller_that_is_cancelled_does_not_cancel_the_call() -> None:
 async def test_another_model_of_the_same_name_is_not_mixed_in() -> None:
     pool, clients = tritons(2)
     clients[1].configs[MODEL].parameters["graph_sha256"].string_value = "another"
-    await pool.look({MODEL})
+    await pool.check({MODEL})
     for _ in range(10):
         await ask(pool, pool)
     assert 2 not in clients[1].asked
@@ -224,7 +224,7 @@ async def test_another_model_of_the_same_name_is_not_mixed_in() -> None:
 async def test_a_triton_that_leaves_serves_its_requests_to_their_end_where_there_is_no_other() -> None:
     pool, (client,) = tritons(1)
     (leaving,) = pool.endpoints
-    await pool.look({MODEL})
+    await pool.check({MODEL})
     route = Route(pool)
     await ask(route, pool)
     info = await pool.describe(MODEL)
@@ -237,7 +237,7 @@ async def test_a_triton_that_leaves_serves_its_requests_to_their_end_where_there
     assert not pool.serves(info), "nothing new is accepted for it"
     other = Moody({MODEL: config(UNET, rows=8)})
     pool._endpoints["127.0.0.1:2"] = Endpoint("127.0.0.1:2", server_of(other), PATIENCE)
-    await pool.look({MODEL})
+    await pool.check({MODEL})
     await route.infer(info, inputs(), ["out_sample"])
     assert other.asked[-1] == 2
     assert client.asked == [2], "the next step goes to the one that stays"
