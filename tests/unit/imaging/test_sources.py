@@ -97,7 +97,7 @@ async def test_a_name_that_is_private_the_second_time(web: Web) -> None:
 
 @pytest.mark.promise(
     "redirects to this network",
-    "looked at like the first",
+    "checked like the first",
     "orchestrator/web/fetching.py",
 )
 @pytest.mark.parametrize(
