@@ -63,12 +63,13 @@ TEXTS = [
 
 FLOW_STRENGTHS = ((2, 1.0), (2, 0.5), (4, 0.3), (8, 0.45), (25, 0.65), (10, 0.7))
 SIZE_SHIFTS = ("size", "size_linear", "size_and_steps")
-SAMPLERS = ("ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras", "lcm", "heun")
+LATER_SAMPLERS = ("unipc", "dpmpp_sde", "dpmpp_2m_sde", "ddpm", "tcd")
+SAMPLERS = ("ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras", "lcm", "heun", *LATER_SAMPLERS)
 PREDICTIONS = ("epsilon", "v_prediction")
 SPACINGS = ("leading", "trailing")
 LINSPACE_SAMPLERS = ("euler", "euler_ancestral", "dpmpp_2m")
 """Held to diffusers with the spacing "linspace", too. DDIM's scheduler takes strides there that miss its timesteps."""
-ONE_SPACING = ("dpmpp_2m_karras", "lcm")
+ONE_SPACING = ("dpmpp_2m_karras", "lcm", "tcd")
 """Samplers whose timesteps do not depend on the spacing."""
 
 PICTURE_SAMPLERS = SAMPLERS[:6]
@@ -116,7 +117,7 @@ def cases(*steps: int) -> list[Case]:
 
 FEW_STEPS = ((2, None), (4, None), (2, 1.0), (2, 0.5), (4, 0.3), (4, 0.8), (8, 0.45))
 """Steps of distilled models (LCM, Turbo, Lightning), and strengths of walks that start from a picture."""
-FEW_STEP_SAMPLERS = ("ddim", "euler", "euler_ancestral", "lcm", "heun")
+FEW_STEP_SAMPLERS = ("ddim", "euler", "euler_ancestral", "lcm", "heun", *LATER_SAMPLERS)
 TRAJECTORY_CASES = [
     *cases(1, 8, 25),
     *(Case(*setting) for setting in product(LINSPACE_SAMPLERS, PREDICTIONS, ("linspace",), (1, 2, 8, 25))),
@@ -167,10 +168,13 @@ FLOW_CASES = [
     *(FlowCase("dpmpp_2m", steps, shift=shift) for steps in FLOW_STEPS for shift in (1.0, 3.0)),
     FlowCase("dpmpp_2m", 8, "size", tokens=1024),
     FlowCase("dpmpp_2m", 8, shift=3.0, strength=0.55),
+    *(FlowCase("unipc", steps, shift=shift) for steps in FLOW_STEPS for shift in (1.0, 3.0)),
+    FlowCase("unipc", 8, "size", tokens=1024),
+    *(FlowCase("dpmpp_2m_sde", steps, shift=shift) for steps in FLOW_STEPS for shift in (1.0, 3.0)),
     *(FlowCase("lcm", steps, shift=3.0) for steps in (1, 4, 8)),
 ]
 TIMESTEP_CASES = [
-    *(case for case in cases(1) if case.sampler != "heun"),
+    *(case for case in cases(1) if case.sampler not in ("heun", "dpmpp_sde")),
     *(Case(sampler, "epsilon", "linspace", 1) for sampler in ("ddim", "dpmpp_2m")),
 ]
 """Whose timesteps are compared at every number of steps; Euler's are no whole numbers with linspace."""

@@ -13,10 +13,12 @@ The noise is ours in both: start latents are handed to diffusers, and its randn_
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
+import math
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from typing import Any
 from unittest import mock
@@ -25,12 +27,7 @@ import diffusers
 import numpy as np
 import numpy.typing as npt
 import torch
-from diffusers.schedulers import (
-    SchedulerMixin,
-    scheduling_euler_ancestral_discrete,
-    scheduling_flow_match_lcm,
-    scheduling_lcm,
-)
+from diffusers.schedulers import SchedulerMixin
 from transformers import BertTokenizer, CLIPTokenizer
 
 from model_tools import golden_cases
@@ -41,7 +38,7 @@ from orchestrator.diffusion.noise import start_noise, step_noise
 LARGEST_STEPS = 100
 PACKAGES = ("diffusers", "numpy", "torch", "transformers")
 
-SCHEDULERS: dict[str, tuple[type[SchedulerMixin], dict[str, bool | int]]] = {
+SCHEDULERS: dict[str, tuple[type[SchedulerMixin], dict[str, Any]]] = {
     "ddim": (diffusers.DDIMScheduler, {"clip_sample": False}),
     "euler": (diffusers.EulerDiscreteScheduler, {}),
     "euler_ancestral": (diffusers.EulerAncestralDiscreteScheduler, {}),
@@ -50,6 +47,11 @@ SCHEDULERS: dict[str, tuple[type[SchedulerMixin], dict[str, bool | int]]] = {
     "dpm_first_order": (diffusers.DPMSolverMultistepScheduler, {"solver_order": 1}),
     "lcm": (diffusers.LCMScheduler, {}),
     "heun": (diffusers.HeunDiscreteScheduler, {}),
+    "unipc": (diffusers.UniPCMultistepScheduler, {}),
+    "dpmpp_sde": (diffusers.DPMSolverSDEScheduler, {}),
+    "dpmpp_2m_sde": (diffusers.DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++"}),
+    "ddpm": (diffusers.DDPMScheduler, {"clip_sample": False}),
+    "tcd": (diffusers.TCDScheduler, {}),
 }
 
 
@@ -66,6 +68,35 @@ def scheduler(case: Case) -> SchedulerMixin:
     return kind.from_config({**config, **case.schedule, **settings})  # drops what a scheduler does not know
 
 
+class BrownianNoise:
+    """In place of diffusers' Brownian tree: our noise, for the two parts of each step as DPM-Solver++ SDE asks."""
+
+    def __init__(self, x: torch.Tensor, *_: object) -> None:
+        self._shape, self._asked = tuple(x.shape), 0
+        self._first, self._middle = torch.zeros(0), 0.0
+
+    def __call__(self, sigma: torch.Tensor, sigma_next: torch.Tensor) -> torch.Tensor:
+        step, second = divmod(self._asked, 2)
+        self._asked += 1
+        noise = torch.from_numpy(step_noise(SEED, step, self._shape, second=bool(second)))
+        if not second:
+            self._first, self._middle = noise, float(sigma_next)
+            return noise
+        share = (float(sigma) - self._middle) / (float(sigma) - float(sigma_next))
+        return math.sqrt(share) * self._first + math.sqrt(1 - share) * noise
+
+
+NOISY = (
+    "euler_ancestral_discrete",
+    "lcm",
+    "flow_match_lcm",
+    "dpmsolver_multistep",
+    "ddpm",
+    "tcd",
+)
+"""Modules of diffusers.schedulers, without "scheduling_", that draw noise step by step."""
+
+
 @contextmanager
 def our_step_noise() -> Iterator[None]:
     """While open, diffusers' schedulers draw our noise: the n-th draw is that of step n."""
@@ -77,11 +108,12 @@ def our_step_noise() -> Iterator[None]:
         step += 1
         return noise
 
-    with (
-        mock.patch.object(scheduling_euler_ancestral_discrete, "randn_tensor", randn_tensor),
-        mock.patch.object(scheduling_lcm, "randn_tensor", randn_tensor),
-        mock.patch.object(scheduling_flow_match_lcm, "randn_tensor", randn_tensor),
-    ):
+    with ExitStack() as stack:
+        for name in NOISY:
+            module = importlib.import_module(f"diffusers.schedulers.scheduling_{name}")
+            stack.enter_context(mock.patch.object(module, "randn_tensor", randn_tensor))
+        tree = importlib.import_module("diffusers.schedulers.scheduling_dpmsolver_sde")
+        stack.enter_context(mock.patch.object(tree, "BrownianTreeNoiseSampler", BrownianNoise))
         yield
 
 
@@ -112,7 +144,7 @@ def timesteps() -> dict[str, Any]:
     tables: dict[str, Any] = {}
     for case in golden_cases.TIMESTEP_CASES:
         reference, table = scheduler(case), []
-        for steps in range(1, (50 if case.sampler == "lcm" else LARGEST_STEPS) + 1):
+        for steps in range(1, (50 if case.sampler in ("lcm", "tcd") else LARGEST_STEPS) + 1):
             reference.set_timesteps(steps)
             table.append(reference.timesteps.numpy()[:steps])  # of 61 trailing steps rounding makes 62, the last -1
         tables[f"{case.sampler}-{case.spacing}"] = np.concatenate(table).astype(np.int16)

@@ -25,8 +25,10 @@ SCHEDULERS: dict[str, tuple[Any, dict[str, Any]]] = {
     "heun": (diffusers.FlowMatchHeunDiscreteScheduler, {}),
     "lcm": (diffusers.FlowMatchLCMScheduler, {}),
     "dpmpp_2m": (diffusers.DPMSolverMultistepScheduler, {}),
+    "dpmpp_2m_sde": (diffusers.DPMSolverMultistepScheduler, {"algorithm_type": "sde-dpmsolver++"}),
+    "unipc": (diffusers.UniPCMultistepScheduler, {}),
 }
-BY_FLOW_SIGMAS = ("dpmpp_2m",)
+BY_FLOW_SIGMAS = ("dpmpp_2m", "dpmpp_2m_sde", "unipc")
 """Schedulers of diffusion that walk flow matching by an option, and lay out the levels themselves."""
 
 

@@ -158,7 +158,8 @@ class Extensions(Block):
     steps: Whole32 | None = None
     """Denoising steps, 1 to 150. Default: the family's."""
     sampler: str | None = None
-    """ddim, euler, euler_ancestral, dpmpp_2m, dpmpp_2m_karras or lcm. Default: the family's."""
+    """ddim, euler, euler_ancestral, dpmpp_2m, dpmpp_2m_karras, lcm, heun, unipc, dpmpp_sde, dpmpp_2m_sde, ddpm or tcd;
+    /v1/families says which a family takes. Default: the family's."""
     guidance_scale: Number | None = None
     """Weight of the prompt (classifier-free guidance), 0 to 50; up to 1 there is none. Default: the family's."""
     priority: str | None = None

@@ -7,7 +7,7 @@ time reversed as in Esser et al. 2024 (Stable Diffusion 3). The network gets 100
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -125,8 +125,27 @@ def dpm_plan(schedule: FlowSchedule, steps: int, tokens: int) -> Plan:
     """
     _check(schedule, steps)
     sigmas = (1 - 1 / schedule.train_steps) * np.arange(steps, 0, -1) / steps
-    plan = _plan(schedule, schedule.moved(sigmas, schedule.factor(tokens, steps)))
-    return Plan(tuple(float(int(t)) for t in plan.timesteps), plan.sigmas, plan.init_sigma, plan.prediction)
+    return _whole(_plan(schedule, schedule.moved(sigmas, schedule.factor(tokens, steps))))
+
+
+def unipc_plan(schedule: FlowSchedule, steps: int, tokens: int) -> Plan:
+    """Levels as diffusers' UniPCMultistepScheduler has them (use_flow_sigmas), whatever the spacing.
+
+    Evenly from 1 to the smallest trained level, which is not visited. They begin by 1e-6 below 1, in float32 as there:
+    what is left of the signal is so small that its rounding counts. The network is told whole timesteps.
+
+    Raises:
+        ValueError: steps outside 1 .. schedule.max_steps.
+    """
+    _check(schedule, steps)
+    sigmas = np.linspace(1, 1 / schedule.train_steps, steps + 1)[:-1]
+    sigmas = np.minimum(schedule.moved(sigmas, schedule.factor(tokens, steps)), 1 - 1e-6).astype(np.float32)
+    return _whole(_plan(schedule, sigmas.astype(np.float64)))
+
+
+def _whole(plan: Plan) -> Plan:
+    """The same plan with timesteps rounded down."""
+    return replace(plan, timesteps=tuple(float(int(timestep)) for timestep in plan.timesteps))
 
 
 def _plan(schedule: FlowSchedule, sigmas: npt.NDArray[np.float64]) -> Plan:

@@ -229,7 +229,7 @@ class Pipeline:
             network,
             start_noise(inputs.seed, shape),
             plan,
-            noise=lambda step: step_noise(inputs.seed, step, shape),
+            noise=lambda step, second=False: step_noise(inputs.seed, step, shape, second=second),
             on_step=lambda _, x0: steps.done(x0),
             origin=origin,
         )

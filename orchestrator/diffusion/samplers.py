@@ -15,12 +15,16 @@ from orchestrator.diffusion.schedules import (
     LCM_TRAINING_STEPS,
     Plan,
     ddim_plan,
+    ddpm_plan,
     dpm_plan,
+    dpm_sde_plan,
     euler_plan,
     heun_plan,
     karras_plan,
     lcm_plan,
+    tcd_plan,
 )
+from orchestrator.diffusion.solvers import dpmpp_2m, dpmpp_2m_sde, dpmpp_sde, unipc
 
 
 async def ddim(denoise: Denoise, x: Latents, plan: Plan, _noise: StepNoise, keep: Keep) -> Latents:
@@ -79,26 +83,6 @@ async def euler_ancestral(denoise: Denoise, x: Latents, plan: Plan, noise: StepN
     return x
 
 
-async def dpmpp_2m(denoise: Denoise, x: Latents, plan: Plan, _noise: StepNoise, keep: Keep) -> Latents:
-    """DPM-Solver++(2M) (Lu et al. 2022, algorithm 2), midpoint, first and last step of first order; α·x₀ + σ̂·ε.
-
-    λ = log(α / σ̂) = -log σ, so the paper's e^(-h), h = λ_next - λ, is σ_next / σ; of flow matching with σ / (1 - σ).
-    """
-    x0_before, h_before = None, 0.0
-    for step, (sigma, sigma_next) in enumerate(pairwise(plan.sigmas)):
-        x0 = await denoise(x, step)
-        (_, sigma_hat), (alpha_next, sigma_hat_next) = plan.mixture(sigma), plan.mixture(sigma_next)
-        D = x0
-        shrink = plan.noise_to_signal(sigma_next) / plan.noise_to_signal(sigma)
-        h = math.inf if shrink == 0 else -math.log(shrink)
-        if x0_before is not None and step < plan.steps - 1:
-            r = h_before / h
-            D = x0 + (x0 - x0_before) / (2 * r)
-        x = keep((sigma_hat_next / sigma_hat) * x + alpha_next * (1 - shrink) * D, step)
-        x0_before, h_before = x0, h
-    return x
-
-
 async def lcm(denoise: Denoise, x: Latents, plan: Plan, noise: StepNoise, keep: Keep) -> Latents:
     """Latent consistency sampling (Luo et al. 2023, algorithm 3): predict x₀, add the next level's noise, repeat.
 
@@ -119,6 +103,39 @@ async def lcm(denoise: Denoise, x: Latents, plan: Plan, noise: StepNoise, keep: 
     return x
 
 
+async def ddpm(denoise: Denoise, x: Latents, plan: Plan, noise: StepNoise, keep: Keep) -> Latents:
+    """Denoising Diffusion Probabilistic Models (Ho et al. 2020, algorithm 2) over the plan's timesteps; α·x₀ + σ̂·ε.
+
+    Mean and variance of formula 7; β is what leads from one timestep of the plan to the next (1 - ᾱ / ᾱ_next).
+    """
+    for step, (sigma, sigma_next) in enumerate(pairwise(plan.sigmas)):
+        x0 = await denoise(x, step)
+        (alpha, sigma_hat), (alpha_next, sigma_hat_next) = plan.mixture(sigma), plan.mixture(sigma_next)
+        beta, left = 1 - (alpha / alpha_next) ** 2, (sigma_hat_next / sigma_hat) ** 2
+        x = (alpha_next * beta / sigma_hat**2) * x0 + (alpha / alpha_next * left) * x
+        if sigma_next > 0:
+            x = x + math.sqrt(beta * left) * noise(step)
+        x = keep(x, step)
+    return x
+
+
+async def tcd(denoise: Denoise, x: Latents, plan: Plan, noise: StepNoise, keep: Keep) -> Latents:
+    """Trajectory consistency sampling (Zheng et al. 2024, algorithm 4), γ = TCD_GAMMA; α·x₀ + σ̂·ε.
+
+    Each step goes along the trajectory below its target, to plan.below, and noise brings it back up; but for the last.
+    """
+    for step, (sigma, sigma_next) in enumerate(pairwise(plan.sigmas)):
+        x0 = await denoise(x, step)
+        (alpha, sigma_hat), (alpha_below, sigma_hat_below) = plan.mixture(sigma), plan.mixture(plan.below[step])
+        ratio = sigma_hat_below / sigma_hat
+        x = ratio * x + (alpha_below - ratio * alpha) * x0
+        if step < plan.steps - 1:
+            alpha_next, _ = plan.mixture(sigma_next)
+            x = (alpha_next / alpha_below) * x + math.sqrt(1 - (alpha_next / alpha_below) ** 2) * noise(step)
+        x = keep(x, step)
+    return x
+
+
 MAX_STEPS = 500
 """Half of the 1000 timesteps that the networks are trained on: NoiseSchedule.max_steps."""
 
@@ -130,5 +147,10 @@ SAMPLERS = {
     "dpmpp_2m": Sampler(dpm_plan, dpmpp_2m, MAX_STEPS, flow_plan=flow.dpm_plan),
     "dpmpp_2m_karras": Sampler(karras_plan, dpmpp_2m, MAX_STEPS),
     "lcm": Sampler(lcm_plan, lcm, LCM_TRAINING_STEPS, flow_plan=flow.euler_plan),
+    "unipc": Sampler(dpm_plan, unipc, MAX_STEPS, flow_plan=flow.unipc_plan),
+    "dpmpp_sde": Sampler(dpm_sde_plan, dpmpp_sde, MAX_STEPS, exploding=True),
+    "dpmpp_2m_sde": Sampler(dpm_plan, dpmpp_2m_sde, MAX_STEPS, flow_plan=flow.dpm_plan),
+    "ddpm": Sampler(ddpm_plan, ddpm, MAX_STEPS),
+    "tcd": Sampler(tcd_plan, tcd, LCM_TRAINING_STEPS),
 }
 """Every sampler by the name that requests and families.toml use."""

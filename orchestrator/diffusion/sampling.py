@@ -33,8 +33,14 @@ class Denoise(Protocol):
 Network = Callable[[Latents, float], Awaitable[Latents]]
 """(x as the network sees it, timestep) -> output after guidance: ε or v, by the plan's prediction."""
 
-StepNoise = Callable[[int], Latents]
-"""Step index -> N(0, I) of the latents' shape; the same noise each time it is asked for the same step."""
+
+class StepNoise(Protocol):
+    """Noise of a walk."""
+
+    def __call__(self, step: int, second: bool = False) -> Latents:
+        """N(0, I) of the latents' shape: the same each time for the same step, `second` a further one."""
+        ...
+
 
 Keep = Callable[[Latents, int], Latents]
 """(x after a step, in the sampler's coordinates, step index) -> x with what must not change put back."""

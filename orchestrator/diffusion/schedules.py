@@ -15,12 +15,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 LCM_TRAINING_STEPS = 50
 """Timesteps a latent consistency model is distilled at (Luo et al. 2023, section 4.3: k = 20 of 1000)."""
+
+TCD_GAMMA = 0.3
+"""γ of Zheng et al. 2024: 0 adds no noise, 1 all of it. diffusers' default, too."""
 
 KARRAS_RHO = 7.0
 """ρ of Karras et al. 2022, table 1."""
@@ -122,6 +126,8 @@ class Plan:
     prediction: Prediction
     second: tuple[Level, ...] = ()
     """Where methods of second order ask the network again in each of the first steps; the others ask once."""
+    below: tuple[float, ...] = ()
+    """σ that each step of TCD goes down to before noise is added; empty for other samplers."""
 
     @property
     def steps(self) -> int:
@@ -167,7 +173,13 @@ def steps_walked(steps: int, strength: float, *, flows: bool = False) -> int:
 def shorten(plan: Plan, strength: float) -> Plan:
     """The end of a plan, for a walk that starts from a picture's latents: its last steps_walked steps."""
     first = plan.steps - steps_walked(plan.steps, strength, flows=plan.flows)
-    return replace(plan, timesteps=plan.timesteps[first:], sigmas=plan.sigmas[first:], second=plan.second[first:])
+    return replace(
+        plan,
+        timesteps=plan.timesteps[first:],
+        sigmas=plan.sigmas[first:],
+        second=plan.second[first:],
+        below=plan.below[first:],
+    )
 
 
 def mixture(sigma: float) -> tuple[float, float]:
@@ -185,6 +197,30 @@ def ddim_plan(schedule: NoiseSchedule, steps: int) -> Plan:
     timesteps = even_timesteps(schedule, steps)
     last = 0.0 if schedule.set_alpha_to_one else float(schedule.sigmas[0])
     return _plan(schedule, timesteps, schedule.sigmas[timesteps], last=last)
+
+
+def ddpm_plan(schedule: NoiseSchedule, steps: int) -> Plan:
+    """Even timesteps; the last step goes to no noise."""
+    timesteps = even_timesteps(schedule, steps)
+    return _plan(schedule, timesteps, schedule.sigmas[timesteps])
+
+
+def tcd_plan(schedule: NoiseSchedule, steps: int) -> Plan:
+    """LCM's timesteps; the walk ends at ᾱ_0. Each step first goes to (1 - γ) of its target's timestep, rounded down."""
+    plan = lcm_plan(schedule, steps)
+    targets = [*plan.timesteps[1:], 0.0]
+    table = schedule.sigmas
+    below = tuple(float(table[math.floor((1 - TCD_GAMMA) * target)]) for target in targets)
+    return replace(plan, sigmas=(*plan.sigmas[:-1], float(table[0])), below=below)
+
+
+def dpm_sde_plan(schedule: NoiseSchedule, steps: int) -> Plan:
+    """Euler's plan; each step but the last asks the network again in the middle of its log σ."""
+    plan, table = euler_plan(schedule, steps), schedule.sigmas
+    middles = [math.sqrt(a * b) for a, b in pairwise(plan.sigmas[:-1])]
+    logs = np.log(np.asarray(middles, np.float64))
+    timesteps = np.interp(logs, np.log(table), np.arange(len(table)))
+    return replace(plan, second=tuple(Level(float(t), sigma) for t, sigma in zip(timesteps, middles, strict=True)))
 
 
 def euler_plan(schedule: NoiseSchedule, steps: int) -> Plan:

@@ -36,6 +36,11 @@ class SamplerName(StrEnum):
     DPMPP_2M_KARRAS = "dpmpp_2m_karras"
     LCM = "lcm"
     HEUN = "heun"
+    UNIPC = "unipc"
+    DPMPP_SDE = "dpmpp_sde"
+    DPMPP_2M_SDE = "dpmpp_2m_sde"
+    DDPM = "ddpm"
+    TCD = "tcd"
 
 
 class ImageFormat(StrEnum):

@@ -201,7 +201,8 @@ def test_wrong_request_ids(request_id: str) -> None:
 
 def test_names_are_those_of_the_interfaces() -> None:
     """families.toml, logs and metrics carry them: changing one is a breaking change."""
-    assert [*SamplerName] == ["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras", "lcm", "heun"]
+    first = ["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras", "lcm"]
+    assert [*SamplerName] == [*first, "heun", "unipc", "dpmpp_sde", "dpmpp_2m_sde", "ddpm", "tcd"]
     assert [*Priority] == ["high", "normal", "low"]
     assert [*Delivery] == ["inline", "uri"]
     assert [f.media_type for f in ImageFormat] == ["image/jpeg", "image/png", "image/webp"]

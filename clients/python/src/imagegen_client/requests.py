@@ -8,7 +8,20 @@ from imagegen_client.v1 import generation_pb2 as pb
 
 Format = Literal["png", "jpeg", "webp"]
 Priority = Literal["high", "normal", "low"]
-Sampler = Literal["ddim", "euler", "euler_ancestral", "dpmpp_2m", "dpmpp_2m_karras", "lcm", "heun"]
+Sampler = Literal[
+    "ddim",
+    "euler",
+    "euler_ancestral",
+    "dpmpp_2m",
+    "dpmpp_2m_karras",
+    "lcm",
+    "heun",
+    "unipc",
+    "dpmpp_sde",
+    "dpmpp_2m_sde",
+    "ddpm",
+    "tcd",
+]
 
 
 class Options(TypedDict, total=False):
