@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from gateway.contract import scalars
 
 Side = Annotated[int | str, BeforeValidator(scalars.side, json_schema_input_type=int | str)]
-Whole32 = Annotated[int, BeforeValidator(scalars.whole(scalars.UINT32), json_schema_input_type=int | str)]
+UInt32 = Annotated[int, BeforeValidator(scalars.whole(scalars.UINT32), json_schema_input_type=int | str)]
 Whole64 = Annotated[int, BeforeValidator(scalars.whole(scalars.UINT64), json_schema_input_type=int | str)]
 FileSize = Annotated[int, BeforeValidator(scalars.file_size, json_schema_input_type=int | str)]
 Number = Annotated[float, BeforeValidator(scalars.number, json_schema_input_type=float | str)]
@@ -153,9 +153,9 @@ class Caption(Block):
 class Extensions(Block):
     """What the documented API does not have."""
 
-    preview_interval: Whole32 | None = None
+    preview_interval: UInt32 | None = None
     """The events of the job show the picture after each n-th step, 0 (never, the default) to 150."""
-    steps: Whole32 | None = None
+    steps: UInt32 | None = None
     """Denoising steps, 1 to 150. Default: the family's."""
     sampler: str | None = None
     """ddim, euler, euler_ancestral, dpmpp_2m, dpmpp_2m_karras, lcm, heun, unipc, dpmpp_sde, dpmpp_2m_sde, ddpm or tcd;
@@ -164,6 +164,6 @@ class Extensions(Block):
     """Weight of the prompt (classifier-free guidance), 0 to 50; up to 1 there is none. Default: the family's."""
     priority: str | None = None
     """Who goes first when jobs wait: high, normal (default) or low."""
-    n: Whole32 | None = None
+    n: UInt32 | None = None
     """Pictures, 1 (default) to 10: each is a job of its own, with the seed after that of the one before. All are taken,
     or none."""

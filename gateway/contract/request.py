@@ -23,8 +23,8 @@ from gateway.contract.blocks import (
     MethodParameters,
     NsfwParameters,
     Side,
+    UInt32,
     Webhooks,
-    Whole32,
     Words,
 )
 from gateway.errors import BadRequestError
@@ -74,9 +74,9 @@ class ProcessRequest(Block):
     background: Background | None = None
     output_format: str | None = None
     """jpeg, jpg, png or webp. Default: png."""
-    quality: Whole32 | None = None
+    quality: UInt32 | None = None
     """Quality of jpeg and webp, 0 to 100. Default: 85. PNG ignores it."""
-    output_quality: Whole32 | None = None
+    output_quality: UInt32 | None = None
     """The same as quality. It wins where both are set, since some clients fill in quality by themselves."""
     max_file_size: FileSize | None = None
     """Largest allowed file, bytes or text such as "500kb" (1 kb is 1024 bytes); jpeg and webp only."""
@@ -86,7 +86,7 @@ class ProcessRequest(Block):
     target: str | None = None
     """storage://NAME/PATH: a copy of the result is written there, into a storage that the account has."""
     webhooks: Webhooks | None = None
-    min_length: Whole32 | None = None
+    min_length: UInt32 | None = None
     """Least length of the picture's shorter side, pixels, 64 to 16,704: it is enlarged where it would be less. With
     background.remove it is also that of the object that is cut out."""
     padding: Side | None = None
@@ -98,7 +98,7 @@ class ProcessRequest(Block):
     print_size: str | None = None
     """Paper whose size the result has at dpi: a0 to a10, b0 to b10, c0 to c10, letter, legal, tabloid and more. Not
     together with width or height."""
-    dpi: Whole32 | None = None
+    dpi: UInt32 | None = None
     """Dots per inch of print_size, 1 to 2400. Default: 300."""
     print_reorientation: bool | None = None
     """Turns the paper as the picture is oriented. Default: true."""
@@ -123,7 +123,7 @@ class ProcessRequest(Block):
     """Acts only if enhancements lists face_enhance."""
     generative_upscale: bool | None = None
     """Enlarges by generation, up to 2048 x 2048, and plainly beyond. A prompt may come with adapter_type upscale."""
-    upscale_strength: Whole32 | None = None
+    upscale_strength: UInt32 | None = None
     """With generative_upscale or adapter upscale: 1 (changes most) to 9 (nearest to plain enlarging), default 5."""
     upscale_parameters: JsonObject | None = None
     """Way of enlargement without generation: {"type": "v1"}, the default, or {"type": "text_x4"}, which keeps the

@@ -31,9 +31,9 @@ def whole(limit: int) -> Callable[[object], int]:
     def read(value: object) -> int:
         number = _as_int(value)
         if number is None or number < 0:
-            raise refusal(f"must be a whole number of at least 0, not {_shown(value)}")
+            raise refusal(f"must be a whole number of at least 0, not {_display(value)}")
         if number > limit:
-            raise refusal(f"must be at most {limit}, not {_shown(value)}")
+            raise refusal(f"must be at most {limit}, not {_display(value)}")
         return number
 
     return read
@@ -48,7 +48,7 @@ def number(value: object) -> float:
             found = math.nan
         if math.isfinite(found):
             return found
-    raise refusal(f"must be a number, not {_shown(value)}")
+    raise refusal(f"must be a number, not {_display(value)}")
 
 
 def side(value: object) -> int | str:
@@ -57,7 +57,7 @@ def side(value: object) -> int | str:
         return f"{found[1]}%"
     pixels = _as_int(value)
     if pixels is None or pixels < 0:
-        raise refusal(f"must be a whole number of pixels, not {_shown(value)}")
+        raise refusal(f"must be a whole number of pixels, not {_display(value)}")
     if pixels > UINT32:
         raise refusal("is too many pixels")
     return pixels
@@ -80,7 +80,7 @@ def file_size(value: object) -> int:
     else:
         size = -1 if (given := _as_int(value)) is None else given
     if not 0 <= size <= UINT64:
-        raise refusal(f'must be a number of bytes, or text such as "500kb" or "2 MB", not {_shown(value)}')
+        raise refusal(f'must be a number of bytes, or text such as "500kb" or "2 MB", not {_display(value)}')
     return size
 
 
@@ -97,7 +97,7 @@ def _as_int(value: object) -> int | None:
     return None
 
 
-def _shown(value: object) -> str:
+def _display(value: object) -> str:
     """A value as an error message quotes it: short, and never longer than Python prints an int."""
     if isinstance(value, dict | list):
         return "an object" if isinstance(value, dict) else "a list"

@@ -70,7 +70,7 @@ async def process_result(request: Request) -> Response:
 async def process(request: Request) -> Response:
     """Queue a request and answer at once."""
     made, order = await _create(request, gateway_of(request), caller_of(request))
-    return _answer([jobs.answer(job, just_made=True) for job in made], order.warnings)
+    return _answer([jobs.answer(job, just_created=True) for job in made], order.warnings)
 
 
 @router.post(

@@ -122,18 +122,18 @@ async def _events(
     try:
         async with aclosing(follow(orchestrator, job, caller, after)) as followed:
             async for found in followed:
-                shown = _last(found) if isinstance(found, jobs_pb2.Job) else _shown(found)
+                shown = _last(found) if isinstance(found, jobs_pb2.Job) else _event_of(found)
                 if shown:
                     yield shown
     except grpc.aio.AioRpcError as error:
         yield _event(END, "failed", api_error(error, caller.request_id).body)
 
 
-def _shown(event: pb.GenerateEvent) -> bytes | None:
+def _event_of(event: pb.GenerateEvent) -> bytes | None:
     """One event; None for those that the last one reports."""
     kind = event.WhichOneof("event")
-    show = _SHOWN.get(kind or "")
-    return None if kind is None or show is None else _event(str(event.sequence), kind, show(getattr(event, kind)))
+    render = _RENDERERS.get(kind or "")
+    return None if kind is None or render is None else _event(str(event.sequence), kind, render(getattr(event, kind)))
 
 
 def _last(job: jobs_pb2.Job) -> bytes:
@@ -168,6 +168,6 @@ def _preview(preview: pb.Preview) -> dict[str, Any]:
     return {"step": preview.step, "image": f"data:image/jpeg;base64,{base64.b64encode(preview.jpeg).decode()}"}
 
 
-_SHOWN: Mapping[str, Callable[[Any], dict[str, Any]]] = MappingProxyType(
+_RENDERERS: Mapping[str, Callable[[Any], dict[str, Any]]] = MappingProxyType(
     {"queued": _queued, "started": _started, "progress": _progress, "preview": _preview}
 )

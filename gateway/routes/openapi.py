@@ -82,12 +82,12 @@ def job_answers(*, posts: bool, model: type[BaseModel] = JobAnswer) -> dict[str,
             429: "Too much waits, or the account has as many jobs as it may. Retry-After says when to ask again.",
         }
     responses: dict[int | str, dict[str, Any]] = {
-        status: {"model": ErrorAnswer, "description": text, **_shown(status)} for status, text in sorted(errors.items())
+        status: {"model": ErrorAnswer, "description": text, **_given(status)} for status, text in sorted(errors.items())
     }
     if posts:
         responses[400]["model"] = FailedAnswer | ErrorAnswer
     responses[500] = {"model": FailedAnswer | ErrorAnswer, "description": "The job failed, or something broke here."}
-    responses[500] |= _shown(500)
+    responses[500] |= _given(500)
     return {"response_model": model, "responses": responses}
 
 
@@ -123,7 +123,7 @@ _EXAMPLES: Final[dict[int, dict[str, Any]]] = {
 }
 
 
-def _shown(status: int) -> dict[str, Any]:
+def _given(status: int) -> dict[str, Any]:
     """The examples of a status."""
     examples = {name: {"value": value} for name, value in _EXAMPLES.get(status, {}).items()}
     return {"content": {"application/json": {"examples": examples}}} if examples else {}

@@ -28,18 +28,18 @@ TEXT_TO_IMAGE = "text_to_image"
 """Task of the gRPC schema that starts from no picture."""
 
 
-def answer(job: jobs_pb2.Job, *, just_made: bool = False) -> JobAnswer:
+def answer(job: jobs_pb2.Job, *, just_created: bool = False) -> JobAnswer:
     """Turn a job into the documented answer.
 
     Args:
         job: as the orchestrator reports it.
-        just_made: it was created by this very request: one that waits is then "received", not "not_started".
+        just_created: it was created by this very request: one that waits is then "received", not "not_started".
 
     Raises:
         ApiError: it failed, was cancelled or deleted, for which the contract has errors.
     """
     if job.state in _PENDING:
-        status = "received" if just_made and job.state == jobs_pb2.JOB_STATE_QUEUED else _PENDING[job.state]
+        status = "received" if just_created and job.state == jobs_pb2.JOB_STATE_QUEUED else _PENDING[job.state]
         return JobAnswer(status=status, job=job.job_id, queue=job.position if job.HasField("position") else None)
     if job.state == jobs_pb2.JOB_STATE_SUCCEEDED:
         return _complete(job)

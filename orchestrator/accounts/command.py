@@ -7,7 +7,7 @@ from decimal import Decimal, InvalidOperation
 
 from orchestrator.accounts import admin, webhook_secrets
 from orchestrator.accounts.account import SafetyPolicy
-from orchestrator.accounts.printing import show
+from orchestrator.accounts.printing import print_rows
 from orchestrator.config import ANY_PORT
 from orchestrator.database.pool import Database
 from orchestrator.database.running import Work, running
@@ -115,12 +115,12 @@ async def _enable(database: Database, arguments: argparse.Namespace) -> None:
 
 
 async def _list(database: Database, arguments: argparse.Namespace) -> None:
-    show(await admin.list_accounts(database, arguments.name), _COLUMNS, as_json=arguments.json)
+    print_rows(await admin.list_accounts(database, arguments.name), _COLUMNS, as_json=arguments.json)
 
 
 async def _usage(database: Database, arguments: argparse.Namespace) -> None:
     rows = await admin.usage(database, arguments.name, arguments.since)
-    show(rows, ("task", "family", "pictures", "credits", "last"), as_json=arguments.json)
+    print_rows(rows, ("task", "family", "pictures", "credits", "last"), as_json=arguments.json)
 
 
 async def _webhook(database: Database, arguments: argparse.Namespace) -> None:
@@ -132,14 +132,14 @@ async def _webhook(database: Database, arguments: argparse.Namespace) -> None:
             raise PreconditionError(f"{arguments.url}: {error}") from None
     await admin.change(database, arguments.name, values)
     rows = await admin.list_accounts(database, arguments.name)
-    show(rows, ("name", "webhook_url", "webhook_events"), as_json=arguments.json)
+    print_rows(rows, ("name", "webhook_url", "webhook_events"), as_json=arguments.json)
 
 
 async def _webhook_secret(database: Database, arguments: argparse.Namespace) -> None:
     overlap = arguments.overlap_hours * 3600
     key = await admin.webhook_secret(database, arguments.name, rotate=arguments.rotate, overlap_seconds=overlap)
-    secret = webhook_secrets.show(key)
-    show([{"webhook_secret": secret}], ("webhook_secret",), as_json=arguments.json)
+    secret = webhook_secrets.encode(key)
+    print_rows([{"webhook_secret": secret}], ("webhook_secret",), as_json=arguments.json)
 
 
 def _values(arguments: argparse.Namespace) -> dict[str, object]:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from orchestrator.accounts import key_admin, keys
-from orchestrator.accounts.printing import show
+from orchestrator.accounts.printing import print_rows
 from orchestrator.database.pool import Database
 from orchestrator.database.running import running
 from orchestrator.errors import PreconditionError
@@ -62,7 +62,7 @@ async def _create(database: Database, arguments: argparse.Namespace) -> None:
 
 
 async def _list(database: Database, arguments: argparse.Namespace) -> None:
-    show(await key_admin.list_keys(database, arguments.account), _COLUMNS, as_json=arguments.json)
+    print_rows(await key_admin.list_keys(database, arguments.account), _COLUMNS, as_json=arguments.json)
 
 
 async def _revoke(database: Database, arguments: argparse.Namespace) -> None:

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from orchestrator.accounts import presets
-from orchestrator.accounts.printing import show
+from orchestrator.accounts.printing import print_rows
 from orchestrator.database.pool import Database
 from orchestrator.database.running import running
 from orchestrator.errors import PreconditionError
@@ -43,7 +43,7 @@ async def _set(database: Database, arguments: argparse.Namespace) -> None:
 
 async def _list(database: Database, arguments: argparse.Namespace) -> None:
     rows = await presets.names(database, arguments.account)
-    show(rows, ("account", "name", "bytes", "updated_at"), as_json=arguments.json)
+    print_rows(rows, ("account", "name", "bytes", "updated_at"), as_json=arguments.json)
 
 
 async def _remove(database: Database, arguments: argparse.Namespace) -> None:

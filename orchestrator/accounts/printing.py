@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 
 
-def show(rows: Iterable[Mapping[str, object]], columns: Sequence[str], *, as_json: bool) -> None:
+def print_rows(rows: Iterable[Mapping[str, object]], columns: Sequence[str], *, as_json: bool) -> None:
     """Print columns of rows: one JSON array, or a line of names and a line for each row, aligned; "-" for nothing."""
     chosen = [{column: row[column] for column in columns} for row in rows]
     if as_json:

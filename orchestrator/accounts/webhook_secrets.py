@@ -3,6 +3,6 @@
 import base64
 
 
-def show(secret: bytes) -> str:
+def encode(secret: bytes) -> str:
     """`whsec_` and base64."""
     return f"whsec_{base64.b64encode(secret).decode('ascii')}"

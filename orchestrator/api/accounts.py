@@ -31,7 +31,7 @@ class AccountServicer(accounts_pb2_grpc.AccountServiceServicer):
             active_jobs=now.active,
             requests_per_minute=now.account.requests_per_minute,
             key_prefix=now.account.key_prefix,
-            webhook_secret=webhook_secrets.show(now.webhook_secret),
+            webhook_secret=webhook_secrets.encode(now.webhook_secret),
             marks=self._marks,
             presets=now.presets,
             webhook_url=now.webhook_url,

@@ -78,10 +78,10 @@ class DurableJobs:
             known = await self._store.find_all(jobs)
             if known is None:
                 raise
-            return [self._shown(record) for record in known]
+            return [self._with_artifact(record) for record in known]
         is_large = max(map(len, stored)) > MAX_INLINE_REQUEST
         records = await (self._submit_large(jobs, stored) if is_large else self._store.submit_all(jobs))
-        return [self._shown(record) for record in records]
+        return [self._with_artifact(record) for record in records]
 
     async def estimate(self, account: Account, params: RequestParams, count: int) -> JobEstimate:
         """What `count` jobs of a request would cost the account, and how long they would wait and run.
@@ -124,17 +124,17 @@ class DurableJobs:
 
     async def get(self, account: Account, job_id: str) -> JobRecord:
         """A job of the account; its artifact has a fresh URI. NotFoundError if there is none."""
-        return self._shown(await self._store.get(job_id, account.id))
+        return self._with_artifact(await self._store.get(job_id, account.id))
 
     async def list_jobs(
         self, account: Account, page_size: int, after: tuple[datetime, str] | None, state: JobState | None
     ) -> list[JobRecord]:
         """As JobStore.list_jobs."""
-        return [self._shown(each) for each in await self._store.list_jobs(account.id, page_size, after, state)]
+        return [self._with_artifact(each) for each in await self._store.list_jobs(account.id, page_size, after, state)]
 
     async def cancel(self, account: Account, job_id: str) -> JobRecord:
         """Stop a job, or NotFoundError. One that has ended stays as it is."""
-        return self._shown(await self._store.cancel(job_id, account.id))
+        return self._with_artifact(await self._store.cancel(job_id, account.id))
 
     async def delete(self, account: Account, job_id: str) -> JobRecord:
         """Stop a job, remove its picture, mark it as deleted; or NotFoundError."""
@@ -170,11 +170,11 @@ class DurableJobs:
         stored = await self._results.open(record.picture)
         return b"".join([chunk async for chunk in stored.chunks])
 
-    def _shown(self, record: JobRecord) -> JobRecord:
-        return replace(record, artifact=show(self._results, record))
+    def _with_artifact(self, record: JobRecord) -> JobRecord:
+        return replace(record, artifact=artifact_of(self._results, record))
 
 
-def show(results: ResultStore, record: JobRecord) -> Artifact | None:
+def artifact_of(results: ResultStore, record: JobRecord) -> Artifact | None:
     """The artifact of a job, with a URI that is good from now on; None if it has no picture."""
     if record.artifact is None or record.picture is None or record.expires is None:
         return record.artifact
@@ -183,5 +183,5 @@ def show(results: ResultStore, record: JobRecord) -> Artifact | None:
 
 def link(results: ResultStore, record: JobRecord) -> str | None:
     """Where a job's picture can be fetched from now on; None if it has none."""
-    artifact = show(results, record)
+    artifact = artifact_of(results, record)
     return None if artifact is None else artifact.uri

@@ -12,7 +12,7 @@ from orchestrator.jobs.attempts import Attempts
 from orchestrator.jobs.execution import Execution, Parse
 from orchestrator.jobs.maintenance import Maintenance
 from orchestrator.jobs.scheduling import QueueStatsCache
-from orchestrator.jobs.service import DurableJobs, show
+from orchestrator.jobs.service import DurableJobs, artifact_of
 from orchestrator.jobs.store import JobStore
 from orchestrator.jobs.watchers import JobWatchers
 from orchestrator.jobs.worker import Worker
@@ -87,7 +87,7 @@ class JobSystem:
             may_start=may_start,
             streams=streams,
         )
-        self._watchers = JobWatchers(store, listener, lambda record: show(results, record))
+        self._watchers = JobWatchers(store, listener, lambda record: artifact_of(results, record))
         self.maintenance = Maintenance(database, attempts, stats, results, settings.job_seconds)
         self.jobs = DurableJobs(store, self._watchers, runner, results)
         self._works = settings.worker_slots > 0

@@ -58,7 +58,7 @@ class _Watcher:
             self.pending[type(event)] = number, event
             self.news.set()
 
-    def tell_place(self, queued: Queued) -> None:
+    def send_place(self, queued: Queued) -> None:
         """Take a place in the queue, if that has changed."""
         if self.waits and (self.queued is None or self.queued.position != queued.position):
             self.queued = queued
@@ -177,10 +177,10 @@ class JobWatchers:
         seen = await self._store.events(known)
         for job_id in known:
             for watcher in self._watchers.get(job_id, ()):
-                self._tell(watcher, seen.get(job_id))
+                self._send(watcher, seen.get(job_id))
         await self._count({job_id for job_id, news in seen.items() if news.state is JobState.QUEUED})
 
-    def _tell(self, watcher: _Watcher, seen: EventBatch | None) -> None:
+    def _send(self, watcher: _Watcher, seen: EventBatch | None) -> None:
         if seen is None:
             watcher.finish(NotFoundError("no such job"))
             return
@@ -210,4 +210,4 @@ class JobWatchers:
             return
         for job_id, queued in (await self._store.positions(job_ids)).items():
             for watcher in self._watchers.get(job_id, ()):
-                watcher.tell_place(queued)
+                watcher.send_place(queued)

@@ -80,7 +80,7 @@ async def _list(database: Database, arguments: argparse.Namespace) -> None:
     if arguments.account is not None and not await database.run(_ACCOUNT, wanted):
         _refuse_account(arguments.account)
     for row in await database.run(_LIST, wanted):
-        print(f"{row['account']}\t{row['name']}\t{row['kind']}\t{_shown(PLACES.validate_python(row['config']))}")  # noqa: T201 - for the operator
+        print(f"{row['account']}\t{row['name']}\t{row['kind']}\t{_describe(PLACES.validate_python(row['config']))}")  # noqa: T201 - for the operator
 
 
 async def _remove(database: Database, arguments: argparse.Namespace) -> None:
@@ -90,7 +90,7 @@ async def _remove(database: Database, arguments: argparse.Namespace) -> None:
     print(f"{arguments.account} has no storage {arguments.name} any more")  # noqa: T201 - for the operator
 
 
-def _shown(where: S3Location) -> str:
+def _describe(where: S3Location) -> str:
     """A place without its secret key."""
     key_id = where.keys[0] if where.keys else ""
     return f"s3://{where.bucket}/{where.prefix}\t{where.endpoint}\t{where.region}\t{key_id}"

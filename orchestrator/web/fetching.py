@@ -12,7 +12,7 @@ from orchestrator.errors import InvalidRequestError, Violation
 from orchestrator.web import tls_errors
 from orchestrator.web.addresses import NotPublicError, PublicNetwork, Resolve
 from orchestrator.web.hosts import Hosts, allows
-from orchestrator.web.urls import UrlError, parse, shown
+from orchestrator.web.urls import UrlError, parse, redacted
 
 log = structlog.get_logger()
 
@@ -102,7 +102,7 @@ class Fetcher:
             said, detail = f"cannot be fetched: its server {why}", repr(error)
         except _BROKEN as error:
             said, detail = "cannot be fetched: its server closed the connection or sent invalid HTTP", repr(error)
-        log.info("picture not fetched", field=field, url=shown(url), said=said, reason=detail)
+        log.info("picture not fetched", field=field, url=redacted(url), said=said, reason=detail)
         raise InvalidRequestError(Violation(field, said))
 
     async def _follow(self, url: str, hosts: Hosts | None) -> bytes:

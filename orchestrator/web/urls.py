@@ -35,6 +35,6 @@ def parse(url: str, base: httpx2.URL | None = None, *, ports: Ports = WEB_PORTS)
     return parsed
 
 
-def shown(url: str) -> str:
+def redacted(url: str) -> str:
     """As much of a URL as may be in a log: queries and what is before "@" are secrets."""
     return url.partition("?")[0].rpartition("@")[2][:200]

@@ -3,7 +3,7 @@
 import argparse
 
 from orchestrator.accounts import admin
-from orchestrator.accounts.printing import show
+from orchestrator.accounts.printing import print_rows
 from orchestrator.database.pool import Database
 from orchestrator.database.running import running
 from orchestrator.webhooks.deliveries import Deliveries, Delivery
@@ -32,13 +32,13 @@ def add(parser: argparse.ArgumentParser) -> None:
 async def _list(database: Database, arguments: argparse.Namespace) -> None:
     account_id = await admin.account_id(database, arguments.name)
     found = await Deliveries(database).list_deliveries(account_id, arguments.limit, state=arguments.state)
-    show([_row(each) for each in found], _COLUMNS, as_json=arguments.json)
+    print_rows([_row(each) for each in found], _COLUMNS, as_json=arguments.json)
 
 
 async def _resend(database: Database, arguments: argparse.Namespace) -> None:
     account_id = await admin.account_id(database, arguments.name)
     sent = await Deliveries(database).resend(account_id, arguments.delivery)
-    show([_row(sent)], _COLUMNS, as_json=arguments.json)
+    print_rows([_row(sent)], _COLUMNS, as_json=arguments.json)
 
 
 def _row(delivery: Delivery) -> dict[str, object]:

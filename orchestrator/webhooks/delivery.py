@@ -21,7 +21,7 @@ from orchestrator.database.pool import Database, Row
 from orchestrator.errors import DatabaseUnavailableError, ImagegenError
 from orchestrator.jobs.records import COLUMNS, JobRecord, to_record
 from orchestrator.web.posting import Answer, Poster, PostError
-from orchestrator.web.urls import shown
+from orchestrator.web.urls import redacted
 from orchestrator.webhooks.message import make_body, next_wait, sign
 
 POST_SECONDS = 10.0
@@ -228,7 +228,7 @@ class Deliverer:
         state = "delivered" if error is None else "failed" if wait is None else "pending"
         counted = "retried" if state == "pending" else state
         metrics.WEBHOOKS.labels(counted).inc()
-        log.info("webhook", outcome=counted, job_id=row["id"], url=shown(row["url"]), tries=number, error=error)
+        log.info("webhook", outcome=counted, job_id=row["id"], url=redacted(row["url"]), tries=number, error=error)
         settled = {"state": state, "status": status, "error": error, "wait": wait or 0.0}
         keys = {"id": row["delivery_id"], "attempts": row["tries"], "before": row["attempts_before"]}
         await retry_until_available(lambda: self._database.run(_SETTLE, settled | keys))

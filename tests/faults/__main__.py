@@ -11,7 +11,7 @@ from local.progress import Bar
 from local.settings import Ports, Settings
 from tests.faults import report
 from tests.faults.faults import FAULTS
-from tests.faults.run import Plan, run, schedule
+from tests.faults.run import FaultPlan, run, schedule
 
 TIMES = {"drain": 3, "kill": 3, "freeze": 2}
 """How often a kind happens, by the first word of its name; others twice."""
@@ -36,7 +36,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="imagegen-faults-") as folder:
         Path(folder).chmod(0o711)  # where root runs this, PostgreSQL runs as another user
         settings = Settings(state_dir=arguments.state or Path(folder) / "state", ports=Ports.free())
-        plan = Plan(arguments.jobs, faults, arguments.seed, family="realistic")
+        plan = FaultPlan(arguments.jobs, faults, arguments.seed, family="realistic")
         with Bar("Faults", len(faults)) as bar:
             found = run(settings, plan, bar.advance)
     print(report.to_text(found))  # noqa: T201 - what the command is for

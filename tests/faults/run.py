@@ -23,7 +23,7 @@ STEPS = (10, 10, 10, 40, 40, 150)
 
 
 @dataclass(frozen=True)
-class Plan:
+class FaultPlan:
     """What is done.
 
     Attributes:
@@ -53,7 +53,7 @@ class Run:
     left_out: list[str]
 
 
-def run(settings: Settings, plan: Plan, report: Callable[[str], object]) -> Run:
+def run(settings: Settings, plan: FaultPlan, report: Callable[[str], object]) -> Run:
     """Start a stack, do it, stop the stack. `report` is given each fault in words."""
     os.environ["IMAGEGEN_WEBHOOK_PRIVATE"] = "true"  # the receiver is on loopback
     programs = Programs.start(settings)
@@ -65,7 +65,7 @@ def run(settings: Settings, plan: Plan, report: Callable[[str], object]) -> Run:
         del os.environ["IMAGEGEN_WEBHOOK_PRIVATE"]
 
 
-async def _run(programs: Programs, plan: Plan, report: Callable[[str], object]) -> Run:
+async def _run(programs: Programs, plan: FaultPlan, report: Callable[[str], object]) -> Run:
     chance = random.Random(plan.seed)  # noqa: S311 - chance is the point, and must be had again
     left_out = [] if programs.mounted else [kind for kind in OF_STORE if kind in plan.faults]
     kinds = [kind for kind in chance.sample(plan.faults, len(plan.faults)) if kind not in left_out]

@@ -7,7 +7,7 @@ import pytest
 from local.settings import Ports, Settings
 from tests.faults import report
 from tests.faults.faults import Lengths
-from tests.faults.run import Plan, run
+from tests.faults.run import FaultPlan, run
 
 FAULTS = (
     "kill postgres",
@@ -24,7 +24,7 @@ FAULTS = (
 @pytest.mark.timeout(900)
 def test_no_job_is_lost_doubled_or_wronged_by_faults(tmp_path: Path) -> None:
     settings = Settings(state_dir=tmp_path / "state", ports=Ports.free())
-    plan = Plan(jobs=36, faults=FAULTS, seed=3, family="realistic", lengths=Lengths(frozen=15.0, used_up=8.0))
+    plan = FaultPlan(jobs=36, faults=FAULTS, seed=3, family="realistic", lengths=Lengths(frozen=15.0, used_up=8.0))
     found = run(settings, plan, str)
     assert found.findings.is_right, report.to_text(found)
     assert found.findings.outcomes["succeeded"] == 36

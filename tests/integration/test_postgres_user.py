@@ -109,7 +109,7 @@ def test_where_nothing_can_be_written_the_message_says_what_to_set(
 ) -> None:
     monkeypatch.setattr(postgres_user, "SHARED", Path("/proc/imagegen"))
     with (
-        pytest.raises(HostError, match=r"cannot be made.*IMAGEGEN_STATE_DIR.*IMAGEGEN_DATABASE_URL"),
+        pytest.raises(HostError, match=r"cannot be created.*IMAGEGEN_STATE_DIR.*IMAGEGEN_DATABASE_URL"),
         postgres.running(closed / "state"),
     ):
         pass

@@ -147,7 +147,7 @@ async def test_several_at_once(client: AsyncClient, endpoints: Endpoints) -> Non
     assert pictures[1].data == (await client.generate("apple", seed=6)).data
     again = await client.submit_many(3, "apple", seed=5, request_id="three")
     assert [job.id for job in again] == [job.id for job in jobs]
-    with pytest.raises(ig.InvalidRequestError, match="names another request"):
+    with pytest.raises(ig.InvalidRequestError, match="was already used for another request"):
         await client.submit_many(2, "apple", seed=5, request_id="three")
     with pytest.raises(ig.InvalidRequestError, match="from 1 to 10"):
         await client.submit_many(11, "apple")

@@ -11,7 +11,7 @@ import pytest
 from imagegen.v1 import jobs_pb2
 from orchestrator.accounts import admin
 from orchestrator.accounts.account import Account
-from orchestrator.accounts.webhook_secrets import show
+from orchestrator.accounts.webhook_secrets import encode
 from orchestrator.config import ANY_PORT
 from orchestrator.database.listen import Listener
 from orchestrator.errors import EngineFaultError, InvalidRequestError, NotFoundError
@@ -331,8 +331,8 @@ def test_the_pages_receiver_knows_what_is_ours() -> None:
     exec(code, names)  # noqa: S102  # our own page
     secret, now = bytes(32), int(time.time())
     headers = dict(webhook_messages.sign([secret], "msg_1", now, b"{}"))
-    assert names["is_ours"](show(secret), headers, b"{}")
-    assert not names["is_ours"](show(b"another"), headers, b"{}")
-    assert not names["is_ours"](show(secret), headers, b"{ }")
+    assert names["is_ours"](encode(secret), headers, b"{}")
+    assert not names["is_ours"](encode(b"another"), headers, b"{}")
+    assert not names["is_ours"](encode(secret), headers, b"{ }")
     old = dict(webhook_messages.sign([secret], "msg_1", now - 400, b"{}"))
-    assert not names["is_ours"](show(secret), old, b"{}")
+    assert not names["is_ours"](encode(secret), old, b"{}")

@@ -129,7 +129,7 @@ def test_what_pip_says_is_shown(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("environment")
 def test_a_python_that_cannot_make_environments_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pythons, "find_python", lambda _: "/bin/false")
-    with pytest.raises(EnvironmentSetupError, match=r"env cannot be made .*python3-venv"):
+    with pytest.raises(EnvironmentSetupError, match=r"env cannot be created .*python3-venv"):
         ensure("test")
 
 

@@ -155,7 +155,7 @@ async def test_a_cancelled_task_stops_between_two_tiles(world: World) -> None:
 
 async def test_sizes_off_the_grain_are_refused(tmp_path: Path) -> None:
     world = build(tmp_path, families=FAMILIES.replace("pad_id = 0", "pad_id = 0\nlatent_multiple = 4"))
-    with pytest.raises(ValueError, match="no multiples of 32"):
+    with pytest.raises(ValueError, match="not multiples of 32"):
         await world.pipeline.run(FakeNetworks().networks("small"), inputs(world, size=(72, 96)), ignore, Timer("small"))
 
 

@@ -53,6 +53,6 @@ def test_without_a_hub_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(hub, "snapshot_download", fail)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        CheckpointError, match=r"some/model: no folder or file here, .*: outgoing traffic has been disabled$"
+        CheckpointError, match=r"some/model: not a folder or file here, .*: outgoing traffic has been disabled$"
     ):
         hub.find_checkpoint("some/model")
