@@ -53,7 +53,7 @@ test-tools: tools dev ## the tests of model_tools, which need torch; checkpoints
 	OMP_NUM_THREADS=1 .tools/bin/python -m pytest -n 2 --dist loadfile tests/unit/model_tools tests/checkpoints
 
 audit: .deploy/.stamp ## ask the advisory database about every pinned package (needs a network; 1: known vulnerabilities)
-	for room in service gateway local triton c2pa tools uv torch-cuda dev deploy; do \
+	for room in service gateway local triton c2pa tracing tools uv torch-cuda dev deploy; do \
 	  echo "$$room:"; .deploy/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements/$$room.txt || found=1; \
 	done; exit $${found:-0}
 
@@ -117,8 +117,8 @@ CUDA := $(shell sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' requirements/torch-cuda.txt)
 OF_TOOLS := filelock fsspec jinja2 markupsafe mpmath networkx numpy setuptools sympy typing-extensions
 
 lock: ## resolve requirements/*.in again (needs uv)
-	for room in service gateway local dev deploy docs triton c2pa uv; do \
-	  case $$room in triton|c2pa) of_room=--no-deps ;; service|gateway|local) of_room="--override requirements/unused.txt" ;; *) of_room= ;; esac; \
+	for room in service gateway local dev deploy docs triton c2pa tracing uv; do \
+	  case $$room in triton|c2pa|tracing) of_room=--no-deps ;; service|gateway|local) of_room="--override requirements/unused.txt" ;; *) of_room= ;; esac; \
 	  $(COMPILE) $$of_room \
 	    requirements/$$room.in -o requirements/$$room.txt || exit 1; \
 	done

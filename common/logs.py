@@ -2,11 +2,13 @@
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 import structlog
 from structlog.typing import Processor
+
+from common import tracing
 
 _SECRET = re.compile(r"(ig_|whsec_)[A-Za-z0-9_+/=-]{40,}")
 """An API key or a webhook secret. None is logged from where it belongs; this is for those in wrong places: a request
@@ -28,6 +30,7 @@ def configure(level: str) -> None:
     """
     shared: Sequence[Processor] = (
         structlog.contextvars.merge_contextvars,
+        add_trace,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
@@ -58,6 +61,13 @@ def configure(level: str) -> None:
     logging.getLogger(OWN).setLevel(own)
     logging.getLogger("asyncio").setLevel(max(own, logging.INFO))  # it names its selector
     logging.captureWarnings(capture=True)
+
+
+def add_trace(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """A processor: the id of the current trace, where it is recorded."""
+    if (found := tracing.trace_id()) is not None:
+        line["trace_id"] = found
+    return line
 
 
 def mask(_logger: object, _method: str, line: Any) -> str:  # noqa: ANN401  # structlog types processors for dictionaries

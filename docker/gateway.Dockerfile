@@ -2,10 +2,10 @@
 ARG PYTHON=python:3.12-slim
 
 FROM ${PYTHON} AS packages
-COPY requirements/gateway.txt /requirements.txt
+COPY requirements/gateway.txt requirements/tracing.txt /requirements/
 RUN python -m venv --without-pip /opt/imagegen \
  && python -m pip --python /opt/imagegen/bin/python install --quiet --no-cache-dir --no-compile --no-deps \
-      --require-hashes --only-binary :all: -r /requirements.txt
+      --require-hashes --only-binary :all: -r /requirements/gateway.txt -r /requirements/tracing.txt
 COPY docker/sbom.py /sbom.py
 ARG VERSION=0.1.0
 RUN python /sbom.py gateway "${VERSION}" /opt/imagegen /sbom.json

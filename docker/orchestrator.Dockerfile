@@ -2,10 +2,11 @@
 ARG PYTHON=python:3.12-slim
 
 FROM ${PYTHON} AS packages
-COPY requirements/service.txt requirements/c2pa.txt /requirements/
+COPY requirements/service.txt requirements/c2pa.txt requirements/tracing.txt /requirements/
 RUN python -m venv --without-pip /opt/imagegen \
  && python -m pip --python /opt/imagegen/bin/python install --quiet --no-cache-dir --no-compile --no-deps \
       --require-hashes --only-binary :all: -r /requirements/service.txt -r /requirements/c2pa.txt \
+      -r /requirements/tracing.txt \
  && rm /opt/imagegen/lib/python*/site-packages/c2pa/libs/*.rlib  # 31 MB for programs in Rust
 COPY docker/sbom.py /sbom.py
 ARG VERSION=0.1.0

@@ -11,10 +11,11 @@ import sys
 from functools import partial
 from typing import cast
 
+import prometheus_client
 import structlog
 import uvicorn
 
-from common import logs
+from common import logs, tracing
 from common.settings import SettingsError, is_loopback
 from gateway.app import create_app
 from gateway.config import Address, Settings
@@ -92,6 +93,18 @@ def main() -> int:
         return 2
     logs.configure(settings.log_level)
     try:
+        tracing.start("imagegen-gateway", settings.otlp_endpoint, settings.trace_ratio, "0.1.0")
+    except SettingsError as error:
+        print(f"gateway: {error}", file=sys.stderr)  # noqa: T201
+        return 2
+    try:
+        if settings.rest_metrics_address is not None:
+            address = settings.rest_metrics_address
+            prometheus_client.start_http_server(address.port, address.host)
+    except OSError as error:
+        print(f"gateway: IMAGEGEN_REST_METRICS_ADDRESS={address}: cannot listen: {error}", file=sys.stderr)  # noqa: T201
+        return 1
+    try:
         listener = listen(settings.rest_address)
     except OSError as error:
         print(f"gateway: IMAGEGEN_REST_ADDRESS={settings.rest_address}: cannot listen: {error}", file=sys.stderr)  # noqa: T201
@@ -104,6 +117,7 @@ def main() -> int:
     if settings.rest_tls_cert_file is None and not is_loopback(str(settings.rest_address)):
         log.warning("rest_without_tls", advice=f"set {CERT}, or let an ingress or a mesh encrypt")
     server.run(sockets=[listener])
+    tracing.stop()
     log.info("stopped")
     return 0
 

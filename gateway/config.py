@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from common.settings import EnvironmentSettings, LogLevel, parsed, read_address, setting
+from common.settings import EnvironmentSettings, LogLevel, WebUrl, parsed, read_address, setting
 
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9.\[\]:-]{1,253}")
 
@@ -117,6 +117,11 @@ class Settings(EnvironmentSettings):
         None, "folder of JSON files: more presets than the documented four, or others of their names"
     )
     grace_seconds: float = setting(60.0, "time that running requests have after SIGTERM", unit="s", low=0, high=86_400)
+    otlp_endpoint: WebUrl | None = setting(
+        None, "URL of an OpenTelemetry collector, OTLP over gRPC, such as http://127.0.0.1:4317; needs tracing.txt"
+    )
+    trace_ratio: float = setting(0.05, "share of the requests whose traces are recorded", low=0, high=1)
+    rest_metrics_address: HostPort | None = setting(None, "address of the Prometheus endpoint, at /metrics")
     log_level: LogLevel = setting("info", "lowest level that is logged: debug, info, warning or error")
 
     def check(self) -> None:

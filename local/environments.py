@@ -82,7 +82,11 @@ ENVIRONMENTS = {
         HOME / ".venv", (*_SERVICE, _LOCKS / "c2pa.txt"), download_mb=15, disk_mb=24, unused=("c2pa/libs/*.rlib",)
     ),
     "dev": Environment(
-        HOME / ".venv", (*_SERVICE, _LOCKS / "c2pa.txt", _LOCKS / "dev.txt"), download_mb=200, disk_mb=480, pip=True
+        HOME / ".venv",
+        (*_SERVICE, _LOCKS / "c2pa.txt", _LOCKS / "tracing.txt", _LOCKS / "dev.txt"),
+        download_mb=200,
+        disk_mb=480,
+        pip=True,
     ),
     "triton": Environment(
         HOME / ".triton",

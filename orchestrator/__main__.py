@@ -9,9 +9,9 @@ import ctypes
 import os
 import sys
 
-from common import logs
+from common import logs, tracing
 from common.settings import SettingsError
-from orchestrator import commands
+from orchestrator import VERSION, commands
 from orchestrator.config import Settings
 from orchestrator.errors import FamilyConfigError, ImagegenError
 from orchestrator.server import Orchestrator
@@ -26,6 +26,7 @@ def main() -> int:
         logs.configure(settings.log_level)
         if arguments.run is not None:
             return int(arguments.run(settings, arguments))
+        tracing.start("imagegen-orchestrator", settings.otlp_endpoint, settings.trace_ratio, VERSION)
         return 0 if asyncio.run(Orchestrator(settings).run()) else 1
     except (SettingsError, FamilyConfigError) as error:
         print(f"orchestrator: {error}", file=sys.stderr)  # noqa: T201  # for the operator, before there is a log
@@ -33,6 +34,8 @@ def main() -> int:
     except ImagegenError as error:  # of a command: a name that is taken, a database that is unreachable
         print(f"orchestrator: {error}", file=sys.stderr)  # noqa: T201  # for the operator
         return 1
+    finally:
+        tracing.stop()
 
 
 def _limit_arenas() -> None:

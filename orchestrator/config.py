@@ -264,6 +264,10 @@ class Settings(EnvironmentSettings):
         low=0,
         high=86_400,
     )
+    otlp_endpoint: WebUrl | None = setting(
+        None, "URL of an OpenTelemetry collector, OTLP over gRPC, such as http://127.0.0.1:4317; needs tracing.txt"
+    )
+    trace_ratio: float = setting(0.05, "share of the requests whose traces are recorded", low=0, high=1)
     log_level: LogLevel = setting("info", "lowest level that is logged: debug, info, warning or error")
     charge_filtered: Switch = setting(False, "true: a picture that the safety filter stops is paid for like any other")
     mark_pictures: Switch = setting(True, "true: files state in XMP that they are generated")

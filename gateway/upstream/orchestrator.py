@@ -15,6 +15,7 @@ import grpc
 import stamina
 from grpc_health.v1 import health_pb2
 
+from common import tracing
 from common.certificates import Reloading
 from gateway.config import Address
 from gateway.upstream.channel import RotatingChannel
@@ -62,7 +63,7 @@ class Caller:
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What goes along with each call."""
         key = () if self.api_key is None else (("x-api-key", self.api_key),)
-        return (*key, ("x-request-id", self.request_id))
+        return (*key, ("x-request-id", self.request_id), *tracing.headers().items())
 
 
 def open_channel(address: Address, credentials: Reloading[grpc.ChannelCredentials] | None = None) -> RotatingChannel:

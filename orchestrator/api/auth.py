@@ -12,6 +12,7 @@ import structlog
 from google.protobuf.message import Message
 from grpc_status import rpc_status
 
+from common import tracing
 from orchestrator import metrics
 from orchestrator.accounts.account import Account
 from orchestrator.accounts.authentication import Accounts
@@ -178,7 +179,10 @@ class _Edge:
         keep the message, which may be a picture.
         """
         try:
-            await work
+            with tracing.span(
+                self.method[1:], "server", parent=tracing.chosen(self._metadata), attributes=self._facts()
+            ):
+                await work
         except ImagegenError as error:
             found = error
         except (asyncio.CancelledError, GeneratorExit):
@@ -194,6 +198,11 @@ class _Edge:
         found.__traceback__ = found.__context__ = found.__cause__ = None
         return found
 
+    def _facts(self) -> dict[str, str]:
+        """Attributes of the call's span."""
+        service, _, name = self.method[1:].partition("/")
+        return {"rpc.system": "grpc", "rpc.service": service, "rpc.method": name, "request.id": request_id.get()}
+
     async def fail(self, error: ImagegenError, context: Context) -> None:
         """End the call with an error."""
         answer = rpc_status.to_status(status.to_status(error, request_id.get()))
@@ -202,7 +211,8 @@ class _Edge:
 
     def _observe(self, code: str) -> None:
         if self._is_ours:
-            metrics.RPC.labels(self.method, code).observe(time.perf_counter() - self._start)
+            seconds = time.perf_counter() - self._start
+            metrics.RPC.labels(self.method, code).observe(seconds, exemplar=tracing.exemplar())
 
 
 def _crash(error: Exception) -> ImagegenError:

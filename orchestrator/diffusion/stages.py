@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from common import tracing
 from orchestrator import metrics
 from orchestrator.diffusion.sampling import Latents
 
@@ -70,11 +71,13 @@ class Timer:
     async def stage(self, stage: Stage, calls: int = 0) -> AsyncIterator[Calls]:
         """Time what runs inside, which may count further calls; a stage that fails is not noted."""
         start, counter = time.perf_counter(), Calls(calls)
-        yield counter
+        with tracing.span(f"stage {stage.value}"):
+            yield counter
+            exemplar = tracing.exemplar()
         seconds = time.perf_counter() - start
         before = self._found.get(stage, StageTime(stage, 0.0, 0))
         self._found[stage] = StageTime(stage, before.seconds + seconds, before.calls + counter.count)
-        metrics.STAGE.labels(self.family, stage.value).observe(seconds)
+        metrics.STAGE.labels(self.family, stage.value).observe(seconds, exemplar=exemplar)
 
 
 @dataclass(slots=True)
@@ -98,4 +101,5 @@ class Steps:
     async def done(self, x0: Latents | None = None) -> None:
         """After each step."""
         self._done, self._called = self._done + 1, False
+        tracing.event("step", {"imagegen.step": self._done, "imagegen.steps": self.total})
         await self.listener(StepDone(self.stage, self._done, self.total, x0))

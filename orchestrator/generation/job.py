@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TypeVar
 
+from common import tracing
 from orchestrator.accounts.account import Account
 from orchestrator.cancellation import cancel_and_wait
 from orchestrator.errors import CancelledByClientError, ImagegenError
@@ -55,6 +56,7 @@ class Job:
         plan: what to do, in full.
         options: how.
         durable: it is in the database, and its picture in the result store: nobody takes the bytes from here.
+        trace: of the call that asked for it.
         stop_reason: set, the work stops at the next step and ends with this error.
         observer: is given each event at once, with its number from 1.
         confirm: raises an ImagegenError if the work is not this process's any more; asked before a picture leaves it
@@ -71,6 +73,7 @@ class Job:
         self.options = options
         self.stop_reason: ImagegenError | None = None
         self.created = datetime.now(UTC)
+        self.trace = tracing.headers()
         self.started: datetime | None = None
         self.ended: datetime | None = None
         self.state = JobState.QUEUED

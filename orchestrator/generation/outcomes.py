@@ -31,6 +31,11 @@ def report_failure(task: str, family: str, error: ImagegenError, **names: object
     log.info("job_ended", outcome=_count(task, family, error), task=task, family=family, error=str(error), **names)
 
 
+def facts(job_id: str, task: str, family: str) -> dict[str, str | int]:
+    """Attributes of the span of a job."""
+    return {"imagegen.job": job_id, "imagegen.task": task, "imagegen.family": family}
+
+
 def _count(task: str, family: str, error: ImagegenError | None) -> str:
     outcome = "succeeded" if error is None else type(error).__name__
     if isinstance(error, CancelledByClientError):

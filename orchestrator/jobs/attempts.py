@@ -49,7 +49,8 @@ WITH next AS (
         first_event = {NEXT_EVENT}, started_at = clock_timestamp()
     FROM next WHERE jobs.id = next.id AND (%(idle)s OR NOT quarantined)
     RETURNING jobs.id, account_id, request_id, request, request_object, task, family, seed, priority, cost, fence,
-              attempts, first_event, quarantined, overruns, extract(epoch FROM started_at - created_at)::float8 AS age
+              attempts, first_event, quarantined, overruns, trace,
+              extract(epoch FROM started_at - created_at)::float8 AS age
 ), others AS (
     UPDATE imagegen.jobs SET alone = false
     WHERE worker_id = %(worker_id)s AND state = 'running' AND alone AND EXISTS (SELECT FROM claimed)

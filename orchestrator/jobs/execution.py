@@ -10,6 +10,7 @@ from typing import Self
 
 import structlog
 
+from common import tracing
 from orchestrator.accounts.account import Account
 from orchestrator.cancellation import cancel_and_wait
 from orchestrator.database.patience import retry_until_available
@@ -111,7 +112,11 @@ class Execution:
         """Run an attempt to its end; nothing that goes wrong in it leaves here."""
         attempt = run.attempt
         names = {"request_id": attempt.request_id, "job_id": attempt.job_id, "attempt": attempt.number}
-        with structlog.contextvars.bound_contextvars(**names):
+        facts = outcomes.facts(attempt.job_id, attempt.task, attempt.family) | {"imagegen.attempt": attempt.number}
+        with (
+            structlog.contextvars.bound_contextvars(**names),
+            tracing.span("job", "consumer", link=tracing.parse(attempt.trace), attributes=facts),
+        ):
             try:
                 await self._generate(run)
             except asyncio.CancelledError:  # it did not stop at a step: see Worker

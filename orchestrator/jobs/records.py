@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
+from common import tracing
 from orchestrator.database.pool import Row
 from orchestrator.errors import ImagegenError
 from orchestrator.generation.events import Artifact, Event, Queued
@@ -90,6 +91,7 @@ class NewJob:
             "webhook_url": request.webhook_url,
             "webhook_data": request.webhook_data,
             "webhook_events": list(request.webhook_events),
+            "trace": tracing.text(),
         }
 
 
@@ -172,6 +174,7 @@ class Attempt:
         first_event: its events have numbers above this.
         quarantined: it must run alone in its process.
         overruns: earlier attempts that were stopped because they ran too long.
+        trace: of the call that asked for the job, as tracing.parse reads it; None if it is not recorded.
         age: seconds from the job's creation to the beginning of this attempt, by the database's clock.
     """
 
@@ -192,6 +195,7 @@ class Attempt:
     quarantined: bool
     overruns: int
     age: float
+    trace: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,6 +334,7 @@ def to_attempt(row: Row) -> Attempt:
         quarantined=row["quarantined"],
         overruns=row["overruns"],
         age=row["age"],
+        trace=row["trace"],
     )
 
 

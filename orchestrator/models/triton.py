@@ -11,6 +11,7 @@ import numpy as np
 import tritonclient.grpc.aio as triton
 from tritonclient.utils import InferenceServerException
 
+from common import tracing
 from orchestrator import metrics
 from orchestrator.arrays import Floats
 from orchestrator.errors import EngineFaultError, EngineRefusedError, EngineUnavailableError, FamilyConfigError
@@ -95,7 +96,7 @@ class TritonServer:
 
     def __init__(self, url: str, timeout_seconds: float) -> None:
         self._client = triton.InferenceServerClient(url, channel_args=_CHANNEL_OPTIONS)
-        self._timeout = timeout_seconds
+        self._url, self._timeout = url, timeout_seconds
 
     async def close(self) -> None:
         """Close the connection."""
@@ -170,11 +171,22 @@ class TritonServer:
             tensor.set_data_from_numpy(np.ascontiguousarray(array, _TYPES[datatype]))
             tensors.append(tensor)
         wanted = [triton.InferRequestedOutput(name) for name in outputs]
-        try:
-            answer = await self._client.infer(model.name, tensors, outputs=wanted, client_timeout=self._timeout)
-        except InferenceServerException as error:
-            raise _translate(error, model.name) from error
-        rows, arrays = len(next(iter(inputs.values()))), [answer.as_numpy(name) for name in outputs]
+        rows = len(next(iter(inputs.values())))
+        facts: dict[str, str | int] = {
+            "rpc.system": "grpc",
+            "server.address": self._url,
+            "imagegen.model": model.name,
+            "imagegen.rows": rows,
+        }
+        with tracing.span(f"infer {model.name}", "client", attributes=facts):
+            context = {"headers": found} if (found := tracing.headers()) else {}
+            try:
+                answer = await self._client.infer(
+                    model.name, tensors, outputs=wanted, client_timeout=self._timeout, **context
+                )
+            except InferenceServerException as error:
+                raise _translate(error, model.name) from error
+        arrays = [answer.as_numpy(name) for name in outputs]
         for name, array in zip(outputs, arrays, strict=True):
             if array is None or len(array) != rows:
                 raise EngineFaultError(f"model {model.name} answered without its rows of {name}")

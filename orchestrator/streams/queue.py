@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import structlog
 
+from common import tracing
 from orchestrator import metrics
 from orchestrator.accounts.account import Account
 from orchestrator.errors import CancelledByClientError, EngineUnavailableError, ImagegenError, ShuttingDownError
@@ -163,7 +164,10 @@ class StreamQueue:
         loop = asyncio.get_running_loop()
         begin = loop.time()
         metrics.QUEUE_WAIT.labels(job.options.priority.value).observe((datetime.now(UTC) - job.created).total_seconds())
-        with structlog.contextvars.bound_contextvars(request_id=job.options.request_id, job_id=job.id):
+        with (
+            structlog.contextvars.bound_contextvars(request_id=job.options.request_id, job_id=job.id),
+            tracing.span("stream", parent=job.trace, attributes=outcomes.facts(job.id, job.task.value, job.family)),
+        ):
             try:
                 await self._finish(job, await self._runner.generate(job))
             except ImagegenError as error:
