@@ -4,7 +4,7 @@ import { html } from "./vendor/preact.js";
 import { Icon } from "./icons.js";
 import * as actions from "./jobs.js";
 import { toLocal } from "./pictures.js";
-import { promptOf, statusOf } from "./stage.js";
+import { titleOf, statusOf } from "./stage.js";
 import { set } from "./store.js";
 
 export function Gallery({ state }) {
@@ -59,7 +59,7 @@ function Queue({ state }) {
             <button type="button" class="queued-main" onClick=${show(job.job)}>
               ${job.preview ? html`<img src=${job.preview} alt="" />` : html`<span class="placeholder"><${Icon} name="clock" /></span>`}
               <span class="queued-text"
-                ><b>${promptOf(job)}</b
+                ><b>${titleOf(job)}</b
                 ><small>${statusOf(job).replace("Generating: s", "S")}</small
                 >${job.state === "running" && html`<progress max="1" value=${job.progress ?? 0} aria-label="Progress"></progress>`}</span
               >
@@ -68,7 +68,7 @@ function Queue({ state }) {
               type="button"
               class="icon-button"
               onClick=${() => actions.cancel(job.job)}
-              aria-label=${`Cancel ${promptOf(job)}`}
+              aria-label=${`Cancel ${titleOf(job)}`}
             >
               <${Icon} name="cancel" />
             </button>
@@ -119,9 +119,9 @@ function Thumb({ job, shown }) {
     onClick=${open}
     draggable=${Boolean(job.result_url)}
     onDragStart=${drag}
-    title=${promptOf(job)}
+    title=${titleOf(job)}
   >
     ${job.state === "succeeded" ? html`<img src=${toLocal(job.result_url)} alt="" loading="lazy" decoding="async" />` : html`<span class="placeholder"><${Icon} name=${job.state === "failed" ? "alert" : job.state === "cancelled" ? "cancel" : "image"} /></span>`}
-    <span class="thumb-text">${promptOf(job)}</span>
+    <span class="thumb-text">${titleOf(job)}</span>
   </button>`;
 }

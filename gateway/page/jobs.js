@@ -50,7 +50,7 @@ const refreshAccount = async () => {
   try {
     set({ account: await api.account(get().key) });
   } catch {
-    /* the next one will tell */
+    /* it is asked again after the next job */
   }
 };
 
@@ -213,7 +213,7 @@ async function follow(id) {
   try {
     for await (const { name, data } of api.follow(get().key, id, controller.signal)) await show(id, name, data);
   } catch {
-    /* the list tells how it ended */
+    /* the job list shows how it ended */
   } finally {
     followed.delete(id);
   }
@@ -316,7 +316,12 @@ async function withPicture(work) {
   }
 }
 
-const promptOf = (job) => formOf(job)?.values[PROMPT] ?? "";
+// The prompt that a job was sent with; "" of tasks that have none.
+export function promptOf(job) {
+  const form = formOf(job);
+  return form && TASK[form.task].prompt !== "none" ? (form.values[PROMPT] ?? "") : "";
+}
+
 const modelOf = (job) => ({
   "background.generate.model_type": formOf(job)?.values["background.generate.model_type"] ?? "",
 });
@@ -348,7 +353,7 @@ export const variation = () =>
       values: {
         ...modelOf(job),
         url: picture,
-        [PROMPT]: promptOf(job) || "the same",
+        [PROMPT]: promptOf(job),
         "background.generate.strength": "0.5",
         [SEED]: randomSeed(),
       },

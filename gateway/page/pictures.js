@@ -11,7 +11,7 @@ export async function fromFile(file) {
   }
 }
 
-export const fromUrl = (url) => ({ url, src: /^https?:/.test(url) ? url : null, name: url, width: null, height: null });
+export const fromUrl = (url) => ({ url, src: /^https:/.test(url) ? url : null, name: url, width: null, height: null });
 
 // A result of this server as a picture to send. In another host's bucket it cannot be read here: then its link is sent.
 export async function fromResult(job) {

@@ -6,7 +6,7 @@ import { Icon } from "./icons.js";
 import * as actions from "./jobs.js";
 import { toLocal } from "./pictures.js";
 import { set, setForm } from "./store.js";
-import { TASK } from "./tasks.js";
+import { TASK, isPlain } from "./tasks.js";
 
 const PROMPT = "background.generate.description";
 
@@ -33,7 +33,7 @@ export function Stage({ state }) {
       ${!state.error && job && html`<${Result} key=${ids[0]} job=${job} state=${state} />`}
       ${ids.length > 1 && html`<${Strip} ids=${ids} state=${state} />`}
       ${job && !state.error && html`<${Actions} job=${job} state=${state} />`}
-      <${Panels} job=${job} state=${state} />
+      <${Panels} job=${state.error ? null : job} state=${state} />
       <p id="status" role="status" class="hidden">${statusOf(job)}</p>
     </div>
   </section>`;
@@ -129,7 +129,7 @@ function Result({ job, state }) {
     ${job.preview && busy && html`<img class="preview" id="preview" src=${job.preview} alt="" />`}
     ${busy && !job.preview && html`<div class="skeleton"></div>`}
     ${!busy && state.compare && job.before?.src && html`<${Compare} job=${job} link=${link} />`}
-    ${!busy && !(state.compare && job.before?.src) && html`<img id="result" src=${link} alt=${promptOf(job)} width=${width} height=${height} draggable="true" />`}
+    ${!busy && !(state.compare && job.before?.src) && html`<img id="result" src=${link} alt=${titleOf(job)} width=${width} height=${height} draggable="true" />`}
     ${
       busy &&
       html`<figcaption class="progress">
@@ -165,18 +165,16 @@ function Ended({ job, shape }) {
   </div>`;
 }
 
-export const promptOf = (job) =>
-  actions.formOf(job)?.values[PROMPT] ||
-  TASK[actions.formOf(job)?.task]?.title ||
-  job.task?.replaceAll("_", " ") ||
-  "Picture";
+// What a job is called where it is listed.
+export const titleOf = (job) =>
+  actions.promptOf(job) || TASK[actions.formOf(job)?.task]?.title || job.task?.replaceAll("_", " ") || "Picture";
 
 // Before on the left of the divider, after on its right.
 function Compare({ job, link }) {
   const box = useRef(null);
   const slide = (event) => box.current.style.setProperty("--cut", `${event.target.value}%`);
   return html`<div class="compare" ref=${box}>
-    <img id="result" src=${link} alt=${`After: ${promptOf(job)}`} />
+    <img id="result" src=${link} alt=${`After: ${titleOf(job)}`} />
     <img class="before" src=${job.before.src} alt="Before" />
     <span class="tag left" aria-hidden="true">Before</span><span class="tag right" aria-hidden="true">After</span
     ><span class="divider" aria-hidden="true"></span>
@@ -205,6 +203,7 @@ const Strip = ({ ids, state }) =>
 
 function Actions({ job, state }) {
   const done = job.state === "succeeded";
+  const plain = isPlain(actions.formOf(job)?.task); // no seed changes it
   const act = (id, icon, label, run, more = {}) =>
     html`<button
       type="button"
@@ -230,12 +229,12 @@ function Actions({ job, state }) {
     >`;
   const link = done ? toLocal(job.result_url) : undefined;
   return html`<div class="actions" id="actions" role="group" aria-label="Actions for this picture">
-    ${act("seed", "dice", "New seed", actions.anotherSeed, { off: actions.isActive(job), title: "The same settings with another seed" })}
+    ${act("seed", "dice", "New seed", actions.anotherSeed, { off: actions.isActive(job) || plain, title: "The same settings with another seed" })}
     ${act("variation", "vary", "Variation", actions.variation, { title: "A picture like this one" })}
     ${act("input", "input", "Use as input", actions.useAsInput)}
     ${act("inpaint", "brush", "Inpaint", actions.inpaintHere)} ${act("upscale", "grow", "Upscale 2×", actions.upscale)}
     ${act("cutout", "cut", "Cut out", actions.cutOut)}
-    ${act("compare", "compare", "Compare", () => set({ compare: !state.compare }), { off: !done || !job.before?.src, pressed: state.compare, title: "Before and after" })}
+    ${act("compare", "compare", "Compare", () => set({ compare: !state.compare }), { off: !done || !job.before?.src, pressed: state.compare, title: "Before and after, for pictures of this visit" })}
     ${act("recall", "recall", "Reuse", () => actions.reuse(job), { off: false, title: "Put this picture’s prompt, seed and settings back into the form" })}
     <span class="group">
       ${anchor("download", "download", "Download", { download: done ? `${job.job}.${job.output_format}` : undefined })}
@@ -282,7 +281,7 @@ function Details({ job, warnings }) {
   if (!job) return html`<p class="quiet">Prompt, seed and settings of a picture are shown here.</p>`;
   const form = actions.formOf(job);
   const rows = [
-    ["Prompt", form?.values[PROMPT]],
+    ["Prompt", actions.promptOf(job)],
     ["Negative prompt", form?.values["background.generate.negative_prompt"]],
     ["Task", TASK[form?.task]?.title ?? job.task],
     ["Seed", job.seed],

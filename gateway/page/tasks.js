@@ -17,7 +17,7 @@ export const TASKS = [
     title: "Image to image",
     hint: "Change a picture by a prompt.",
     picture: true,
-    prompt: "required",
+    prompt: "optional",
     placeholder: "The same cup, in a forest",
     fixed: { [ADAPTER]: "img2img" },
   },
@@ -42,7 +42,7 @@ export const TASKS = [
   },
   {
     id: "background",
-    title: "New background",
+    title: "Background",
     hint: "Keep the object, generate what is around it.",
     picture: true,
     prompt: "required",

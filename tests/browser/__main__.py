@@ -1,4 +1,4 @@
-"""`python -m tests.browser [FOLDER]`: the screenshots of docs/, of a stack that `make up` has started.
+"""`python -m tests.browser [FOLDER [STATE]]`: the screenshots of docs/, of the stack of a state folder.
 
 Each state of the page goes into FOLDER, on a desk (light), on a wide screen (dark) and on a phone (light), and all of
 them onto one sheet.
@@ -10,6 +10,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
+from selenium.webdriver.common.by import By
 
 from local.settings import HOST, Settings
 from local.stack import read_api_key
@@ -18,7 +20,9 @@ from tests.browser.states import walk
 
 DOCS = Path(__file__).parents[2] / "docs"
 SCREENS = {"desk": ((1400, 900), "light"), "wide": ((1920, 1080), "dark"), "phone": (PHONE, "light")}
-HEIGHT, GAP = 400, 24
+HEIGHT, GAP = 340, 20
+SAMPLES = (3, 5, 2, 1)
+"""Ideas of the empty page that are generated for the first picture; the last one is shown."""
 """Pixels of a state on the sheet, and between two."""
 
 
@@ -28,6 +32,8 @@ def main(folder: Path) -> None:
     rows = []
     with browser() as driver:
         page = Page(driver, settings.rest_url, read_api_key(settings), f"{HOST}:{settings.ports.grpc}")
+        _show_samples(page)
+        driver.save_screenshot(str(DOCS / "playground.png"))
         for name, (size, theme) in SCREENS.items():
             page.resize(*size)
             page.open()
@@ -39,6 +45,18 @@ def main(folder: Path) -> None:
                 tiles.append(_tile(file, f"{name}: {state}"))
             rows.append(tiles)
     _save_sheet(rows, DOCS / "playground_states.png")
+
+
+def _show_samples(page: Page) -> None:
+    """A desk with a few pictures in the gallery, the last of them large."""
+    for number in SAMPLES:
+        page.resize(*SCREENS["desk"][0])
+        page.open()
+        page.sign_in()
+        page.driver.find_element(By.CSS_SELECTOR, f".samples li:nth-child({number}) button").click()
+        page.generate()
+    page.until(lambda: page.natural_size() != (0, 0))
+    page.driver.execute_script("document.querySelector('.left').scrollTop = 0; document.activeElement.blur()")
 
 
 def _tile(file: Path, title: str) -> np.ndarray:
@@ -64,7 +82,8 @@ def _save_sheet(rows: list[list[np.ndarray]], path: Path) -> None:
                 line = []
             line.append(tile)
         lines.append(_line(line, most))
-    cv2.imwrite(str(path), np.vstack(lines), [cv2.IMWRITE_PNG_COMPRESSION, 9])
+    sheet = Image.fromarray(cv2.cvtColor(np.vstack(lines), cv2.COLOR_BGR2RGB))
+    sheet.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
 
 
 def _line(tiles: list[np.ndarray], width: int) -> np.ndarray:

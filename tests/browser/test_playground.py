@@ -408,3 +408,60 @@ def test_a_request_comes_back_as_the_same_request(page: Page) -> None:
     """
     for sent, again in zip(DOCUMENTS, page.driver.execute_async_script(script, DOCUMENTS), strict=True):
         assert json.dumps(again, sort_keys=True) == json.dumps(sent, sort_keys=True)
+
+
+def test_a_gallery_picture_is_dragged_into_the_form(page: Page) -> None:
+    page.sign_in()
+    quick(page)
+    page.generate()
+    page.until(lambda: page.natural_size() != (0, 0))
+    drag = """
+        const data = new DataTransfer();
+        const event = (type) => new DragEvent(type, { dataTransfer: data, bubbles: true });
+        document.querySelector("#gallery button").dispatchEvent(event("dragstart"));
+        document.getElementById("form").dispatchEvent(event("drop"));
+    """
+    page.driver.execute_script(drag)
+    page.until(lambda: page.text("picture-name").endswith("128 × 128"))
+    assert values(page)["task"] == "img2img"
+
+
+def test_a_picture_is_pasted(page: Page) -> None:
+    page.sign_in()
+    paste = """
+        const data = new DataTransfer();
+        const bytes = Uint8Array.from(atob(arguments[0]), (c) => c.charCodeAt(0));
+        data.items.add(new File([bytes], "pasted.png", { type: "image/png" }));
+        document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
+    """
+    small = cv2.imencode(".png", np.full((64, 96, 3), 90, np.uint8))[1].tobytes()
+    page.driver.execute_script(paste, base64.b64encode(small).decode())
+    page.until(lambda: page.text("picture-name") == "pasted.png, 96 × 64")
+
+
+def test_settings_of_a_job_whose_picture_is_not_kept(page: Page) -> None:
+    """They come back; the picture is asked for again."""
+    data = base64.b64encode(PICTURE.read_bytes()).decode()
+    body = {"url": f"base64,{data}", "background": {"remove": "item", "color": "#ff0000"}, "width": 128}
+    httpx.post(f"{page.url}/rest_api/process_result", json=body, headers={"x-api-key": page.key}, timeout=90)
+    page.sign_in()
+    page.until(lambda: page.shows("gallery"))
+    page["gallery"].find_element(By.TAG_NAME, "button").click()
+    page.until(lambda: page.natural_size() != (0, 0))
+    page.click("act-recall")
+    page.until(lambda: values(page)["task"] == "cutout")
+    assert "Choose the picture again" in page.text("notice")
+    found = values(page)
+    assert (found["background.remove"], found["background.color"], found["width"]) == ("item", "#ff0000", "128")
+    assert page.shows("drop")
+
+
+def test_colours_are_chosen(page: Page) -> None:
+    scheme = "return getComputedStyle(document.documentElement).colorScheme"
+    assert page.driver.execute_script(scheme) == "light dark"
+    for expected in ("light", "dark"):
+        page["theme"].click()
+        assert page.driver.execute_script(scheme) == expected
+    page.driver.refresh()
+    page.until(lambda: page.shows("theme"))
+    assert page.driver.execute_script(scheme) == "dark"
