@@ -2,7 +2,7 @@
 
     python -m local.images [--stand-ins | --release] [--refresh-digests] [NAME ...]
 
-Each image gets a list of its contents (docker/sbom.py), the version and the commit. `--stand-ins` makes a
+Each image gets a list of its contents (docker/sbom.py), the version and the commit. `--stand-ins` builds a
 python:3.12-slim, and a PostgreSQL for `make run-chart`, where no registry of images can be reached. `--release`
 builds on the base images of docker/digests.json, by digest, and refuses what has none there; `--refresh-digests` asks
 their registry for them first (by skopeo).

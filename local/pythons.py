@@ -1,4 +1,4 @@
-"""The Python that the environments are made with: one that is here, or one that uv fetches.
+"""The Python that the environments are created with: one that is here, or one that uv fetches.
 
 The server's Python backend has stubs for 3.8 to 3.13, but needs numpy below 2, whose last wheels are for 3.12, and our
 code needs 3.11; both link a shared libpython. Debian 13 and Ubuntu 22.04 have no such Python.

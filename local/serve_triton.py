@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
         return 2
     os.chdir(triton_command.working_folder(settings))
     # It takes the signals of the container itself.
-    return os.execve(command[0], [*command, *_load_options(os.environ), *arguments], environment)  # noqa: S606 - a command that was made here
+    return os.execve(command[0], [*command, *_load_options(os.environ), *arguments], environment)  # noqa: S606 - built here
 
 
 def _load_options(environ: Mapping[str, str]) -> list[str]:

@@ -157,7 +157,7 @@ def _is_healthy(port: int) -> bool:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - made above, http on loopback
+        with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310 - built above, http on loopback
             return bool(answer.status == 200)
     except OSError:
         return False

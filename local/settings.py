@@ -17,7 +17,7 @@ __all__ = ["HOST", "ROOT", "Ports", "Settings", "check_ports_free", "move_ports"
 
 @dataclass(frozen=True)
 class Settings:
-    """What a stack is made of.
+    """What a stack consists of.
 
     Attributes:
         state_dir: run-time state: logs, pids, results, the API key (IMAGEGEN_STATE_DIR).

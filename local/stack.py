@@ -154,7 +154,7 @@ def _stop(settings: Settings, services: list[Service], bar: Bar | None = None) -
 def _prepare_database(settings: Settings) -> None:
     """Bring the database up to date, and see to it that the key of the state folder opens an account in it.
 
-    A key that is there already is kept, also where the database is a new one: it is made known there.
+    A key that is there already is kept, also where the database is a new one: it is added there.
     """
     run_command(settings, "migrate")
     run_command(settings, "accounts", "create", _ACCOUNT, "--exist-ok")

@@ -166,7 +166,7 @@ def running(
         repositories: folders of models.
         state_dir: a folder of its own for logs and pids.
         ports: where it listens; free ones if None.
-        triton_env: the environment that models run in; .triton, made if it is missing, if None.
+        triton_env: the environment that models run in; .triton, created if it is missing, if None.
         allow_broken: as for `start`.
 
     Raises:

@@ -67,7 +67,7 @@ def _fill(folder: Path, settings: Settings, triton_host: host.Host) -> list[str]
 
 
 def prepare(settings: Settings, address: str) -> tuple[list[str], dict[str, str]]:
-    """Return the command that serves on an address, and its environment; the state folder is made ready for it.
+    """Return the command that serves on an address, and its environment; the state folder is prepared for it.
 
     Raises:
         HostError: this machine, its Python or Triton's environment will not do.

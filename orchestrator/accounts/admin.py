@@ -104,7 +104,7 @@ async def list_accounts(database: Database, name: str | None = None) -> Sequence
 
 
 async def usage(database: Database, name: str, since: datetime | None = None) -> Sequence[Row]:
-    """What an account has had made since then: task, family, pictures, credits, last.
+    """What was generated for an account since then: task, family, pictures, credits, last.
 
     Raises:
         NotFoundError: there is no such account.

@@ -1,4 +1,4 @@
-"""API keys: made here, shown once, stored by their SHA-256.
+"""API keys: generated here, printed once, stored by their SHA-256.
 
 A key has 256 random bits, so there is nothing to guess that a slow hash would protect: that is for passwords, which
 people choose (OWASP Password Storage Cheat Sheet). And each call would pay for it.

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from orchestrator.diffusion.schedules import Plan, Prediction, with_second_at_ends
 
 EMPIRICAL_TOKENS = 4300
-"""Above so many tokens FLUX.2's shift no longer depends on the number of steps."""
+"""Above this many tokens FLUX.2's shift no longer depends on the number of steps."""
 
 
 class Shift(StrEnum):
@@ -66,7 +66,7 @@ class FlowSchedule:
         return self.train_steps // 2
 
     def factor(self, tokens: int, steps: int) -> float:
-        """By how much the odds of noise, σ / (1 - σ), grow for a picture of so many tokens."""
+        """By how much the odds of noise, σ / (1 - σ), grow for a picture of `tokens` tokens."""
         if self.shift_by is Shift.FIXED:
             return self.shift
         if self.shift_by is Shift.SIZE_AND_STEPS:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.diffusion.latents import Pixels, Size
-from orchestrator.models.contracts import Floats, Ids
+from orchestrator.arrays import Floats, Pixels
+from orchestrator.diffusion.latents import Size
+from orchestrator.models.contracts import Ids
 from orchestrator.params import SamplerName
 
 

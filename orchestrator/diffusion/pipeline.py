@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator import metrics
+from orchestrator.arrays import Pixels
 from orchestrator.diffusion import guidance, latents, tiles
 from orchestrator.diffusion.denoiser import Conditions, Denoiser
 from orchestrator.diffusion.encoding import encode
 from orchestrator.diffusion.flow import FlowSchedule, FlowSpacing, Shift
 from orchestrator.diffusion.inputs import Control, ImagePrompt, PipelineInputs, Start
-from orchestrator.diffusion.latents import Pixels, Size
+from orchestrator.diffusion.latents import Size
 from orchestrator.diffusion.noise import start_noise, step_noise
 from orchestrator.diffusion.prompts import Prompts
 from orchestrator.diffusion.samplers import SAMPLERS
@@ -144,7 +145,7 @@ class Pipeline:
         return self._plan(inputs).steps
 
     def calls(self, sampler: SamplerName, steps: int, strength: float) -> int:
-        """Calls of the UNet that a walk from a picture makes, strength in (0, 1]; at 1 those of a whole walk."""
+        """Calls of the UNet that a walk from a picture needs, strength in (0, 1]; at 1 those of a whole walk."""
         return shorten(SAMPLERS[sampler].layout(self._schedule, steps, 1), strength).calls
 
     def _seen(self, size: Size) -> Size:

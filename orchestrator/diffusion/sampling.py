@@ -64,7 +64,7 @@ class Sampler:
     """The same for flow matching, of steps and tokens; None where the method has no meaning there."""
 
     def layout(self, schedule: NoiseSchedule | FlowSchedule, steps: int, tokens: int) -> Plan:
-        """The plan on a family's schedule, of a picture of so many tokens.
+        """The plan on a family's schedule, of a picture of `tokens` tokens.
 
         Raises:
             ValueError: steps outside 1 .. max_steps, or this sampler does not walk flow matching.

@@ -120,7 +120,7 @@ class QueueStats:
         }
 
     def wait(self, position: int) -> float:
-        """Seconds until a job starts before which so many start; those that run are taken as half done on average."""
+        """Seconds until a job with `position` jobs before it starts; those that run count as half done on average."""
         return (position + self.running / 2) * self.seconds / max(1, self.running)
 
     @property
@@ -151,7 +151,7 @@ class QueueStatsCache:
         self._pending = 0  # of these, being submitted
 
     async def read(self, max_age: float = MAX_AGE_SECONDS) -> QueueStats:
-        """Statistics that are not older than so many seconds.
+        """Statistics not older than `max_age` seconds.
 
         Raises:
             DatabaseUnavailableError: the database does not answer.

@@ -48,7 +48,7 @@ class Admission(Generic[Item]):
         return [entry.item for entry in self._line]
 
     def check_room(self, held: int = 0) -> None:
-        """Look whether one more request may wait that holds so many bytes of pictures.
+        """Check whether one more request may wait that holds `held` bytes of pictures.
 
         Raises:
             QueueFullError: as many wait as may, or they and the running ones hold as much; its retry_after is when

@@ -102,7 +102,7 @@ class Plan:
 
     @property
     def faces(self) -> Enhancement | None:
-        """How faces are made better, if they are."""
+        """How faces are enhanced, if they are."""
         return faces_wanted(self.enhancements)
 
     @property

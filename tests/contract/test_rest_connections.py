@@ -166,7 +166,7 @@ async def test_pipelined_requests_are_answered_in_order(stack: Stack) -> None:
 
 @pytest.mark.promise(
     "REST connections without end",
-    "2,048, 512 of one address; the one idle longest makes room",
+    "2,048, 512 of one address; the one idle longest is closed",
     "gateway/transport/connections.py",
 )
 async def test_connections_are_bounded_and_silent_ones_make_room(stack: Stack) -> None:

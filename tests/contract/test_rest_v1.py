@@ -173,7 +173,7 @@ async def test_of_which_job_and_whose(stack: Stack, method: str, path: str) -> N
 
 @pytest.mark.parametrize("path", ["/rest_api/me", "/v1/families", "/v1/jobs"])
 async def test_a_key_may_be_a_bearers(stack: Stack, path: str) -> None:
-    """The documented header wins: what stands before a gateway may have put its own token into the other."""
+    """The documented header wins: a proxy before a gateway may have put its own token into the other."""
     for headers in (
         {"Authorization": f"Bearer {KEY}"},
         {"authorization": f"bearer  {KEY}"},

@@ -1,4 +1,4 @@
-"""The Python that the environments are made with: found on this machine, or fetched."""
+"""The Python that the environments are created with: found on this machine, or fetched."""
 
 import dataclasses
 import shutil
