@@ -132,7 +132,7 @@ def unipc_plan(schedule: FlowSchedule, steps: int, tokens: int) -> Plan:
     """Levels as diffusers' UniPCMultistepScheduler has them (use_flow_sigmas), whatever the spacing.
 
     Evenly from 1 to the smallest trained level, which is not visited. They begin by 1e-6 below 1, in float32 as there:
-    what is left of the signal is so small that its rounding counts. The network is told whole timesteps.
+    the signal that remains is so small that its rounding counts. The network gets whole timesteps.
 
     Raises:
         ValueError: steps outside 1 .. schedule.max_steps.
