@@ -99,8 +99,20 @@ function Empty({ families }) {
   </div>`;
 }
 
-const Failure = ({ message }) =>
-  html`<div class="failure" id="failure">
+// On a narrow screen, where the form is above: brings what is shown now into sight.
+function useInSight() {
+  const shown = useRef(null);
+  useEffect(() => {
+    if (!shown.current || !matchMedia("(max-width: 55.99rem)").matches) return;
+    const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    shown.current.scrollIntoView({ block: "start", behavior: still ? "auto" : "smooth" });
+  }, []);
+  return shown;
+}
+
+function Failure({ message }) {
+  const shown = useInSight();
+  return html`<div class="failure" id="failure" ref=${shown}>
     <${Icon} name="alert" />
     <p class="title">That did not work</p>
     <p id="error" role="alert">${message}</p>
@@ -109,21 +121,15 @@ const Failure = ({ message }) =>
       <button type="button" class="button" onClick=${() => set({ error: null })}>Dismiss</button>
     </div>
   </div>`;
+}
 
 function Result({ job, state }) {
   const [width, height] = job.width ? [job.width, job.height] : (job.size ?? [1, 1]);
-  const frame = useRef(null);
-  useEffect(() => {
-    if (frame.current && matchMedia("(max-width: 55.99rem)").matches)
-      frame.current.scrollIntoView({
-        block: "start",
-        behavior: matchMedia("(prefers-reduced-motion: reduce)").matches ? "auto" : "smooth",
-      });
-  }, []);
+  const frame = useInSight();
   const shape = { "--ratio": width / height, "--width": `${width}px` };
   const busy = actions.isActive(job);
   if (job.state === "failed" || job.state === "cancelled" || job.state === "deleted")
-    return html`<${Ended} job=${job} shape=${shape} />`;
+    return html`<${Ended} job=${job} shape=${shape} frame=${frame} />`;
   const link = job.result_url && toLocal(job.result_url);
   return html`<figure class="frame" ref=${frame} style=${shape} id="figure" aria-busy=${busy}>
     ${job.preview && busy && html`<img class="preview" id="preview" src=${job.preview} alt="" />`}
@@ -150,13 +156,13 @@ function Result({ job, state }) {
   </figure>`;
 }
 
-function Ended({ job, shape }) {
+function Ended({ job, shape, frame }) {
   const words = {
     failed: ["alert", "This job failed", job.error?.message ?? ""],
     cancelled: ["cancel", "Cancelled", "It was stopped before its picture was ready."],
     deleted: ["image", "Not stored any more", "Pictures are removed after a while. Its settings can be used again."],
   }[job.state];
-  return html`<div class="frame ended" style=${shape} id="ended">
+  return html`<div class="frame ended" style=${shape} id="ended" ref=${frame}>
     <${Icon} name=${words[0]} />
     <p class="title">${words[1]}</p>
     <p id=${job.state === "failed" ? "error" : "ended-hint"} role=${job.state === "failed" ? "alert" : "note"}>

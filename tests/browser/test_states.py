@@ -53,22 +53,32 @@ def test_nothing_moves_when_a_preview_becomes_the_result(page: Page) -> None:
     assert page["figure"].rect == first
 
 
+def in_sight(page: Page, name: str) -> bool:
+    """Whether the whole of an element is on the screen."""
+    script = "return document.getElementById(arguments[0])?.getBoundingClientRect().toJSON()"
+    box = page.driver.execute_script(script, name)
+    return box is not None and box["top"] >= -1 and box["bottom"] <= PHONE[1]
+
+
 def test_on_a_phone_the_result_is_in_sight_after_generate(page: Page) -> None:
     page.resize(*PHONE)
     page.sign_in()
     quick(page)
     page.click("go")
-    where = (
-        "const box = document.getElementById('figure')?.getBoundingClientRect(); return box && [box.top, box.bottom]"
-    )
-
-    def in_sight() -> bool:
-        box = page.driver.execute_script(where)
-        return box is not None and box[0] >= -1 and box[1] <= PHONE[1]
-
-    page.until(in_sight)
+    page.until(lambda: in_sight(page, "figure"))
     page.wait()
-    assert in_sight()
+    assert in_sight(page, "figure")
+
+
+def test_on_a_phone_a_refusal_is_in_sight(page: Page) -> None:
+    page.resize(*PHONE)
+    page.sign_in()
+    page.write("prompt", "a red apple")
+    page.unfold("enhance")
+    page.set("preset", "no such preset")
+    page.click("go")
+    page.until(lambda: in_sight(page, "failure"))
+    assert page.text("error") == "Preset no such preset not found!"
 
 
 def test_on_a_phone_all_can_be_hit_by_a_thumb(page: Page) -> None:
