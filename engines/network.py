@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import openvino as ov
 
+from engines.additions import FILES, AdditionsError, read_model
 from engines.rows import Array, Tensors
 from engines.silu import keep_apart
 from engines.waves import split_off
@@ -88,20 +89,21 @@ def find_graph(folder: Path) -> Path:
 
 
 def list_files(graph: Path) -> tuple[Path, ...]:
-    """Return the files that a graph consists of: itself, and its weights where they are in a file of their own.
+    """Return the files that a graph consists of: itself, its weights where they are in a file of their own, additions.
 
-    Those of graph.xml always do, in graph.bin; those of an ONNX file may, in NAME.onnx.data.
+    Those of graph.xml always are, in graph.bin; those of an ONNX file may be, in NAME.onnx.data.
     """
+    added = tuple(path for name in FILES if (path := graph.with_name(name)).is_file())
     if graph.suffix == ".xml":
-        return graph, graph.with_suffix(".bin")
+        return graph, graph.with_suffix(".bin"), *added
     weights = graph.with_name(f"{graph.name}.data")
-    return (graph, weights) if weights.is_file() else (graph,)
+    return (graph, weights, *added) if weights.is_file() else (graph, *added)
 
 
 def read_digest(graph: Path) -> str:
     """Return the SHA-256 of a graph, in lower-case hex.
 
-    With weights in a file of their own, it is that of both files in a row: `cat graph.xml graph.bin | sha256sum`.
+    With further files it is that of all of them in a row: `cat graph.xml graph.bin loras.npz | sha256sum`.
     """
     digest = hashlib.sha256()
     for path in list_files(graph):
@@ -138,7 +140,7 @@ class Network:
             hints["INFERENCE_NUM_THREADS"] = threads
         core = ov.Core()
         try:
-            model = core.read_model(str(graph))
+            model = read_model(core, graph)
             # Before compiling: that folds casts away, and a port then has their names in addition to its own.
             self.inputs = {port.any_name: _describe(port) for port in model.inputs}
             self.outputs = {port.any_name: _describe(port) for port in model.outputs}
@@ -149,6 +151,8 @@ class Network:
                 waves = split_off(model)
             compiled = core.compile_model(model, "CPU", hints)
             self._waves = waves and _Waves(core, waves, hints, len(self.inputs))
+        except AdditionsError as error:
+            raise NetworkError(f"{graph}: {error}") from error
         except RuntimeError as error:
             raise NetworkError(f"OpenVINO cannot open {graph}: {error}") from error
         self._request = compiled.create_infer_request()

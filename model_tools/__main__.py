@@ -5,7 +5,11 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-COMMANDS = {"add": "model_tools.add", "engines": "model_tools.engines_command"}
+COMMANDS = {
+    "add": "model_tools.add",
+    "add-lora": "model_tools.add_lora",
+    "engines": "model_tools.engines_command",
+}
 
 
 def main(words: list[str]) -> int:

@@ -42,18 +42,40 @@ class Named(nn.Module):
 class PenultimateContract(nn.Module):
     """A CLIPTextModel(WithProjection) as SDXL takes it: hidden states before the last layer, pooled and projected text.
 
-    The pooled output is where there is a projection. Ids are int32, as the contract has them.
+    The pooled output is where there is a projection; last are the hidden states without 1 to `skips` further layers,
+    (B, skips, L, D), if there are any. Ids are int32, as the contract has them.
     """
 
-    def __init__(self, encoder: nn.Module) -> None:
+    def __init__(self, encoder: nn.Module, skips: int = 0) -> None:
         super().__init__()
-        self.encoder = encoder
+        self.encoder, self.skips = encoder, skips
 
-    def forward(self, input_ids: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, input_ids: Tensor) -> tuple[Tensor, ...]:
         output = self.encoder(input_ids.long(), output_hidden_states=True)
-        hidden: Tensor = output.hidden_states[-2]
         pooled: Tensor | None = getattr(output, "text_embeds", None)
-        return hidden if pooled is None else (hidden, pooled)
+        given = (output.hidden_states[-2],) if pooled is None else (output.hidden_states[-2], pooled)
+        return *given, *_skipped(output.hidden_states[:-2], self.skips)
+
+
+class SkippingContract(nn.Module):
+    """A CLIPTextModel: its last hidden states, and those without 1 to `skips` layers, after the same last norm.
+
+    So diffusers' encode_prompt has it with clip_skip.
+    """
+
+    def __init__(self, encoder: nn.Module, skips: int) -> None:
+        super().__init__()
+        self.encoder, self.skips = encoder, skips
+
+    def forward(self, input_ids: Tensor) -> tuple[Tensor, ...]:
+        output = self.encoder(input_ids.long(), output_hidden_states=True)
+        norm = getattr(self.encoder, "text_model", self.encoder).final_layer_norm
+        return output.last_hidden_state, *(norm(each) for each in _skipped(output.hidden_states[:-1], self.skips))
+
+
+def _skipped(states: Sequence[Tensor], count: int) -> tuple[Tensor, ...]:
+    """Of the states before a layer, the last `count` of them, last first, as one tensor; none of 0."""
+    return (torch.stack(states[: -count - 1 : -1], dim=1),) if count else ()
 
 
 def baked_guidance(unet: nn.Module) -> Tensor | None:

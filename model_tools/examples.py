@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from model_tools.controlled import CONTROL
-from model_tools.export import BATCH, PICTURE, Graph
+from model_tools.export import BATCH, PICTURE, PROMPT, Graph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,13 +44,20 @@ class Denoiser:
     controls: int = 0
     tokens: int = 0
 
-    def inputs(self, shape: Shape, random: torch.Generator) -> Case:
-        """Random inputs by name, in the order of the contract; scales of the first row are 0 where it is not alone."""
+    def inputs(self, shape: Shape, random: torch.Generator, chunks: int = 1) -> Case:
+        """Random inputs by name, in the order of the contract; scales of the first row are 0 where it is not alone.
+
+        Args:
+            shape: of the latents.
+            random: what they are drawn from.
+            chunks: of the text encoder's length that the prompt is joined of.
+        """
         batch, height, width = shape
+        length, text_width = self.text
         inputs = {
             "sample": torch.randn(batch, self.channels, height, width, generator=random),
             "timestep": torch.randint(0, 1000, (batch, 1), generator=random).float(),
-            "encoder_hidden_states": torch.randn(batch, *self.text, generator=random),
+            "encoder_hidden_states": torch.randn(batch, chunks * length, text_width, generator=random),
         }
         if self.controls:
             picture = (3 * self.controls, PIXELS * height, PIXELS * width)
@@ -67,15 +74,14 @@ class Denoiser:
     def graph(self) -> Graph:
         """For tracing."""
         inputs = self.inputs((2, 2 * self.multiple, 3 * self.multiple), torch.Generator().manual_seed(0))
-        sided = {"sample": PICTURE, "control_image": CONTROL}
+        sided = {"sample": PICTURE, "control_image": CONTROL, "encoder_hidden_states": PROMPT}
         return Graph(inputs, ("out_sample",), {name: sided.get(name, BATCH) for name in inputs})
 
     def cases(self) -> list[Case]:
-        """For verifying: three batches, three shapes."""
+        """For verifying: three batches, three shapes, prompts of three lengths."""
         random, side = torch.Generator().manual_seed(1), self.multiple
-        return [
-            self.inputs(shape, random) for shape in ((1, 2 * side, 2 * side), (3, side, 2 * side), (2, 2 * side, side))
-        ]
+        shapes = (1, 2 * side, 2 * side), (3, side, 2 * side), (2, 2 * side, side)
+        return [self.inputs(shape, random, chunks) for chunks, shape in enumerate(shapes, 1)]
 
 
 def text_graph(length: int, outputs: Sequence[str]) -> Graph:

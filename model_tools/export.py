@@ -29,6 +29,8 @@ OPSET_OF_BFLOAT16 = 22
 BATCH: Mapping[int, str] = {0: "batch"}
 PICTURE: Mapping[int, str] = {0: "batch", 2: "rows", 3: "columns"}
 """Free dimensions of inputs without and with sides."""
+PROMPT: Mapping[int, str] = {0: "batch", 1: "tokens"}
+"""Of hidden states: prompts are joined of chunks."""
 
 
 class ExportError(ValueError):

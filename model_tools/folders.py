@@ -19,6 +19,10 @@ DATA_TYPES = {TensorProto.FLOAT: "TYPE_FP32", TensorProto.INT32: "TYPE_INT32"}
 
 PIXELS_OF_A_LATENT = {"control_image": 8}
 """Inputs that come with latents: how many pixels they have for each, along a side."""
+PROMPT_TOKENS = 77
+"""Of one chunk of a prompt, which CLIP takes: where the length is free, what models are warmed up with."""
+TEXT_CHUNKS = 8
+"""Chunks of the longest prompt."""
 NOTHING_OPTIONAL: Mapping[str, str] = {}
 
 MODEL_PY = '''"""Opens the graph next to it, in Triton's Python backend."""
@@ -148,7 +152,7 @@ def warmup_text(tensors: Iterable[Tensor], sides: tuple[int, int]) -> str:
     lines = ['model_warmup {\n  name: "guided"\n  batch_size: 2']
     for each in tensors:
         factor = PIXELS_OF_A_LATENT.get(each.name, 1)
-        free = iter(factor * side for side in sides)
+        free = iter([PROMPT_TOKENS] if each.name == "encoder_hidden_states" else [factor * side for side in sides])
         sizes = ", ".join(str(size if size > 0 else next(free)) for size in each.sizes)
         tensor = f"data_type: {each.data_type} dims: [ {sizes} ] zero_data: true"
         lines.append(f'  inputs {{ key: "{each.name}" value {{ {tensor} }} }}')

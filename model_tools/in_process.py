@@ -38,14 +38,14 @@ class InProcess:
         self.sizes = {port.any_name: [_size(size) for size in port.partial_shape][1:] for port in ports}
         """Of each input, the sizes behind the batch, -1 where free."""
 
-    async def text(self, input_ids: Ids) -> Floats:
+    async def text(self, input_ids: Ids, skip: int = 0) -> Floats:
         """See contracts.TextEncoder."""
-        return self._run({"input_ids": input_ids})["hidden_states"]
+        return _hidden(self._run({"input_ids": input_ids}), skip)
 
-    async def pooled_text(self, input_ids: Ids) -> tuple[Floats, Floats]:
+    async def pooled_text(self, input_ids: Ids, skip: int = 0) -> tuple[Floats, Floats]:
         """See contracts.PooledTextEncoder."""
         answers = self._run({"input_ids": input_ids})
-        return answers["hidden_states"], answers["text_embeds"]
+        return _hidden(answers, skip), answers["text_embeds"]
 
     async def unet(
         self, sample: Floats, timestep: Floats, encoder_hidden_states: Floats, added: AddedRows | None = None
@@ -85,6 +85,11 @@ class InProcess:
         if self._record is not None:
             self._record.append({name: array.copy() for name, array in given.items()})
         return {name: array.copy() for name, array in self._network.run(given).items()}
+
+
+def _hidden(answers: dict[str, Any], skip: int) -> Floats:
+    hidden: Floats = answers["skipped_states"][:, skip - 1] if skip else answers["hidden_states"]
+    return hidden
 
 
 def _size(size: ov.Dimension) -> int:

@@ -15,10 +15,11 @@ from typing import Any, Literal, Protocol
 from torch import Tensor, nn
 
 from model_tools import examples
-from model_tools.contracts import PenultimateContract
+from model_tools.contracts import PenultimateContract, SkippingContract
 from model_tools.controlled import ControlledUnet, ImageTokens
 from model_tools.examples import PIXELS, TIME_IDS, Denoiser
-from model_tools.export import ExportError, Graph, KLDecoder, KLEncoder, TextContract, UNetContract
+from model_tools.export import ExportError, Graph, KLDecoder, KLEncoder, UNetContract
+from orchestrator.params import MAX_CLIP_SKIP
 
 WARM_VAE = 32
 """Sides of the latents to warm a VAE up with, at most: it takes much memory for a large picture."""
@@ -91,23 +92,30 @@ def plan(checkpoint: Checkpoint) -> tuple[Part, ...]:
 def _text_parts(checkpoint: Checkpoint) -> list[Part]:
     """SDXL takes of both encoders what comes before the last layer; of the second, its pooled output as well."""
     config = checkpoint.text_config
-    length = _length(config)
-    first = PenultimateContract if checkpoint.architecture == "sdxl" else TextContract
+    length, skips = _length(config), max_clip_skip(checkpoint)
+    first = PenultimateContract if checkpoint.architecture == "sdxl" else SkippingContract
+    skipped = ["skipped_states"] if skips else []
     parts = [
         Part(
             "text_encoder",
-            lambda: first(checkpoint.text_encoder()),
-            examples.text_graph(length, ["hidden_states"]),
+            lambda: first(checkpoint.text_encoder(), skips),
+            examples.text_graph(length, ["hidden_states", *skipped]),
             _text_cases(config, length),
         )
     ]
     if checkpoint.text_config_2:
-        graph = examples.text_graph(length, ["hidden_states", "text_embeds"])
+        graph = examples.text_graph(length, ["hidden_states", "text_embeds", *skipped])
         cases = _text_cases(checkpoint.text_config_2, length)
-        parts.append(
-            Part("text_encoder_2", lambda: PenultimateContract(_there(checkpoint.text_encoder_2())), graph, cases)
-        )
+        build = lambda: PenultimateContract(_there(checkpoint.text_encoder_2()), skips)  # noqa: E731  # of a part
+        parts.append(Part("text_encoder_2", build, graph, cases))
     return parts
+
+
+def max_clip_skip(checkpoint: Checkpoint) -> int:
+    """Layers that requests may leave out of the checkpoint's text encoders; SDXL's leave out the last one anyway."""
+    configs = [each for each in (checkpoint.text_config, checkpoint.text_config_2) if each]
+    layers = min(int(config.get("num_hidden_layers", 12)) for config in configs)  # 12: CLIPTextConfig's own
+    return max(0, min(MAX_CLIP_SKIP, layers - (2 if checkpoint.architecture == "sdxl" else 1)))
 
 
 def _length(config: Config) -> int:

@@ -21,7 +21,7 @@ import torch
 from diffusers import AutoencoderKL, ControlNetModel, EulerDiscreteScheduler, PNDMScheduler, UNet2DConditionModel
 from diffusers.models.embeddings import ImageProjection
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from model_tools import sd15, tiny, tiny_adapters
@@ -130,7 +130,7 @@ def pipeline_xl(channels: int = 4) -> diffusers.StableDiffusionXLPipeline:
     kind = diffusers.StableDiffusionXLPipeline if channels == 4 else diffusers.StableDiffusionXLInpaintPipeline
     return kind(
         vae=autoencoder(xl=True),
-        text_encoder=tiny.text_encoder(len(tokens)),
+        text_encoder=tiny.text_encoder(len(tokens), layers=3),
         text_encoder_2=text_encoder_2(len(tokens)),
         tokenizer=tokens,
         tokenizer_2=tokens_2,
@@ -193,6 +193,35 @@ def save_adapter(folder: Path, state: Mapping[str, Tensor]) -> None:
     save_file({name: value.contiguous() for name, value in state.items()}, folder / "ip_adapter.safetensors")
 
 
+RANKS = {"ink": 4, "oil": 3}
+"""LoRAs, of kohya's names and of peft's."""
+ADAPTED = ("to_q", "to_k", "to_v", "to_out.0", "proj_in", "ff.net.0.proj", "conv1", "q_proj", "k_proj", "out_proj", "fc1")
+"""Layers of UNet and text encoders that a LoRA changes."""
+
+
+def save_loras(folder: Path, parts: Mapping[str, nn.Module]) -> None:
+    """A LoRA of kohya's names (ink), with alphas, and one of peft's (oil), for networks by their part of a pipeline."""
+    for file, rank in RANKS.items():
+        state: dict[str, Tensor] = {}
+        for part, network in parts.items():
+            for name, layer in network.named_modules():
+                if name.endswith(ADAPTED):
+                    state |= _lora_layer(part, name, layer.weight, rank, kohya=file == "ink")
+        save_file(state, folder / f"{file}.safetensors")
+
+
+def _lora_layer(part: str, name: str, weight: Tensor, rank: int, *, kohya: bool) -> dict[str, Tensor]:
+    down = torch.randn(rank, *weight.shape[1:]) * weight[0].numel() ** -0.5
+    up = torch.randn(weight.shape[0], rank, *(1,) * (weight.dim() - 2)) * 0.3
+    if part != "unet" and not name.startswith("text_model."):
+        name = f"text_model.{name}"
+    if not kohya:
+        return {f"{part}.{name}.lora_A.weight": down, f"{part}.{name}.lora_B.weight": up}
+    key = {"unet": "lora_unet", "text_encoder": "lora_te"}[part] + "_" + name.replace(".", "_")
+    halves = {"lora_down.weight": down, "lora_up.weight": up, "alpha": torch.tensor(rank / 2)}
+    return {f"{key}.{half}": value for half, value in halves.items()}
+
+
 CHECKPOINTS: Mapping[str, Callable[[Path], None]] = {
     "sd": lambda folder: pipeline().save_pretrained(folder),
     "sd_inpainting": lambda folder: pipeline(9).save_pretrained(folder),
@@ -204,6 +233,7 @@ CHECKPOINTS: Mapping[str, Callable[[Path], None]] = {
     "sdxl_inpainting": lambda folder: pipeline_xl(9).save_pretrained(folder),
     "sdxl_controlnet": lambda folder: controlnet(unet_xl()).save_pretrained(folder),
     "sdxl_ip_adapter": lambda folder: save_adapter(folder, ip_adapter(unet_xl())),
+    "sd_loras": lambda folder: save_loras(folder, {"unet": unet(), "text_encoder": pipeline().text_encoder}),
 }
 """Folders, and what draws and saves each."""
 

@@ -19,6 +19,8 @@ from onnx import TensorProto
 from engines.network import find_graph, read_digest
 from model_tools.folders import (
     MAX_BATCH_SIZE,
+    PROMPT_TOKENS,
+    TEXT_CHUNKS,
     Tensor,
     describe_graph,
     graph_path,
@@ -117,6 +119,10 @@ def describe(folder: Path, profile: Profile, precision: str = "strong") -> dict[
 
 
 def _shapes(tensor: Tensor, profile: Profile) -> list[list[int]]:
+    if tensor.name == "encoder_hidden_states":
+        chunks = (1, 1, TEXT_CHUNKS)
+        lengths = [PROMPT_TOKENS * count if tensor.sizes[0] < 0 else tensor.sizes[0] for count in chunks]
+        return [[rows, tokens, *tensor.sizes[1:]] for rows, tokens in zip(profile.rows, lengths, strict=True)]
     divisor = PIXELS_OF_LATENTS if tensor.name in LATENTS else 1
     return [
         [rows, *(size if size > 0 else side // divisor for size in tensor.sizes)]

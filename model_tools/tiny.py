@@ -62,13 +62,13 @@ def word_merges(word: str) -> list[tuple[str, str]]:
     return list(zip(accumulate(letters[:-1]), letters[1:], strict=True))
 
 
-def text_encoder(vocabulary: int) -> CLIPTextModel:
-    """CLIP's text tower, two layers."""
+def text_encoder(vocabulary: int, layers: int = 2) -> CLIPTextModel:
+    """CLIP's text tower, of two layers or more."""
     config = CLIPTextConfig(
         vocab_size=vocabulary,
         hidden_size=HIDDEN,
         intermediate_size=2 * HIDDEN,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         max_position_embeddings=TEXT_LENGTH,
         bos_token_id=vocabulary - 2,

@@ -150,6 +150,15 @@ class Caption(Block):
     """How much of it is seen, 0 to 100. Default: 100."""
 
 
+class Lora(Block):
+    """A LoRA of the family, and how much of it."""
+
+    name: str = ""
+    """As GET /v1/families lists it. Required."""
+    weight: Number | None = None
+    """-4 to 4: 1 as it was trained, 0 none of it. Default: the LoRA's own."""
+
+
 class Extensions(Block):
     """What the documented API does not have."""
 
@@ -162,6 +171,12 @@ class Extensions(Block):
     /v1/families says which a family takes. Default: the family's."""
     guidance_scale: Number | None = None
     """Weight of the prompt (classifier-free guidance), 0 to 50; up to 1 there is none. Default: the family's."""
+    prompt_weights: bool | None = None
+    """Whether brackets in prompts are weights: (word), [word], (word:1.3). Default: the family's."""
+    clip_skip: Whole32 | None = None
+    """Last layers of the text encoders that are left out, 0 (default) to 4, where the family can."""
+    loras: Annotated[list[Lora], Field(max_length=16)] | None = None
+    """LoRAs of the family, at most three, each once. Default: none."""
     priority: str | None = None
     """Who goes first when jobs wait: high, normal (default) or low."""
     n: UInt32 | None = None

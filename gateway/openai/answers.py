@@ -176,8 +176,11 @@ async def with_picture(document: dict[str, Any], picture: Stored) -> AsyncIterat
 
 
 def models(families: Iterable[pb.Family], aliases: Iterable[str]) -> ModelsAnswer:
-    """All models: the families, and other names for them."""
-    names = dict.fromkeys([*(family.name for family in families), *aliases])
+    """All models: the families, each with each of its LoRAs (FAMILY+LORA), and other names for them."""
+    known = [
+        name for family in families for name in (family.name, *(f"{family.name}+{lo.name}" for lo in family.loras))
+    ]
+    names = dict.fromkeys([*known, *aliases])
     return ModelsAnswer(data=[OpenAIModelAnswer(id=name) for name in names])
 
 

@@ -27,6 +27,17 @@ _BEYOND: Final[dict[str, Any]] = {
     "steps": {"type": "integer", "minimum": 1, "maximum": 150},
     "sampler": {"type": "string"},
     "guidance_scale": {"type": "number", "minimum": 0, "maximum": 50},
+    "prompt_weights": {"type": "boolean"},
+    "clip_skip": {"type": "integer", "minimum": 0, "maximum": 4},
+    "loras": {
+        "type": "array",
+        "maxItems": 3,
+        "items": {
+            "type": "object",
+            "properties": {"name": {"type": "string"}, "weight": {"type": "number", "minimum": -4, "maximum": 4}},
+            "required": ["name"],
+        },
+    },
     "priority": {"type": "string", "enum": ["low", "normal", "high"]},
 }
 _ERRORS: Final[dict[int, str]] = {

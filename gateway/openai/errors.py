@@ -55,6 +55,8 @@ PARAMETERS: Mapping[str, str] = MappingProxyType(
         "imagegen.steps": "steps",
         "imagegen.sampler": "sampler",
         "imagegen.guidance_scale": "guidance_scale",
+        "imagegen.prompt_weights": "prompt_weights",
+        "imagegen.clip_skip": "clip_skip",
         "imagegen.priority": "priority",
         "imagegen.n": "n",
         "imagegen.preview_interval": "partial_images",
@@ -204,7 +206,7 @@ def _wrong(violations: Sequence[pb.Violation], words: str, names: Names) -> Open
     if not violations:
         return invalid(words or "The request is wrong", None)
     fields = [names.field(each.field) for each in violations]
-    params = [PARAMETERS.get(field, field) for field in fields]
+    params = [PARAMETERS.get(field, field.removeprefix("imagegen.")) for field in fields]
     message = "; ".join(f"{param} {each.description}" for param, each in zip(params, violations, strict=True))
     return model_not_found(message) if violations[0].field.endswith("family") else invalid(message, params[0])
 

@@ -30,6 +30,9 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "steps": ("imagegen", "steps"),
         "sampler": ("imagegen", "sampler"),
         "guidance_scale": ("imagegen", "guidance_scale"),
+        "prompt_weights": ("imagegen", "prompt_weights"),
+        "clip_skip": ("imagegen", "clip_skip"),
+        "loras": ("imagegen", "loras"),
         "priority": ("imagegen", "priority"),
     }
 )
@@ -98,7 +101,10 @@ def _document(request: ImagesRequest, aliases: Mapping[str, str]) -> dict[str, A
         raise invalid("background.generate must be a JSON object", "background")
     background["generate"] = {**background["generate"], "description": request.prompt}
     if request.model is not None:
-        background["generate"]["model_type"] = aliases.get(request.model, request.model)
+        family, loras = _model(aliases.get(request.model, request.model))
+        background["generate"]["model_type"] = family
+        if loras:
+            document["imagegen"] = {"loras": loras}
     if request.transparent:
         background["remove"] = "auto"
     if request.sides is not None:
@@ -109,6 +115,16 @@ def _document(request: ImagesRequest, aliases: Mapping[str, str]) -> dict[str, A
         if value is not None:
             _add_extra(document, name, value)
     return document
+
+
+def _model(name: str) -> tuple[str, list[dict[str, str]]]:
+    """The family of a model's name, FAMILY+LORA+LORA:WEIGHT, and its LoRAs."""
+    family, *named = name.split("+")
+    loras = []
+    for each in named:
+        lora, colon, weight = each.partition(":")
+        loras.append({"name": lora, "weight": weight} if colon else {"name": lora})
+    return family, loras
 
 
 def _add_extra(document: dict[str, Any], name: str, value: object) -> None:

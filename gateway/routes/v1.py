@@ -91,6 +91,22 @@ class ModelAnswer(BaseModel):
     engine: str
 
 
+class LoraAnswer(BaseModel):
+    """A LoRA of a family.
+
+    Attributes:
+        name: what imagegen.loras takes.
+        license: of its weights, SPDX where there is one.
+        commercial: whether that allows commercial use.
+        weight: where the request names none.
+    """
+
+    name: str
+    license: str
+    commercial: bool
+    weight: float
+
+
 class FamilyAnswer(BaseModel):
     """A family of models.
 
@@ -108,6 +124,11 @@ class FamilyAnswer(BaseModel):
         guidance_scale: the same.
         samplers: that it takes.
         guidance: how guidance_scale works: classifier_free, embedding, or none (at most 1).
+        prompt_weights: whether brackets in prompts are weights where the request does not say.
+        max_clip_skip: the most that imagegen.clip_skip may be, layers.
+        max_prompt_tokens: of the longest prompt that is taken whole.
+        loras: that imagegen.loras may name.
+        embeddings: words that stand for textual inversions in prompts.
         sizes: at which its networks work, the native one first.
         models: its networks; empty while they are not ready.
     """
@@ -125,6 +146,11 @@ class FamilyAnswer(BaseModel):
     guidance_scale: float
     samplers: list[str]
     guidance: str
+    prompt_weights: bool
+    max_clip_skip: int
+    max_prompt_tokens: int
+    loras: list[LoraAnswer]
+    embeddings: list[str]
     sizes: list[SizeAnswer]
     models: list[ModelAnswer]
 
@@ -229,6 +255,14 @@ def _family(family: pb.Family) -> FamilyAnswer:
         guidance_scale=family.default_guidance_scale,
         samplers=[name for name in map(_sampler, family.samplers) if name],
         guidance=family.guidance,
+        prompt_weights=family.prompt_weights,
+        max_clip_skip=family.max_clip_skip,
+        max_prompt_tokens=family.max_prompt_tokens,
+        loras=[
+            LoraAnswer(name=lora.name, license=lora.license, commercial=lora.commercial, weight=lora.default_weight)
+            for lora in family.loras
+        ],
+        embeddings=list(family.embeddings),
         sizes=[SizeAnswer(width=size.width, height=size.height) for size in family.network_sizes],
         models=[ModelAnswer(model=m.model, sha256=m.model_sha256, engine=m.engine) for m in family.models],
     )

@@ -23,10 +23,12 @@ def set_extensions(message: pb.GenerateRequest, block: Extensions) -> None:
     Raises:
         BadRequestError: there is no such sampler, or no such priority.
     """
-    for name in ("preview_interval", "steps", "guidance_scale"):
+    for name in ("preview_interval", "steps", "guidance_scale", "prompt_weights", "clip_skip"):
         value = getattr(block, name)
         if value is not None:
             setattr(message, name, value)
+    for each in block.loras or ():
+        message.loras.add(name=each.name, weight=each.weight)
     if block.sampler is not None:
         message.sampler = pb.Sampler.ValueType(_number(SAMPLERS, block.sampler, "imagegen.sampler"))
     if block.priority is not None:

@@ -75,6 +75,8 @@ _FIELDS: Mapping[str, str] = MappingProxyType(
         "steps": "imagegen.steps",
         "sampler": "imagegen.sampler",
         "guidance_scale": "imagegen.guidance_scale",
+        "prompt_weights": "imagegen.prompt_weights",
+        "clip_skip": "imagegen.clip_skip",
         "priority": "imagegen.priority",
         "n": "imagegen.n",
         "output.format": "output_format",
@@ -128,6 +130,8 @@ class Names:
     def field(self, path: str) -> str:
         """Name the field of the JSON that a path of the proto request comes from; the path itself if there is none."""
         path = path.removeprefix("request.")
+        if re.match(r"loras\b", path):
+            return f"imagegen.{path}"
         if found := _ENHANCEMENT.fullmatch(path):
             return self._enhancement(found[1], found[2])
         field = _FIELDS.get(_key(path), path)

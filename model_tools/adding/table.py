@@ -8,10 +8,13 @@ import re
 import tomllib
 from typing import TYPE_CHECKING, Any
 
+from model_tools.adding.staging import AddError
+from model_tools.folders import TEXT_CHUNKS
+from model_tools.parts import max_clip_skip
 from orchestrator.models.families import Families
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from model_tools.adding.presets import Preset
@@ -47,6 +50,8 @@ def networks_table(
         }
     return table | {
         "text_length": checkpoint.text_config.get("max_position_embeddings", 77),
+        "text_chunks": TEXT_CHUNKS,
+        "max_clip_skip": max_clip_skip(checkpoint),
         "latent_channels": checkpoint.vae_config["latent_channels"],
         "latent_factor": checkpoint.factor,
         "latent_multiple": checkpoint.multiple,
@@ -63,6 +68,7 @@ def family_table(name: str, checkpoint: Checkpoint, preset: Preset, side: int, t
         "license": checkpoint.license,
         "commercial": checkpoint.commercial,
         "prompt_template": template,
+        "prompt_weights": True,
         "default_width": side,
         "default_height": side,
         "default_sampler": preset.sampler,
@@ -120,6 +126,52 @@ def without_tables(text: str, name: str) -> str:
         else:
             waiting = []
     return "".join([*kept, *waiting])
+
+
+def with_key(text: str, networks: str, key: str, value: list[Table] | Mapping[str, int]) -> str:
+    """The file's text with a key of [networks.NAME] set; an empty value takes it out. All else stays as it is.
+
+    Raises:
+        AddError: the file is written in a way that this cannot change.
+    """
+    expected = tomllib.loads(text)
+    expected["networks"][networks].pop(key, None)
+    lines = [f"{key} = {_inline(value)}\n"] if value else []
+    if value:
+        expected["networks"][networks][key] = value
+    before: list[str] = []
+    rest = text.splitlines(keepends=True)
+    while rest:
+        before.append(rest.pop(0))
+        header = HEADER.match(before[-1])
+        if header and re.fullmatch(
+            rf"""networks\s*\.\s*(?:{re.escape(networks)}|["']{re.escape(networks)}["'])""", header[1]
+        ):
+            break
+    end = next((number for number, line in enumerate(rest) if HEADER.match(line)), len(rest))
+    start = next((number for number, line in enumerate(rest[:end]) if re.match(rf"\s*{key}\s*=", line)), None)
+    if start is not None:
+        length = next((n for n in range(1, end - start + 1) if _is_toml("".join(rest[start : start + n]))), 0)
+        del rest[start : start + length]
+    changed = "".join([*before, *lines, *rest])
+    if not _is_toml(changed) or tomllib.loads(changed) != expected:
+        raise AddError(f"families.toml: [networks.{networks}] is written in a way that {key} cannot be set in")
+    return changed
+
+
+def _inline(value: list[Table] | Mapping[str, int]) -> str:
+    if not isinstance(value, list):
+        return "{ " + ", ".join(f"{json.dumps(name)} = {number}" for name, number in value.items()) + " }"
+    rows = ("{ " + ", ".join(f"{name} = {json.dumps(each)}" for name, each in row.items()) + " }" for row in value)
+    return "[\n" + "".join(f"  {row},\n" for row in rows) + "]"
+
+
+def _is_toml(text: str) -> bool:
+    try:
+        tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        return False
+    return True
 
 
 def write_families(path: Path, text: str) -> None:

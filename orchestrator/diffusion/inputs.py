@@ -61,8 +61,8 @@ class PipelineInputs:
     """What the pipeline needs to know; every range is checked already.
 
     Attributes:
-        prompt_ids: (E, L), of the prompt in its template, a row for each text encoder.
-        negative_ids: (E, L), of the negative prompt.
+        prompt_ids: (E, n * L), of the prompt in its template, a row for each text encoder, in n chunks of its length.
+        negative_ids: (E, m * L), of the negative prompt.
         size: width and height at which the networks run, pixels: one of the family's aspect sizes; or any multiples of
             NetworkTable.grain, which are denoised in overlapping tiles where they exceed NetworkTable.tile_size.
         seed: of all randomness.
@@ -74,6 +74,8 @@ class PipelineInputs:
             kept as in `start`. With a mask, strength 1 starts from noise alone.
         control: a picture that steers.
         image_prompt: a picture whose likeness is wanted.
+        prompt_weights, negative_weights: as the ids, of each token; None where all are 1.
+        clip_skip: last layers of the text encoders that are left out, up to NetworkTable.max_clip_skip.
 
     Raises:
         ValueError: a picture is not of inputs.size, a strength is not in (0, 1], or there is a mask without a start.
@@ -90,6 +92,9 @@ class PipelineInputs:
     mask: npt.NDArray[np.float32] | None = None
     control: Control | None = None
     image_prompt: ImagePrompt | None = None
+    prompt_weights: Floats | None = None
+    negative_weights: Floats | None = None
+    clip_skip: int = 0
 
     def __post_init__(self) -> None:
         """Hold the pictures to the size."""

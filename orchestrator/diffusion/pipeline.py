@@ -113,12 +113,19 @@ class Pipeline:
             said = f"family {self._family.name} was distilled to go without guidance: leave it out, or set 0 to 1"
             raise InvalidRequestError(Violation("guidance_scale", said))
 
-    def tokenize(self, text: str) -> Tokens:
-        """Token ids (E, L) of a text, a row for each text encoder, cut to their length.
+    def tokenize(self, text: str, *, weighted: bool = False) -> Tokens:
+        """Token ids (E, n * L) of a text, a row for each text encoder, cut to the family's longest prompt.
 
         Takes tens of milliseconds for the longest texts.
+
+        Args:
+            text: the prompt.
+            weighted: whether its brackets are weights.
+
+        Raises:
+            ValueError: its weights cannot be read.
         """
-        return self._prompts.tokenize(text)
+        return self._prompts.tokenize(text, weighted=weighted)
 
     def preview(self, x0: Latents) -> Pixels | None:
         """A small picture of latents, one pixel for each; None if the family has no map for it."""

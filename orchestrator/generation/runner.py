@@ -164,7 +164,7 @@ class Runner:
         return Workshop(
             family=self.families.get(plan.family),
             pipeline=pipeline,
-            networks=recording(self.source.networks(plan.family), roles) if plan.paints else None,
+            networks=recording(self.source.networks(plan.family, plan.loras), roles) if plan.paints else None,
             tools=recording(self.source.tools(), roles),
             fetch=fetch,
             memory=memory,

@@ -21,16 +21,16 @@ RETRY_AFTER_SECONDS = 2.0
 class TextEncoder(Protocol):
     """Token ids to the hidden states that condition the UNet."""
 
-    async def __call__(self, input_ids: Ids) -> Floats:
-        """(B, L) int32 to (B, L, D)."""
+    async def __call__(self, input_ids: Ids, skip: int = 0) -> Floats:
+        """(B, L) int32 to (B, L, D); `skip` leaves out so many of the last layers."""
         ...
 
 
 class PooledTextEncoder(Protocol):
     """SDXL's second text encoder: hidden states, and one vector for the whole text."""
 
-    async def __call__(self, input_ids: Ids) -> tuple[Floats, Floats]:
-        """(B, L) int32 to (B, L, D2), and pooled and projected (B, P)."""
+    async def __call__(self, input_ids: Ids, skip: int = 0) -> tuple[Floats, Floats]:
+        """(B, L) int32 to (B, L, D2), and pooled and projected (B, P), of which nothing is left out."""
         ...
 
 

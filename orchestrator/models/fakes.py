@@ -29,6 +29,7 @@ class FakeNetworks:
         without: roles of networks and tools that are not there, as if families.toml named none.
         waiting: roles of tools that are named and not ready.
         max_rows: the most rows of a call.
+        loras: scales that the last request's networks were asked for with.
     """
 
     width: int = 8
@@ -39,13 +40,15 @@ class FakeNetworks:
     without: frozenset[str] = frozenset({"inpaint_unet", "face_encoder", "text_encoder_2"})
     waiting: frozenset[str] = frozenset()
     max_rows: int = 8
+    loras: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Open the gate."""
         self.gate.set()
 
-    def networks(self, family: str) -> Networks:
+    def networks(self, family: str, loras: tuple[float, ...] = ()) -> Networks:
         """See contracts.NetworkSource."""
+        self.loras = loras
         if not self.ready:
             raise EngineUnavailableError(f"the networks of family {family!r} are not ready")
         encoder = FakeImageEncoder(self.width)
@@ -82,14 +85,14 @@ class FakeNetworks:
         there = [role for role in (*FAMILY_ROLES, *TOOL_ROLES) if role not in self.without | self.waiting]
         return {role: ModelDigest(f"{family}_{role}", "", "numpy") for role in there}
 
-    async def _text_encoder(self, input_ids: Ids) -> Floats:
-        """Sines of the ids."""
-        return np.asarray(np.sin(input_ids[..., None] * np.arange(1, self.width + 1)), np.float32)
+    async def _text_encoder(self, input_ids: Ids, skip: int = 0) -> Floats:
+        """Sines of the ids; half of them for each layer that is left out."""
+        return np.asarray(np.sin(input_ids[..., None] * np.arange(1, self.width + 1)) / 2**skip, np.float32)
 
-    async def _text_encoder_2(self, input_ids: Ids) -> tuple[Floats, Floats]:
+    async def _text_encoder_2(self, input_ids: Ids, skip: int = 0) -> tuple[Floats, Floats]:
         """Cosines of the ids; half as wide, pooled over the tokens."""
         hidden = np.asarray(np.cos(input_ids[..., None] * np.arange(1, self.width + 1)), np.float32)
-        return hidden, hidden[..., : self.width // 2].mean(axis=1)
+        return np.asarray(hidden / 2**skip, np.float32), hidden[..., : self.width // 2].mean(axis=1)
 
     async def _unet(
         self, sample: Floats, timestep: Floats, encoder_hidden_states: Floats, added: AddedRows | None = None

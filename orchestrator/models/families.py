@@ -39,6 +39,7 @@ class Family(Table):
         commercial: whether that licence allows commercial use.
         tools: those of the file, the same for every family.
         prompt_template: put around the prompt; holds "{prompt}" once.
+        prompt_weights: whether brackets in prompts are weights where a request does not say (diffusion/emphasis.py).
         default_*: taken where a request leaves the field out.
     """
 
@@ -48,6 +49,7 @@ class Family(Table):
     networks: NetworkTable
     tools: ToolTable = ToolTable()
     prompt_template: str = "{prompt}, high quality, highly detailed, 8K"
+    prompt_weights: bool = False
     default_width: int = Field(512, ge=MIN_SIDE, le=MAX_GENERATED_SIDE)
     default_height: int = Field(512, ge=MIN_SIDE, le=MAX_GENERATED_SIDE)
     default_sampler: SamplerName

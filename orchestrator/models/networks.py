@@ -9,7 +9,7 @@ import numpy as np
 from orchestrator.errors import FamilyConfigError
 from orchestrator.models.contracts import AddedRows, ControlRows, Floats, Ids, ImageRows, Networks
 from orchestrator.models.source import ModelDigest
-from orchestrator.models.specs import CONTROL, LIKENESS, UNETS, spec_of
+from orchestrator.models.specs import CONTROL, LIKENESS, LORA_SCALE, TEXT_ENCODERS, UNETS, spec_of
 from orchestrator.models.tables import NetworkTable
 from orchestrator.models.triton import ModelInfo, check_model
 
@@ -46,6 +46,8 @@ class Engines(Inference, Protocol):
 class Model:
     """A model of a server: one request is at most max_batch_size rows.
 
+    `loras` are one request's scales of the family's LoRAs, in the order of its table; empty for none of them.
+
     With a `fixed_batch` every request is padded to so many rows, which is all that the model takes: Triton merges
     nothing into it, and its result depends on nobody else (families.NetworkTable says when that is needed).
     """
@@ -53,6 +55,7 @@ class Model:
     engines: Inference
     info: ModelInfo
     fixed_batch: int = 0
+    loras: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Raise FamilyConfigError if the model's batch does not fit."""
@@ -65,27 +68,34 @@ class Model:
     async def infer(self, inputs: Mapping[str, Floats | Ids], *outputs: str) -> tuple[Floats, ...]:
         """Run one request, padded with copies of its last row."""
         rows = len(next(iter(inputs.values())))
+        if LORA_SCALE in self.info.dims:
+            scales = self.loras or (0.0,) * self.info.dims[LORA_SCALE][0]
+            inputs = {**inputs, LORA_SCALE: np.tile(np.array(scales, np.float32), (rows, 1))}
         if missing := max(0, self.fixed_batch - rows):
             inputs = {name: np.concatenate([a, np.repeat(a[-1:], missing, axis=0)]) for name, a in inputs.items()}
         return tuple(array[:rows] for array in await self.engines.infer(self.info, inputs, outputs))
 
 
+def _states(skip: int) -> str:
+    return "skipped_states" if skip else "hidden_states"
+
+
 class TritonTextEncoder(Model):
     """TextEncoder over Triton."""
 
-    async def __call__(self, input_ids: Ids) -> Floats:
+    async def __call__(self, input_ids: Ids, skip: int = 0) -> Floats:
         """See contracts.TextEncoder."""
-        (hidden_states,) = await self.infer({"input_ids": input_ids}, "hidden_states")
-        return hidden_states
+        (states,) = await self.infer({"input_ids": input_ids}, _states(skip))
+        return states[:, skip - 1] if skip else states
 
 
 class TritonPooledTextEncoder(Model):
     """PooledTextEncoder over Triton."""
 
-    async def __call__(self, input_ids: Ids) -> tuple[Floats, Floats]:
+    async def __call__(self, input_ids: Ids, skip: int = 0) -> tuple[Floats, Floats]:
         """See contracts.PooledTextEncoder."""
-        hidden_states, text_embeds = await self.infer({"input_ids": input_ids}, "hidden_states", "text_embeds")
-        return hidden_states, text_embeds
+        states, text_embeds = await self.infer({"input_ids": input_ids}, _states(skip), "text_embeds")
+        return states[:, skip - 1] if skip else states, text_embeds
 
 
 class TritonControlledUnet(Model):
@@ -198,14 +208,15 @@ class TritonFamily:
     table: NetworkTable
     infos: Mapping[str, ModelInfo]
 
-    def networks(self, engines: Inference) -> Networks:
-        """The networks, run by `engines`.
+    def networks(self, engines: Inference, loras: tuple[float, ...] = ()) -> Networks:
+        """The networks, run by `engines`, with scales of the table's LoRAs; empty for none of them.
 
         Raises:
             FamilyConfigError: a model's batch or picture does not fit.
         """
         models = {
-            role: FAMILY_NETWORKS[role](engines, info, self.table.fixed_batch) for role, info in self.infos.items()
+            role: FAMILY_NETWORKS[role](engines, info, self.table.fixed_batch, loras)
+            for role, info in self.infos.items()
         }
         max_rows = min(info.max_batch_size for info in self.infos.values())
         return Networks(**{"unet": None, **models}, max_rows=max_rows)  # type: ignore[arg-type]  # by name
@@ -238,9 +249,19 @@ async def connect(engines: Engines, table: NetworkTable) -> TritonFamily:
 def _check_sizes(infos: Mapping[str, ModelInfo], table: NetworkTable) -> None:
     """Hold to the table what a configuration says of sizes: a UNet of other sizes would refuse each request."""
     for role, info in infos.items():
+        if role in UNETS and table.text_chunks > 1 and (length := info.dims["encoder_hidden_states"][0]) != -1:
+            raise FamilyConfigError(
+                f"model {info.name} takes prompts of {length} tokens alone, so text_chunks must be 1"
+            )
+        layers = info.dims.get("skipped_states", (0,))[0]
+        if role in TEXT_ENCODERS and table.max_clip_skip > layers:
+            raise FamilyConfigError(f"model {info.name} can leave out {layers} layers, max_clip_skip says more")
         ids = info.dims.get("time_ids", (TIME_IDS,))
         if role in UNETS and table.text_encoder_2 is not None and ids != (TIME_IDS,):
             raise FamilyConfigError(f"model {info.name} takes {ids[0]} time_ids, not the {TIME_IDS} of SDXL's base")
+        count = len(table.loras)
+        if info.dims.get(LORA_SCALE, (count,)) != (count,):
+            raise FamilyConfigError(f"model {info.name} has {info.dims[LORA_SCALE][0]} LoRAs, the table names {count}")
     kinds = table.control_kinds
     if "control" in table.abilities:
         info = infos["controlled_unet"]

@@ -29,13 +29,13 @@ class TritonNetworks:
         self._tools: dict[str, ModelInfo] = {}
         self._waiting: frozenset[str] = frozenset(self._named_tools)
 
-    def networks(self, family: str) -> Networks:
+    def networks(self, family: str, loras: tuple[float, ...] = ()) -> Networks:
         """See contracts.NetworkSource. What it gives is for one request: its steps keep together."""
         if not self.is_ready(family):
             raise EngineUnavailableError(
                 f"the networks of family {family!r} are not ready", retry_after=RETRY_AFTER_SECONDS
             )
-        return self._connected[family].networks(Route(self._pool))
+        return self._connected[family].networks(Route(self._pool), loras)
 
     def tools(self) -> Tools:
         """See contracts.NetworkSource. As with `networks`."""

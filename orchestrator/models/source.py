@@ -26,8 +26,11 @@ class ModelDigest:
 class NetworkSource(Protocol):
     """Gives the networks of a family, by the family's name, and the tools."""
 
-    def networks(self, family: str) -> Networks:
-        """The networks, or EngineUnavailableError while they are not ready."""
+    def networks(self, family: str, loras: tuple[float, ...] = ()) -> Networks:
+        """The networks, or EngineUnavailableError while they are not ready.
+
+        `loras` are scales of the LoRAs of its table, in their order; empty for none of them.
+        """
         ...
 
     def tools(self) -> Tools:

@@ -31,6 +31,8 @@ class NetworkSpec:
 
 
 IMAGE = TensorSpec("image", 3)
+LORA_SCALE = "lora_scale"
+"""A further input (LoRAs,) of text encoders and UNets that have LoRAs: the row's scale of each."""
 DENOISED = (TensorSpec("sample", 3), TensorSpec("timestep", 1), TensorSpec("encoder_hidden_states", 2))
 POOLED = TensorSpec("text_embeds", 1)
 TIME_IDS = TensorSpec("time_ids", 1)
@@ -59,6 +61,8 @@ FAMILY_ROLES: Mapping[str, NetworkSpec] = {
 }
 """What a family's networks are called in families.toml. `spec_of` says what a UNet of a certain family has to have."""
 UNETS = frozenset({"unet", "inpaint_unet", "controlled_unet"})
+TEXT_ENCODERS = frozenset({"text_encoder", "text_encoder_2"})
+"""They may have the output `skipped_states` (S, L, D) too: hidden states without the last 1 to S layers."""
 
 
 def spec_of(
@@ -74,14 +78,17 @@ def spec_of(
         control: whether pictures steer its controlled UNet, which then takes CONTROL.
         likeness: whether a picture's likeness steers it, which then takes LIKENESS.
     """
+    if role in TEXT_ENCODERS:
+        return replace(FAMILY_ROLES[role], spare=(TensorSpec(LORA_SCALE, 1),))
     if role not in UNETS:
         return FAMILY_ROLES[role]
     added = ((POOLED, pooled), (TIME_IDS, pooled and not flows), (GUIDANCE, guidance))
     inputs = (*DENOISED, *(tensor for tensor, is_taken in added if is_taken))
     if role != "controlled_unet":
-        return replace(UNET, inputs=inputs)
+        return replace(UNET, inputs=inputs, spare=(TensorSpec(LORA_SCALE, 1),))
     wanted = (*(CONTROL if control else ()), *(LIKENESS if likeness else ()))
-    spare = tuple(tensor for tensor in (*CONTROL, *LIKENESS) if tensor not in wanted)
+    unused = (tensor for tensor in (*CONTROL, *LIKENESS) if tensor not in wanted)
+    spare = (*unused, TensorSpec(LORA_SCALE, 1))
     return replace(CONTROLLED_UNET, inputs=(*inputs, *wanted), spare=spare)
 
 

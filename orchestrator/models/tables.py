@@ -8,13 +8,17 @@ import pydantic
 from pydantic import Field
 
 from orchestrator.models.specs import FAMILY_ROLES, TOOL_ROLES
-from orchestrator.params import MAX_GENERATED_SIDE
+from orchestrator.params import MAX_CLIP_SKIP, MAX_GENERATED_SIDE, MAX_LORA_WEIGHT
 
 Side = Annotated[int, Field(ge=8, le=MAX_GENERATED_SIDE)]
 Kind = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 EDGE_KINDS = ("canny", "scribble")
 """Control kinds whose pictures are made here, white lines on black. Those of other kinds are brought by the client."""
 Rgb = tuple[float, float, float]
+MAX_LORAS = 64
+"""Of a set of networks."""
+MAX_EMBEDDINGS, MAX_VECTORS = 256, 64
+"""Of a set of networks, and of one embedding."""
 
 
 class Table(pydantic.BaseModel):
@@ -85,6 +89,22 @@ class PreviewTable(Table):
     bias: Rgb
 
 
+class LoraTable(Table):
+    """A LoRA that requests may name; `model_tools add-lora` puts it into the networks' folders.
+
+    Attributes:
+        name: what requests call it.
+        license: of its weights, SPDX where there is one.
+        commercial: whether that licence allows commercial use.
+        weight: where a request names none.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
+    license: str = Field(min_length=1)
+    commercial: bool = True
+    weight: float = Field(1.0, ge=-MAX_LORA_WEIGHT, le=MAX_LORA_WEIGHT)
+
+
 class NetworkTable(Table):
     """A set of networks that belong together, shared by the families that name it.
 
@@ -106,6 +126,11 @@ class NetworkTable(Table):
         tokenizer: path of tokenizer.json, relative to families.toml.
         tokenizer_2: of the second text encoder; `tokenizer` by default.
         text_length: tokens that the text encoders take.
+        text_chunks: longest prompt, as a multiple of text_length: chunks are encoded each by itself, and joined. The
+            UNets' encoder_hidden_states must then be of free length. Each chunk has two special tokens.
+        max_clip_skip: most layers at the end of the text encoders that a request may leave out.
+        embeddings: words that stand for textual inversions (add-embedding), and the number of vectors of each.
+        loras: in the order of the models' input `lora_scale`.
         pad_id: token id that fills up.
         pad_id_2: of the second text encoder; `pad_id` by default. SDXL's is 0.
         zero_empty_negative: whether an empty negative prompt is zeros instead of its encoding: diffusers'
@@ -145,6 +170,10 @@ class NetworkTable(Table):
     tokenizer: Path
     tokenizer_2: Path | None = None
     text_length: int = Field(ge=3, le=1024)
+    text_chunks: int = Field(1, ge=1, le=16)
+    max_clip_skip: int = Field(0, ge=0, le=MAX_CLIP_SKIP)
+    embeddings: dict[str, Annotated[int, Field(ge=1, le=MAX_VECTORS)]] = Field({}, max_length=MAX_EMBEDDINGS)
+    loras: tuple[LoraTable, ...] = Field((), max_length=MAX_LORAS)
     pad_id: int = Field(ge=0)
     pad_id_2: int | None = Field(None, ge=0)
     zero_empty_negative: bool = False
@@ -195,6 +224,11 @@ class NetworkTable(Table):
         return isinstance(self.schedule, FlowTable)
 
     @property
+    def max_prompt_tokens(self) -> int:
+        """Tokens of the longest prompt, without the two special ones of each chunk."""
+        return self.text_chunks * (self.text_length - 2)
+
+    @property
     def edge_kind(self) -> int | None:
         """Index of the control kind that edges are given as; None if there is none."""
         return next((self.control_kinds.index(kind) for kind in EDGE_KINDS if kind in self.control_kinds), None)
@@ -210,6 +244,8 @@ class NetworkTable(Table):
             raise ValueError("needs unet or inpaint_unet")
         if self.text_encoder_2 is None and (self.tokenizer_2 is not None or self.pad_id_2 is not None):
             raise ValueError("tokenizer_2 and pad_id_2 have no meaning without text_encoder_2")
+        if len({lora.name for lora in self.loras}) < len(self.loras):
+            raise ValueError("loras names one twice")
         if len(set(self.control_kinds)) < len(self.control_kinds):
             raise ValueError("control_kinds names one twice")
         if self.guidance_norm and self.guidance != "classifier_free":

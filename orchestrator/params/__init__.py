@@ -13,6 +13,7 @@ from orchestrator.params.enhancement import (
     VerticalPlace,
     faces_wanted,
 )
+from orchestrator.params.lora import MAX_LORA_WEIGHT, LoraParams
 from orchestrator.params.picture import (
     MAX_GENERATED_SIDE,
     MAX_PIXELS,
@@ -28,6 +29,7 @@ from orchestrator.params.picture import (
     SizeParams,
 )
 from orchestrator.params.request import (
+    MAX_CLIP_SKIP,
     MAX_FILE_SIZE,
     MAX_GUIDANCE,
     MAX_SEED,
@@ -67,10 +69,12 @@ from orchestrator.params.task import (
 )
 
 __all__ = [
+    "MAX_CLIP_SKIP",
     "MAX_FIDELITY",
     "MAX_FILE_SIZE",
     "MAX_GENERATED_SIDE",
     "MAX_GUIDANCE",
+    "MAX_LORA_WEIGHT",
     "MAX_PIXELS",
     "MAX_SEED",
     "MAX_SIDE",
@@ -103,6 +107,7 @@ __all__ = [
     "JobOptions",
     "LayoutParams",
     "Limits",
+    "LoraParams",
     "Metadata",
     "Outpaint",
     "OutputParams",

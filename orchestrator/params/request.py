@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from orchestrator.errors import Reason
 from orchestrator.params.enhancement import Caption, Enhancement, validate_all
+from orchestrator.params.lora import LoraParams, validate_loras
 from orchestrator.params.picture import MAX_PIXELS, BackgroundParams, ImageSource, LayoutParams, SizeParams
 from orchestrator.params.safety import SafetyParams
 from orchestrator.params.task import Task
@@ -14,6 +15,7 @@ from orchestrator.params.violations import Violations
 MAX_STEPS = 150
 MAX_GUIDANCE = 50.0
 MAX_SEED = 2**63 - 1
+MAX_CLIP_SKIP = 4
 MAX_TEXT = 100_000
 MAX_DPI = 2400
 MIN_FILE_SIZE, MAX_FILE_SIZE = 1024, 2**31 - 1
@@ -149,6 +151,9 @@ class RequestParams:
         caption: what is laid over the result.
         safety: the filter; None for none.
         preview_interval: a preview after each n-th step, 0 to 150; 0 for none.
+        prompt_weights: whether brackets in both prompts are weights; None for the family's setting.
+        clip_skip: last layers of the text encoders that are left out, 0 to 4.
+        loras: of the family, at most three.
 
     Raises:
         InvalidRequestError: with a violation for each field out of range.
@@ -171,6 +176,9 @@ class RequestParams:
     caption: Caption | None = None
     safety: SafetyParams | None = None
     preview_interval: int = 0
+    prompt_weights: bool | None = None
+    clip_skip: int = 0
+    loras: tuple[LoraParams, ...] = ()
 
     def __post_init__(self) -> None:
         """Check every field."""
@@ -188,8 +196,10 @@ class RequestParams:
             violations.check("seed", 0 <= self.seed <= MAX_SEED, "must be from 0 to 2^63 - 1")
         violations.within("steps", self.steps, 1, MAX_STEPS)
         violations.within("guidance_scale", self.guidance_scale, 0, MAX_GUIDANCE)
+        violations.within("clip_skip", self.clip_skip, 0, MAX_CLIP_SKIP, " layers")
         violations.within("preview_interval", self.preview_interval, 0, MAX_STEPS, " steps")
         self.output.validate(violations)
+        validate_loras(self.loras, violations)
         if self.safety is not None:
             self.safety.validate(violations)
         self.layout.validate(violations)

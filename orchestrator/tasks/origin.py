@@ -2,7 +2,17 @@
 
 from orchestrator.diffusion.latents import Size
 from orchestrator.models.families import Family
-from orchestrator.params import Control, Edit, Face, Metadata, RequestParams, SamplerName, TextToImage, faces_wanted
+from orchestrator.params import (
+    Control,
+    Edit,
+    Face,
+    LoraParams,
+    Metadata,
+    RequestParams,
+    SamplerName,
+    TextToImage,
+    faces_wanted,
+)
 from orchestrator.provenance.origin import Origin
 from orchestrator.tasks.kinds import starts_from_noise
 
@@ -26,6 +36,11 @@ def origin_of(params: RequestParams, family: Family, kind: int) -> Origin:
     return Origin.GENERATED
 
 
+def _lora(lora: LoraParams, family: Family) -> str:
+    own = next((each.weight for each in family.networks.loras if each.name == lora.name), 1.0)
+    return f"{lora.name}:{own if lora.weight is None else lora.weight:g}"
+
+
 def recipe_of(
     params: RequestParams,
     family: Family,
@@ -46,6 +61,8 @@ def recipe_of(
         "Seed": seed,
         "Size": None if size is None else "{}x{}".format(*size),
         "Model": family.name,
+        "Clip skip": params.clip_skip or None,
+        "LoRA": " ".join(_lora(each, family) for each in params.loras) or None,
     }
     lines = [params.prompt]
     if params.negative_prompt:

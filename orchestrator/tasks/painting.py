@@ -77,6 +77,9 @@ async def paint(plan: Plan, workshop: Workshop, scene: Scene) -> Painted:
         mask=scene.mask,
         control=None if control is None else replace(control, kind=plan.control_kind),
         image_prompt=scene.image_prompt,
+        prompt_weights=plan.prompt_weights,
+        negative_weights=plan.negative_weights,
+        clip_skip=plan.clip_skip,
     )
     pixels = await workshop.pipeline.run(workshop.painting, inputs, workshop.listener, workshop.timer)
     return Painted(pixels, workshop.pipeline.steps_walked(inputs))

@@ -8,12 +8,13 @@ from typing import TypeVar
 
 import numpy as np
 
+from orchestrator.diffusion import emphasis
 from orchestrator.diffusion.guidance import rows_of
 from orchestrator.diffusion.latents import Size, choose_aspect_size
 from orchestrator.diffusion.pipeline import Pipeline
 from orchestrator.diffusion.tokenizer import Tokens
-from orchestrator.errors import UnsupportedTaskError
-from orchestrator.models.contracts import Ids
+from orchestrator.errors import InvalidRequestError, UnsupportedTaskError, Violation
+from orchestrator.models.contracts import Floats, Ids
 from orchestrator.models.families import NEEDS, Family
 from orchestrator.params import (
     BackgroundParams,
@@ -60,7 +61,11 @@ class Plan:
     Attributes:
         family: its name.
         task: what to do, with its own parameters.
-        prompt_ids, negative_ids: (E, L), the prompts as tokens, a row for each text encoder; empty until with_prompts.
+        prompt_ids, negative_ids: (E, n * L), the prompts as tokens, a row for each text encoder; empty until
+            with_prompts.
+        prompt_weights, negative_weights: of each token; None where all are 1.
+        clip_skip: last layers of the text encoders that are left out.
+        loras: scales of the LoRAs of the family's networks, in their order; empty for none.
         seed: of all randomness.
         sampler, steps, guidance_scale: of the denoising loop, as if it were walked whole.
         size: as asked for; where it is open the picture decides, or, without one, the family.
@@ -90,6 +95,10 @@ class Plan:
     safety: SafetyParams | None = None
     preview_interval: int
     prompt_tokens_cut: int
+    prompt_weights: Floats | None = None
+    negative_weights: Floats | None = None
+    clip_skip: int = 0
+    loras: tuple[float, ...] = ()
     control_kind: int = 0
     cost: float
     origin: Origin
@@ -127,7 +136,8 @@ def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Plan:
     """Fill in what the request left to the family, and draw a seed if it has none. Nothing is fetched or tokenized.
 
     Raises:
-        InvalidRequestError: the sampler cannot walk the steps, or the family has no control kind of that name.
+        InvalidRequestError: the sampler cannot walk the steps, the family has no control kind of that name or cannot
+            leave out so many layers or lacks a LoRA, or the weights of a prompt cannot be read.
         UnsupportedTaskError: the family has not the networks of the task.
     """
     if params.task.name not in family.tasks:
@@ -139,6 +149,7 @@ def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Plan:
     if not family.abilities >= likeness_needs(params.task):
         raise UnsupportedTaskError(f"family {family.name} has no networks for image_to_image with references")
     kind = control_kind(params.task, family)
+    _check_prompts(params, family)
     sampler = params.sampler or family.default_sampler
     steps = params.steps or family.default_steps
     pipeline.check_steps(sampler, steps)
@@ -170,6 +181,8 @@ def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Plan:
         safety=params.safety if params.safety is not None and params.safety.enabled else None,
         preview_interval=params.preview_interval,
         prompt_tokens_cut=0,
+        clip_skip=params.clip_skip,
+        loras=_lora_scales(params, family),
         control_kind=kind,
         cost=_cost(params, family, kind, rows, lambda strength: pipeline.calls(sampler, steps, strength)),
         origin=origin_of(params, family, kind),
@@ -184,13 +197,70 @@ def likeness_needs(task: Task) -> frozenset[str]:
 
 async def with_prompts(plan: Plan, params: RequestParams, family: Family, pipeline: Pipeline) -> Plan:
     """The plan of a request with its prompts as tokens. Long prompts take a while: a thread does it."""
+    weighted = is_weighted(params, family)
 
     def tokenize() -> tuple[Tokens, Tokens]:
         prompt = family.full_prompt(params.prompt) if params.prompt.strip() else ""
-        return pipeline.tokenize(prompt), pipeline.tokenize(params.negative_prompt)
+        return (
+            pipeline.tokenize(prompt, weighted=weighted),
+            pipeline.tokenize(params.negative_prompt, weighted=weighted),
+        )
 
     prompt, negative = await asyncio.to_thread(tokenize)
-    return replace(plan, prompt_ids=prompt.ids, negative_ids=negative.ids, prompt_tokens_cut=prompt.dropped)
+    return replace(
+        plan,
+        prompt_ids=prompt.ids,
+        negative_ids=negative.ids,
+        prompt_weights=prompt.weights,
+        negative_weights=negative.weights,
+        prompt_tokens_cut=prompt.dropped,
+    )
+
+
+def is_weighted(params: RequestParams, family: Family) -> bool:
+    """Whether brackets in the prompts are weights: as the request says, or else the family."""
+    return family.prompt_weights if params.prompt_weights is None else params.prompt_weights
+
+
+def _lora_scales(params: RequestParams, family: Family) -> tuple[float, ...]:
+    """The request's scale of each LoRA that the family has.
+
+    Raises:
+        InvalidRequestError: the family has none of a name; the message lists those that it has.
+    """
+    if not params.loras:
+        return ()
+    known = family.networks.loras
+    listed = f"they are {', '.join(lora.name for lora in known)}" if known else "it has none"
+    unknown = [
+        Violation(f"loras[{number}].name", f"{each.name[:64]!r} is not a LoRA of family {family.name}: {listed}")
+        for number, each in enumerate(params.loras)
+        if each.name not in {lora.name for lora in known}
+    ]
+    if unknown:
+        raise InvalidRequestError(*unknown)
+    asked = {each.name: each.weight for each in params.loras}
+    own = {lora.name: lora.weight for lora in known}
+    scales = {name: own[name] if weight is None else weight for name, weight in asked.items()}
+    return tuple(scales.get(lora.name, 0.0) for lora in known)
+
+
+def _check_prompts(params: RequestParams, family: Family) -> None:
+    """See that weights can be read, before the request waits for its turn, and that the family can skip layers."""
+    found = []
+    most = family.networks.max_clip_skip
+    if params.clip_skip > most:
+        accepted = f"accepts up to {most}" if most else "accepts none"
+        found.append(Violation("clip_skip", f"is {params.clip_skip}, but family {family.name} {accepted}"))
+    if is_weighted(params, family):
+        texts = {"prompt": family.full_prompt(params.prompt), "negative_prompt": params.negative_prompt}
+        for path, text in texts.items():
+            try:
+                emphasis.parse(text)
+            except ValueError as error:
+                found.append(Violation(path, str(error)))
+    if found:
+        raise InvalidRequestError(*found)
 
 
 def task_of(plan: Plan, kind: type[Kind]) -> Kind:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from model_tools.golden_cases import NEGATIVE_PROMPT, PROMPT, SEED
 
-__all__ = ["CASES", "GUIDANCE_SCALE", "MASKED", "NEGATIVE_PROMPT", "PROMPT", "SEED", "STEPS", "Asked"]
+__all__ = ["CASES", "GUIDANCE_SCALE", "LORAS", "MASKED", "NEGATIVE_PROMPT", "PROMPT", "PROMPTS", "SEED", "STEPS", "Asked"]
 
 STEPS = 6
 GUIDANCE_SCALE = 5.0
@@ -23,6 +23,9 @@ class Asked:
         edges: scale of the control network; None for none.
         likeness: scale of the image prompt.
         negative: the negative prompt.
+        prompt: in segments, each with its weight.
+        clip_skip: last layers of the text encoders that are left out.
+        loras: names and weights.
     """
 
     task: str
@@ -31,14 +34,48 @@ class Asked:
     edges: float | None = None
     likeness: float | None = None
     negative: str = NEGATIVE_PROMPT
+    prompt: tuple[tuple[str, float], ...] = ((PROMPT, 1.0),)
+    clip_skip: int = 0
+    loras: tuple[tuple[str, float], ...] = ()
 
     @property
     def name(self) -> str:
         """Key of its arrays."""
         parts = (self.task, self.sampler, "edges" if self.edges else "", "" if self.negative else "unsaid")
-        return "-".join(filter(None, parts))
+        words = (
+            "prompt" + str(len(self.text)) if self.by_hand else "",
+            f"skip{self.clip_skip}" if self.clip_skip else "",
+        )
+        loras = (f"{name}{weight}" for name, weight in self.loras)
+        return "-".join(filter(None, (*parts, *words, *loras)))
+
+    @property
+    def text(self) -> str:
+        """The prompt as a request has it."""
+        return "".join(words if weight == 1 else f"({words}:{weight})" for words, weight in self.prompt)
+
+    @property
+    def by_hand(self) -> bool:
+        """Whether diffusers' pipelines cannot read the prompt, and are given its hidden states."""
+        return self.clip_skip > 0 or self.prompt != ((PROMPT, 1.0),)
 
 
+LONG = "red house, " * 40
+"""Of 120 tokens, whose words end where the first chunk does."""
+PROMPTS = (
+    Asked("text_to_image", prompt=((LONG, 1.0),)),
+    Asked("text_to_image", prompt=(("a ", 1.0), ("red", 1.4), (" house", 1.0), (", sea", 0.5))),
+    Asked("image_to_image", "ddim", strength=0.7, prompt=((LONG, 1.0), ("stormy sea", 1.3)), negative=LONG * 2),
+    Asked("text_to_image", clip_skip=1),
+)
+"""What diffusers' pipelines take as hidden states alone."""
+LORAS = (
+    Asked("text_to_image", loras=(("ink", 0.8),)),
+    Asked("text_to_image", loras=(("oil", -0.5), ("ink", 1.2))),
+    Asked("inpaint", "ddim", strength=0.7, loras=(("oil", 1.0),)),
+    Asked("image_to_image", "dpmpp_2m_karras", strength=0.7, edges=0.6, loras=(("ink", 1.0), ("oil", 0.4))),
+)
+"""What LoRAs that requests name do."""
 CASES = (
     Asked("text_to_image"),
     Asked("text_to_image", "dpmpp_2m", negative=""),
@@ -48,6 +85,8 @@ CASES = (
     Asked("drawing", "euler_ancestral", edges=0.9),
     Asked("image_to_image", "dpmpp_2m_karras", strength=0.7, edges=0.6),
     Asked("face", "euler", likeness=0.8),
+    *PROMPTS,
+    *LORAS,
 )
 MASKED = tuple(case for case in CASES if case.task == "inpaint")
 """What a checkpoint that only inpaints can do."""

@@ -22,7 +22,7 @@ import numpy as np
 from imagegen.v1 import generation_pb2 as pb
 from local import triton
 from orchestrator.diffusion.pipeline import Pipeline, PipelineInputs
-from tests.checkpoints.cases import CASES, GUIDANCE_SCALE, PROMPT, SEED, STEPS, Asked
+from tests.checkpoints.cases import CASES, GUIDANCE_SCALE, SEED, STEPS, Asked
 from tests.integration.pictures import box_mask, decode, encode, scene
 from tests.integration.stack import Client, serving, settings
 
@@ -56,7 +56,7 @@ def request(case: Asked, family: str, width: int, height: int) -> pb.GenerateReq
     """The case as a request for exactly that size."""
     return pb.GenerateRequest(
         **task(case, width, height),  # type: ignore[arg-type]  # by the field's name
-        prompt=PROMPT,
+        prompt=case.text,
         negative_prompt=case.negative,
         family=family,
         size=pb.Size(width=width, height=height),
@@ -64,6 +64,8 @@ def request(case: Asked, family: str, width: int, height: int) -> pb.GenerateReq
         sampler=pb.Sampler.Value(f"SAMPLER_{case.sampler.upper()}"),
         steps=STEPS,
         guidance_scale=GUIDANCE_SCALE,
+        clip_skip=case.clip_skip,
+        loras=[pb.Lora(name=name, weight=weight) for name, weight in case.loras],
     )
 
 

@@ -50,12 +50,14 @@ class Family:
         more: options of `add`, in which "{folder}" is the checkpoints' folder.
         cases: that it can do.
         precision: of `add`.
+        loras: folder of LoRAs that are added to it, each by its file's name.
     """
 
     base: str
     more: tuple[str, ...] = ()
     cases: tuple[Asked, ...] = CASES
     precision: str = "fp32"
+    loras: str = ""
 
     def source(self, folder: Path) -> theirs.Source:
         """The same, as diffusers is given it."""
@@ -71,6 +73,7 @@ class Family:
             paths.get("--controlnet"),
             paths.get("--ip-adapter"),
             paths.get("--image-encoder"),
+            {path.stem: path for path in sorted((folder / self.loras).glob("*.safetensors"))} if self.loras else {},
         )
 
 
@@ -88,13 +91,14 @@ PLUS = (
     *("--ip-adapter", "{folder}/sd_ip_adapter_plus/ip_adapter.safetensors"),
     *("--image-encoder", "{folder}/sd_ip_adapter_plus/image_encoder"),
 )
+PLAIN = tuple(case for case in CASES if not case.loras and not case.by_hand)
 FAMILIES = {
-    "sd": Family("sd", SD),
-    "sd-bf16": Family("sd", SD, precision="bf16"),
-    "sd-plus": Family("sd", PLUS, tuple(case for case in CASES if case.task in {"face", "text_to_image"})),
-    "inpainting": Family("sd_inpainting", (), tuple(case for case in CASES if case.task == "inpaint")),
-    "sdxl": Family("sdxl", SDXL),
-    "sdxl-bf16": Family("sdxl", SDXL, precision="bf16"),
+    "sd": Family("sd", SD, loras="sd_loras"),
+    "sd-bf16": Family("sd", SD, PLAIN, precision="bf16"),
+    "sd-plus": Family("sd", PLUS, tuple(case for case in CASES if case.name in {"face-euler", "text_to_image-euler"})),
+    "inpainting": Family("sd_inpainting", (), tuple(case for case in PLAIN if case.task == "inpaint")),
+    "sdxl": Family("sdxl", SDXL, tuple(case for case in CASES if not case.loras)),
+    "sdxl-bf16": Family("sdxl", SDXL, PLAIN, precision="bf16"),
 }
 ASKED = [(name, case) for name, family in FAMILIES.items() for case in family.cases]
 
@@ -120,24 +124,35 @@ def add(name: str, family: Family, checkpoints: Path, out: Path) -> None:
     command += ["--precision", family.precision, "--engine", "openvino", "--sizes", "64..192"]
     command += ["--repository", str(out / "models"), "--families", str(out / f"{name}.toml")]
     run([*command, "--prompt-template", "{prompt}"])
+    for lora, file in family.source(checkpoints).loras.items():
+        command = [sys.executable, "-m", "model_tools", "add-lora", name, lora, str(file)]
+        run([*command, "--repository", str(out / "models"), "--families", str(out / f"{name}.toml")])
 
 
 @pytest.fixture(scope="session")
-def drawn(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """All pictures of our stack, and what they were made of: arrays by FAMILY/CASE/WHAT."""
+def drawn(
+    checkpoints: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> dict[str, Any]:
+    """All pictures of our stack, and what they were made of: arrays by FAMILY/CASE/WHAT.
+
+    Of the families that the chosen tests name: one test alone need not wait for all of them.
+    """
+    calls = [getattr(item, "callspec", None) for item in request.session.items if "drawn" in item.fixturenames]  # type: ignore[attr-defined]  # of functions
+    named = {call.params["name"] for call in calls if call is not None}
+    wanted = {name: family for name, family in FAMILIES.items() if name in named or None in calls}
     out = tmp_path_factory.mktemp("added")
     (out / "models").mkdir()
     with ThreadPoolExecutor(2) as pool:  # exports are of one thread each
-        for done in [pool.submit(add, name, family, checkpoints, out) for name, family in FAMILIES.items()]:
+        for done in [pool.submit(add, name, family, checkpoints, out) for name, family in wanted.items()]:
             done.result()
-    families, tables = out / "families.toml", [(out / f"{name}.toml").read_text("utf-8") for name in FAMILIES]
+    families, tables = out / "families.toml", [(out / f"{name}.toml").read_text("utf-8") for name in wanted]
     families.write_text("\n".join([*tables, "[tools]", TOOLS]), "utf-8")
-    sizes = tomllib.loads(families.read_text("utf-8"))["networks"]["sd"]["buckets"]
+    sizes = tomllib.loads(families.read_text("utf-8"))["networks"][next(iter(wanted))]["buckets"]
     order = {
         "repositories": [str(out / "models"), str(FORMULAS)],
         "families_toml": str(families),
         "size": next(size for size in sizes if size[0] != size[1]),
-        "families": {name: [case.name for case in family.cases] for name, family in FAMILIES.items()},
+        "families": {name: [case.name for case in family.cases] for name, family in wanted.items()},
     }
     (out / "order.json").write_text(json.dumps(order), "utf-8")
     command = [str(ROOT / ".venv/bin/python"), "-m", "tests.checkpoints.draw"]

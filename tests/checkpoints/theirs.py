@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -21,7 +21,7 @@ from orchestrator.imaging import geometry
 from tests.checkpoints.cases import GUIDANCE_SCALE, PROMPT, SEED, STEPS, Asked
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -53,6 +53,7 @@ class Source:
         control: of the control network.
         ip_adapter: the adapter's file.
         image_encoder: folder of the adapter's image encoder.
+        loras: files by name.
     """
 
     base: Path
@@ -60,6 +61,7 @@ class Source:
     control: Path | None = None
     ip_adapter: Path | None = None
     image_encoder: Path | None = None
+    loras: Mapping[str, Path] = field(default_factory=dict)
 
 
 def picture(source: Source, case: Asked, arrays: Arrays) -> NDArray[np.uint8]:
@@ -67,13 +69,74 @@ def picture(source: Source, case: Asked, arrays: Arrays) -> NDArray[np.uint8]:
     made = pipeline(source, case, arrays)
     with our_noise(type(made), tuple(arrays["size"])), torch.no_grad():
         result = made(
-            PROMPT,
-            negative_prompt=case.negative or None,
+            **prompts(made, case),
             num_inference_steps=STEPS,
             guidance_scale=GUIDANCE_SCALE,
             **arguments(made, case, arrays),
         )
     return np.asarray(result.images[0])
+
+
+def prompts(made: Any, case: Asked) -> Arrays:  # one of ten classes
+    """The case's prompts, as texts; or as hidden states joined by hand, where the pipeline cannot read them."""
+    if not case.by_hand:
+        return {"prompt": PROMPT, "negative_prompt": case.negative or None}
+    each = {"prompt_embeds": case.prompt, "negative_prompt_embeds": ((case.negative, 1.0),)}
+    second = getattr(made, "text_encoder_2", None)
+    given: Arrays = {}
+    for name, segments in each.items():
+        states = [hidden_states(made.tokenizer, made.text_encoder, segments, case.clip_skip, xl=second is not None)[0]]
+        if second is not None:
+            further, pooled = hidden_states(made.tokenizer_2, second, segments, case.clip_skip, xl=True)
+            states.append(further)
+            given[name.replace("prompt_embeds", "pooled_prompt_embeds")] = pooled
+            empty = hidden_states(made.tokenizer_2, second, (), case.clip_skip, xl=True)[0]
+        given[name] = states
+    empties = [hidden_states(made.tokenizer, made.text_encoder, (), case.clip_skip, xl=second is not None)[0]]
+    empties += [] if second is None else [empty]
+    longest = max(given[name][0].shape[1] for name in each)
+    for name in each:
+        joined = [
+            torch.cat([state, *[nothing] * ((longest - state.shape[1]) // nothing.shape[1])], 1)
+            for state, nothing in zip(given[name], empties, strict=True)
+        ]
+        given[name] = torch.cat(joined, -1)
+    return given
+
+
+def hidden_states(
+    tokens: Any, encoder: Any, segments: tuple[tuple[str, float], ...], skip: int, *, xl: bool
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Of a prompt in chunks of 75 tokens: hidden states (1, n * 77, D), weighted, and the first chunk's pooled ones."""
+    ids, weights = [], []
+    for text, weight in segments:
+        found = tokens(text, add_special_tokens=False).input_ids
+        ids += found
+        weights += [weight] * len(found)
+    states, pooled = [], []
+    with torch.no_grad():
+        for start in range(0, max(len(ids), 1), 75):
+            chunk, scale = ids[start : start + 75], weights[start : start + 75]
+            here, vector = _encode(tokens, encoder, chunk, skip, xl=xl)
+            empty, _ = _encode(tokens, encoder, [], skip, xl=xl)
+            for place, weight in enumerate(scale, 1):
+                here[:, place] = empty[:, place] + weight * (here[:, place] - empty[:, place])
+            states.append(here)
+            pooled.append(vector)
+    return torch.cat(states, 1), pooled[0]
+
+
+def _encode(tokens: Any, encoder: Any, ids: list[int], skip: int, *, xl: bool) -> Any:  # tensors
+    """One chunk, as diffusers' encode_prompt has hidden states with clip_skip."""
+    padding = [tokens.pad_token_id] * (75 - len(ids))
+    framed = torch.tensor([[tokens.bos_token_id, *ids, tokens.eos_token_id, *padding]])
+    output = encoder(framed, output_hidden_states=True)
+    pooled = getattr(output, "text_embeds", None)
+    if xl:
+        return output.hidden_states[-(skip + 2)].clone(), pooled
+    if skip:
+        return getattr(encoder, "text_model", encoder).final_layer_norm(output.hidden_states[-(skip + 1)]).clone(), pooled
+    return output.last_hidden_state.clone(), pooled
 
 
 def pipeline(source: Source, case: Asked, arrays: Arrays) -> Any:  # one of ten classes
@@ -91,6 +154,10 @@ def pipeline(source: Source, case: Asked, arrays: Arrays) -> Any:  # one of ten 
     made.scheduler = wanted.from_config(base.scheduler.config, **settings)
     if "image_prompt" in arrays:
         put_adapter(made, source, case)
+    for name, _ in case.loras:
+        made.load_lora_weights(source.loras[name], adapter_name=name)
+    if case.loras:
+        made.set_adapters([name for name, _ in case.loras], [weight for _, weight in case.loras])
     made.set_progress_bar_config(disable=True)
     return made
 

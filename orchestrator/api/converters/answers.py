@@ -96,4 +96,12 @@ def to_family(family: Family, models: Iterable[ModelDigest], *, ready: bool) -> 
         native_size=pb.Size(width=width, height=height),
         control_kinds=family.networks.control_kinds if can_control else (),
         models=_to_digests(models),
+        prompt_weights=family.prompt_weights,
+        max_clip_skip=family.networks.max_clip_skip,
+        max_prompt_tokens=family.networks.max_prompt_tokens,
+        loras=[
+            pb.FamilyLora(name=lora.name, license=lora.license, commercial=lora.commercial, default_weight=lora.weight)
+            for lora in family.networks.loras
+        ],
+        embeddings=family.networks.embeddings,
     )

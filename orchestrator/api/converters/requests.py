@@ -18,7 +18,7 @@ from orchestrator.api.converters.pictures import (
 from orchestrator.api.converters.tables import DELIVERIES, FORMATS, METADATA, PRIORITIES, SAMPLERS, choice
 from orchestrator.api.converters.tasks import TASKS
 from orchestrator.errors import InvalidRequestError, UnsupportedTaskError, Violation
-from orchestrator.params import JobOptions, Limits, OutputParams, Priority, RequestParams, Task
+from orchestrator.params import JobOptions, Limits, LoraParams, OutputParams, Priority, RequestParams, Task
 
 _KNOWN = ", ".join(TASKS)
 
@@ -42,6 +42,8 @@ def to_params(request: pb.GenerateRequest, limits: Limits) -> RequestParams:
             "steps",
             "guidance_scale",
             "preview_interval",
+            "prompt_weights",
+            "clip_skip",
         ),
         size=to_size(request.size),
         sampler=choice(SAMPLERS, request.sampler, "sampler"),
@@ -50,6 +52,7 @@ def to_params(request: pb.GenerateRequest, limits: Limits) -> RequestParams:
         background=to_background(request.background),
         enhancements=to_enhancements(request.enhancements),
         caption=to_caption(request.caption) if request.HasField("caption") else None,
+        loras=tuple(LoraParams(**given(lora, "name", "weight")) for lora in request.loras),
         safety=to_safety(request.safety) if request.HasField("safety") else None,
     )
 

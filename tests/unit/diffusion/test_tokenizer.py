@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from model_tools import golden_cases
+from orchestrator.diffusion.emphasis import parse
 from orchestrator.diffusion.tokenizer import Tokenizer
 
 STARTER = Path(__file__).parents[3] / "families" / "starter" / "tokenizer.json"
@@ -95,3 +96,48 @@ def test_a_tokenizer_that_does_not_frame_prompts_is_refused(tmp_path: Path) -> N
     (tmp_path / "frameless.json").write_text(json.dumps(frameless))
     with pytest.raises(ValueError, match="does not frame"):
         Tokenizer(tmp_path / "frameless.json", 77, 0)
+
+
+LONG = Tokenizer(golden_cases.TOKENIZER, golden_cases.TEXT_LENGTH, EOS, chunks=3)
+
+
+def test_a_prompt_within_the_limit_is_one_chunk_whatever_the_family_takes() -> None:
+    for text in ("", "red house", "red " * 75):
+        np.testing.assert_array_equal(LONG.encode(text).ids, CLIP.encode(text).ids)
+
+
+def test_a_long_prompt_is_cut_into_framed_chunks() -> None:
+    tokens = LONG.encode("red " * 80 + "house")
+    first, second = tokens.ids.reshape(2, 77)
+    red, house = CLIP.encode("red house").ids[0, 1:3]
+    assert first.tolist() == [BOS, *[red] * 75, EOS]
+    assert second.tolist() == [BOS, *[red] * 5, house, EOS, *[EOS] * 69]
+    assert (tokens.used, tokens.dropped, tokens.weights) == (85, 0, None)
+
+
+def test_a_prompt_of_more_chunks_than_the_family_takes_is_cut() -> None:
+    tokens = LONG.encode("red " * 230)
+    assert tokens.ids.shape == (1, 3 * 77)
+    assert tokens.dropped == 5
+
+
+def test_no_word_is_split_between_chunks() -> None:
+    word = "zqxjkv"
+    size = CLIP.encode(word).used - 2
+    assert size > 1
+    ids = CLIP.encode(word).ids[0, 1 : size + 1].tolist()
+    first, second = LONG.encode("red " * 74 + word).ids.reshape(2, 77)
+    assert first.tolist()[75:] == [EOS, EOS]
+    assert second.tolist()[: size + 2] == [BOS, *ids, EOS]
+    assert LONG.encode("q" * 1000).dropped + 3 * 75 == CLIP.encode("q" * 1000).dropped + 75
+
+
+def test_weights_are_of_their_words_alone() -> None:
+    red, house = CLIP.encode("red house").ids[0, 1:3]
+    tokens = LONG.encode(parse("red (house:1.5) " + "red " * 74))
+    assert tokens.weights is not None
+    np.testing.assert_array_equal(tokens.ids[0, :3], [BOS, red, house])
+    expected = np.ones(2 * 77, np.float32)
+    expected[2] = 1.5
+    np.testing.assert_array_equal(tokens.weights, [expected])
+    assert LONG.encode(parse("red [(house)]")).weights is None

@@ -162,6 +162,9 @@ def test_a_family(tmp_path: Path, ready: bool) -> None:
         commercial=True,
         native_size=pb.Size(width=32, height=32),
         models=[pb.ModelDigest(model="small_unet", model_sha256="00ff", engine="python f32")] if ready else [],
+        prompt_weights=False,
+        max_clip_skip=0,
+        max_prompt_tokens=6,
     )
 
 

@@ -31,7 +31,7 @@ class Recorder:
     def networks(self) -> Networks:
         return Networks(self.text_encoder, self.unet, self.vae_decoder)
 
-    async def text_encoder(self, input_ids: Ids) -> Floats:
+    async def text_encoder(self, input_ids: Ids, skip: int = 0) -> Floats:  # noqa: ARG002  # of the contract
         self.ids.append(input_ids)
         return self.answers.get("text_encoder", await self._networks.text_encoder(input_ids))
 

@@ -43,6 +43,10 @@ class Options(TypedDict, total=False):
     """How the steps are taken."""
     guidance_scale: float
     """Weight of the prompt, 0 to 50; up to 1 there is no guidance."""
+    prompt_weights: bool
+    """Whether brackets in prompts are weights: (word), [word], (word:1.3)."""
+    clip_skip: int
+    """Last layers of the text encoders that are left out, where the family can."""
     format: Format
     """File format."""
     quality: int
@@ -59,7 +63,10 @@ class Options(TypedDict, total=False):
     """Everything else of the schema: its fields hold where nothing above says otherwise."""
 
 
-_PLAIN = ("seed", "negative_prompt", "family", "steps", "guidance_scale", "preview_interval", "request_id")
+_PLAIN = (
+    *("seed", "negative_prompt", "family", "steps", "guidance_scale", "prompt_weights", "clip_skip"),
+    *("preview_interval", "request_id"),
+)
 
 
 def build(prompt: str | None, task: Task | None, options: Options) -> pb.GenerateRequest:
