@@ -92,7 +92,7 @@ def _add_loras(model: ov.Model, arrays: dict[str, Any]) -> None:
     for layer in sorted(key.removesuffix("|up") for key in arrays if key.endswith("|up")):
         node = layers.get(layer)
         if node is None:
-            raise AdditionsError(f"{LORAS} has the layer {layer}, the graph has not")
+            raise AdditionsError(f"{LORAS} has the layer {layer}, which the graph does not have")
         _add_path(node, scale, *(arrays[f"{layer}|{part}"] for part in ("down", "up", "slots")))
     model.add_parameters([scale])
     model.validate_nodes_and_infer_types()

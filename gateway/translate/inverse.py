@@ -203,9 +203,14 @@ def _safety(message: pb.GenerateRequest) -> Json:
 def _extensions(message: pb.GenerateRequest) -> Json:
     """The block imagegen, without what changes nothing in the picture: preview_interval."""
     block: Json = {}
-    for name in ("steps", "guidance_scale"):
+    for name in ("steps", "guidance_scale", "prompt_weights", "clip_skip"):
         if message.HasField(name):
             block[name] = getattr(message, name)
+    if message.loras:
+        block["loras"] = [
+            {"name": lora.name, "weight": lora.weight} if lora.HasField("weight") else {"name": lora.name}
+            for lora in message.loras
+        ]
     if message.sampler:
         block["sampler"] = _key(extensions.SAMPLERS, message.sampler)
     if message.priority:
