@@ -7,6 +7,7 @@ from importlib import import_module
 
 COMMANDS = {
     "add": "model_tools.add",
+    "add-embedding": "model_tools.add_embedding",
     "add-lora": "model_tools.add_lora",
     "engines": "model_tools.engines_command",
 }

@@ -137,9 +137,11 @@ def _layers(added: Added) -> dict[str, dict[str, tuple[str, tuple[int, ...]]]]:
     for model, graph in _graphs(added).items():
         here = found[model] = {}
         for path, node in additions.find_layers(core.read_model(str(graph))).items():
-            inner, _, name = path.partition(".")[2].partition(".")
-            if inner in {"unet", "encoder"}:  # of a graph with control networks, those have names of their own
-                here[name.removeprefix("text_model.").replace(".", "_")] = path, additions.layer_shape(node)
+            parts = path.split(".")
+            start = next((at for at in (0, 1) if parts[at : at + 1] in (["unet"], ["encoder"])), None)
+            if start is not None:  # control networks in the same graph have other names
+                name = "_".join(parts[start + 1 :]).removeprefix("text_model_")
+                here[name] = path, additions.layer_shape(node)
     return found
 
 

@@ -195,7 +195,10 @@ def save_adapter(folder: Path, state: Mapping[str, Tensor]) -> None:
 
 RANKS = {"ink": 4, "oil": 3}
 """LoRAs, of kohya's names and of peft's."""
-ADAPTED = ("to_q", "to_k", "to_v", "to_out.0", "proj_in", "ff.net.0.proj", "conv1", "q_proj", "k_proj", "out_proj", "fc1")
+ADAPTED = (
+    *("to_q", "to_k", "to_v", "to_out.0", "proj_in", "ff.net.0.proj", "conv1"),
+    *("q_proj", "k_proj", "out_proj", "fc1"),
+)
 """Layers of UNet and text encoders that a LoRA changes."""
 
 

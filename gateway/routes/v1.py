@@ -9,11 +9,12 @@ from starlette.convertors import Convertor, register_url_convertor
 from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from gateway.contract.answers import ErrorAnswer, MarksAnswer
+from gateway.errors import ApiError
 from gateway.routes import events
 from gateway.routes.calls import JobId, call_for_job, caller_of, gateway_of
 from gateway.routes.openapi import JOBS_TAG, SERVICE_TAG, job_answers
 from gateway.translate import jobs, listing
-from gateway.translate.listing import JobsView, JobView, State
+from gateway.translate.listing import JobsView, JobView, ManifestView, State
 from gateway.translate.status import api_error
 from gateway.transport import methods
 from imagegen.v1 import generation_pb2 as pb
@@ -213,6 +214,21 @@ async def get_job(request: Request, job: JobId) -> Response:
     caller = caller_of(request)
     found = await call_for_job(gateway_of(request).orchestrator.get(job, caller), caller)
     return JSONResponse(listing.view(found).model_dump(mode="json"))
+
+
+@router.get(
+    "/jobs/{job}/manifest",
+    tags=[JOBS_TAG],
+    response_model=ManifestView,
+    responses={409: {"model": ErrorAnswer}, **ERRORS},
+)
+async def get_manifest(request: Request, job: JobId) -> Response:
+    """Describe all that a job's picture came from: what generates it again, byte for byte (docs/jobs.md)."""
+    caller = caller_of(request)
+    found = await call_for_job(gateway_of(request).orchestrator.get(job, caller), caller)
+    if not found.HasField("artifact"):
+        raise ApiError(409, f"Job {found.job_id} has no picture: only jobs that succeeded have a manifest")
+    return JSONResponse(listing.manifest(found).model_dump(mode="json"))
 
 
 @router.post("/jobs/{job}:cancel", tags=[JOBS_TAG], **job_answers(posts=False, model=StateAnswer))

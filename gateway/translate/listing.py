@@ -94,6 +94,52 @@ class JobView(BaseModel):
     request: dict[str, Any] | None = None
 
 
+class ModelView(BaseModel):
+    """A network that took part.
+
+    Attributes:
+        model: its name.
+        sha256: of its graph; empty where it is not stated.
+        engine: that ran it.
+    """
+
+    model: str
+    sha256: str
+    engine: str
+
+
+class ManifestView(BaseModel):
+    """All that a job's picture came from.
+
+    Attributes:
+        job: its id.
+        request: the documented JSON that asks for the same picture, as of a job; null where it is longer than 16 KiB.
+        model_type: the family that generated it.
+        seed: of the picture.
+        sampler: that ran; null where nothing was painted.
+        steps: denoising steps that ran.
+        width: of the picture, pixels.
+        height: of the picture, pixels.
+        output_format: of the picture.
+        sha256: of its file; null where it was not noted.
+        software: name and version of what generated it; null where it was not noted.
+        models: networks that took part.
+    """
+
+    job: str
+    request: dict[str, Any] | None
+    model_type: str
+    seed: int
+    sampler: str | None
+    steps: int
+    width: int
+    height: int
+    output_format: str
+    sha256: str | None
+    software: str | None
+    models: list[ModelView]
+
+
 class JobsView(BaseModel):
     """A page of jobs.
 
@@ -171,6 +217,26 @@ def view(job: jobs_pb2.Job) -> JobView:
         webhook=_delivery(job.webhook) if job.HasField("webhook") else None,
         request_id=job.request_id,
         request=inverse.from_proto(job.request) if job.HasField("request") else None,
+    )
+
+
+def manifest(job: jobs_pb2.Job) -> ManifestView:
+    """Turn a job that has a picture into its manifest."""
+    made = job.artifact
+    request = inverse.from_proto(job.request) if job.HasField("request") else None
+    return ManifestView(
+        job=job.job_id,
+        request=request,
+        model_type=made.family,
+        seed=made.seed,
+        sampler=jobs.word(pb.Sampler.Name, made.sampler, "SAMPLER_") if made.HasField("sampler") else None,
+        steps=made.steps,
+        width=made.width,
+        height=made.height,
+        output_format=jobs.word(pb.ImageFormat.Name, made.format, "IMAGE_FORMAT_"),
+        sha256=made.sha256.hex() or None,
+        software=made.software or None,
+        models=[ModelView(model=m.model, sha256=m.model_sha256, engine=m.engine) for m in made.models],
     )
 
 

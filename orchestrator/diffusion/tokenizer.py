@@ -50,9 +50,9 @@ class Tokenizer:
                 inversions of several vectors.
 
         Raises:
-            ValueError: the file is missing or not a tokenizer; pad_id or an embedding is not one of its tokens; or it does
-                not put one special token before and one after a prompt, as CLIP and BERT do: cutting a long prompt
-                relies on it.
+            ValueError: the file is missing or not a tokenizer; pad_id or an embedding is not one of its tokens; or it
+                does not put one special token before and one after a prompt, as CLIP and BERT do: cutting a long
+                prompt relies on it.
         """
         try:
             self._tokenizer = tokenizers.Tokenizer.from_file(str(path))

@@ -45,7 +45,10 @@ class Preview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
-    """The picture: its bytes (None once they are only in the result store), its URI (None if it is not there)."""
+    """The picture: its bytes (None once they are only in the result store), its URI (None if it is not there).
+
+    `sha256` is of its file, hex, and `software` the version that generated it; empty of those stored by older versions.
+    """
 
     data: bytes | None
     uri: str | None
@@ -62,6 +65,8 @@ class Artifact:
     timings: tuple[StageTime, ...]
     nsfw_score: float | None = None
     filtered: bool = False
+    sha256: str = ""
+    software: str = ""
 
 
 Event = Queued | Started | Progress | Preview | Artifact

@@ -1,6 +1,7 @@
 """Generates a job's picture: the task, its events, and where the picture goes."""
 
 import asyncio
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -210,6 +211,8 @@ class Runner:
             timings=timings,
             nsfw_score=made.nsfw_score,
             filtered=made.filtered,
+            sha256=(await asyncio.to_thread(hashlib.sha256, file.data)).hexdigest(),
+            software=f"imagegen {self.marking.version}",
         )
 
     async def _keep(self, job: Job, data: bytes) -> str:

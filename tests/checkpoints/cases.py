@@ -6,7 +6,18 @@ from dataclasses import dataclass
 
 from model_tools.golden_cases import NEGATIVE_PROMPT, PROMPT, SEED
 
-__all__ = ["CASES", "GUIDANCE_SCALE", "LORAS", "MASKED", "NEGATIVE_PROMPT", "PROMPT", "PROMPTS", "SEED", "STEPS", "Asked"]
+__all__ = [
+    "CASES",
+    "GUIDANCE_SCALE",
+    "LORAS",
+    "MASKED",
+    "NEGATIVE_PROMPT",
+    "PROMPT",
+    "PROMPTS",
+    "SEED",
+    "STEPS",
+    "Asked",
+]
 
 STEPS = 6
 GUIDANCE_SCALE = 5.0

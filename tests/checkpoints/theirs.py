@@ -135,7 +135,8 @@ def _encode(tokens: Any, encoder: Any, ids: list[int], skip: int, *, xl: bool) -
     if xl:
         return output.hidden_states[-(skip + 2)].clone(), pooled
     if skip:
-        return getattr(encoder, "text_model", encoder).final_layer_norm(output.hidden_states[-(skip + 1)]).clone(), pooled
+        norm = getattr(encoder, "text_model", encoder).final_layer_norm
+        return norm(output.hidden_states[-(skip + 1)]), pooled
     return output.last_hidden_state.clone(), pooled
 
 

@@ -298,6 +298,33 @@ async def test_a_job_is_described(stack: Stack) -> None:
     assert (gone.status_code, gone.json()["message"]) == (404, "Job not found")
 
 
+async def test_the_manifest_of_a_job(stack: Stack) -> None:
+    """All that its picture came from; a job without a picture has none."""
+    ended = finished(task="text_to_image", family="realistic")
+    ended.request.MergeFrom(pb.GenerateRequest(text_to_image=pb.TextToImage(), prompt="a fox", seed=7))
+    ended.request.loras.add(name="ink", weight=0.5)
+    made = ended.artifact
+    made.models.add(model="unet", model_sha256="ab", engine="python f32")
+    made.family, made.seed, made.steps, made.sampler = "realistic", 7, 9, pb.SAMPLER_EULER
+    made.sha256, made.software = bytes(31) + b"\1", "imagegen 1.0"
+    stack.script.ended = ended
+    answer = await stack.client.get(f"/v1/jobs/{JOB}/manifest")
+    found = answer.json()
+    assert answer.status_code == 200
+    assert found["request"] == {
+        "background": {"generate": {"description": "a fox", "sample_num": 7}},
+        "imagegen": {"loras": [{"name": "ink", "weight": 0.5}]},
+    }
+    assert (found["model_type"], found["seed"], found["sampler"], found["steps"]) == ("realistic", 7, "euler", 9)
+    assert (found["sha256"], found["software"]) == ("00" * 31 + "01", "imagegen 1.0")
+    assert {"model": "unet", "sha256": "ab", "engine": "python f32"} in found["models"]
+    stack.script.ended = in_state(jobs_pb2.JOB_STATE_FAILED, 3, "wrong")
+    refused = await stack.client.get(f"/v1/jobs/{JOB}/manifest")
+    assert (refused.status_code, refused.json()["message"].partition(":")[0]) == (409, f"Job {JOB} has no picture")
+    assert (await stack.client.get(f"/v1/jobs/{'K' * 22}/manifest")).status_code == 404
+    assert (await stack.anonymous.get(f"/v1/jobs/{JOB}/manifest")).status_code == 403
+
+
 @pytest.mark.parametrize(
     ("query", "words"),
     [

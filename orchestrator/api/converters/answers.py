@@ -66,6 +66,8 @@ def to_artifact(request_id: str, artifact: Artifact) -> pb.Artifact:
         quality=artifact.quality,
         nsfw_score=artifact.nsfw_score,
         filtered=artifact.filtered or None,
+        sha256=bytes.fromhex(artifact.sha256) or None,
+        software=artifact.software or None,
     )
     if artifact.uri is not None:
         message.uri = artifact.uri

@@ -14,6 +14,8 @@ import pytest_asyncio
 
 import imagegen_client as ig
 from imagegen_client import AsyncClient, Client
+from imagegen_client.replay import differences
+from imagegen_client.v1 import generation_pb2 as pb
 from tests.accounts import new_key
 from tests.integration.clients.conftest import Endpoints
 from tests.integration.pictures import decode, encode, scene
@@ -53,6 +55,53 @@ async def test_the_synchronous_client(client: AsyncClient, sync: Client) -> None
     picture = await asyncio.to_thread(sync.generate, "a red apple", seed=3, steps=2, sampler="euler")
     assert picture.sampler == "euler"
     assert (await client.generate("a red apple", seed=3, steps=2, sampler="euler")).data == picture.data
+
+
+async def test_replaying_a_job(client: AsyncClient, sync: Client, tmp_path: Any) -> None:
+    """The same bytes again, of a picture of text and of one whose pictures must be sent again."""
+    job = await client.submit("a red apple", negative_prompt="blue", seed=11, format="jpeg")
+    first = await job.wait()
+    found = await asyncio.to_thread(sync.replay, job.id)
+    assert (found.picture.data, found.differences) == (first.data, ())
+    assert found.picture.job_id != job.id
+    file = tmp_path / "scene.png"
+    file.write_bytes(encode(scene(96, 64)))
+    painted = await client.submit("apple", ig.ImageToImage(file, strength=0.6), seed=5)
+    second = await painted.wait()
+    with pytest.raises(ValueError, match=r"must be sent again; their SHA-256: [0-9a-f]{64}"):
+        await client.replay(painted.id)
+    assert (await client.replay(painted.id, [file])).differences == ()
+    assert (await client.replay(painted.id, [encode(scene(96, 64)), file])).picture.data == second.data
+
+
+async def test_what_differs_in_a_replay(client: AsyncClient) -> None:
+    job = await client.submit("apple", seed=1, steps=2)
+    await job.wait()
+    artifact = job._job.artifact  # what the service answered
+    assert differences(artifact, artifact) == ()
+    changed = pb.Artifact()
+    changed.CopyFrom(artifact)
+    changed.models[1].model_sha256, changed.sampler, changed.sha256 = "ab", pb.SAMPLER_EULER, b"\1" * 32
+    changed.software = "imagegen 9"
+    found = differences(artifact, changed)
+    assert [each.partition(":")[0] for each in found] == [
+        "software",
+        "sampler",
+        f"model {artifact.models[1].model}",
+        "file",
+    ]
+    assert "sampler: ddim then, euler now" in found
+    del changed.models[1]
+    assert f"model {artifact.models[1].model}: took part then, not now" in differences(artifact, changed)
+
+
+async def test_only_jobs_with_a_picture_can_be_replayed(client: AsyncClient) -> None:
+    job = await client.submit("apple", seed=1, steps=150)
+    await job.cancel()
+    with pytest.raises(ValueError, match="only jobs that succeeded"):
+        await client.replay(job.id)
+    with pytest.raises(ig.NotFoundError):
+        await client.replay("nothing")
 
 
 async def test_saving(client: AsyncClient, tmp_path: Any) -> None:

@@ -24,6 +24,7 @@ from imagegen_client.errors import (
 from imagegen_client.events import Event, Preview, Progress, Queued, Started
 from imagegen_client.jobs import Account, Estimate, Family, JobStatus
 from imagegen_client.pictures import Picture, Source
+from imagegen_client.replay import Replay
 from imagegen_client.requests import Options
 from imagegen_client.tasks import (
     Control,
@@ -74,6 +75,7 @@ __all__ = [
     "QueueFullError",
     "Queued",
     "RateLimitedError",
+    "Replay",
     "Source",
     "Started",
     "Task",

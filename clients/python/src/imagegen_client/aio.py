@@ -1,7 +1,7 @@
 """The client for asyncio."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from types import TracebackType
 from typing import Self, Unpack
@@ -11,7 +11,8 @@ from imagegen_client.aio_connection import AsyncConnection
 from imagegen_client.calls import Tls
 from imagegen_client.events import Event
 from imagegen_client.jobs import Account, Estimate, Family, JobStatus, State, state_number
-from imagegen_client.pictures import Picture
+from imagegen_client.pictures import Picture, Source
+from imagegen_client.replay import Replay, differences, repeat
 from imagegen_client.requests import Options, build
 from imagegen_client.tasks import Task
 from imagegen_client.v1 import accounts_pb2, jobs_pb2
@@ -109,6 +110,15 @@ class AsyncClient:
     async def job(self, job_id: str) -> "AsyncJob":
         """A job of the account, by its id."""
         return AsyncJob(self._connection, await self._connection.get(job_id))
+
+    async def replay(self, job_id: str, pictures: Sequence[Source] = ()) -> Replay:
+        """Generate a job's picture again, as a job of its own, and compare both. As Client.replay."""
+        before = await self._connection.get(job_id)
+        repeated = await asyncio.to_thread(lambda: build(None, None, {"base": repeat(before, pictures)}))
+        request = jobs_pb2.CreateJobRequest(request=repeated)
+        job = AsyncJob(self._connection, await self._connection.call(self._connection.jobs.CreateJob, request))
+        picture = await job.wait()
+        return Replay(picture, differences(before.artifact, (await self._connection.get(job.id)).artifact))
 
     async def jobs(self, state: State | None = None) -> AsyncGenerator["AsyncJob", None]:
         """The account's jobs, newest first; in one state if it is named."""

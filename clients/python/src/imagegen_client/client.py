@@ -1,6 +1,6 @@
 """The synchronous client."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from types import TracebackType
 from typing import Self, Unpack
 
@@ -9,7 +9,8 @@ from imagegen_client.calls import Tls
 from imagegen_client.connection import Connection
 from imagegen_client.events import Event
 from imagegen_client.jobs import Account, Estimate, Family, JobStatus, State, state_number
-from imagegen_client.pictures import Picture
+from imagegen_client.pictures import Picture, Source
+from imagegen_client.replay import Replay, differences, repeat
 from imagegen_client.requests import Options, build
 from imagegen_client.tasks import Task
 from imagegen_client.v1 import accounts_pb2, jobs_pb2
@@ -103,6 +104,23 @@ class Client:
     def job(self, job_id: str) -> "Job":
         """A job of the account, by its id."""
         return Job(self._connection, self._connection.get(job_id))
+
+    def replay(self, job_id: str, pictures: Sequence[Source] = ()) -> Replay:
+        """Generate a job's picture again, as a job of its own, and compare both.
+
+        Args:
+            job_id: of a job that succeeded.
+            pictures: those that were sent with it.
+
+        Raises:
+            ImagegenError: see errors.py.
+            OSError, ValueError: see replay.repeat.
+        """
+        before = self._connection.get(job_id)
+        request = jobs_pb2.CreateJobRequest(request=build(None, None, {"base": repeat(before, pictures)}))
+        job = Job(self._connection, self._connection.call(self._connection.jobs.CreateJob, request))
+        picture = job.wait()
+        return Replay(picture, differences(before.artifact, self._connection.get(job.id).artifact))
 
     def jobs(self, state: State | None = None) -> Iterator["Job"]:
         """The account's jobs, newest first; in one state if it is named."""

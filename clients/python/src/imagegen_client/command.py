@@ -90,6 +90,10 @@ def _parser() -> argparse.ArgumentParser:
     watch.add_argument("--output", "-o", help="path; default: the job's id")
     cancel = add("cancel", _cancel, "Stop a job.")
     cancel.add_argument("job")
+    replay = add("replay", _replay, "Generate a job's picture again, and report what differs; exit code 1 if it does.")
+    replay.add_argument("job")
+    replay.add_argument("--picture", action="append", default=[], help="path of a picture sent with it; repeatable")
+    replay.add_argument("--output", "-o", help="path; default: the job's id")
     add("families", _families, "List the model families.")
     return parser
 
@@ -139,6 +143,13 @@ def _task(given: argparse.Namespace) -> Task | None:
 def _watch(client: Client, given: argparse.Namespace) -> None:
     picture = _follow(client.job(given.job).watch())
     print(picture.save(given.output or given.job))
+
+
+def _replay(client: Client, given: argparse.Namespace) -> None:
+    replay = client.replay(given.job, given.picture)
+    print(replay.picture.save(given.output or given.job))
+    if replay.differences:
+        raise ValueError("the picture was generated again, and differs\n  " + "\n  ".join(replay.differences))
 
 
 def _cancel(client: Client, given: argparse.Namespace) -> None:

@@ -200,7 +200,10 @@ def test_wrong_ones_change_nothing(
     wrong = {
         "other": {"unet.nowhere.lora_A.weight": torch.ones(2, 4), "unet.nowhere.lora_B.weight": torch.ones(4, 2)},
         "shape": {f"unet.{Q}.lora_A.weight": torch.ones(2, 5), f"unet.{Q}.lora_B.weight": torch.ones(4, 2)},
-        "nan": {f"unet.{Q}.lora_A.weight": torch.full((2, 16), torch.nan), f"unet.{Q}.lora_B.weight": torch.ones(16, 2)},
+        "nan": {
+            f"unet.{Q}.lora_A.weight": torch.full((2, 16), torch.nan),
+            f"unet.{Q}.lora_B.weight": torch.ones(16, 2),
+        },
     }
     for name, state in wrong.items():
         save_file(state, tmp_path / f"{name}.safetensors")
