@@ -127,7 +127,9 @@ def _model(added: Added, role: str, vectors: NDArray[np.float32], file: Path) ->
     graph = added.graphs(frozenset({role}))[model]
     _, width = additions.vocabulary(ov.Core().read_model(str(graph)))
     if vectors.shape[1] != width:
-        raise CheckpointError(f"{file}: has vectors of {vectors.shape[1]} numbers, the {role} of {added.networks} takes {width}")
+        raise CheckpointError(
+            f"{file}: has vectors of {vectors.shape[1]} numbers, the {role} of {added.networks} takes {width}"
+        )
     path = graph.with_name(additions.EMBEDDINGS)
     if path.is_file():
         vectors = np.concatenate([np.load(path, allow_pickle=False)["vectors"], vectors])
