@@ -101,7 +101,7 @@ def _document(request: ImagesRequest, aliases: Mapping[str, str]) -> dict[str, A
         raise invalid("background.generate must be a JSON object", "background")
     background["generate"] = {**background["generate"], "description": request.prompt}
     if request.model is not None:
-        family, loras = _model(aliases.get(request.model, request.model))
+        family, loras = split_model(aliases.get(request.model, request.model))
         background["generate"]["model_type"] = family
         if loras:
             document["imagegen"] = {"loras": loras}
@@ -117,7 +117,7 @@ def _document(request: ImagesRequest, aliases: Mapping[str, str]) -> dict[str, A
     return document
 
 
-def _model(name: str) -> tuple[str, list[dict[str, str]]]:
+def split_model(name: str) -> tuple[str, list[dict[str, str]]]:
     """The family of a model's name, FAMILY+LORA+LORA:WEIGHT, and its LoRAs."""
     family, *named = name.split("+")
     loras = []
