@@ -96,7 +96,7 @@ def test_a_word_has_its_vectors(family: Path, encoder: Any, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("<cat>", "{cat}"), "says no licence"),
+        (("<cat>", "{cat}"), "names no licence"),
         (("<cat>", "{cat}", "--license", "cc-by-nc-4.0"), "does not allow commercial use"),
         (("<cat>", "{missing}", "--license", "mit"), "missing.safetensors"),
         (("<cat>", "{pickle}", "--license", "mit"), "pickle"),

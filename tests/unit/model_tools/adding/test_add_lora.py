@@ -176,7 +176,7 @@ def test_removing_and_replacing(family: Path, unet: Any, tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("small", "ink", "{ink}"), "says no licence"),
+        (("small", "ink", "{ink}"), "names no licence"),
         (("small", "ink", "{ink}", "--license", "cc-by-nc-4.0"), "does not allow commercial use"),
         (("small", "Ink", "{ink}", "--license", "mit"), "lower-case letters"),
         (("small", "ink", "{missing}", "--license", "mit"), "missing.safetensors"),
