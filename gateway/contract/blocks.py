@@ -173,7 +173,7 @@ class Extensions(Block):
     """Weight of the prompt (classifier-free guidance), 0 to 50; up to 1 there is none. Default: the family's."""
     prompt_weights: bool | None = None
     """Whether brackets in prompts are weights: (word), [word], (word:1.3). Default: the family's."""
-    clip_skip: Whole32 | None = None
+    clip_skip: UInt32 | None = None
     """Last layers of the text encoders that are left out, 0 (default) to 4, where the family can."""
     loras: Annotated[list[Lora], Field(max_length=16)] | None = None
     """LoRAs of the family, at most three, each once. Default: none."""
