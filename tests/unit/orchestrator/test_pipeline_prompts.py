@@ -53,7 +53,8 @@ class Spy:
             assert networks.unet is not None
             return await networks.unet(sample, timestep, hidden, added)
 
-        return replace(networks, text_encoder=text_encoder, unet=unet)
+        changed: dict[str, Any] = {"text_encoder": text_encoder, "unet": unet}
+        return replace(networks, **changed)
 
 
 async def ignore(_done: StepDone) -> None:

@@ -74,7 +74,8 @@ def family(exported: Path, tmp_path: Path) -> Path:
 def lora(unet: Any, path: Path, rank: int = 2, seed: int = 0, layers: tuple[str, ...] = LAYERS) -> dict[str, Tensor]:
     """A LoRA file of peft's names; of each layer, what it adds to the weights."""
     torch.manual_seed(seed)
-    state, added = {}, {}
+    state: dict[str, Tensor] = {}
+    added: dict[str, Tensor] = {}
     for name in layers:
         weight = unet.get_submodule(name).weight
         down = torch.randn(rank, *weight.shape[1:])
