@@ -11,6 +11,7 @@ import json
 import logging
 import sys
 import tomllib
+from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -18,16 +19,14 @@ import diffusers
 import transformers
 
 from engines.network import find_graph
-from model_tools import parts, recipes, tensorrt, write
-from model_tools.adding import options, presets, table
+from model_tools import recipes, tensorrt, write
+from model_tools.adding import options, table
 from model_tools.adding.aspect_sizes import aspect_sizes
 from model_tools.adding.hub import find_checkpoint
+from model_tools.adding.kinds import open_checkpoint
 from model_tools.adding.preview import fit_preview
 from model_tools.adding.progress import Progress, peak_memory
-from model_tools.adding.schedule import schedule_table
 from model_tools.adding.staging import AddError, Staging
-from model_tools.adding.tokens import write_tokenizers
-from model_tools.checkpoint import Checkpoint
 from model_tools.checkpoints.inputs import Inputs
 from model_tools.checkpoints.weights import CheckpointError
 from model_tools.export import ExportError
@@ -39,7 +38,9 @@ from orchestrator.params import MAX_SIDE
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from model_tools import parts
     from model_tools.adding.options import Options
+    from model_tools.adding.presets import Preset
 
 VERSIONS = ("torch", "diffusers", "transformers", "onnx", "onnxscript", "openvino")
 """Packages whose versions a half-made family depends on."""
@@ -78,9 +79,10 @@ class Addition:
         self._require_free()
         if chosen.precision == "fp8" and chosen.engine != "tensorrt":
             raise AddError("fp8 is for --engine tensorrt alone")
-        self.checkpoint = Checkpoint(_inputs(chosen))
-        self.preset = presets.choose(self.checkpoint.architecture, self.checkpoint.scheduler_config, chosen.few_step)
-        self.schedule = schedule_table(self.checkpoint.scheduler_config, self.preset.spacing)
+        self.kind = open_checkpoint(_inputs(chosen))
+        self.checkpoint = self.kind.checkpoint
+        self.preset = self._preset()
+        self.schedule = self.kind.schedule(self.preset)
         self.sizes = self._aspect_sizes()
 
     def run(self) -> None:
@@ -110,17 +112,16 @@ class Addition:
 
     def _make(self, staging: Staging, progress: Progress) -> None:
         """All that the family consists of, and its place at last."""
-        pad_ids = write_tokenizers(self.checkpoint, staging.tokenizers / self.options.name)
-        planned = parts.plan(self.checkpoint)
-        roles = [part.role for part in planned]
-        networks = table.networks_table(self.options.name, self.checkpoint, roles, self.sizes, pad_ids)
+        tokens = self.kind.tokens(staging.tokenizers / self.options.name)
+        planned = self.kind.parts(self.sizes[0])
+        networks = self.kind.keys(self.options.name, [part.role for part in planned], self.sizes, tokens)
         trial = staging.path / "families.toml"
         table.write_families(trial, self._tables(networks, None))
         for part in planned:
             progress.step(f"export {part.role}")
             self._export(part, staging, progress)
         progress.step("preview")
-        tables = self._tables(networks, fit_preview(self.checkpoint.vae(), self.checkpoint.factor))
+        tables = self._tables(networks, fit_preview(self.kind.encoder(), self.checkpoint.factor))
         progress.step("move in")
         staging.move_in(self._stale(), lambda: self._publish(tables))
 
@@ -169,17 +170,18 @@ class Addition:
         checkpoint, chosen = self.checkpoint, self.options
         described = {
             "files": [[str(path), _digest(path)] for path in checkpoint.files()],
-            "configs": [
-                checkpoint.unet_config,
-                checkpoint.vae_config,
-                checkpoint.text_config,
-                checkpoint.text_config_2,
-            ],
+            "configs": self.kind.configs(),
             "added": [str(each) for each in (*chosen.controlnet, *chosen.lora)],
             "form": [chosen.precision, chosen.engine, self.sizes],
             "versions": {package: version(package) for package in VERSIONS},
         }
         return hashlib.sha256(json.dumps(described, default=str, sort_keys=True).encode()).hexdigest()
+
+    def _preset(self) -> Preset:
+        chosen = self.options
+        found = self.kind.preset(chosen.few_step)
+        steps = found.steps if chosen.steps is None else chosen.steps
+        return replace(found, steps=steps, guidance=found.guidance if chosen.guidance is None else chosen.guidance)
 
     def _bounds(self) -> tuple[int, int]:
         native = self.checkpoint.native

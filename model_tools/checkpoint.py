@@ -13,7 +13,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 from model_tools.checkpoints import adapters, licences
 from model_tools.checkpoints.adapters import ControlSource, VaeSource, build_unet, build_vae
 from model_tools.checkpoints.inputs import Inputs
-from model_tools.checkpoints.layout import Config, Folder, Source
+from model_tools.checkpoints.layout import Config, Folder, Source, refuse_others
 from model_tools.checkpoints.lora import Lora, LoraLayers
 from model_tools.checkpoints.requirements import require_unet, require_vae
 from model_tools.checkpoints.single_file import SingleFile
@@ -168,7 +168,9 @@ class Checkpoint:
     def _open(self, path: Path) -> Source:
         inputs = self.inputs
         if path.is_dir():
-            return Folder(path, allow_pickle=inputs.allow_pickle)
+            folder = Folder(path, allow_pickle=inputs.allow_pickle)
+            refuse_others(path, str(folder.config("index").get("_class_name", "")))
+            return folder
         if not path.is_file():
             raise CheckpointError(f"{path}: no such file or folder")
         return SingleFile(path, allow_pickle=inputs.allow_pickle, config=inputs.config, tokenizer=inputs.tokenizer)

@@ -69,6 +69,7 @@ class Part:
         cases: random inputs to verify it with, of several batches and sizes.
         sides: height and width to warm it up with; 0 where none is free.
         exact: it is computed in float32 whatever the precision, since its values are known to leave float16's range.
+        wide: the same, but bfloat16 holds them.
     """
 
     role: str
@@ -77,6 +78,7 @@ class Part:
     cases: list[dict[str, Tensor]]
     sides: tuple[int, int] = (0, 0)
     exact: bool = False
+    wide: bool = False
 
 
 def plan(checkpoint: Checkpoint) -> tuple[Part, ...]:

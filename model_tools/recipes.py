@@ -73,6 +73,7 @@ def choose(part: Part, engine: Engine, precision: Precision) -> Recipe:
         return INT8 if precision == "int8" else FP8
     if engine == "openvino":
         return IN_BF16 if precision == "bf16" else STORED_HALF
-    if precision == "int8" and engine == "onnx":  # for CPUs: ONNX Runtime computes float16 there as float32
+    for_cpus = precision == "int8" and engine == "onnx"  # ONNX Runtime computes float16 there as float32
+    if for_cpus or (part.wide and precision != "bf16"):
         return STORED_HALF
     return TYPED["bf16" if precision == "bf16" else "fp16"]

@@ -37,7 +37,7 @@ def aspect_sizes(native: int, low: int, high: int, *, architecture: str, grain: 
     base = min(sides, key=lambda side: (abs(side - native), side))
     found: dict[Size, None] = {(base, base): None}
     for ratio in RATIOS[1:]:
-        wide = _nearest(ratio, base * base, MOST[architecture], sides)
+        wide = _nearest(ratio, base * base, MOST.get(architecture, 1.0), sides)
         if wide:
             found |= {wide: None, wide[::-1]: None}
     return list(found)

@@ -12,6 +12,7 @@ from model_tools.adding.aspect_sizes import parse_sizes
 from model_tools.adding.presets import FEW_STEPS
 from model_tools.checkpoints.adapters import ControlSource
 from model_tools.checkpoints.lora import Lora
+from orchestrator.params import MAX_GUIDANCE, MAX_STEPS
 
 if TYPE_CHECKING:
     from model_tools.recipes import Engine, Precision
@@ -37,6 +38,8 @@ class Options:
     engine: Engine
     sizes: tuple[int, int] | None
     few_step: str | None
+    steps: int | None
+    guidance: float | None
     license: str | None
     allow_non_commercial: bool
     allow_pickle: bool
@@ -53,7 +56,7 @@ def parse(words: list[str]) -> Options:
     """Read the command line; leaves with code 2 and a line where it is wrong."""
     parser = argparse.ArgumentParser(
         prog="python -m model_tools add",
-        description="Turn a checkpoint of Stable Diffusion 1.x, 2.x or SDXL into model folders and a family.",
+        description="Turn a checkpoint of Stable Diffusion, SDXL or a diffusion transformer into a family.",
     )
     parser.add_argument("name", type=_name, help="of the family")
     parser.add_argument("--checkpoint", required=True, help="folder in diffusers' layout, .safetensors file, or hub id")
@@ -88,6 +91,8 @@ def _add_form(parser: argparse.ArgumentParser) -> None:
     form.add_argument("--engine", choices=ENGINES, default="openvino")
     form.add_argument("--sizes", type=_sizes, metavar="LOW..HIGH", help="sides, pixels; half to twice the native side")
     form.add_argument("--few-step", choices=tuple(FEW_STEPS), help="what it was distilled to")
+    form.add_argument("--steps", type=_steps, help="of a picture, where a request does not say")
+    form.add_argument("--guidance", type=_guidance, help="scale, likewise; 1 for none")
     form.add_argument("--prompt-template", type=_template, default="{prompt}", help='holds "{prompt}" once')
     form.add_argument("--repository", type=Path, default=Path("model_repository"))
     form.add_argument("--families", type=Path, default=Path("families/families.toml"))
@@ -105,6 +110,22 @@ def _name(text: str) -> str:
     if not NAME.fullmatch(text):
         raise argparse.ArgumentTypeError(f"{text!r}: lower-case letters, digits, - and _, at most 63")
     return text
+
+
+def _steps(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= MAX_STEPS:
+        raise argparse.ArgumentTypeError(f"{text!r}: from 1 to {MAX_STEPS}")
+    return int(text)
+
+
+def _guidance(text: str) -> float:
+    try:
+        scale = float(text)
+    except ValueError:
+        scale = -1.0
+    if not 0 <= scale <= MAX_GUIDANCE:
+        raise argparse.ArgumentTypeError(f"{text!r}: from 0 to {MAX_GUIDANCE:g}")
+    return scale
 
 
 def _sizes(text: str) -> tuple[int, int]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from model_tools.checkpoints.weights import CheckpointError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -57,3 +59,14 @@ def choose(architecture: str, scheduler: Mapping[str, object], few_step: str | N
     if sampler == "dpmpp_2m" and scheduler.get("use_karras_sigmas"):
         sampler = "dpmpp_2m_karras"
     return Preset(sampler, usual.steps, usual.guidance)
+
+
+def of_transformer(usual: Preset, title: str, few_step: str | None) -> Preset:
+    """The defaults of a transformer's checkpoint.
+
+    Raises:
+        CheckpointError: --few-step is given, which is for UNets.
+    """
+    if few_step:
+        raise CheckpointError(f"--few-step is for Stable Diffusion and SDXL; of {title} say --steps and --guidance")
+    return usual

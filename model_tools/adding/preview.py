@@ -10,27 +10,32 @@ import torch
 from model_tools.tools import photographs
 
 if TYPE_CHECKING:
-    from diffusers import AutoencoderKL
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
+    from torch import Tensor
 
 PHOTOGRAPHS = (*photographs.HELD_OUT, "chelsea.png")
 SIDE = 256
 """Of the middle of each photograph, pixels."""
 
 
-def fit_preview(vae: AutoencoderKL, factor: int) -> tuple[list[list[float]], list[float]]:
+def fit_preview(encode: Callable[[Tensor], Tensor], factor: int) -> tuple[list[list[float]], list[float]]:
     """Least squares over four photographs: colours of areas of factor x factor pixels from the latents there.
 
+    Args:
+        encode: from pictures [1, 3, H, W] in [-1, 1] to latents as the denoiser has them.
+        factor: pixels for each latent, along a side.
+
     Returns:
-        A row of factors for each latent channel, as the UNet has them (times scaling_factor), and the bias; RGB in
-        [-1, 1].
+        A row of factors for each latent channel, and the bias; RGB in [-1, 1].
     """
     latents, colours = [], []
     for name in PHOTOGRAPHS:
         pixels = _middle(photographs.load(name))
         with torch.inference_mode():
-            encoded = vae.encode(torch.from_numpy(pixels.transpose(2, 0, 1)[None])).latent_dist.mode()[0]
-        latents.append((encoded * vae.config.scaling_factor).flatten(1).T.numpy())
+            encoded = encode(torch.from_numpy(pixels.transpose(2, 0, 1)[None]))[0]
+        latents.append(encoded.flatten(1).T.numpy())
         rows = SIDE // factor
         colours.append(pixels.reshape(rows, factor, rows, factor, 3).mean((1, 3)).reshape(-1, 3))
     known = np.concatenate(latents)

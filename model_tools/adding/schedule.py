@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import diffusers
 
 from model_tools.checkpoints.weights import CheckpointError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 ONLY: Mapping[str, object] = {"trained_betas": None, "rescale_betas_zero_snr": False, "beta_schedule": "scaled_linear"}
 """What other values are not known here."""
@@ -44,6 +42,52 @@ def schedule_table(config: Mapping[str, Any], spacing: str | None = None) -> dic
         "timestep_spacing": spaced,
         "steps_offset": min(1, int(full.get("steps_offset", 0))),
         "set_alpha_to_one": bool(full.get("set_alpha_to_one", True)),
+    }
+
+
+FLOW_ONLY: Mapping[str, object] = {
+    "invert_sigmas": False,
+    "use_karras_sigmas": False,
+    "use_exponential_sigmas": False,
+    "use_beta_sigmas": False,
+    "stochastic_sampling": False,
+}
+"""What other values of a flow-matching scheduler are not known here."""
+
+
+def flow_table(config: Mapping[str, Any], spacing: str, shift_by_size: str = "size") -> dict[str, object]:
+    """The keys of [networks.NAME.schedule] of flow matching.
+
+    Args:
+        config: of a FlowMatchEulerDiscreteScheduler, as diffusers wrote it.
+        spacing: of the levels that the pipeline gives it: see FlowTable.
+        shift_by_size: what its pipeline's dynamic shift goes by.
+
+    Raises:
+        CheckpointError: the schedule is one that is not known.
+    """
+    if (name := config.get("_class_name")) != "FlowMatchEulerDiscreteScheduler":
+        raise CheckpointError(f"scheduler_config.json: is a {name}, not a FlowMatchEulerDiscreteScheduler")
+    full = {**dict(diffusers.FlowMatchEulerDiscreteScheduler().config), **config}
+    for key, value in FLOW_ONLY.items():
+        if full[key] != value:
+            raise CheckpointError(f"scheduler_config.json: {key} is {full[key]!r:.60}, only {value} is known")
+    table: dict[str, object] = {
+        "prediction_type": "flow",
+        "timestep_spacing": spacing,
+        "train_steps": int(full["num_train_timesteps"]),
+    }
+    if full.get("shift_terminal"):
+        table["shift_terminal"] = float(full["shift_terminal"])
+    if not full["use_dynamic_shifting"]:
+        return table | {"shift_by": "fixed", "shift": float(full["shift"])}
+    if shift_by_size == "size_and_steps":
+        return table | {"shift_by": shift_by_size}
+    linear = full["time_shift_type"] == "linear"
+    return table | {
+        "shift_by": "size_linear" if linear else "size",
+        **{name: float(full[name]) for name in ("base_shift", "max_shift")},
+        **{name: int(full[name]) for name in ("base_image_seq_len", "max_image_seq_len")},
     }
 
 

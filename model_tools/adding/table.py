@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from model_tools.adding.presets import Preset
     from model_tools.checkpoint import Checkpoint
+    from model_tools.dit.checkpoint import TransformerCheckpoint
 
 HEADER = re.compile(r"\s*\[\s*((?:networks|families|tools)\b[^\],]*?)\s*\]")
 """Of the tables that this file may have; a row of an array looks much like one."""
@@ -27,7 +28,7 @@ Table = dict[str, Any]
 
 
 def networks_table(
-    name: str, checkpoint: Checkpoint, roles: Sequence[str], sizes: Sequence[tuple[int, int]], pad_ids: Sequence[int]
+    name: str, checkpoint: Checkpoint, roles: Sequence[str], sizes: Sequence[tuple[int, int]], tokens: Table
 ) -> Table:
     """The keys of [networks.NAME], but for its schedule and preview.
 
@@ -36,19 +37,13 @@ def networks_table(
         checkpoint: as it was exported.
         roles: of its networks.
         sizes: widths and heights at which its UNet runs.
-        pad_ids: ids that fill up prompts, one for each text encoder.
+        tokens: of tokens_table.
     """
     table: Table = {role: f"{name}_{role}" for role in roles}
     if "controlled_unet" in roles:
         table["control_kinds"] = list(checkpoint.control_kinds)
-    table |= {"tokenizer": f"{name}/tokenizer.json", "pad_id": pad_ids[0]}
-    if checkpoint.has("text_encoder_2"):
-        table |= {
-            "tokenizer_2": f"{name}/tokenizer_2.json",
-            "pad_id_2": pad_ids[1],
-            "zero_empty_negative": bool(checkpoint.index.get("force_zeros_for_empty_prompt", True)),
-        }
     return table | {
+        **tokens,
         "text_length": checkpoint.text_config.get("max_position_embeddings", 77),
         "text_chunks": TEXT_CHUNKS,
         "max_clip_skip": max_clip_skip(checkpoint),
@@ -61,7 +56,41 @@ def networks_table(
     }
 
 
-def family_table(name: str, checkpoint: Checkpoint, preset: Preset, side: int, template: str) -> Table:
+def tokens_table(name: str, checkpoint: Checkpoint, pad_ids: Sequence[int]) -> Table:
+    """The keys that name tokenizers, in the folder of that name, and the ids that fill up prompts, one for each."""
+    table: Table = {"tokenizer": f"{name}/tokenizer.json", "pad_id": pad_ids[0]}
+    if checkpoint.has("text_encoder_2"):
+        table |= {
+            "tokenizer_2": f"{name}/tokenizer_2.json",
+            "pad_id_2": pad_ids[1],
+            "zero_empty_negative": bool(checkpoint.index.get("force_zeros_for_empty_prompt", True)),
+        }
+    return table
+
+
+def transformer_table(
+    name: str, checkpoint: TransformerCheckpoint, roles: Sequence[str], sizes: Sequence[tuple[int, int]], tokens: Table
+) -> Table:
+    """The same of a transformer: its graphs take and give latents as they are denoised."""
+    table: Table = {role: f"{name}_{role}" for role in roles}
+    return table | {
+        **tokens,
+        "text_length": sum(text.length for text in checkpoint.texts),
+        "pooled": checkpoint.pooled,
+        "latent_channels": checkpoint.channels,
+        "latent_factor": checkpoint.factor,
+        "latent_multiple": checkpoint.patch,
+        "patch": checkpoint.patch,
+        "scaling_factor": 1.0,
+        "guidance": checkpoint.guidance,
+        "guidance_norm": checkpoint.guidance_norm,
+        "buckets": [list(size) for size in sizes],
+    }
+
+
+def family_table(
+    name: str, checkpoint: Checkpoint | TransformerCheckpoint, preset: Preset, side: int, template: str
+) -> Table:
     """The keys of [families.NAME]."""
     return {
         "networks": name,
@@ -88,6 +117,9 @@ def render(name: str, networks: Table, schedule: Table, preview: Table | None, f
 
 
 def _line(key: str, value: object) -> str:
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        rows = (", ".join(f"{name} = {json.dumps(each)}" for name, each in row.items()) for row in value)
+        return f"{key} = [\n" + "".join(f"  {{ {row} }},\n" for row in rows) + "]"
     if isinstance(value, list) and value and isinstance(value[0], list):
         return f"{key} = [\n" + "".join(f"  {json.dumps(row)},\n" for row in value) + "]"
     return f"{key} = {json.dumps(value)}"  # of these types JSON is TOML

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from model_tools.checkpoints.weights import CheckpointError, State, find_weights, read_state
 
 Config = dict[str, Any]
-STEMS = {"unet": "diffusion_pytorch_model", "vae": "diffusion_pytorch_model"}
+STEMS = dict.fromkeys(("unet", "transformer", "vae"), "diffusion_pytorch_model")
 """Of the weights' files; transformers' networks have "model"."""
 CLASSES = {
     "unet": ("UNet2DConditionModel",),
@@ -19,8 +20,10 @@ CLASSES = {
 }
 """Kinds of networks that are known, by the part they are of a checkpoint."""
 OTHERS = {
-    "StableDiffusion3": "Stable Diffusion 3",
-    "Flux": "FLUX",
+    "StableDiffusion3": "Stable Diffusion 3 of another kind",
+    "Flux": "FLUX of another kind",
+    "QwenImage": "Qwen-Image of another kind",
+    "ZImage": "Z-Image of another kind",
     "PixArt": "PixArt",
     "Sana": "Sana",
     "AuraFlow": "AuraFlow",
@@ -33,6 +36,9 @@ OTHERS = {
     "StableDiffusionInstructPix2Pix": "InstructPix2Pix",
     "StableDiffusionXLInstructPix2Pix": "InstructPix2Pix for SDXL",
 }
+
+
+UNKNOWN = "which is not known here; docs/models.md lists those that are"
 
 
 class Source(Protocol):
@@ -64,15 +70,21 @@ class Source(Protocol):
 class Folder:
     """A checkpoint in diffusers' layout."""
 
-    def __init__(self, path: Path, *, allow_pickle: bool = False) -> None:
+    def __init__(
+        self, path: Path, *, allow_pickle: bool = False, classes: Mapping[str, tuple[str, ...]] = CLASSES
+    ) -> None:
         """Look at model_index.json.
 
+        Args:
+            path: of the folder.
+            allow_pickle: whether weights may be pickles.
+            classes: kinds of networks that are known, by part.
+
         Raises:
-            CheckpointError: it is not there, or says that this is another architecture.
+            CheckpointError: it is not there.
         """
-        self.path, self._allow_pickle = path, allow_pickle
+        self.path, self._allow_pickle, self._classes = path, allow_pickle, classes
         self._index = read_json(path / "model_index.json")
-        refuse_others(path, str(self._index.get("_class_name", "")))
 
     def has(self, part: str) -> bool:
         """Whether model_index.json names it, with a class."""
@@ -89,7 +101,7 @@ class Folder:
             return self._index
         path = self.path / part / ("scheduler_config.json" if part == "scheduler" else "config.json")
         config = read_json(path)
-        require_class(path, config, part)
+        require_class(path, config, part, self._classes)
         return config
 
     def files(self, part: str) -> list[Path]:
@@ -122,13 +134,13 @@ def read_json(path: Path) -> Config:
     return config
 
 
-def require_class(path: Path, config: Config, part: str) -> None:
+def require_class(path: Path, config: Config, part: str, classes: Mapping[str, tuple[str, ...]] = CLASSES) -> None:
     """Refuse a network of a class that is not the part's.
 
     Raises:
         CheckpointError: as it says.
     """
-    kinds = CLASSES.get(part)
+    kinds = classes.get(part)
     named = [config["_class_name"]] if "_class_name" in config else config.get("architectures") or []
     if kinds and named and not set(named) & set(kinds):
         raise CheckpointError(
@@ -142,9 +154,8 @@ def refuse_others(path: Path, pipeline: str) -> None:
     Raises:
         CheckpointError: it is not one of Stable Diffusion 1.x, 2.x or SDXL.
     """
-    known = "Stable Diffusion 1.x, 2.x and SDXL"
     for prefix, name in OTHERS.items():
         if pipeline.startswith(prefix):
-            raise CheckpointError(f"{path}: a checkpoint of {name} ({pipeline}); only {known} are known here")
+            raise CheckpointError(f"{path}: a checkpoint of {name} ({pipeline}), {UNKNOWN}")
     if not pipeline.startswith(("StableDiffusion", "LatentConsistencyModel")):
-        raise CheckpointError(f"{path}: a checkpoint of {pipeline or 'no named pipeline'}; only {known} are known here")
+        raise CheckpointError(f"{path}: a checkpoint of {pipeline or 'no named pipeline'}, {UNKNOWN}")

@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 State = dict[str, Tensor]
 PICKLES = (".bin", ".ckpt", ".pt", ".pth")
-FORGOTTEN = ("position_ids", "logit_scale")
-"""Ends of names that older files have in addition to the weights: counted positions, and what only training needs."""
+FORGOTTEN = ("position_ids", "logit_scale", "lm_head.weight")
+"""Ends of names that files have in addition to weights: counted positions; what training or writing text needs."""
+FREQUENCIES = ("inv_freq", "original_inv_freq")
+"""Buffers of rotary embeddings, which follow from the configuration."""
 MOST_NAMED = 3
 """Tensors that a message names; of more it says how many."""
 
@@ -167,7 +169,7 @@ def build(make: Callable[[], nn.Module], state: State, where: str) -> nn.Module:
     for name in list(named):
         named[name] = named[name].float() if named[name].is_floating_point() else named[name]
     network.load_state_dict(named, assign=True)
-    _count_positions(network)
+    _fill_buffers(network)
     return network.eval().requires_grad_(requires_grad=False)
 
 
@@ -190,7 +192,7 @@ def _renamed(network: nn.Module, state: State, expected: Collection[str]) -> Sta
         state = network._fix_state_dict_keys_on_load(dict(state))  # noqa: SLF001  # what its from_pretrained does
     found: State = {}
     for name, tensor in state.items():
-        forms = (name, name.removeprefix("text_model."), f"text_model.{name}")
+        forms = (name, name.removeprefix("text_model."), f"text_model.{name}", name.removeprefix("model."))
         found[next((form for form in forms if form in expected), name)] = tensor
     return {name: tensor for name, tensor in found.items() if name in expected or not name.endswith(FORGOTTEN)}
 
@@ -212,12 +214,14 @@ def listed(names: Sequence[str]) -> str:
     return ", ".join(names[:MOST_NAMED]) + more
 
 
-def _count_positions(network: nn.Module) -> None:
-    """Fill in the one kind of buffer that transformers' networks do not store: positions, counted from 0."""
+def _fill_buffers(network: nn.Module) -> None:
+    """Fill in the buffers that transformers' networks do not store: positions, counted from 0, and frequencies."""
     for module in network.modules():
         for name, buffer in list(module.named_buffers(recurse=False)):
             if buffer.is_meta and name == "position_ids":
                 module.register_buffer(name, torch.arange(buffer.shape[-1])[None], persistent=False)
+            elif buffer.is_meta and name in FREQUENCIES:
+                module.register_buffer(name, getattr(type(module)(module.config), name), persistent=False)
             elif buffer.is_meta:
                 raise CheckpointError(f"{type(module).__name__} has a buffer {name} that no file holds")
 

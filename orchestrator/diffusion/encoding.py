@@ -9,6 +9,7 @@ from orchestrator.diffusion import latents
 from orchestrator.diffusion.answers import expect
 from orchestrator.diffusion.denoiser import Conditions
 from orchestrator.diffusion.inputs import ImagePrompt, PipelineInputs
+from orchestrator.diffusion.joint_prompts import JointPrompts
 from orchestrator.diffusion.prompts import Prompts
 from orchestrator.diffusion.sampling import Origin
 from orchestrator.diffusion.stages import Steps
@@ -20,7 +21,12 @@ from orchestrator.models.tables import NetworkTable
 
 
 async def encode(
-    networks: Networks, table: NetworkTable, prompts: Prompts, inputs: PipelineInputs, vae: Vae, steps: Steps
+    networks: Networks,
+    table: NetworkTable,
+    prompts: Prompts | JointPrompts,
+    inputs: PipelineInputs,
+    vae: Vae,
+    steps: Steps,
 ) -> tuple[Conditions, Origin | None]:
     """What steers each step, and the latents to start from; None to start from noise alone.
 

@@ -11,6 +11,7 @@ from orchestrator.diffusion.denoiser import Conditions, Denoiser
 from orchestrator.diffusion.encoding import encode
 from orchestrator.diffusion.flow import FlowSchedule, FlowSpacing, Shift
 from orchestrator.diffusion.inputs import Control, ImagePrompt, PipelineInputs, Start
+from orchestrator.diffusion.joint_prompts import JointPrompts
 from orchestrator.diffusion.latents import Size
 from orchestrator.diffusion.noise import start_noise, step_noise
 from orchestrator.diffusion.prompts import Prompts
@@ -83,7 +84,7 @@ class Pipeline:
         table = family.networks
         self._family, self._table, self._schedule = family, table, schedule_of(table.schedule)
         try:
-            self._prompts = Prompts(table, folder)
+            self._prompts = JointPrompts(table, folder) if table.texts else Prompts(table, folder)
         except ValueError as error:
             raise FamilyConfigError(f"[networks of {family.name}] tokenizer: {error}") from error
         try:

@@ -28,6 +28,8 @@ class Prompts:
             ValueError: one does not load.
         """
         self._table = table
+        assert table.tokenizer is not None  # noqa: S101  # NetworkTable
+        assert table.pad_id is not None  # noqa: S101  # NetworkTable
         named = [(table.tokenizer, table.pad_id)]
         if table.text_encoder_2 is not None:
             pad_id = table.pad_id if table.pad_id_2 is None else table.pad_id_2

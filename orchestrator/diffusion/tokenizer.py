@@ -104,7 +104,7 @@ class Tokenizer:
 
     def _tokens(self, text: str) -> Iterator[tuple[int, int | None]]:
         """Ids of a text without its frame, and the number of the word that each belongs to."""
-        encoding = self._tokenizer.encode(_unicode(text), add_special_tokens=False)
+        encoding = self._tokenizer.encode(as_unicode(text), add_special_tokens=False)
         for token, word in zip(encoding.ids, encoding.word_ids, strict=True):
             for more in range(self._vectors.get(token, 1)):
                 yield token + more, word
@@ -123,5 +123,6 @@ class Tokenizer:
         return found
 
 
-def _unicode(text: str) -> str:
+def as_unicode(text: str) -> str:
+    """The text with U+FFFD for what has no place in UTF-8 (a lone surrogate)."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

@@ -27,7 +27,7 @@ class TextEncoder(Protocol):
 
 
 class PooledTextEncoder(Protocol):
-    """SDXL's second text encoder: hidden states, and one vector for the whole text."""
+    """A text encoder that gives one vector for the whole text, too: SDXL's second, and joint ones."""
 
     async def __call__(self, input_ids: Ids, skip: int = 0) -> tuple[Floats, Floats]:
         """(B, L) int32 to (B, L, D2), and pooled and projected (B, P), of which nothing is left out."""
@@ -149,6 +149,7 @@ class Networks:
     """The networks of one family; None where families.toml names none.
 
     Attributes:
+        joint_text_encoder: `text_encoder` with its pooled output, where NetworkTable.pooled says so.
         max_rows: the most rows that one call may have, of any of them.
     """
 
@@ -161,4 +162,5 @@ class Networks:
     inpaint_unet: Unet | None = None
     image_encoder: ImageEncoder | None = None
     face_encoder: ImageEncoder | None = None
+    joint_text_encoder: PooledTextEncoder | None = None
     max_rows: int = 8

@@ -218,6 +218,10 @@ class TritonFamily:
             role: FAMILY_NETWORKS[role](engines, info, self.table.fixed_batch, loras)
             for role, info in self.infos.items()
         }
+        if self.table.pooled:
+            models["joint_text_encoder"] = TritonPooledTextEncoder(
+                engines, self.infos["text_encoder"], self.table.fixed_batch
+            )
         max_rows = min(info.max_batch_size for info in self.infos.values())
         return Networks(**{"unet": None, **models}, max_rows=max_rows)  # type: ignore[arg-type]  # by name
 
@@ -235,7 +239,8 @@ async def connect(engines: Engines, table: NetworkTable) -> TritonFamily:
         FamilyConfigError: a model breaks its contract, or takes other control pictures than the table names.
     """
     there = table.abilities
-    given = {"pooled": "text_encoder_2" in there, "control": "control" in there, "likeness": "likeness" in there}
+    pooled = table.pooled or "text_encoder_2" in there
+    given = {"joint": table.pooled, "pooled": pooled, "control": "control" in there, "likeness": "likeness" in there}
     given |= {"flows": table.flows, "guidance": table.guidance == "embedding"}
     infos = {role: await engines.describe(name) for role, name in table.roles.items()}
     for role, info in infos.items():

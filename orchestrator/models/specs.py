@@ -66,20 +66,30 @@ TEXT_ENCODERS = frozenset({"text_encoder", "text_encoder_2"})
 
 
 def spec_of(
-    role: str, *, pooled: bool, control: bool, likeness: bool, flows: bool = False, guidance: bool = False
+    role: str,
+    *,
+    pooled: bool,
+    control: bool,
+    likeness: bool,
+    flows: bool = False,
+    guidance: bool = False,
+    joint: bool = False,
 ) -> NetworkSpec:
     """The tensors of a family's network.
 
     Args:
         role: of FAMILY_ROLES.
-        pooled: whether the family has a second text encoder: then its UNets take POOLED, and TIME_IDS unless it flows.
+        pooled: whether a text encoder gives a vector for the whole prompt: then its UNets take POOLED, and TIME_IDS
+            unless it flows.
         flows: whether it is one of flow matching.
         guidance: whether its UNets take the guidance scale.
+        joint: whether text_encoder is the one that gives that vector.
         control: whether pictures steer its controlled UNet, which then takes CONTROL.
         likeness: whether a picture's likeness steers it, which then takes LIKENESS.
     """
     if role in TEXT_ENCODERS:
-        return replace(FAMILY_ROLES[role], spare=(TensorSpec(LORA_SCALE, 1),))
+        spec = TEXT_ENCODER_2 if joint else FAMILY_ROLES[role]
+        return replace(spec, spare=(TensorSpec(LORA_SCALE, 1),))
     if role not in UNETS:
         return FAMILY_ROLES[role]
     added = ((POOLED, pooled), (TIME_IDS, pooled and not flows), (GUIDANCE, guidance))

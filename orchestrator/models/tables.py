@@ -105,6 +105,23 @@ class LoraTable(Table):
     weight: float = Field(1.0, ge=-MAX_LORA_WEIGHT, le=MAX_LORA_WEIGHT)
 
 
+class TextTable(Table):
+    """A tokenizer, and what it is given; see NetworkTable.texts.
+
+    Attributes:
+        tokenizer: path of tokenizer.json, relative to families.toml.
+        length: ids, the rest filled up with pad_id.
+        pad_id: token id that fills up.
+        template: what its model wants around each prompt, the negative one too; holds "{prompt}" once. What looks like
+            a special token counts as one here, and as text in a prompt.
+    """
+
+    tokenizer: Path
+    length: int = Field(ge=3, le=4096)
+    pad_id: int = Field(ge=0)
+    template: str = Field("{prompt}", max_length=4096)
+
+
 class NetworkTable(Table):
     """A set of networks that belong together, shared by the families that name it.
 
@@ -123,7 +140,10 @@ class NetworkTable(Table):
             plain UNet inpaints, and what is kept is put back after each step.
         image_encoder: of the likeness of a picture; without one, the controlled UNet takes no likeness.
         face_encoder: of the likeness of a face; without one, image_encoder serves.
-        tokenizer: path of tokenizer.json, relative to families.toml.
+        tokenizer: path of tokenizer.json, relative to families.toml; left out where there are `texts`.
+        texts: in place of tokenizer and pad_id, of text encoders that are language models, or several in one graph:
+            the ids of all of them, one after the other, are text_length together.
+        pooled: whether text_encoder gives a vector for the whole prompt, too, which the networks take.
         tokenizer_2: of the second text encoder; `tokenizer` by default.
         text_length: tokens that the text encoders take.
         text_chunks: longest prompt, as a multiple of text_length: chunks are encoded each by itself, and joined. The
@@ -167,17 +187,19 @@ class NetworkTable(Table):
     inpaint_unet: str | None = None
     image_encoder: str | None = None
     face_encoder: str | None = None
-    tokenizer: Path
+    tokenizer: Path | None = None
+    texts: tuple[TextTable, ...] = Field((), max_length=4)
+    pooled: bool = False
     tokenizer_2: Path | None = None
-    text_length: int = Field(ge=3, le=1024)
+    text_length: int = Field(ge=3, le=4096)
     text_chunks: int = Field(1, ge=1, le=16)
     max_clip_skip: int = Field(0, ge=0, le=MAX_CLIP_SKIP)
     embeddings: dict[str, Annotated[int, Field(ge=1, le=MAX_VECTORS)]] = Field({}, max_length=MAX_EMBEDDINGS)
     loras: tuple[LoraTable, ...] = Field((), max_length=MAX_LORAS)
-    pad_id: int = Field(ge=0)
+    pad_id: int | None = Field(None, ge=0)
     pad_id_2: int | None = Field(None, ge=0)
     zero_empty_negative: bool = False
-    latent_channels: int = Field(4, ge=1, le=64)
+    latent_channels: int = Field(4, ge=1, le=256)
     latent_factor: int = Field(8, ge=1, le=64)
     scaling_factor: float = Field(gt=0)
     shift_factor: float = 0.0
@@ -252,6 +274,20 @@ class NetworkTable(Table):
             raise ValueError("guidance_norm has no meaning where guidance is not classifier_free")
         if self.controlled_unet is not None and not self.control_kinds and self.image_encoder is None:
             raise ValueError("controlled_unet has no meaning with neither control_kinds nor image_encoder")
+        return self
+
+    @pydantic.model_validator(mode="after")
+    def _texts_agree(self) -> "NetworkTable":
+        if not self.texts:
+            if missing := [name for name in ("tokenizer", "pad_id") if getattr(self, name) is None]:
+                raise ValueError(f"needs {' and '.join(missing)}, or texts")
+            if self.pooled:
+                raise ValueError("pooled has no meaning without texts")
+            return self
+        if given := [name for name in ("tokenizer", "pad_id", "text_encoder_2") if getattr(self, name) is not None]:
+            raise ValueError(f"{given[0]} has no meaning with texts")
+        if (total := sum(text.length for text in self.texts)) != self.text_length:
+            raise ValueError(f"text_length is {self.text_length}, texts have {total} together")
         return self
 
     @pydantic.model_validator(mode="after")

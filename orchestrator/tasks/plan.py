@@ -252,7 +252,9 @@ def _check_prompts(params: RequestParams, family: Family) -> None:
     if params.clip_skip > most:
         accepted = f"accepts up to {most}" if most else "accepts none"
         found.append(Violation("clip_skip", f"is {params.clip_skip}, but family {family.name} {accepted}"))
-    if is_weighted(params, family):
+    if is_weighted(params, family) and family.networks.texts:
+        found.append(Violation("prompt_weights", f"family {family.name} takes no weights: leave it out, or set false"))
+    elif is_weighted(params, family):
         texts = {"prompt": family.full_prompt(params.prompt), "negative_prompt": params.negative_prompt}
         for path, text in texts.items():
             try:

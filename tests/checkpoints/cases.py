@@ -8,6 +8,8 @@ from model_tools.golden_cases import NEGATIVE_PROMPT, PROMPT, SEED
 
 __all__ = [
     "CASES",
+    "EVERY",
+    "FLOW_CASES",
     "GUIDANCE_SCALE",
     "LORAS",
     "MASKED",
@@ -99,5 +101,14 @@ CASES = (
     *PROMPTS,
     *LORAS,
 )
+FLOW_CASES = (
+    Asked("text_to_image"),
+    Asked("text_to_image", negative=""),
+    Asked("image_to_image", strength=0.7),
+    Asked("inpaint", strength=1.0),
+)
+"""Of flow matching; diffusers' pipelines walk it by Euler's method alone."""
+EVERY = {case.name: case for case in (*CASES, *FLOW_CASES)}
+"""By name."""
 MASKED = tuple(case for case in CASES if case.task == "inpaint")
 """What a checkpoint that only inpaints can do."""

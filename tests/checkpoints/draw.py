@@ -22,7 +22,7 @@ import numpy as np
 from imagegen.v1 import generation_pb2 as pb
 from local import triton
 from orchestrator.diffusion.pipeline import Pipeline, PipelineInputs
-from tests.checkpoints.cases import CASES, GUIDANCE_SCALE, SEED, STEPS, Asked
+from tests.checkpoints.cases import EVERY, GUIDANCE_SCALE, SEED, STEPS, Asked
 from tests.integration.pictures import box_mask, decode, encode, scene
 from tests.integration.stack import Client, serving, settings
 
@@ -98,7 +98,7 @@ async def draw(client: Client, order: dict[str, Any]) -> Arrays:
 
     with mock.patch.object(Pipeline, "run", noting):
         for family, names in order["families"].items():
-            for case in (each for each in CASES if each.name in names):
+            for case in (EVERY[name] for name in names):
                 answer = await client.generate(request(case, family, *order["size"]))
                 inputs, pixels = seen.pop()
                 arrays = {"picture": decode(answer.data), "painted": pixels, **prepared(inputs)}

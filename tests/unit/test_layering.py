@@ -47,7 +47,7 @@ FLOORS = {
 # Package -> the modules or rooms of the orchestrator and the gateway that alone may import it.
 ONLY = {
     "tritonclient": ("orchestrator.models.triton",),
-    "tokenizers": ("orchestrator.diffusion.tokenizer",),
+    "tokenizers": ("orchestrator.diffusion.tokenizer", "orchestrator.diffusion.texts"),
     **dict.fromkeys(("cv2", "pi_heif", "simplejpeg"), ("orchestrator.imaging",)),
     **dict.fromkeys(("httpx2", "httpcore2"), ("orchestrator.web",)),
     "PIL": ("orchestrator.imaging",),
@@ -74,7 +74,7 @@ OF_PIPELINE = (
     PIPELINE,
     *(
         f"orchestrator.diffusion.{part}"
-        for part in ("answers", "denoiser", "encoding", "inputs", "prompts", "stages", "vae")
+        for part in ("answers", "denoiser", "encoding", "inputs", "joint_prompts", "prompts", "stages", "vae")
     ),
 )
 """The pipeline and its parts: what of the diffusion room knows networks, families and metrics."""
@@ -258,7 +258,7 @@ def shared_reasons(module: str, names: set[str]) -> Iterator[str]:
 def may_use_in_diffusion(module: str, name: str) -> bool:
     """Numpy, the standard library, the room itself, arrays.py; and `tokenizers`, about which ONLY has its own rule."""
     if name == "tokenizers":
-        return module == "orchestrator.diffusion.tokenizer"
+        return module in ONLY["tokenizers"]
     return name.partition(".")[0] in sys.stdlib_module_names or inside(name, *MAY_USE_DIFFUSION)
 
 

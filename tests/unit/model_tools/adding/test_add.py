@@ -196,9 +196,9 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "pickle": (pickled, "diffusion_pytorch_model.bin is a pickle"),
     "stable diffusion 3": (
         lambda f: set_config(f / "model_index.json", _class_name="StableDiffusion3Pipeline"),
-        "a checkpoint of Stable Diffusion 3",
+        "model_index.json names no text_encoder_2",
     ),
-    "no licence": (lambda f: (f / "README.md").unlink(), "says no licence"),
+    "no licence": (lambda f: (f / "README.md").unlink(), "names no licence"),
     "non-commercial": (
         lambda f: (f / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n"),
         "does not allow commercial use",

@@ -168,7 +168,10 @@ FAULTS: dict[str, Fault] = {
         lambda f: set_config(f / "model_index.json", text_encoder=[None, None], text_encoder_2=["t", "C"]),
         "refiner has the second alone",
     ),
-    "no pipeline": (lambda f: set_config(f / "model_index.json", _class_name="FluxPipeline"), "a checkpoint of FLUX"),
+    "no pipeline": (
+        lambda f: set_config(f / "model_index.json", _class_name="FluxFillPipeline"),
+        r"a checkpoint of FLUX of another kind \(FluxFillPipeline\), which is not known here",
+    ),
     "other text encoder": (
         lambda f: set_config(f / "text_encoder/config.json", architectures=["T5EncoderModel"]),
         "is a T5EncoderModel, not a CLIPTextModel",

@@ -73,7 +73,7 @@ def test_a_file_has_the_card_beside_it(tmp_path: Path) -> None:
 
 
 def test_no_licence_is_refused_and_one_may_be_named(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="says no licence"):
+    with pytest.raises(CheckpointError, match="names no licence"):
         settle(tmp_path, None, [], allow_non_commercial=False)
     assert settle(tmp_path, "openrail", [], allow_non_commercial=False).name == "openrail"
 

@@ -1,0 +1,99 @@
+"""Diffusion transformers through `model_tools add`, a real Triton and our whole stack, against diffusers' pipelines.
+
+As test_proof.py has it of UNets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="needs the tools' environment: make test-tools")
+
+from model_tools import random_transformers
+from tests.checkpoints import adding, theirs_flow
+from tests.checkpoints.cases import FLOW_CASES, Asked
+from tests.golden.measure import MIN_PSNR, psnr
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+# diffusers hands numpy 2 arrays of a kind that numpy means to refuse one day.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+MIN_PSNR_BF16 = 35.0
+UNCOMPOSED = ("text_to_image", "image_to_image")
+
+
+@dataclass(frozen=True)
+class Family:
+    """What is added, and what is asked of it.
+
+    Attributes:
+        base: one of random_transformers.CHECKPOINTS.
+        cases: that both sides can do.
+        precision: of `add`.
+    """
+
+    base: str
+    cases: tuple[Asked, ...] = FLOW_CASES
+    precision: str = "fp32"
+
+
+FAMILIES = {
+    "z-image": Family("z_image"),
+    "z-image-bf16": Family("z_image", precision="bf16"),
+    "flux": Family("flux"),
+    "qwen-image": Family("qwen_image"),
+    "sd3": Family("sd3", FLOW_CASES[:3]),
+}
+ASKED = [(name, case) for name, family in FAMILIES.items() for case in family.cases]
+
+
+@pytest.fixture(scope="session")
+def transformers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the small random checkpoints of transformers."""
+    folder = tmp_path_factory.mktemp("transformers")
+    for name in {family.base for family in FAMILIES.values()}:
+        random_transformers.make(folder, name)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def drawn(transformers: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """All pictures of our stack, and what they were made of: arrays by FAMILY/CASE/WHAT."""
+    out = tmp_path_factory.mktemp("added")
+    (out / "models").mkdir()
+    for name, family in FAMILIES.items():
+        adding.add(name, transformers / family.base, out, "--precision", family.precision, "--sizes", "64..256")
+    return adding.draw(out, {name: [case.name for case in family.cases] for name, family in FAMILIES.items()})
+
+
+@pytest.mark.timeout(1800)  # the first of them waits for all checkpoints to be added
+@pytest.mark.parametrize(("name", "case"), ASKED, ids=[f"{name}-{case.name}" for name, case in ASKED])
+def test_the_whole_stack_equals_diffusers(
+    name: str, case: Asked, transformers: Path, drawn: dict[str, Any], record_property: Callable[[str, object], None]
+) -> None:
+    key = f"{name}/{case.name}/"
+    arrays = {path.removeprefix(key): array for path, array in drawn.items() if path.startswith(key)}
+    expected = theirs_flow.picture(transformers / FAMILIES[name].base, case, arrays)
+    ratio = psnr(arrays["painted"], expected)
+    record_property("psnr_db", ratio)
+    print(f"{name} {case.name}: {ratio:.1f} dB")  # noqa: T201 - the measure
+    assert ratio >= (MIN_PSNR_BF16 if FAMILIES[name].precision == "bf16" else MIN_PSNR)
+    if case.task in UNCOMPOSED:
+        assert np.array_equal(arrays["picture"], arrays["painted"])
+
+
+@pytest.mark.timeout(1800)
+def test_every_condition_shows(drawn: dict[str, Any]) -> None:
+    """The bar means something: pictures of other conditions are far below it."""
+    for name, family in FAMILIES.items():
+        pictures = {case.name: drawn[f"{name}/{case.name}/painted"] for case in family.cases}
+        for pair in combinations(pictures, 2):
+            assert psnr(*(pictures[case] for case in pair)) < MIN_PSNR_BF16 - 5, (name, *pair)
