@@ -85,24 +85,28 @@ def write_folder(
     sides: tuple[int, int] = (0, 0),
     optional: Mapping[str, str] = NOTHING_OPTIONAL,
     graph: Path | None = None,
+    max_batch_size: int = MAX_BATCH_SIZE,
+    parameters: Mapping[str, str] = NOTHING_OPTIONAL,
 ) -> None:
     """Write config.pbtxt and, for OpenVINO, model.py around a graph that lies in its version folder.
 
     Arguments as of finish_folder, and `graph` where another engine reads it: Triton then finds it by its name, and
-    `precision` only informs readers.
+    `precision` only informs readers; `max_batch_size`: rows that Triton merges at most; `parameters`: further ones of
+    config.pbtxt.
     """
     version = repository / name / "1"
     if graph is None:
         (version / "model.py").write_text(MODEL_PY)
     parts = [
-        f'name: "{name}"\nmax_batch_size: {MAX_BATCH_SIZE}',
+        f'name: "{name}"\nmax_batch_size: {max_batch_size}',
         tensors_text("input", inputs, optional),
         tensors_text("output", outputs),
         "dynamic_batching { }",
         parameter_text("precision", precision),
         parameter_text("graph_sha256", read_digest(graph or find_graph(version))),
         *(parameter_text(f"absent_{name}", shape) for name, shape in optional.items() if shape),
-        warmup_text(inputs, sides),
+        *(parameter_text(key, value) for key, value in parameters.items()),
+        warmup_text(inputs, sides, rows=min(2, max_batch_size)),
     ]
     (repository / name / "config.pbtxt").write_text("\n".join(parts) + "\n")
 
@@ -147,9 +151,9 @@ def parameter_text(key: str, value: str) -> str:
     return f'parameters {{ key: "{key}" value {{ string_value: "{value}" }} }}'
 
 
-def warmup_text(tensors: Iterable[Tensor], sides: tuple[int, int]) -> str:
+def warmup_text(tensors: Iterable[Tensor], sides: tuple[int, int], rows: int = 2) -> str:
     """Run once before the model counts as ready, with one picture's two guidance rows."""
-    lines = ['model_warmup {\n  name: "guided"\n  batch_size: 2']
+    lines = [f'model_warmup {{\n  name: "guided"\n  batch_size: {rows}']
     for each in tensors:
         factor = PIXELS_OF_A_LATENT.get(each.name, 1)
         free = iter([PROMPT_TOKENS] if each.name == "encoder_hidden_states" else [factor * side for side in sides])

@@ -15,7 +15,6 @@ from model_tools.starter.recover import recover, unfold_norms
 from model_tools.tools.faces import SOURCES, Source, convert, read_source, run
 from model_tools.tools.matting import Pool, load_matting, save
 from model_tools.tools.matting_net import SIDE, MattingContract, MattingNet
-from model_tools.tools.upscaler import FACTOR, UpscalerContract, load_upscaler
 from model_tools.verify import check_graph, halved
 
 REPOSITORY = REPO / "model_repository"
@@ -83,17 +82,6 @@ def recover_matting(workspace: Workspace, minutes: float, repository: Path = REP
     recover(contract, graph_path(repository, "matting"), lambda path: export_matting(contract, path))
     unfold_norms(contract, Pool(workspace, np.random.default_rng(0)).draw(RECOVER_VIEWS)[0])
     save(workspace, contract.network, torch.optim.AdamW(contract.network.parameters()), (0, 0, minutes * 60))
-
-
-def publish_upscaler(workspace: Workspace, repository: Path = REPOSITORY) -> None:
-    """Write the upscaler."""
-    module = halved(UpscalerContract(load_upscaler(workspace)))
-    batch, rows, columns = (torch.export.Dim(name, min=2, max=4096) for name in ("batch", "rows", "columns"))
-    graph = Graph({"image": torch.randn(2, 3, 48, 64)}, ("upscaled",), {"image": {0: batch, 2: rows, 3: columns}})
-    export_graph(module, graph, graph_path(repository, "upscaler"), fp16_weights=True)
-    check("upscaler", module, [(1, 32, 40), (3, 64, 64)], repository)
-    finish_folder(repository, "upscaler", precision="auto", sides=(64, 64))
-    print(f"upscaler: {FACTOR} times")
 
 
 def check(name: str, module: nn.Module, shapes: list[tuple[int, int, int]], repository: Path) -> None:

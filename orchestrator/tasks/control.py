@@ -9,15 +9,16 @@ import numpy as np
 from orchestrator.arrays import Pixels
 from orchestrator.diffusion.pipeline import Control as PipelineControl
 from orchestrator.diffusion.pipeline import Stage
+from orchestrator.diffusion.stages import Steps
 from orchestrator.imaging.edges import Edges, canny, drawing_edges
 from orchestrator.imaging.layers import opaque, resized
 from orchestrator.params import Control, EdgesParams
 from orchestrator.tasks.canvas import Canvas
-from orchestrator.tasks.finish import finish, in_thread
+from orchestrator.tasks.finish import finish
 from orchestrator.tasks.frame import Frame
 from orchestrator.tasks.image_to_image import repaint
 from orchestrator.tasks.kinds import is_client_supplied
-from orchestrator.tasks.painting import Scene, Steering, paint
+from orchestrator.tasks.painting import Scene, Steering, cut, paint
 from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
 from orchestrator.tasks.workshop import Made, Workshop
@@ -48,14 +49,11 @@ async def _from_noise(plan: Plan, workshop: Workshop, steer: Steer) -> Made:
         prepared = Scene(size=canvas.size, steering=steering)
         workshop.begin(prepared.begun)
     painted = await paint(plan, workshop, prepared)
-    return await finish(
-        plan,
-        workshop,
-        frame,
-        in_thread(lambda: canvas.cut(painted.pixels, frame.made)),
-        pictures=pictures,
-        steps=painted.steps,
-    )
+
+    async def compose(steps: Steps) -> Pixels:
+        return await cut(painted, canvas, frame.made, workshop, steps)
+
+    return await finish(plan, workshop, frame, compose, pictures=pictures, steps=painted.steps)
 
 
 def _as_it_is(picture: Pixels, canvas: Canvas, scale: float) -> Steering:

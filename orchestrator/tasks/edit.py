@@ -1,10 +1,15 @@
 """A picture without any painting."""
 
+import asyncio
+
+from orchestrator.diffusion.latents import Pixels, Size
 from orchestrator.diffusion.pipeline import Stage
+from orchestrator.diffusion.stages import Steps
 from orchestrator.imaging import text
 from orchestrator.imaging.layers import resized
 from orchestrator.params import Edit, Enlargement
-from orchestrator.tasks.finish import finish, in_thread
+from orchestrator.tasks.enlarge import multiply
+from orchestrator.tasks.finish import finish
 from orchestrator.tasks.frame import Frame
 from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
@@ -18,8 +23,21 @@ async def edit(plan: Plan, workshop: Workshop) -> Made:
         frame = Frame.of(size_of(pictures.main), plan.size, plan.layout, workshop.max_pixels)
         workshop.begin(Begun((0, 0)))
     by_strokes = task_of(plan, Edit).enlargement is Enlargement.TEXT
-    enlarged = text.enlarge if by_strokes else resized
     # Of a large result the picture's own pixels are resized once, as the file is written.
     whole = frame.is_large and not by_strokes and plan.background.remove is None and plan.faces is None
-    compose = in_thread(lambda: pictures.main if whole else enlarged(pictures.main, frame.made))
+
+    async def compose(steps: Steps) -> Pixels:
+        if whole:
+            return pictures.main
+        if by_strokes:
+            return await _by_strokes(pictures.main, frame.made, workshop, steps)
+        return await asyncio.to_thread(resized, pictures.main, frame.made)
+
     return await finish(plan, workshop, frame, compose, pictures=pictures)
+
+
+async def _by_strokes(picture: Pixels, size: Size, workshop: Workshop, steps: Steps) -> Pixels:
+    """The upscaling network's enlargement, where there is one, its strokes sharpened."""
+    visible = await asyncio.to_thread(text.visible_colours, picture)
+    first = await multiply(visible, text.times_of(picture, size), workshop.tools, steps)
+    return await asyncio.to_thread(text.enlarge, picture, size, first)

@@ -7,13 +7,13 @@ from orchestrator.diffusion.latents import choose_aspect_size
 from orchestrator.diffusion.pipeline import ImagePrompt, Stage
 from orchestrator.diffusion.stages import Steps
 from orchestrator.errors import PreconditionError, Reason, Violation
-from orchestrator.imaging import faces, geometry
+from orchestrator.imaging import faces
 from orchestrator.imaging.layers import opaque
 from orchestrator.params import Face, LayoutParams, SizeParams
 from orchestrator.tasks.canvas import Canvas
-from orchestrator.tasks.finish import finish, in_thread
+from orchestrator.tasks.finish import finish
 from orchestrator.tasks.frame import Frame
-from orchestrator.tasks.painting import Scene, Steering, paint
+from orchestrator.tasks.painting import Scene, Steering, cover, paint
 from orchestrator.tasks.people import find_people
 from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
@@ -42,7 +42,10 @@ async def face(plan: Plan, workshop: Workshop) -> Made:
         scene = Scene(size=size, image_prompt=prompt, steering=steering)
         workshop.begin(scene.begun)
     painted = await paint(plan, workshop, scene)
-    compose = in_thread(lambda: geometry.cover(painted.pixels, *frame.made))
+
+    async def compose(steps: Steps) -> Pixels:
+        return await cover(painted, frame.made, workshop, steps)
+
     return await finish(plan, workshop, frame, compose, pictures=pictures, steps=painted.steps)
 
 

@@ -6,15 +6,16 @@ import numpy as np
 
 from orchestrator.diffusion.latents import Pixels, Size
 from orchestrator.diffusion.pipeline import Stage, Start
+from orchestrator.diffusion.stages import Steps
 from orchestrator.imaging.layers import frame_color, opaque, over, placed, resized
 from orchestrator.imaging.masks import Mask
 from orchestrator.imaging.mattes import object_box
 from orchestrator.params import Color, Fit, GenerateBackground, LayoutParams
 from orchestrator.tasks.canvas import Canvas
 from orchestrator.tasks.cutout import find_object
-from orchestrator.tasks.finish import finish, in_thread
+from orchestrator.tasks.finish import finish
 from orchestrator.tasks.frame import Frame, room
-from orchestrator.tasks.painting import Scene, Steering, paint
+from orchestrator.tasks.painting import Scene, Steering, cut, paint
 from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
 from orchestrator.tasks.workshop import Made, Workshop
@@ -35,21 +36,22 @@ async def generate_background(plan: Plan, workshop: Workshop) -> Made:
         pictures = await load(plan, workshop)
         source = pictures.main
         frame = _frame(plan, size_of(source), workshop.max_pixels)
-        cut = await find_object(workshop, source, FIELD, steps)
+        found = await find_object(workshop, source, FIELD, steps)
         canvas = Canvas.choose(workshop.family.networks.aspect_sizes, *frame.made)
 
         def work() -> tuple[Pixels, Scene]:
-            item = _arranged(plan, task, cut, frame)
+            item = _arranged(plan, task, found, frame)
             return item, _scene(task, canvas.put_object(item), _behind(task.color, source), canvas.size)
 
         item, scene = await asyncio.to_thread(work)
         workshop.begin(scene.begun)
     painted = await paint(plan, workshop, scene)
 
-    def compose() -> Pixels:
-        return over(item, canvas.cut(painted.pixels, frame.made))
+    async def compose(steps: Steps) -> Pixels:
+        background = await cut(painted, canvas, frame.made, workshop, steps)
+        return await asyncio.to_thread(over, item, background)
 
-    return await finish(plan, workshop, frame, in_thread(compose), pictures=pictures, steps=painted.steps)
+    return await finish(plan, workshop, frame, compose, pictures=pictures, steps=painted.steps)
 
 
 def _frame(plan: Plan, own: Size, max_pixels: int) -> Frame:

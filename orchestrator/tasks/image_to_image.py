@@ -4,12 +4,13 @@ import asyncio
 
 from orchestrator.diffusion.latents import Pixels
 from orchestrator.diffusion.pipeline import ImagePrompt, Stage, Start
+from orchestrator.diffusion.stages import Steps
 from orchestrator.imaging.layers import opaque, resized, with_alpha
 from orchestrator.params import EdgesParams, ImageToImage
 from orchestrator.tasks.canvas import Canvas
-from orchestrator.tasks.finish import finish, in_thread
+from orchestrator.tasks.finish import finish
 from orchestrator.tasks.frame import Frame
-from orchestrator.tasks.painting import Scene, Steering, paint
+from orchestrator.tasks.painting import Scene, Steering, cut, paint
 from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
 from orchestrator.tasks.workshop import Made, Workshop
@@ -46,8 +47,10 @@ async def repaint(
         workshop.begin(prepared.begun)
     painted = await paint(plan, workshop, prepared)
 
-    def compose() -> Pixels:
-        picture = canvas.cut(painted.pixels, frame.made)
-        return picture if source.shape[2] == 3 else with_alpha(picture, resized(source, frame.made)[..., 3] / 255)
+    async def compose(steps: Steps) -> Pixels:
+        picture = await cut(painted, canvas, frame.made, workshop, steps)
+        if source.shape[2] == 3:
+            return picture
+        return await asyncio.to_thread(lambda: with_alpha(picture, resized(source, frame.made)[..., 3] / 255))
 
-    return await finish(plan, workshop, frame, in_thread(compose), pictures=pictures, steps=painted.steps)
+    return await finish(plan, workshop, frame, compose, pictures=pictures, steps=painted.steps)

@@ -6,6 +6,7 @@ import numpy as np
 
 from orchestrator.diffusion.latents import Pixels, Size
 from orchestrator.diffusion.pipeline import Stage, Start
+from orchestrator.diffusion.stages import Steps
 from orchestrator.errors import PreconditionError, Reason, Violation
 from orchestrator.imaging import masks
 from orchestrator.imaging.boxes import Box
@@ -13,9 +14,9 @@ from orchestrator.imaging.layers import opaque, resized, with_alpha
 from orchestrator.imaging.masks import Mask
 from orchestrator.params import Fit, Inpaint
 from orchestrator.tasks.canvas import Canvas
-from orchestrator.tasks.finish import finish, in_thread
+from orchestrator.tasks.finish import finish
 from orchestrator.tasks.frame import Frame
-from orchestrator.tasks.painting import Scene, Steering, paint
+from orchestrator.tasks.painting import Scene, Steering, cut, paint
 from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
 from orchestrator.tasks.workshop import Made, Workshop
@@ -51,12 +52,15 @@ async def inpaint(plan: Plan, workshop: Workshop) -> Made:
 
     under = pictures.main if _keeps_own_pixels(plan, frame, pictures.main) else None
 
-    def compose() -> Pixels:
-        new = canvas.cut(painted.pixels, (part.width, part.height))
+    async def compose(steps: Steps) -> Pixels:
+        new = await cut(painted, canvas, (part.width, part.height), workshop, steps)
+        return await asyncio.to_thread(laid, new)
+
+    def laid(new: Pixels) -> Pixels:
         result = put_back(whole, new, mask, part, band(mask, part, canvas))
         return result if under is None else with_alpha(result, (mask >= masks.CHANGED).astype(np.float32))
 
-    return await finish(plan, workshop, frame, in_thread(compose), pictures=pictures, steps=painted.steps, under=under)
+    return await finish(plan, workshop, frame, compose, pictures=pictures, steps=painted.steps, under=under)
 
 
 def _keeps_own_pixels(plan: Plan, frame: Frame, source: Pixels) -> bool:

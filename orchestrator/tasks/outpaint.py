@@ -6,6 +6,7 @@ import numpy as np
 
 from orchestrator.diffusion.latents import Pixels, Size
 from orchestrator.diffusion.pipeline import Stage, Start
+from orchestrator.diffusion.stages import Steps
 from orchestrator.errors import InvalidRequestError, Violation
 from orchestrator.imaging import masks
 from orchestrator.imaging.boxes import Box
@@ -13,9 +14,9 @@ from orchestrator.imaging.layers import opaque, resized, with_alpha
 from orchestrator.imaging.masks import Mask
 from orchestrator.params import LayoutParams, Outpaint
 from orchestrator.tasks.canvas import Canvas
-from orchestrator.tasks.finish import finish, in_thread
+from orchestrator.tasks.finish import finish
 from orchestrator.tasks.frame import Frame, contained, room
-from orchestrator.tasks.painting import Scene, Steering, paint
+from orchestrator.tasks.painting import Scene, Steering, cut, paint
 from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
 from orchestrator.tasks.workshop import Made, Workshop
@@ -56,15 +57,18 @@ async def outpaint(plan: Plan, workshop: Workshop) -> Made:
         workshop.begin(scene.begun)
     painted = await paint(plan, workshop, scene)
 
-    def compose() -> Pixels:
-        result = canvas.cut(painted.pixels, frame.target)
-        result = result.copy() if whole.shape[2] == 3 else with_alpha(result)
+    async def compose(steps: Steps) -> Pixels:
+        new = await cut(painted, canvas, frame.target, workshop, steps)
+        return await asyncio.to_thread(laid, new)
+
+    def laid(new: Pixels) -> Pixels:
+        result = new.copy() if whole.shape[2] == 3 else with_alpha(new)
         within = box.rows, box.columns
         result[within] = masks.blend(whole[within], result[within], mask[within], feather)
         return result
 
     result = Frame.scaled(result.own, result.target, result.target)
-    return await finish(plan, workshop, result, in_thread(compose), pictures=pictures, steps=painted.steps)
+    return await finish(plan, workshop, result, compose, pictures=pictures, steps=painted.steps)
 
 
 def place(frame: Frame, layout: LayoutParams) -> Box:

@@ -1,12 +1,20 @@
 """What tasks hand to the pipeline, and what they keep of it."""
 
+import asyncio
 from dataclasses import dataclass, replace
 
 from orchestrator.diffusion.latents import Pixels, Size
 from orchestrator.diffusion.pipeline import Control, ImagePrompt, PipelineInputs, Start
+from orchestrator.diffusion.stages import Steps
+from orchestrator.imaging import geometry
 from orchestrator.imaging.edges import Edges, canny, control_picture
+from orchestrator.imaging.layers import resized
 from orchestrator.imaging.masks import Mask
 from orchestrator.params import EdgesParams
+from orchestrator.tasks.canvas import Canvas
+from orchestrator.tasks.enlarge import grow
+from orchestrator.tasks.frame import covering
+from orchestrator.tasks.pictures import size_of
 from orchestrator.tasks.plan import Plan
 from orchestrator.tasks.workshop import Begun, Workshop
 
@@ -83,3 +91,16 @@ async def paint(plan: Plan, workshop: Workshop, scene: Scene) -> Painted:
     )
     pixels = await workshop.pipeline.run(workshop.painting, inputs, workshop.listener, workshop.timer)
     return Painted(pixels, workshop.pipeline.steps_walked(inputs))
+
+
+async def cover(painted: Painted, size: Size, workshop: Workshop, steps: Steps) -> Pixels:
+    """What was painted, as large as it must be to cover `size`, its middle. Raises as enlarge.grow does."""
+    grown = await grow(painted.pixels, covering(size_of(painted.pixels), size), workshop.tools, steps)
+    return await asyncio.to_thread(geometry.cover, grown, *size)
+
+
+async def cut(painted: Painted, canvas: Canvas, size: Size, workshop: Workshop, steps: Steps) -> Pixels:
+    """The picture's part of what was painted, at `size`. Raises as enlarge.grow does."""
+    part = painted.pixels[canvas.box.rows, canvas.box.columns]
+    grown = await grow(part, size, workshop.tools, steps)
+    return await asyncio.to_thread(resized, grown, size)

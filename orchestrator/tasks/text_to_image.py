@@ -2,13 +2,14 @@
 
 from contextlib import nullcontext
 
+from orchestrator.arrays import Pixels
 from orchestrator.diffusion.latents import choose_aspect_size
 from orchestrator.diffusion.pipeline import Stage
-from orchestrator.imaging import geometry
+from orchestrator.diffusion.stages import Steps
 from orchestrator.params import LayoutParams, SizeParams
-from orchestrator.tasks.finish import finish, in_thread
+from orchestrator.tasks.finish import finish
 from orchestrator.tasks.frame import Frame
-from orchestrator.tasks.painting import Scene, paint
+from orchestrator.tasks.painting import Scene, cover, paint
 from orchestrator.tasks.pictures import load
 from orchestrator.tasks.plan import Plan, text_size
 from orchestrator.tasks.workshop import Made, Workshop
@@ -23,5 +24,8 @@ async def text_to_image(plan: Plan, workshop: Workshop) -> Made:
         pictures = await load(plan, workshop)
     workshop.begin(scene.begun)
     painted = await paint(plan, workshop, scene)
-    compose = in_thread(lambda: geometry.cover(painted.pixels, *frame.made))
+
+    async def compose(steps: Steps) -> Pixels:
+        return await cover(painted, frame.made, workshop, steps)
+
     return await finish(plan, workshop, frame, compose, pictures=pictures, steps=painted.steps)

@@ -72,6 +72,23 @@ def test_photographs_take_no_harm() -> None:
     assert psnr(true, sharp) > psnr(true, plain) - 0.5
 
 
+def test_a_networks_enlargement_is_taken_as_the_beginning() -> None:
+    true = rendered("black on white")
+    small = shrunk(true, 3)
+    blurred = np.asarray(cv2.GaussianBlur(true, (0, 0), 0.7), np.uint8)
+    begun = text.enlarge(small, SIZE, blurred)
+    assert psnr(true, begun) > psnr(true, text.enlarge(small, SIZE)) + 3  # dB
+    assert psnr(true, begun) > psnr(true, blurred)
+
+
+def test_a_networks_enlargement_is_cut_into_tiles_without_seams(monkeypatch: pytest.MonkeyPatch) -> None:
+    true = rendered("blue on cream")
+    small = shrunk(true, 2)
+    whole = text.enlarge(small, SIZE, true)
+    monkeypatch.setattr(text, "TILE", 37)
+    assert np.abs(text.enlarge(small, SIZE, true).astype(int) - whole).max() <= 1  # rounding
+
+
 @pytest.mark.parametrize("size", [(960, 480), (1000, 517), (1300, 700), (3000, 100)])
 def test_tiles_have_no_seams(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     small = shrunk(rendered("blue on cream"), 2)

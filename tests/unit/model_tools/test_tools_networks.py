@@ -9,14 +9,12 @@ torch = pytest.importorskip("torch", reason="needs the tools' environment: make 
 
 import openvino as ov  # noqa: E402
 from openvino import opset13 as ops  # noqa: E402
-from torch.nn import functional  # noqa: E402
 
 from model_tools.starter.paths import Workspace  # noqa: E402
 from model_tools.tools.faces import Source, free_batch  # noqa: E402
 from model_tools.tools.matting import load_matting, losses, predict, train_matting  # noqa: E402
 from model_tools.tools.matting_net import SIDE, MattingNet  # noqa: E402
-from model_tools.tools.publish import compare, publish_matting, publish_upscaler  # noqa: E402
-from model_tools.tools.upscaler import Upscaler, gain, load_upscaler, train_upscaler  # noqa: E402
+from model_tools.tools.publish import compare, publish_matting  # noqa: E402
 
 pytestmark = [
     pytest.mark.tools,
@@ -56,27 +54,6 @@ def test_matting_trains_goes_on_and_becomes_a_folder(workspace: Workspace, tmp_p
     config = (tmp_path / "models/matting/config.pbtxt").read_text()
     assert 'name: "image" data_type: TYPE_FP32 dims: [ 3, 256, 256 ]' in config
     assert 'name: "alpha" data_type: TYPE_FP32 dims: [ 1, 256, 256 ]' in config
-
-
-def test_the_untrained_upscaler_is_bicubic() -> None:
-    model, image = Upscaler(), torch.rand(2, 3, 20, 31) * 2 - 1
-    assert sum(parameter.numel() for parameter in model.parameters()) < 5e5
-    with torch.inference_mode():
-        assert torch.equal(model(image), functional.interpolate(image, scale_factor=2.0, mode="bicubic"))
-
-
-def test_the_upscaler_trains_goes_on_and_becomes_a_folder(workspace: Workspace, tmp_path: Path) -> None:
-    train_upscaler(workspace, 0.02)
-    first = torch.load(workspace.root / "upscaler.pt", weights_only=True)["step"]
-    train_upscaler(workspace, 0.02)
-    assert 0 < first < torch.load(workspace.root / "upscaler.pt", weights_only=True)["step"]
-    plain, made = gain(load_upscaler(workspace), np.random.default_rng(0).integers(0, 256, (41, 50, 3), np.uint8))
-    assert 0 < plain < 20
-    assert 0 < made < 20
-    publish_upscaler(workspace, tmp_path / "models")
-    config = (tmp_path / "models/upscaler/config.pbtxt").read_text()
-    assert 'name: "image" data_type: TYPE_FP32 dims: [ 3, -1, -1 ]' in config
-    assert 'name: "upscaled" data_type: TYPE_FP32 dims: [ 3, -1, -1 ]' in config
 
 
 def one_row(scale: float, *, free: bool) -> ov.Model:

@@ -8,7 +8,9 @@ import pytest
 from orchestrator.arrays import Pixels
 from orchestrator.diffusion.pipeline import Stage
 from orchestrator.diffusion.stages import Calls, Steps
-from orchestrator.errors import EngineUnavailableError, InvalidRequestError
+from orchestrator.errors import EngineFaultError, EngineUnavailableError, InvalidRequestError
+from orchestrator.models.contracts import Floats
+from orchestrator.models.tools import Tools
 from orchestrator.params import Fit, LayoutParams, SizeParams, Upscale
 from orchestrator.tasks import enlarge
 from orchestrator.tasks.limits import source_blend, upscale_strength
@@ -94,11 +96,11 @@ async def test_opacity_is_enlarged_plainly(studio: Studio) -> None:
     assert result[:, 42:, 3].min() == 255
 
 
-async def test_the_upscaling_network_has_several_tiles_in_a_call(studio: Studio) -> None:
+async def test_the_upscaling_network_has_a_tile_in_a_call(studio: Studio) -> None:
     task = Upscale(image=source(ramp(600, 300)))
     await studio.run(task, prompt="", steps=1, size=SizeParams(width=900))
     prepared = studio.timer.stages[0]
-    assert (prepared.stage, prepared.calls) == (Stage.PREPARE, 2)  # 3 x 2 tiles, 4 in a call
+    assert (prepared.stage, prepared.calls) == (Stage.PREPARE, 6)  # 3 x 2 tiles
 
 
 async def test_without_the_network_it_is_resampled(studio: Studio) -> None:
@@ -111,16 +113,76 @@ async def test_without_the_network_it_is_resampled(studio: Studio) -> None:
         await studio.run(Upscale(image=source(ramp(40, 40))), prompt="", size=SizeParams(width=80))
 
 
-async def test_the_networks_tiles_leave_no_seam(studio: Studio) -> None:
+async def ignore(_: object) -> None:
+    """Of steps nobody is told."""
+
+
+def steps() -> Steps:
+    return Steps(ignore, Stage.PREPARE, Calls())
+
+
+@pytest.mark.parametrize("side", [1, 7, 44, 216, 217, 500])
+async def test_the_networks_tiles_leave_no_seam(studio: Studio, side: int) -> None:
     """The fake repeats pixels: in tiles too, none is lost or moved."""
-
-    async def listener(_: object) -> None:
-        pass
-
-    picture = noise(500, 300)
-    steps = Steps(listener, Stage.PREPARE, Calls())
-    result = await enlarge.enlarge(picture, (1000, 600), studio.fakes.tools(), steps)
+    picture = noise(side, 300)
+    result = await enlarge.enlarge(picture, (2 * side, 600), studio.fakes.tools(), steps())
     np.testing.assert_array_equal(result, picture.repeat(2, axis=0).repeat(2, axis=1))
+
+
+class Shifting:
+    """An upscaler by four that adds to each pixel, and answers with grain of its own."""
+
+    scale = 4
+
+    def __init__(self) -> None:
+        self.shapes: list[tuple[int, ...]] = []
+
+    async def __call__(self, image: Floats) -> Floats:
+        self.shapes.append(image.shape)
+        large = image.repeat(4, axis=2).repeat(4, axis=3) + np.float32(0.1)
+        large[..., ::2] += np.float32(0.1)
+        return np.clip(large, -1, 1)
+
+
+@pytest.mark.parametrize("times", [2, 3, 4])
+async def test_a_clients_picture_stays_what_it_is(times: int) -> None:
+    """Shrunk again, it is the picture, whatever the network does to colours and light."""
+    picture = np.clip(noise(50, 40), 60, 190)
+    result = await enlarge.enlarge(picture, (50 * times, 40 * times), Tools(upscaler=Shifting()), steps())
+    back = result.reshape(40, times, 50, times, 3).mean(axis=(1, 3))
+    assert np.abs(back - picture).max() < 2
+    grown = await enlarge.grow(picture, (50 * times, 40 * times), Tools(upscaler=Shifting()), steps())
+    assert (grown.reshape(40, times, 50, times, 3).mean(axis=(1, 3)) - picture).mean() > 10
+
+
+async def test_a_generated_picture_passes_the_network_until_it_is_large_enough() -> None:
+    shapes = {}
+    for asked in (128, 190, 200, 512, 700, 1024, 4096):
+        network = Shifting()
+        grown = await enlarge.grow(noise(128, 128), (asked, asked), Tools(upscaler=network), steps())
+        shapes[asked] = grown.shape[0], [shape[2] for shape in network.shapes]
+    assert shapes[128] == shapes[190] == (128, [])
+    assert shapes[200] == (256, [192])  # 128 and margins, in steps of 32
+    assert shapes[512] == (512, [192])
+    assert shapes[700] == (512, [192])  # no more than WORTH is left
+    assert shapes[1024] == (1024, [192] + 9 * [256])
+    assert shapes[4096] == (2048, [192] + 9 * [256])
+
+
+async def test_large_pictures_are_resampled() -> None:
+    network = Shifting()
+    large = np.zeros((1001, 2000, 3), np.uint8)
+    result = await enlarge.enlarge(large, (4000, 2002), Tools(upscaler=network), steps())
+    assert result.shape == (2002, 4000, 3)
+    assert network.shapes == []
+    assert await enlarge.multiply(large, 2, Tools(upscaler=network), steps()) is None
+
+
+async def test_a_wrong_answer_is_the_engines_fault() -> None:
+    network = Shifting()
+    network.scale = 3
+    with pytest.raises(EngineFaultError, match=r"the upscaler answered a tensor of shape \(1, 3, 256, 256\), not"):
+        await enlarge.enlarge(noise(20, 20), (60, 60), Tools(upscaler=network), steps())
 
 
 @pytest.mark.parametrize(

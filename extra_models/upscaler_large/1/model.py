@@ -1,0 +1,5 @@
+"""Opens the graph beside it, in Triton's Python backend."""
+
+from engines.openvino_engine import TritonPythonModel
+
+__all__ = ["TritonPythonModel"]
