@@ -34,7 +34,7 @@ from orchestrator.tasks import enlarge
 Pixels = NDArray[np.uint8]
 SIDE = 512
 """Longest side of what is reduced, pixels: the middle of a photograph."""
-LARGE_SIDE = 256
+LARGE_SIDE = 128
 """The same for the large network, which takes minutes for a megapixel on a CPU."""
 TEXTS = 4
 SMOOTHING = 170.0
@@ -56,7 +56,7 @@ class Opened:
     async def __call__(self, image: Floats) -> Floats:
         """See tools.Upscaler."""
         start = time.perf_counter()
-        answer = self._network.run({"image": image})["upscaled"].copy()
+        answer = np.array(self._network.run({"image": image})["upscaled"], np.float32)
         self.seconds += time.perf_counter() - start
         self.pixels += image.shape[2] * image.shape[3]
         return answer
@@ -96,8 +96,8 @@ def _rows(kind: str, times: int, networks: Mapping[str, Opened]) -> Iterator[dic
                 found.setdefault("strokes", []).append(_figures(text.enlarge(small, picture.shape[1::-1]), picture))
             if kind == "text" and network is not None:
                 found.setdefault(f"{name} and strokes", []).append(_figures(_strokes(small, picture, network), picture))
-    for name, figures in found.items():
-        psnr, ssim, gmsd = np.mean(figures, axis=0).round(4).tolist()
+    for name, each in found.items():
+        psnr, ssim, gmsd = np.mean(each, axis=0).round(4).tolist()
         yield {"kind": kind, "times": times, "way": name, "psnr_db": psnr, "ssim": ssim, "gmsd": gmsd}
 
 

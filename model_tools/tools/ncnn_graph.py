@@ -156,7 +156,7 @@ class _Builder:
         terms = []
         for index, source in enumerate(layer.inputs):
             if factors and factors[index] != 1:
-                factor = self.constant(f"{layer.name}.factor{index}", np.float32(factors[index]))
+                factor = self.constant(f"{layer.name}.factor{index}", np.array(factors[index], np.float32))
                 terms.append(self.add("Mul", [source, factor], f"{layer.outputs[0]}.term{index}"))
             else:
                 terms.append(source)
@@ -182,8 +182,8 @@ def to_onnx(param: str, weights: bytes) -> onnx.ModelProto:
     """
     layers, file = read_layers(param), Weights(weights)
     builder = _Builder(file)
-    one, half = (builder.constant(name, np.float32(value)) for name, value in (("one", 1), ("half", 0.5)))
-    minimum = builder.constant("minimum", np.float32(-1))
+    one, half = (builder.constant(name, np.array(value, np.float32)) for name, value in (("one", 1), ("half", 0.5)))
+    minimum = builder.constant("minimum", np.array(-1, np.float32))
     kinds: Mapping[str, Callable[[Layer], None]] = {
         "Convolution": builder.convolution,
         "PReLU": builder.prelu,

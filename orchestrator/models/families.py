@@ -41,6 +41,8 @@ class Family(Table):
         prompt_template: put around the prompt; holds "{prompt}" once.
         prompt_weights: whether brackets in prompts are weights where a request does not say (diffusion/emphasis.py).
         default_*: taken where a request leaves the field out.
+        upscale_detail: how much detail upscaling paints in, from 0 to 1, a factor of its strength; with 0 nothing is
+            painted, and the upscaling network alone enlarges. For families whose networks know too few pictures.
     """
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")
@@ -55,6 +57,7 @@ class Family(Table):
     default_sampler: SamplerName
     default_steps: int = Field(ge=1, le=MAX_STEPS)
     default_guidance_scale: float = Field(ge=0, le=MAX_GUIDANCE)
+    upscale_detail: float = Field(1.0, ge=0, le=1)
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -81,4 +81,4 @@ async def _matte(workshop: Workshop, picture: Pixels, steps: Steps) -> Matte:
     answer = await matting(small)
     if answer.shape != (1, 1, side, side) or not np.isfinite(answer).all():
         raise EngineFaultError(f"the matting network answered a tensor of shape {answer.shape}, or not finite")
-    return await asyncio.to_thread(mattes.refine, picture, answer[0, 0])
+    return await asyncio.to_thread(lambda: mattes.refine(picture, mattes.close(answer[0, 0])))

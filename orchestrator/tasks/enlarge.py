@@ -26,14 +26,23 @@ MAX_PASSES = 2
 """Passes of the network over a generated picture."""
 PROJECTIONS = 2
 """Rounds of back projection."""
+SMOOTHING = 9
+"""Pixels of the source over which colours are compared where detail is left to the network."""
 
 
-async def enlarge(picture: Pixels, size: Size, tools: Tools, steps: Steps) -> Pixels:
+async def enlarge(picture: Pixels, size: Size, tools: Tools, steps: Steps, *, kept: float = 1.0) -> Pixels:
     """A client's RGB picture, uint8 (H, W, 3), at `size`, which may be smaller as well.
 
     The network enlarges it once, and resampling does the rest. The result is held to the picture by iterative back
     projection (Irani and Peleg 1991): shrunk again, it is the picture. The network alone would smooth what it takes for
     noise, and change colours by some levels.
+
+    Args:
+        picture: what is enlarged.
+        size: width and height of the result.
+        tools: the upscaling network.
+        steps: of the stage.
+        kept: how much of the picture's detail the projection puts back, from 0 to 1; colours and light in any case.
 
     Raises:
         EngineUnavailableError: the upscaling network is named and not ready.
@@ -42,7 +51,7 @@ async def enlarge(picture: Pixels, size: Size, tools: Tools, steps: Steps) -> Pi
     """
     upscaler = _upscaler(tools)
     if upscaler is not None and _is_worth(picture, size):
-        picture = await _by_network(picture, _times(picture, size, upscaler), upscaler, steps, keeps=True)
+        picture = await _by_network(picture, _times(picture, size, upscaler), upscaler, steps, kept)
     return await asyncio.to_thread(resized, picture, size)
 
 
@@ -55,7 +64,7 @@ async def grow(picture: Pixels, size: Size, tools: Tools, steps: Steps) -> Pixel
     for _ in range(MAX_PASSES):
         if upscaler is None or not _is_worth(picture, size):
             break
-        picture = await _by_network(picture, _times(picture, size, upscaler), upscaler, steps, keeps=False)
+        picture = await _by_network(picture, _times(picture, size, upscaler), upscaler, steps)
     return picture
 
 
@@ -64,7 +73,7 @@ async def multiply(picture: Pixels, times: int, tools: Tools, steps: Steps) -> P
     upscaler = _upscaler(tools)
     if upscaler is None or not 2 <= times <= upscaler.scale or picture.shape[0] * picture.shape[1] > MAX_PIXELS:
         return None
-    return await _by_network(picture, times, upscaler, steps, keeps=False)
+    return await _by_network(picture, times, upscaler, steps)
 
 
 def _upscaler(tools: Tools) -> Upscaler | None:
@@ -72,7 +81,8 @@ def _upscaler(tools: Tools) -> Upscaler | None:
 
 
 def _ratio(picture: Pixels, size: Size) -> float:
-    return max(size[0] / picture.shape[1], size[1] / picture.shape[0])
+    height, width = picture.shape[:2]
+    return float(max(size[0] / width, size[1] / height))
 
 
 def _is_worth(picture: Pixels, size: Size) -> bool:
@@ -84,10 +94,13 @@ def _times(picture: Pixels, size: Size, upscaler: Upscaler) -> int:
     return min(upscaler.scale, math.ceil(_ratio(picture, size)))
 
 
-async def _by_network(picture: Pixels, times: int, upscaler: Upscaler, steps: Steps, *, keeps: bool) -> Pixels:
-    """The picture `times` as large. Tiles overlap by margins that are thrown away; beyond the picture it is reflected.
+async def _by_network(
+    picture: Pixels, times: int, upscaler: Upscaler, steps: Steps, kept: float | None = None
+) -> Pixels:
+    """The picture `times` as large; with `kept`, back projected.
 
-    Beside picture and result, a tile is held.
+    Tiles overlap by margins that are thrown away; beyond the picture it is reflected. Beside picture and result, a tile
+    is held.
     """
     height, width = picture.shape[:2]
     sides = _tile_side(width), _tile_side(height)
@@ -102,7 +115,7 @@ async def _by_network(picture: Pixels, times: int, upscaler: Upscaler, steps: St
             tile = padded[top : top + sides[1], left : left + sides[0]]
             await steps.call()
             answer = await upscaler(await asyncio.to_thread(from_pixels, tile))
-            made = await asyncio.to_thread(_reduced, answer, tile, upscaler.scale, times, keeps=keeps)
+            made = await asyncio.to_thread(_reduced, answer, tile, upscaler.scale, times, kept)
             part = result[times * top : times * (top + inner[1]), times * left : times * (left + inner[0])]
             part[...] = made[times * MARGIN :, times * MARGIN :][: part.shape[0], : part.shape[1]]
     return result
@@ -113,8 +126,8 @@ def _tile_side(length: int) -> int:
     return min(TILE, math.ceil((length + 2 * MARGIN) / GRAIN) * GRAIN)
 
 
-def _reduced(answer: Floats, tile: Pixels, scale: int, times: int, *, keeps: bool) -> Pixels:
-    """The network's answer, scale times as large as the tile, at `times`; what `keeps` the tile is projected back."""
+def _reduced(answer: Floats, tile: Pixels, scale: int, times: int, kept: float | None) -> Pixels:
+    """The network's answer, scale times as large as the tile, at `times`; with `kept`, back projected."""
     height, width = tile.shape[:2]
     expected = 1, 3, scale * height, scale * width
     if answer.shape != expected:
@@ -125,10 +138,12 @@ def _reduced(answer: Floats, tile: Pixels, scale: int, times: int, *, keeps: boo
         raise EngineFaultError(f"the upscaler: {error}") from error
     size = width * times, height * times
     large = np.asarray(cv2.resize(made, size, interpolation=cv2.INTER_AREA), np.uint8)
-    if not keeps:
+    if kept is None:
         return large
     projected = large.astype(np.float32)
     for _ in range(PROJECTIONS):
-        error = tile - np.asarray(cv2.resize(projected, (width, height), interpolation=cv2.INTER_AREA), np.float32)
-        projected += np.asarray(cv2.resize(error, size, interpolation=cv2.INTER_CUBIC), np.float32)
+        missing = tile - np.asarray(cv2.resize(projected, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+        if kept < 1:
+            missing = kept * missing + (1 - kept) * np.asarray(cv2.blur(missing, (SMOOTHING, SMOOTHING)), np.float32)
+        projected += np.asarray(cv2.resize(missing, size, interpolation=cv2.INTER_CUBIC), np.float32)
     return np.asarray(np.rint(np.clip(projected, 0, 255)), np.uint8)

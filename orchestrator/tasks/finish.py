@@ -11,11 +11,13 @@ from orchestrator.diffusion.pipeline import Stage
 from orchestrator.diffusion.stages import Steps
 from orchestrator.imaging import codec, geometry
 from orchestrator.imaging.boxes import Box
+from orchestrator.imaging.closed_form import Matte
 from orchestrator.imaging.codec import Encoded
 from orchestrator.imaging.composite import Composite, Layer
 from orchestrator.imaging.density import with_density
 from orchestrator.imaging.layers import filled, frame_color, opaque, resized
 from orchestrator.imaging.mattes import object_box
+from orchestrator.imaging.placement import Sides, cut_sides, offset
 from orchestrator.params import BackgroundParams, Enhancement, Fit, OutputParams
 from orchestrator.provenance import invisible
 from orchestrator.provenance.marking import Parent, Work
@@ -56,8 +58,8 @@ async def finish(
     """Compose the task's picture, of frame.made, fit it into frame.target, and write the file.
 
     Faces are enhanced first. `under` is laid under the task's picture, in the same place. The background is removed
-    before the picture is fitted; a colour and another picture are laid behind all of the result, what FIT_CANVAS adds
-    included; a caption over it.
+    before the picture is fitted, and an object that a side of the photograph cuts then lies at that side of the canvas;
+    a colour and another picture are laid behind all of the result, what FIT_CANVAS adds included; a caption over it.
 
     Raises:
         PreconditionError: there is no object where background.remove needs one; no quality fits output.max_file_size.
@@ -71,15 +73,19 @@ async def finish(
     async with workshop.stage(Stage.FINISH) as finishing:
         picture = await compose(finishing)
         color = await asyncio.to_thread(_color, background, picture)
+        cut = Sides()
         if background.remove is not None:
+            is_photograph = picture.shape[2] == 3
             picture = await cut_out(workshop, picture, background.remove, finishing)
+            if is_photograph:
+                cut = await asyncio.to_thread(lambda shown: cut_sides(_matte(shown)), picture)
             frame, picture = await asyncio.to_thread(_around_item, plan, picture, frame, workshop.max_pixels)
         box = None
         if is_item_alone(plan):
             frame, picture = await item_alone(plan, workshop, picture, frame, finishing)
         elif layout.fit is Fit.CROP and frame.full != frame.target:
             box = await crop_box(workshop, picture, frame.target, layout.gravity, finishing)
-        result = await asyncio.to_thread(_laid_out, plan, picture, frame, box, color, pictures, under)
+        result = await asyncio.to_thread(_laid_out, plan, picture, frame, box, color, pictures, under, cut)
         score = None
         if plan.safety is not None:
             seen = await asyncio.to_thread(_seen, result)
@@ -99,11 +105,15 @@ async def _with_faces(plan: Plan, workshop: Workshop, compose: Compose, wanted: 
     return in_thread(lambda: better)
 
 
+def _matte(picture: Pixels) -> Matte:
+    return np.asarray(picture[..., 3] / np.float32(255), np.float32)
+
+
 def _around_item(plan: Plan, picture: Pixels, frame: Frame, max_pixels: int) -> tuple[Frame, Pixels]:
     """The frame and the picture, enlarged where the object that was cut out is smaller than size.min_length."""
     if plan.size.min_length is None:
         return frame, picture
-    box = object_box(np.asarray(picture[..., 3] / np.float32(255), np.float32))
+    box = object_box(_matte(picture))
     larger = with_item(frame, (box.width, box.height), plan.size, max_pixels)
     return larger, resized(picture, larger.made) if larger is not frame else picture
 
@@ -126,6 +136,7 @@ def _laid_out(
     color: Channels | None,
     pictures: Pictures | None,
     under: Pixels | None,
+    cut: Sides,
 ) -> Composite:
     """The result's layers: a colour, another picture behind, what is under the task's picture, that one, a caption."""
     layer = Layer.lazy if frame.is_large else Layer.eager
@@ -138,7 +149,9 @@ def _laid_out(
     if box is not None:
         layers.append(layer(picture[box.rows, box.columns], Box(0, 0, *target)))
     else:
-        (width, height), left, top = frame.full, (target[0] - frame.full[0]) // 2, (target[1] - frame.full[1]) // 2
+        width, height = frame.full
+        left = offset(width, target[0], first=cut.left, last=cut.right)
+        top = offset(height, target[1], first=cut.top, last=cut.bottom)
         layers += [layer(each, Box(left, top, width, height)) for each in (under, picture) if each is not None]
     if plan.caption is not None and pictures is not None and pictures.caption is not None:
         layers.append(caption_layer(pictures.caption, plan.caption, target, layer))

@@ -7,9 +7,10 @@ import numpy as np
 from orchestrator.diffusion.latents import Pixels, Size
 from orchestrator.diffusion.pipeline import Stage, Start
 from orchestrator.diffusion.stages import Steps
-from orchestrator.imaging.layers import frame_color, opaque, over, placed, resized
+from orchestrator.imaging.layers import frame_color, opaque, over, placed, resized, with_alpha
 from orchestrator.imaging.masks import Mask
-from orchestrator.imaging.mattes import object_box
+from orchestrator.imaging.mattes import object_box, without_strays
+from orchestrator.imaging.placement import Sides, cut_sides, place
 from orchestrator.params import Color, Fit, GenerateBackground, LayoutParams
 from orchestrator.tasks.canvas import Canvas
 from orchestrator.tasks.cutout import find_object
@@ -40,7 +41,7 @@ async def generate_background(plan: Plan, workshop: Workshop) -> Made:
         canvas = Canvas.choose(workshop.family.networks.aspect_sizes, *frame.made)
 
         def work() -> tuple[Pixels, Scene]:
-            item = _arranged(plan, task, found, frame)
+            item = _arranged(plan, task, found, frame, is_photograph=source.shape[2] == 3)
             return item, _scene(task, canvas.put_object(item), _behind(task.color, source), canvas.size)
 
         item, scene = await asyncio.to_thread(work)
@@ -60,17 +61,24 @@ def _frame(plan: Plan, own: Size, max_pixels: int) -> Frame:
     return Frame.scaled(frame.own, frame.target, frame.target) if plan.layout.fit is Fit.CANVAS else frame
 
 
-def _arranged(plan: Plan, task: GenerateBackground, cut: Pixels, frame: Frame) -> Pixels:
-    """The object in its place: RGBA of frame.made. It is resized once, if at all."""
+def _arranged(plan: Plan, task: GenerateBackground, found: Pixels, frame: Frame, *, is_photograph: bool) -> Pixels:
+    """The object in its place: RGBA of frame.made. It is resized once, if at all.
+
+    An object that a photograph's edge cuts lies at the canvas's edge (placement.place); one that came cut out already
+    may fill its picture, and lies in the middle.
+    """
     _, layout = frame.reduced(plan.layout)
     padded = layout.padding(*frame.made) > 0
     moves = task.item_area is not None or (layout.fit is Fit.CANVAS and (plan.size.is_given or padded))
     if not moves:
-        return resized(cut, frame.made)
-    box = object_box(np.asarray(cut[..., 3] / np.float32(255), np.float32))
-    width, height = item_size((box.width, box.height), room(frame.made, layout), task.item_area or 1.0)
-    item = resized(cut[box.rows, box.columns], (width, height))
-    return placed(item, frame.made, (frame.made[0] - width) // 2, (frame.made[1] - height) // 2)
+        return resized(found, frame.made)
+    matte = without_strays(np.asarray(found[..., 3] / np.float32(255), np.float32))
+    box = object_box(matte)
+    size = item_size((box.width, box.height), room(frame.made, layout), task.item_area or 1.0)
+    placement = place(box, size, frame.made, cut_sides(matte) if is_photograph else Sides())
+    part, where = placement.part, placement.box
+    item = with_alpha(found[part.rows, part.columns], matte[part.rows, part.columns])
+    return placed(resized(item, (where.width, where.height)), frame.made, where.left, where.top)
 
 
 def item_size(box: Size, within: Size, area: float) -> Size:

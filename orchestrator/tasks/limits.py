@@ -14,6 +14,11 @@ MAX_SOURCE_BLEND = 0.8
 """Share of the plain enlargement in the result at the most fidelity; none is in it at the least."""
 
 
+def kept_share(fidelity: int) -> float:
+    """How much of the source's detail back projection keeps where nothing is painted: 0 at fidelity 1, 1 at 9."""
+    return _share(fidelity)
+
+
 def upscale_strength(fidelity: int) -> float:
     """How much upscaling repaints: MAX_UPSCALE_STRENGTH at fidelity 1, MIN_UPSCALE_STRENGTH at 9, linear between."""
     return MAX_UPSCALE_STRENGTH + _share(fidelity) * (MIN_UPSCALE_STRENGTH - MAX_UPSCALE_STRENGTH)

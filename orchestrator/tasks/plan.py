@@ -302,13 +302,14 @@ def _cost(params: RequestParams, family: Family, kind: int, rows: int, calls: Ca
     pixels, strength = float(width * height), 1.0
     wanted = faces_wanted(params.enhancements)
     faces = 0.0 if wanted is None else pixels * rows * calls(wanted.strength)  # as if there were one
-    if isinstance(task, Edit):  # one look at a picture, about as long as one step
+    is_enlarged_plainly = isinstance(task, Upscale) and not family.upscale_detail
+    if isinstance(task, Edit) or is_enlarged_plainly:  # one look at a picture, about as long as one step
         return pixels + faces
     if isinstance(task, Upscale):
         width, height = (
             min(side or GENERATION_SIDE, GENERATION_SIDE) for side in (params.size.width, params.size.height)
         )
-        pixels, strength = TILE_OVERLAP * width * height, upscale_strength(task.fidelity)
+        pixels, strength = TILE_OVERLAP * width * height, family.upscale_detail * upscale_strength(task.fidelity)
     elif isinstance(task, Control) and not starts_from_noise(task, family, kind):
         strength = task.effective_strength
     elif isinstance(task, (ImageToImage, Inpaint, FaceSwap)):

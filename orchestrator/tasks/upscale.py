@@ -17,41 +17,65 @@ from orchestrator.tasks.canvas import Canvas
 from orchestrator.tasks.enlarge import enlarge
 from orchestrator.tasks.finish import finish
 from orchestrator.tasks.frame import Frame, contained
-from orchestrator.tasks.limits import GENERATION_SIDE, source_blend, upscale_strength
+from orchestrator.tasks.limits import GENERATION_SIDE, kept_share, source_blend, upscale_strength
 from orchestrator.tasks.painting import Scene, paint
-from orchestrator.tasks.pictures import load, size_of
+from orchestrator.tasks.pictures import Pictures, load, size_of
 from orchestrator.tasks.plan import Plan, task_of
-from orchestrator.tasks.workshop import Made, Workshop
+from orchestrator.tasks.workshop import Begun, Made, Workshop
+
+BORDER = 64
+"""Pixels of its own reflection, at least, that the networks see around a picture: what they do at the border of what
+they see, where they pad with zeros, stays outside the result."""
 
 
 async def upscale(plan: Plan, workshop: Workshop) -> Made:
-    """Enlarge plainly, paint detail in, and enlarge the rest plainly. Raises as tasks.run does."""
+    """Enlarge plainly and paint detail in, as much as the family's `upscale_detail` says. Raises as tasks.run does."""
     task = task_of(plan, Upscale)
-    async with workshop.stage(Stage.PREPARE) as steps:
+    async with workshop.stage(Stage.PREPARE):
         pictures = await load(plan, workshop)
-        source = pictures.main
-        frame = Frame.of(size_of(source), plan.size, plan.layout, workshop.max_pixels)
-        size = generation_size(frame.made)
-        plain = await enlarge(await asyncio.to_thread(opaque, source), size, workshop.tools, steps)
-        canvas = around(size, workshop.family.networks)
-        start = Start(await asyncio.to_thread(canvas.put, plain), upscale_strength(task.fidelity))
+        frame = Frame.of(size_of(pictures.main), plan.size, plan.layout, workshop.max_pixels)
+    if workshop.family.upscale_detail:
+        return await _painted(plan, workshop, pictures, frame, task)
+    workshop.begin(Begun((0, 0)))
+    kept = kept_share(task.fidelity)
+
+    async def compose(steps: Steps) -> Pixels:
+        shown = await asyncio.to_thread(opaque, pictures.main)
+        picture = await enlarge(shown, frame.made, workshop.tools, steps, kept=kept)
+        return await _with_opacity(picture, pictures.main, frame)
+
+    return await finish(plan, workshop, frame, compose, pictures=pictures)
+
+
+async def _painted(plan: Plan, workshop: Workshop, pictures: Pictures, frame: Frame, task: Upscale) -> Made:
+    """Detail is painted in at the size that has most of it and is allowed; the rest is enlarged plainly."""
+    family, size = workshop.family, generation_size(frame.made)
+    async with workshop.stage(Stage.PREPARE) as steps:
+        plain = await enlarge(await asyncio.to_thread(opaque, pictures.main), size, workshop.tools, steps)
+        canvas = around(size, family.networks)
+        strength = family.upscale_detail * upscale_strength(task.fidelity)
+        start = Start(await asyncio.to_thread(canvas.put, plain), strength)
         scene = Scene(size=canvas.size, start=start)
         workshop.begin(scene.begun)
     painted = await paint(plan, workshop, scene)
+    share = 1 - family.upscale_detail * (1 - source_blend(task.fidelity))
 
     async def compose(steps: Steps) -> Pixels:
-        share = source_blend(task.fidelity)
         detailed = await asyncio.to_thread(lambda: _joined(canvas.cut(painted.pixels, size), plain, share))
         picture = await enlarge(detailed, frame.made, workshop.tools, steps)
-        if source.shape[2] == 3:
-            return picture
-        return await asyncio.to_thread(lambda: with_alpha(picture, resized(source, frame.made)[..., 3] / 255))
+        return await _with_opacity(picture, pictures.main, frame)
 
     return await finish(plan, workshop, frame, compose, pictures=pictures, steps=painted.steps)
 
 
+async def _with_opacity(picture: Pixels, source: Pixels, frame: Frame) -> Pixels:
+    if source.shape[2] == 3:
+        return picture
+    return await asyncio.to_thread(lambda: with_alpha(picture, resized(source, frame.made)[..., 3] / 255))
+
+
 def _joined(painted: Pixels, plain: Pixels, share: float) -> Pixels:
-    """What was painted with the picture's own colours and light, and as much of the picture itself as fidelity asks."""
+    """What was painted with the picture's own colours and light, and this share of the plain enlargement."""
     detailed = match_low_frequencies(painted, plain).astype(np.float32)
     return np.asarray(np.rint(detailed + np.float32(share) * (plain - detailed)), np.uint8)
 
@@ -62,8 +86,12 @@ def generation_size(made: Size) -> Size:
 
 
 def around(size: Size, table: NetworkTable) -> Canvas:
-    """A picture in the middle of the least size at which the UNet paints it: whole tiles, multiples of its grain."""
+    """A picture in the middle of the least size at which the UNet paints it, its reflection around it.
+
+    That is whole tiles, in multiples of the UNet's grain.
+    """
     width, height = (
-        max(tile, -(-side // table.grain) * table.grain) for side, tile in zip(size, table.tile_size, strict=True)
+        max(tile, -(-(side + 2 * BORDER) // table.grain) * table.grain)
+        for side, tile in zip(size, table.tile_size, strict=True)
     )
     return Canvas((width, height), Box((width - size[0]) // 2, (height - size[1]) // 2, *size))

@@ -188,3 +188,27 @@ def test_specks_are_no_parts() -> None:
     kept = mattes.keep_parts(left, [(25.0, 50.0)], holding=True)
     assert kept is not None
     np.testing.assert_array_equal(kept, left)  # the speck belongs to the nearest part
+
+
+def test_strays_do_not_move_the_box() -> None:
+    matte = np.zeros((100, 100), np.float32)
+    matte[20:60, 30:70] = 1
+    alone = mattes.object_box(matte)
+    matte[90:96, 92:98] = 1
+    assert mattes.object_box(matte) == alone
+    assert mattes.without_strays(matte)[90:].max() == 0
+    matte[80:95, 80:95] = 1  # a seventh of the larger one: an object of its own
+    assert mattes.object_box(matte) == Box(30, 20, 68, 76)
+
+
+def test_soft_regions_inside_an_object_are_closed_and_holes_are_not() -> None:
+    rows, columns = np.mgrid[:120, :160]
+    matte = np.clip(50.5 - np.hypot(rows - 60, columns - 80), 0, 1).astype(np.float32)
+    soft = matte.copy()
+    soft[40:55, 60:80] = 0.45
+    np.testing.assert_array_equal(mattes.close(soft), matte)
+    hole = matte * np.clip(np.hypot(rows - 60, columns - 80) - 15, 0, 1).astype(np.float32)
+    np.testing.assert_array_equal(mattes.close(hole), hole)
+    open_bay = matte.copy()
+    open_bay[50:70, 80:] *= np.float32(0.5)
+    np.testing.assert_array_equal(mattes.close(open_bay), open_bay)

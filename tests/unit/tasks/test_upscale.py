@@ -51,9 +51,9 @@ def test_detail_is_painted_up_to_a_limit() -> None:
 async def test_what_is_larger_than_a_tile_is_painted_in_tiles(studio: Studio) -> None:
     await studio.run(Upscale(image=source(ramp(50, 30))), prompt="", steps=4, size=SizeParams(width=100), seed=1)
     (given,) = studio.scenes
-    assert given.size == (104, 64)
+    assert given.size == (232, 192)  # 64 pixels of reflection on each side, multiples of 8
     assert given.guidance_scale == 1
-    assert studio.begun[0].network_size == (104, 64)
+    assert studio.begun[0].network_size == (232, 192)
     assert studio.fakes.calls > 1  # of one step: 0.35 of 4
 
 
@@ -83,7 +83,7 @@ async def test_colours_and_light_stay(studio: Studio) -> None:
     task = Upscale(image=source(picture), fidelity=1)
     result = await studio.picture(task, steps=4, size=SizeParams(width=200))
     columns = result.mean(axis=(0, 2))
-    np.testing.assert_allclose(columns[16:-16:8], np.linspace(40, 215, 200)[16:-16:8], atol=12)
+    np.testing.assert_allclose(columns[16:-16:8], np.linspace(40, 215, 200)[16:-16:8], atol=16)
 
 
 async def test_opacity_is_enlarged_plainly(studio: Studio) -> None:
@@ -199,3 +199,22 @@ async def test_too_large_is_refused_before_any_work(studio: Studio) -> None:
     with pytest.raises(InvalidRequestError, match=r"^size\.width_percent: "):
         await studio.run(Upscale(image=source(ramp(600, 200))), prompt="", size=SizeParams(width_percent=3000))
     assert studio.timer.stages == ()
+
+
+PLAIN = "default_guidance_scale = 2.0\nupscale_detail = 0"
+
+
+async def test_a_family_may_leave_detail_to_the_upscaling_network(studio: Studio) -> None:
+    studio.family_text = studio.family_text.replace("default_guidance_scale = 2.0", PLAIN)
+    picture = noise(60, 40)
+    result = await studio.picture(Upscale(image=source(picture), fidelity=9), prompt="", size=SizeParams(width=120))
+    np.testing.assert_array_equal(result, picture.repeat(2, axis=0).repeat(2, axis=1))
+    assert studio.scenes == []
+    assert studio.begun[0].network_size == (0, 0)
+
+
+@pytest.mark.parametrize("kept", [0.0, 0.5, 1.0])
+async def test_flat_pictures_keep_their_colour(kept: float) -> None:
+    flat = np.full((50, 70, 3), (90, 140, 200), np.uint8)
+    result = await enlarge.enlarge(flat, (280, 200), Tools(upscaler=Shifting()), steps(), kept=kept)
+    assert np.abs(result.mean(axis=(0, 1)) - flat[0, 0]).max() < 1
