@@ -68,10 +68,8 @@ def test_nothing_grows_beyond_the_canvas() -> None:
     assert placement.part.height == 1
 
 
-def test_offsets() -> None:
-    assert [offset(10, 30, first=first, last=last) for first, last in ((0, 0), (1, 0), (0, 1), (1, 1))] == [
-        10,
-        0,
-        20,
-        10,
-    ]
+@pytest.mark.parametrize(
+    ("first", "last", "expected"), [(False, False, 10), (True, False, 0), (False, True, 20), (True, True, 10)]
+)
+def test_offsets(*, first: bool, last: bool, expected: int) -> None:
+    assert offset(10, 30, first=first, last=last) == expected

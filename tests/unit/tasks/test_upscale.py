@@ -141,7 +141,7 @@ class Shifting:
         self.shapes.append(image.shape)
         large = image.repeat(4, axis=2).repeat(4, axis=3) + np.float32(0.1)
         large[..., ::2] += np.float32(0.1)
-        return np.clip(large, -1, 1)
+        return np.asarray(np.clip(large, -1, 1), np.float32)
 
 
 @pytest.mark.parametrize("times", [2, 3, 4])
