@@ -3,12 +3,12 @@
 import asyncio
 import math
 
-import cv2
 import numpy as np
 
 from orchestrator.diffusion.latents import Pixels, Size, from_pixels, to_pixels
 from orchestrator.diffusion.stages import Steps
 from orchestrator.errors import EngineFaultError
+from orchestrator.imaging import projection
 from orchestrator.imaging.layers import resized
 from orchestrator.models.contracts import Floats
 from orchestrator.models.tools import Tools, Upscaler
@@ -24,10 +24,6 @@ MAX_PIXELS = 2_000_000
 """Larger pictures are resampled: on a CPU the network takes some five seconds for each million of pixels."""
 MAX_PASSES = 2
 """Passes of the network over a generated picture."""
-PROJECTIONS = 2
-"""Rounds of back projection."""
-SMOOTHING = 9
-"""Pixels of the source over which colours are compared where detail is left to the network."""
 
 
 async def enlarge(picture: Pixels, size: Size, tools: Tools, steps: Steps, *, kept: float = 1.0) -> Pixels:
@@ -136,14 +132,4 @@ def _reduced(answer: Floats, tile: Pixels, scale: int, times: int, kept: float |
         made = to_pixels(answer)
     except FloatingPointError as error:
         raise EngineFaultError(f"the upscaler: {error}") from error
-    size = width * times, height * times
-    large = np.asarray(cv2.resize(made, size, interpolation=cv2.INTER_AREA), np.uint8)
-    if kept is None:
-        return large
-    projected = large.astype(np.float32)
-    for _ in range(PROJECTIONS):
-        missing = tile - np.asarray(cv2.resize(projected, (width, height), interpolation=cv2.INTER_AREA), np.float32)
-        if kept < 1:
-            missing = kept * missing + (1 - kept) * np.asarray(cv2.blur(missing, (SMOOTHING, SMOOTHING)), np.float32)
-        projected += np.asarray(cv2.resize(missing, size, interpolation=cv2.INTER_CUBIC), np.float32)
-    return np.asarray(np.rint(np.clip(projected, 0, 255)), np.uint8)
+    return projection.project(made, tile, times, kept)
