@@ -8,8 +8,8 @@ import numpy.typing as npt
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.closed_form import Matte
 
-SOLID = 0.5
-"""Opacity from which on a pixel counts as one of the object's."""
+VISIBLE = 0.1
+"""Opacity from which on a pixel counts as one of the object's: a cut edge shows though it is half transparent."""
 CUT_SHARE, CUT_PIXELS = 0.01, 3
 """A side of the picture cuts an object that touches it along this share of its own extent there, and these pixels."""
 Size = tuple[int, int]
@@ -40,7 +40,7 @@ class Placement:
 
 def cut_sides(matte: Matte) -> Sides:
     """The sides of a photograph at which its object, of a matte (H, W), is cut."""
-    solid = matte >= SOLID
+    solid = matte >= VISIBLE
     wide, high = int(np.count_nonzero(solid.any(axis=0))), int(np.count_nonzero(solid.any(axis=1)))
 
     def is_cut(line: npt.NDArray[np.bool_], extent: int) -> bool:

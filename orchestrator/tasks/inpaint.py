@@ -12,6 +12,7 @@ from orchestrator.imaging import masks
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.layers import opaque, resized, with_alpha
 from orchestrator.imaging.masks import Mask
+from orchestrator.imaging.tone import match_around
 from orchestrator.params import Fit, Inpaint
 from orchestrator.tasks.canvas import Canvas
 from orchestrator.tasks.finish import finish
@@ -21,6 +22,8 @@ from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
 from orchestrator.tasks.workshop import Made, Workshop
 
+MATCH_REACH = 4
+"""Colours and light are matched to the old picture's along this many times the width of the blend."""
 SURROUNDINGS = 2
 """The part of the picture that the network sees is this many times as wide and high as the masked part."""
 
@@ -94,9 +97,11 @@ def put_back(whole: Pixels, new: Pixels, mask: Mask, part: Box, width: int) -> P
     """`new` in its part of the picture, where the mask is set, blended over `width` pixels inside the mask."""
     result = whole.copy()
     old = whole[part.rows, part.columns]
+    changes = mask[part.rows, part.columns]
+    new = match_around(new, opaque(old), changes < masks.CHANGED, MATCH_REACH * width)
     if whole.shape[2] == 4:  # what is painted is opaque
         new = with_alpha(new)
-    result[part.rows, part.columns] = masks.blend(old, new, mask[part.rows, part.columns], width)
+    result[part.rows, part.columns] = masks.blend(old, new, changes, width)
     return result
 
 

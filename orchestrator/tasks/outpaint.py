@@ -12,6 +12,7 @@ from orchestrator.imaging import masks
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.layers import opaque, resized, with_alpha
 from orchestrator.imaging.masks import Mask
+from orchestrator.imaging.tone import match_around
 from orchestrator.params import LayoutParams, Outpaint
 from orchestrator.tasks.canvas import Canvas
 from orchestrator.tasks.finish import finish
@@ -25,6 +26,8 @@ STRENGTH = 0.95
 """Not 1, so that the border's colours, spread over what is to be painted, are still felt at the first step."""
 BLUR = 16
 """The start is blurred, where it is to be painted, by this many pixels of the network."""
+MATCH_REACH = 4
+"""Colours and light are matched to the old picture's along this many times the feather."""
 FEATHER_SHARE = 1 / 32
 """Part of the picture's shorter side along which the old picture fades into the new one."""
 
@@ -62,7 +65,9 @@ async def outpaint(plan: Plan, workshop: Workshop) -> Made:
         return await asyncio.to_thread(laid, new)
 
     def laid(new: Pixels) -> Pixels:
-        result = new.copy() if whole.shape[2] == 3 else with_alpha(new)
+        known = mask < masks.CHANGED
+        matched = match_around(new, opaque(whole), known, MATCH_REACH * feather)
+        result = matched if whole.shape[2] == 3 else with_alpha(matched)
         within = box.rows, box.columns
         result[within] = masks.blend(whole[within], result[within], mask[within], feather)
         return result

@@ -23,7 +23,8 @@ def test_the_sides_that_cut(rows: tuple[int, int], columns: tuple[int, int], exp
     matte = np.zeros((80, 100), np.float32)
     matte[slice(*rows), slice(*columns)] = 1
     assert cut_sides(matte) == expected
-    assert cut_sides(matte * np.float32(0.4)) == Sides()
+    assert cut_sides(matte * np.float32(0.4)) == expected
+    assert cut_sides(matte * np.float32(0.05)) == Sides()
 
 
 @pytest.mark.parametrize(

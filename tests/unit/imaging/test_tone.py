@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.arrays import Pixels
-from orchestrator.imaging.tone import CELL, match_low_frequencies
+from orchestrator.imaging.tone import CELL, match_around, match_low_frequencies
 
 
 def detailed(height: int, width: int, level: int) -> Pixels:
@@ -49,3 +49,40 @@ def test_what_would_leave_the_range_is_cut() -> None:
     matched = match_low_frequencies(detailed(64, 64, 120), np.full((64, 64, 3), 250, np.uint8))
     assert matched.max() == 255
     assert matched.min() == 230
+
+
+def photograph(height: int, width: int) -> Pixels:
+    """Slopes of light and some grain."""
+    rows, columns = np.mgrid[:height, :width]
+    grain = np.random.default_rng(3).normal(0, 6, (height, width))
+    grey = 120 + 60 * np.sin(rows / 60) + 40 * np.cos(columns / 45) + grain
+    return np.clip(grey[..., None] * np.array([1, 0.9, 0.7]), 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("drift", [(40, 40, 40), (-30, 10, 25)])
+def test_no_step_is_left_where_new_is_laid_beside_old(drift: tuple[int, int, int]) -> None:
+    """Across the border of what is known the mean step is no larger than the picture's own gradients."""
+    old = photograph(300, 400)
+    new = np.clip(photograph(300, 400)[:, ::-1] * 0.5 + 60 + np.array(drift), 0, 255).astype(np.uint8)
+    known = np.zeros((300, 400), bool)
+    known[:, 100:300] = True
+    own = np.abs(np.diff(old[:, 100:300].astype(float), axis=1)).mean()
+
+    def step(beside: Pixels) -> float:
+        """Between the means of rows of 20 pixels, left and right of both borders."""
+        whole = np.where(known[..., None], old, beside).astype(float)
+        blocks = whole.reshape(15, 20, 400, 3).mean(axis=1)
+        return float(np.abs(blocks[:, [100, 300]] - blocks[:, [99, 299]]).mean())
+
+    assert step(new) > 3 * own
+    assert step(match_around(new, old, known, 40)) < own
+
+
+def test_far_from_what_is_known_and_where_all_is_equal_nothing_changes() -> None:
+    old = photograph(300, 400)
+    known = np.zeros((300, 400), bool)
+    known[:, :40] = True
+    np.testing.assert_array_equal(match_around(old, old, known, 20), old)
+    new = np.full_like(old, 128)
+    far = match_around(new, old, known, 20)[:, 240:].astype(int)
+    assert np.abs(far - 128).max() <= 1
