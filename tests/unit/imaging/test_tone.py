@@ -56,7 +56,7 @@ def photograph(height: int, width: int) -> Pixels:
     rows, columns = np.mgrid[:height, :width]
     grain = np.random.default_rng(3).normal(0, 6, (height, width))
     grey = 120 + 60 * np.sin(rows / 60) + 40 * np.cos(columns / 45) + grain
-    return np.clip(grey[..., None] * np.array([1, 0.9, 0.7]), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(grey[..., None] * np.array([1, 0.9, 0.7]), 0, 255), np.uint8)
 
 
 @pytest.mark.parametrize("drift", [(40, 40, 40), (-30, 10, 25)])
