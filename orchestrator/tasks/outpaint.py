@@ -26,7 +26,7 @@ STRENGTH = 0.95
 """Not 1, so that the border's colours, spread over what is to be painted, are still felt at the first step."""
 BLUR = 16
 """The start is blurred, where it is to be painted, by this many pixels of the network."""
-MATCH_REACH = 4
+MATCH_REACH = 8
 """Colours and light are matched to the old picture's along this many times the feather."""
 FEATHER_SHARE = 1 / 32
 """Part of the picture's shorter side along which the old picture fades into the new one."""
