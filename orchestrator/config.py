@@ -205,7 +205,27 @@ class Settings(EnvironmentSettings):
         "ports that pictures may be fetched from, with commas between them, or `any`",
         shown="80,443,8080,8443; any where `IMAGEGEN_FETCH_PRIVATE` is true",
     )
-    max_in_flight: int = setting(8, "streams that run at once", low=1, high=1024)
+    engine_requests: int = setting(
+        0,
+        "requests that may use one Triton at once; 0: as many of one shape as saturate it, as measured"
+        " ([who runs when](operations.md#who-runs-when))",
+        low=0,
+        high=1024,
+    )
+    measure_seconds: float = setting(
+        20.0,
+        "that measuring the networks of a Triton that nothing is known of may take, after the start and while nobody"
+        " uses it; 0: they are measured only as they run",
+        unit="s",
+        low=0,
+        high=3600,
+    )
+    max_in_flight: int = setting(
+        8,
+        "streams that run at once: that have their pictures in memory, and take their turns at Triton",
+        low=1,
+        high=1024,
+    )
     max_queued: int = setting(
         256, "streams that may wait; excess requests are refused with a time to retry", low=0, high=1_000_000
     )

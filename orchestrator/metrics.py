@@ -7,6 +7,11 @@ _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 REQUESTS = Counter("imagegen_requests", "Ended requests.", ["task", "family", "outcome"])
 QUEUE_WAIT = Histogram("imagegen_queue_wait_seconds", "Time from arrival to start.", ["priority"], buckets=_FAST)
 QUEUE_DEPTH = Gauge("imagegen_queue_depth", "Generate streams that wait.", ["priority"])
+ENGINE_WAIT = Histogram(
+    "imagegen_engine_wait_seconds",
+    "Time for which a request that runs waited for its turn before a network call.",
+    buckets=(0.0001, *_FAST),
+)
 IN_FLIGHT = Gauge("imagegen_in_flight", "Generate streams that run.")
 JOBS = Gauge("imagegen_jobs", "Durable jobs in the database, as every server sees them.", ["state"])
 BACKLOG = Gauge("imagegen_backlog_seconds", "Estimated wait for the start of a new durable job; 0: none.")
@@ -57,6 +62,11 @@ TRITON_BATCHES = Gauge(
     "imagegen_triton_batch_executions",
     "Executions of a Triton model by the number of rows that shared the batch, since Triton's start.",
     ["model", "rows"],
+)
+NETWORK_SECONDS = Gauge(
+    "imagegen_network_seconds",
+    "Measured seconds of a call of a model in one Triton, by the shape of its first input and rows: a running median.",
+    ["endpoint", "model", "shape", "rows"],
 )
 TRITON_ERRORS = Counter("imagegen_triton_errors", "Calls of Triton that failed.", ["model", "kind"])
 RESULTS_BROKEN = Counter(

@@ -39,10 +39,12 @@ from orchestrator.api.receiving import large_at_once
 from orchestrator.api.webhooks import WebhookServicer
 from orchestrator.cancellation import cancel_and_wait
 from orchestrator.config import Settings
+from orchestrator.database.costs import CostKeeper
 from orchestrator.database.listen import ACCOUNTS, Listener
 from orchestrator.database.pool import Database
 from orchestrator.decoding.decoders import DecoderProcess, Decoders
 from orchestrator.diffusion.pipeline import Pipeline
+from orchestrator.generation.forecast import Forecaster
 from orchestrator.generation.job import Job
 from orchestrator.generation.runner import Runner
 from orchestrator.generation.verification import Verifier
@@ -52,6 +54,7 @@ from orchestrator.jobs.system import JobSystem, new_process_id
 from orchestrator.memory import PictureMemory
 from orchestrator.models.endpoint import Probing
 from orchestrator.models.families import NEEDS, Families
+from orchestrator.models.measuring import Measuring
 from orchestrator.models.pool import TritonPool
 from orchestrator.models.readiness import TritonNetworks
 from orchestrator.params import Limits, TaskName
@@ -61,9 +64,11 @@ from orchestrator.results.quota import Quota
 from orchestrator.results.sources import Sources, source_hosts
 from orchestrator.results.storages import Storages
 from orchestrator.results.store import ResultStore
+from orchestrator.scheduling.costs import CostModel
+from orchestrator.scheduling.turns import Turns
 from orchestrator.streams.admission import Admission
 from orchestrator.streams.leases import Leases
-from orchestrator.streams.queue import StreamQueue
+from orchestrator.streams.queue import StreamQueue, in_order
 from orchestrator.tasks import memory
 from orchestrator.tasks.budget import Budgets
 from orchestrator.web.fetching import Fetcher, FetchSettings
@@ -81,6 +86,11 @@ HEALTH = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
 
 LIVE = "live"
 """Health of this process alone: what a liveness probe asks for. Nothing that it calls has a part in it."""
+
+LOAD_SECONDS = 10.0
+"""For the costs that were stored, before networks are measured."""
+MEASURE_SECONDS = 2.0
+"""Between two looks whether an engine has networks that were not measured."""
 
 log = structlog.get_logger()
 
@@ -114,6 +124,9 @@ class Orchestrator:
                 raise SettingsError(f"IMAGEGEN_MAX_PIXELS is less than the default size of family {family.name!r}")
         self._decoding = DecoderProcess()
         self._decoders = Decoders(self._decoding, at_once=settings.decoders, seconds=settings.decode_seconds)
+        self._costs = CostModel()
+        self._keeper = CostKeeper(self._database, self._costs)
+        self._measure: asyncio.Task[None] | None = None
         self._health = HealthServicer()
         self.grpc_port = 0
         self.metrics_port = 0
@@ -131,11 +144,13 @@ class Orchestrator:
         """
         settings = self._settings
         probing = Probing(idle_seconds=settings.probe_seconds, timeout_seconds=settings.probe_timeout_seconds)
-        self._triton = TritonPool(settings.triton_url, settings.triton_timeout_seconds, probing)
+        self._turns = Turns(self._costs, settings.engine_requests)
+        self._triton = TritonPool(settings.triton_url, settings.triton_timeout_seconds, probing, self._turns)
         self._networks = TritonNetworks(self._triton, self._families)
         await self._decoders.prove()
         await self._database.open()
         await self._listener.start()
+        await self._keeper.start()
         self._wire()
         largest = transport.max_message_bytes(settings)
         edge = EdgeInterceptor(self._accounts, largest, large=large_at_once(self._memory.arriving, largest))
@@ -148,12 +163,13 @@ class Orchestrator:
         await self._deliverer.start()
         await self._server.start()
         self._watch = asyncio.create_task(self._watch_triton(), name="watch Triton")
+        self._measure = asyncio.create_task(self._measure_costs(), name="measure networks")
         log.info("memory for pictures", **asdict(self._memory))
         log.info("started", grpc=settings.grpc_address, metrics=settings.metrics_address, triton=settings.triton_url)
 
     async def stop(self) -> bool:
         """Take no new work, let running work end within the grace time, and close. Returns whether all of it ended."""
-        await cancel_and_wait(self._watch)
+        await cancel_and_wait(self._watch, self._measure)
         self._health.stop()
         log.info("stopping", grace_seconds=self._settings.grace_seconds)
         grace = self._settings.grace_seconds
@@ -165,6 +181,7 @@ class Orchestrator:
         await self._fetcher.close()
         await asyncio.to_thread(self._decoding.close)
         await self._listener.close()
+        await self._keeper.close()
         await self._accounts.close()
         await self._database.close()
         await self._triton.close()
@@ -208,9 +225,17 @@ class Orchestrator:
             budgets=Budgets.of(self._memory.fetched, self._memory.working),
             max_pixels=settings.max_pixels,
             marking=self._marking,
+            turns=self._turns,
+            forecaster=Forecaster(self._costs),
         )
         self._verifier = Verifier(runner=runner, trust_anchors=self._trust_anchors)
-        admission = Admission[Job](settings.max_in_flight, settings.max_queued, self._memory.held)
+        admission = Admission[Job](
+            settings.max_in_flight,
+            settings.max_queued,
+            self._memory.held,
+            order=partial(in_order, self._turns),
+            soon=self._soon,
+        )
         self._queue = StreamQueue(runner, admission, settings.wake_seconds)
         for family in self._families:  # from the start, so that a scaler finds them
             metrics.JOB_BACKLOG.labels(family.name).set(0)
@@ -283,6 +308,10 @@ class Orchestrator:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, server)
         reflection.add((GENERATION, JOBS, WEBHOOKS, ACCOUNT, PROVENANCE, HEALTH), server)
 
+    def _soon(self) -> float:
+        """Seconds until about the next request ends."""
+        return min((each.end for each in self._turns.forecast().values()), default=0.0)
+
     def _can_make(self) -> bool:
         return any(self._networks.is_ready(family.name) for family in self._families)
 
@@ -293,6 +322,18 @@ class Orchestrator:
                 await self._check_models()
             except Exception:
                 log.exception("watching_triton_failed")
+
+    async def _measure_costs(self) -> None:
+        """Measure what nothing is known of, also of engines that come later."""
+        settings = self._settings
+        measuring = Measuring(self._triton, self._families, self._costs, settings.measure_seconds, self._turns.idle)
+        await self._keeper.loaded(LOAD_SECONDS)
+        while settings.measure_seconds:
+            try:
+                await measuring.run()
+            except Exception:
+                log.exception("measuring_failed")
+            await asyncio.sleep(MEASURE_SECONDS)
 
     async def _check_models(self) -> None:
         """Set the health of every feature: a task of a family by "task/family", a service, "" for the whole, LIVE."""

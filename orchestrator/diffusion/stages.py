@@ -61,20 +61,25 @@ class Timer:
 
     family: str
     _found: dict[Stage, StageTime] = field(default_factory=dict)
+    _excluded: float = 0.0
 
     @property
     def stages(self) -> tuple[StageTime, ...]:
         """Each stage once, in the order in which they ended first; what it did several times is put together."""
         return tuple(self._found.values())
 
+    def exclude(self, seconds: float) -> None:
+        """Leave out of the stage that runs so many seconds for which it only waited."""
+        self._excluded += seconds
+
     @asynccontextmanager
     async def stage(self, stage: Stage, calls: int = 0) -> AsyncIterator[Calls]:
         """Time what runs inside, which may count further calls; a stage that fails is not noted."""
-        start, counter = time.perf_counter(), Calls(calls)
+        start, counter, excluded = time.perf_counter(), Calls(calls), self._excluded
         with tracing.span(f"stage {stage.value}"):
             yield counter
             exemplar = tracing.exemplar()
-        seconds = time.perf_counter() - start
+        seconds = time.perf_counter() - start - (self._excluded - excluded)
         before = self._found.get(stage, StageTime(stage, 0.0, 0))
         self._found[stage] = StageTime(stage, before.seconds + seconds, before.calls + counter.count)
         metrics.STAGE.labels(self.family, stage.value).observe(seconds, exemplar=exemplar)

@@ -15,6 +15,7 @@ from orchestrator.cancellation import cancel_and_wait
 from orchestrator.errors import CancelledByClientError, ImagegenError
 from orchestrator.generation.events import Artifact, Event, Queued
 from orchestrator.params import JobOptions
+from orchestrator.scheduling.turns import Turn
 from orchestrator.tasks.plan import Plan
 
 T = TypeVar("T")
@@ -55,6 +56,7 @@ class Job:
         family, task, seed: what to do, in short.
         plan: what to do, in full.
         options: how.
+        turn: its use of the engines, closed when it has ended.
         durable: it is in the database, and its picture in the result store: nobody takes the bytes from here.
         trace: of the call that asked for it.
         stop_reason: set, the work stops at the next step and ends with this error.
@@ -64,9 +66,17 @@ class Job:
     """
 
     def __init__(
-        self, job_id: str, account: Account, plan: Plan, options: JobOptions, *, durable: bool = False
+        self,
+        job_id: str,
+        account: Account,
+        plan: Plan,
+        options: JobOptions,
+        *,
+        turn: Turn,
+        durable: bool = False,
     ) -> None:
         """A job that waits."""
+        self.turn = turn
         self.id, self.account, self.durable = job_id, account, durable
         self.family, self.task, self.seed = plan.family, plan.task.name, plan.seed
         self.plan = plan
@@ -112,6 +122,7 @@ class Job:
         """Let the work end with that error, at its next step or as soon as it can be interrupted."""
         self.stop_reason = reason
         self._stopping.set()
+        self.turn.stop(reason)
 
     def check_wanted(self) -> None:
         """Raise stop_reason if it is set."""
@@ -181,6 +192,7 @@ class Job:
             raise self.error.with_traceback(None)  # else each watcher would add its frames to the others'
 
     def _end(self, state: JobState) -> None:
+        self.turn.close()
         self.state = state
         self.ended = datetime.now(UTC)
         for watcher in self._watchers:

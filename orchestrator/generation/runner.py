@@ -12,18 +12,21 @@ from orchestrator.arrays import Pixels
 from orchestrator.decoding.decoders import Decoders
 from orchestrator.diffusion.pipeline import Pipeline, Stage, StageTime, StepDone, Timer
 from orchestrator.generation.events import Artifact, Preview, Progress, Started
+from orchestrator.generation.forecast import Forecaster
 from orchestrator.generation.job import Job
 from orchestrator.generation.recording import recording
 from orchestrator.imaging import codec, geometry
 from orchestrator.imaging.decode import DecodeLimits
 from orchestrator.models.families import Families
 from orchestrator.models.source import ModelDigest, NetworkSource
-from orchestrator.params import Delivery, ImageFormat, OutputParams, RequestParams
+from orchestrator.params import Delivery, ImageFormat, JobOptions, OutputParams, RequestParams
 from orchestrator.provenance.marking import Marking
 from orchestrator.results.keeping import Keeping
 from orchestrator.results.quota import Quota
 from orchestrator.results.sources import Sources
 from orchestrator.results.store import ResultStore, Written
+from orchestrator.scheduling.scheduler import Work
+from orchestrator.scheduling.turns import Turn, Turns
 from orchestrator.tasks.budget import Budgets, JobMemory
 from orchestrator.tasks.plan import Plan, with_prompts
 from orchestrator.tasks.plan import plan as plan_task
@@ -52,6 +55,8 @@ class Runner:
         budgets: of the memory that they take, over all jobs.
         max_pixels: of pictures that are made.
         marking: of their files.
+        turns: of the requests, at the engines.
+        forecaster: of their work.
         quota: of stored pictures; None for no limit.
         keeping: of pictures whose store is unreachable.
     """
@@ -67,6 +72,8 @@ class Runner:
     budgets: Budgets
     max_pixels: int
     marking: Marking
+    turns: Turns
+    forecaster: Forecaster
     quota: Quota | None = None
     keeping: Keeping = field(default_factory=Keeping)
 
@@ -85,6 +92,15 @@ class Runner:
     async def tokenize(self, plan: Plan, params: RequestParams) -> Plan:
         """The plan of a request with its prompts, which is what `generate` needs."""
         return await with_prompts(plan, params, self.families.get(plan.family), self.pipelines[plan.family])
+
+    def open_turn(self, account: Account, plan: Plan, options: JobOptions, tag: float | None = None) -> Turn:
+        """A place in the order for a request; `tag` is its start tag, if the database has given it one."""
+        engines = partial(self.source.engines, plan.family)
+        return self.turns.open(account.id, options.priority, self.work(plan), engines, tag=tag)
+
+    def work(self, plan: Plan) -> Work:
+        """What the engines will have to do for a plan."""
+        return self.forecaster.work(plan, self.families.get(plan.family))
 
     def check_ready(self, plan: Plan) -> None:
         """Raise EngineUnavailableError if the networks that a plan needs are not ready."""
@@ -131,6 +147,8 @@ class Runner:
         running = metrics.RUNNING.labels(job.family)
         with running.track_inprogress(), self.budgets.job(job.unless_stopped) as memory:
             made = await run_task(plan, self._workshop(job, plan, timer, roles, memory, models))
+        job.turn.release()
+        self.forecaster.learn(plan, job.turn.task.work, job.turn.task.done)
         return await self._artifact(job, made, models(), timer.stages)
 
     async def discard(self, job: Job) -> None:
@@ -154,19 +172,25 @@ class Runner:
 
         async def listener(done: StepDone) -> None:
             job.check_wanted()
+            if done.stage is Stage.DECODE and not done.tick:
+                job.turn.release()  # what follows is the file, for which no engine is kept waiting
             if not done.tick:
                 job.publish(Progress(done.stage, done.step, done.total))
                 await self._preview(job, plan, pipeline, done)
 
-        def begin(begun: Begun) -> None:
+        async def begin(begun: Begun) -> None:
             job.check_wanted()
+            if plan.paints:
+                waited = job.turn.waited
+                await job.turn.start()
+                timer.exclude(job.turn.waited - waited)
             job.publish(Started(plan.seed, *begun.network_size, plan.prompt_tokens_cut, begun.edges))
 
         return Workshop(
             family=self.families.get(plan.family),
             pipeline=pipeline,
-            networks=recording(self.source.networks(plan.family, plan.loras), roles) if plan.paints else None,
-            tools=recording(self.source.tools(), roles),
+            networks=recording(self.source.networks(plan.family, plan.loras, job.turn), roles) if plan.paints else None,
+            tools=recording(self.source.tools(job.turn), roles),
             fetch=fetch,
             memory=memory,
             decoders=self.decoders,

@@ -48,8 +48,8 @@ WITH next AS (
         alone = %(idle)s AND %(alone)s, not_before = NULL, fence = fence + 1, attempts = attempts + 1,
         first_event = {NEXT_EVENT}, started_at = clock_timestamp()
     FROM next WHERE jobs.id = next.id AND (%(idle)s OR NOT quarantined)
-    RETURNING jobs.id, account_id, request_id, request, request_object, task, family, seed, priority, cost, fence,
-              attempts, first_event, quarantined, overruns, trace,
+    RETURNING jobs.id, account_id, request_id, request, request_object, task, family, seed, priority, cost, tag,
+              fence, attempts, first_event, quarantined, overruns, trace,
               extract(epoch FROM started_at - created_at)::float8 AS age
 ), others AS (
     UPDATE imagegen.jobs SET alone = false

@@ -132,12 +132,13 @@ class Execution:
         attempt = run.attempt
         job = await self._prepare(attempt)
         job.confirm = lambda: self._confirm(attempt)
-        run.set_job(job)
         try:
+            run.set_job(job)
             async with EventRecorder(self._attempts, attempt, job) as recorder:
                 artifact = await self._runner.generate(job)
             await self._finish(run, job, artifact, recorder.unsaved)
         except BaseException:
+            job.turn.close()
             await self._discard(job)
             raise
         job.succeed(artifact)
@@ -152,7 +153,10 @@ class Execution:
         plan = await self._runner.plan(account, params)
         self._runner.check_ready(plan)
         plan = await self._runner.tokenize(plan, params)
-        return Job(attempt.job_id, account, plan, replace(options, request_id=attempt.request_id), durable=True)
+        turn = self._runner.open_turn(account, plan, options, attempt.tag)
+        return Job(
+            attempt.job_id, account, plan, replace(options, request_id=attempt.request_id), turn=turn, durable=True
+        )
 
     async def _confirm(self, attempt: Attempt) -> None:
         if not await retry_until_available(lambda: self._attempts.is_current(attempt)):

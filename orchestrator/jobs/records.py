@@ -167,7 +167,7 @@ class Attempt:
     """A job that runs; the process that holds this owns it until the database says otherwise.
 
     Attributes:
-        job_id, account_id, account, request_id, task, family, seed, priority, cost: of the job; account is a name.
+        job_id, account_id, account, request_id, task, family, seed, priority, cost, tag: of the job; account is a name.
         request: serialized; None where it is in the result store, under the name request_object.
         fence: what this attempt writes counts only while the job's fence is this.
         number: 1 for the first.
@@ -189,6 +189,7 @@ class Attempt:
     seed: int
     priority: Priority
     cost: float
+    tag: float
     fence: int
     number: int
     first_event: int
@@ -328,6 +329,7 @@ def to_attempt(row: Row) -> Attempt:
         seed=row["seed"],
         priority=Priority(row["priority"]),
         cost=row["cost"],
+        tag=row["tag"],
         fence=row["fence"],
         number=row["attempts"],
         first_event=row["first_event"],

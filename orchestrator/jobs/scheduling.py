@@ -1,22 +1,7 @@
-"""The order of jobs, and how busy their queue is.
+"""The order of jobs as the database keeps it, and how busy their queue is.
 
-The order is start-time fair queueing, with a head start for the better classes.
-
-Start-time fair queueing (Goyal, Vin, Cheng: Start-time Fair Queuing, 1996) gives each job of a flow, here an account, a
-start tag
-
-    S = max(v(t), F of the job before),    F = S + seconds of work,
-
-where v(t) is the tag of the job in service, and serves the smallest S first. Tags are on the scale of Unix seconds.
-What differs here, because work is served by a changing number of workers that know only the rows of a table:
-
-- v is the newest tag that runs; where nothing runs, the tag of the next job; where nothing waits either, the time. It
-  never lags more than an hour behind the time, so that nothing waits forever (ADR 0015).
-- v may fall when a busy period ends. An account none of whose jobs waits therefore keeps at most one job's length of
-  its old tag, which is what the paper's F can be ahead of v then: what it took of an idle machine is not held against
-  it.
-- the order is kept as a 32-bit integer, the highest first: S less the head start of the class, in tenths of seconds,
-  turned round.
+The order (scheduling/order.py) is kept as a 32-bit integer, the highest first: the start tag less the head start of the
+class, in tenths of seconds, turned round.
 """
 
 import time
@@ -26,12 +11,7 @@ from dataclasses import dataclass, field
 from orchestrator.database.pool import Database
 from orchestrator.errors import QueueFullError
 from orchestrator.params import Priority
-
-MAX_LAG = 3600.0
-"""Seconds that the virtual time may lag behind the time."""
-
-HEAD_START = {Priority.HIGH: 600.0, Priority.NORMAL: 0.0, Priority.LOW: -600.0}
-"""Seconds by which a class goes before its tag."""
+from orchestrator.scheduling.order import HEAD_START
 
 EPOCH = 1_767_225_600.0
 """2026-01-01 00:00 UTC, Unix seconds: where the integers begin."""
@@ -63,20 +43,6 @@ SELECT (SELECT count(*) FROM (SELECT FROM imagegen.jobs WHERE state = 'queued' L
             FROM imagegen.jobs WHERE state = 'queued' GROUP BY family
         ) AS by_family) AS work
 """
-
-
-def virtual_time(now: float, running: float | None, waiting: float | None) -> float:
-    """Virtual time v, from the time, the newest tag that runs, and the tag of the next that waits (None: no such)."""
-    current = next((tag for tag in (running, waiting) if tag is not None), now)
-    return max(current, now - MAX_LAG)
-
-
-def start_tag(virtual: float, fair_tag: float, seconds: float, *, waits: bool) -> float:
-    """Start tag S of an account's next job of so many seconds.
-
-    `fair_tag` is F of its job before, `waits` whether any of its jobs still waits.
-    """
-    return max(virtual, fair_tag if waits else min(fair_tag, virtual + seconds))
 
 
 def rank(tag: float, priority: Priority) -> int:

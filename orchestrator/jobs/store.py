@@ -21,8 +21,9 @@ from orchestrator.generation.events import Event, Queued
 from orchestrator.generation.job import JobState
 from orchestrator.jobs.attempts import OF_ACCOUNT, end_without_picture
 from orchestrator.jobs.records import COLUMNS, DELIVERY, EventBatch, JobRecord, NewJob, to_record
-from orchestrator.jobs.scheduling import QueueStats, QueueStatsCache, rank, start_tag, virtual_time
+from orchestrator.jobs.scheduling import QueueStats, QueueStatsCache, rank
 from orchestrator.jobs.serialization import StoredEvent, load_event
+from orchestrator.scheduling.order import start_tag, virtual_time
 
 MAX_POSITION = 10_000
 """Places are counted up to here: what waits behind gets this one."""

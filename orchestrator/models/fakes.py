@@ -11,6 +11,7 @@ from orchestrator.models.contracts import AddedRows, ControlRows, Ids, ImageRows
 from orchestrator.models.source import ModelDigest
 from orchestrator.models.specs import FAMILY_ROLES, TOOL_ROLES
 from orchestrator.models.tools import Tools
+from orchestrator.scheduling.turns import Turn
 
 TOKENS = 2
 """Tokens of the image encoder's answer."""
@@ -46,7 +47,7 @@ class FakeNetworks:
         """Open the gate."""
         self.gate.set()
 
-    def networks(self, family: str, loras: tuple[float, ...] = ()) -> Networks:
+    def networks(self, family: str, loras: tuple[float, ...] = (), turn: Turn | None = None) -> Networks:  # noqa: ARG002  # nothing waits
         """See contracts.NetworkSource."""
         self.loras = loras
         if not self.ready:
@@ -64,7 +65,11 @@ class FakeNetworks:
         unet = None if "unet" in self.without else self._unet
         return Networks(self._text_encoder, unet, self._vae_decoder, **there, max_rows=self.max_rows)  # type: ignore[arg-type]  # by name
 
-    def tools(self) -> Tools:
+    def engines(self, family: str) -> list[str]:  # noqa: ARG002  # the same for every family
+        """See contracts.NetworkSource."""
+        return ["fake"]
+
+    def tools(self, turn: Turn | None = None) -> Tools:  # noqa: ARG002  # nothing waits
         """See contracts.NetworkSource."""
         every = {
             "matting": FakeMatting(),

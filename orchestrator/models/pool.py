@@ -19,9 +19,12 @@ from collections.abc import Collection, Mapping, Sequence
 import structlog
 
 from orchestrator.errors import EngineFaultError, EngineRefusedError, EngineUnavailableError
+from orchestrator.models.batching import Batches
 from orchestrator.models.contracts import RETRY_AFTER_SECONDS, Floats, Ids
 from orchestrator.models.endpoint import Answer, Endpoint, Probing, Seat
 from orchestrator.models.triton import CHECK_SECONDS, ModelInfo, TritonServer
+from orchestrator.scheduling.costs import CostModel
+from orchestrator.scheduling.turns import Turn, Turns
 
 RESOLVE_SECONDS = 5.0
 """Between two resolutions of the host names."""
@@ -34,14 +37,18 @@ log = structlog.get_logger()
 class TritonPool:
     """The Tritons of some addresses. Lives in one event loop; call `check` periodically."""
 
-    def __init__(self, addresses: str, timeout_seconds: float, probing: Probing | None = None) -> None:
+    def __init__(
+        self, addresses: str, timeout_seconds: float, probing: Probing | None = None, turns: Turns | None = None
+    ) -> None:
         """Connect to nothing yet.
 
         Args:
             addresses: host:port of gRPC endpoints, separated by commas.
             timeout_seconds: longest time for one call.
             probing: when models are asked.
+            turns: of the requests; their own by default.
         """
+        self.batches = Batches(turns or Turns(CostModel()))
         self._names = [name.strip() for name in addresses.split(",") if name.strip()]
         self._timeout, self._probing = timeout_seconds, probing or Probing()
         self._endpoints: dict[str, Endpoint] = {}
@@ -74,6 +81,18 @@ class TritonPool:
             done, _ = await asyncio.wait(fresh, timeout=2 * CHECK_SECONDS)
             for check in done:
                 check.result()
+
+    def at(self, address: str | None) -> Endpoint | None:
+        """The Triton of an address; None if there is none."""
+        return self._endpoints.get(address or "")
+
+    def serving(self, infos: Collection[ModelInfo]) -> list[str]:
+        """Addresses of the Tritons where exactly these models infer, and none of them is held."""
+        return [
+            address
+            for address, each in self._endpoints.items()
+            if all(each.find(info.name) == info and not each.is_held(info.name) for info in infos)
+        ]
 
     def find(self, name: str) -> ModelInfo | None:
         """What a model is, by the first Triton where it infers; None if it does nowhere."""
@@ -161,10 +180,13 @@ class TritonPool:
 
 
 class Route:
-    """One request's way through the Tritons. It holds a seat where it called last, until it goes elsewhere or ends."""
+    """One request's way through the Tritons. It holds a seat where it called last, until it goes elsewhere or ends.
 
-    def __init__(self, pool: TritonPool) -> None:
-        self._pool = pool
+    With a turn, each call waits until the scheduler gives the request an engine, and goes there if it can.
+    """
+
+    def __init__(self, pool: TritonPool, turn: Turn | None = None) -> None:
+        self._pool, self._turn = pool, turn
         self._home: tuple[Endpoint, Seat, int] | None = None
 
     def __del__(self) -> None:
@@ -179,12 +201,26 @@ class Route:
             EngineRefusedError: the model does not take these tensors.
             EngineFaultError: the model fails on these tensors, while it answers others.
         """
-        rows = len(next(iter(inputs.values())))
         seat = info.name, tuple(array.shape[1:] for array in inputs.values())
+        if self._turn is None:
+            return await self._infer(seat, info, inputs, outputs)
+        await self._turn.wait()
+        start = time.perf_counter()
+        try:
+            return await self._infer(seat, info, inputs, outputs)
+        finally:
+            self._turn.returned(time.perf_counter() - start, seat)
+
+    async def _infer(
+        self, seat: Seat, info: ModelInfo, inputs: Mapping[str, Floats | Ids], outputs: Sequence[str]
+    ) -> Answer:
+        rows = len(next(iter(inputs.values())))
         tried: set[Endpoint] = set()
         faults: list[Endpoint] = []
         while True:
-            home = self._home[0] if self._home is not None else None
+            home = self._pool.at(self._turn.engine) if self._turn is not None else None
+            if home is None and self._home is not None:
+                home = self._home[0]
             self._leave()
             endpoint = self._pool.choose(info, seat, rows, home, tried, faults)
             try:
@@ -210,7 +246,9 @@ class Route:
         rows = len(next(iter(inputs.values())))
         endpoint.seats[seat] += rows
         try:
-            return await endpoint.infer(info, inputs, outputs)
+            if self._turn is None:
+                return await endpoint.infer(info, inputs, outputs)
+            return await self._pool.batches.infer(endpoint, seat, info, inputs, outputs)
         finally:
             self._leave()
             self._home = endpoint, seat, rows

@@ -24,6 +24,18 @@ def known_tensors(info: ModelInfo) -> dict[str, Floats | Ids]:
     }
 
 
+def tensors_of_size(info: ModelInfo, rows: int, height: int, width: int, factor: int) -> dict[str, Floats | Ids]:
+    """As known_tensors, of so many rows and a picture of height x width pixels, `factor` of them for each latent."""
+    tensors: dict[str, Floats | Ids] = {}
+    for name in info.inputs:
+        if name not in info.optional:
+            scale = 1 if "image" in name else factor
+            free = iter((height // scale, width // scale))
+            sizes = [size if size > 0 else next(free, _FREE_SIDE) for size in info.dims[name]]
+            tensors[name] = _known(rows, sizes, whole="INT" in info.types[name])
+    return tensors
+
+
 def find_fault(info: ModelInfo, rows: int, outputs: Mapping[str, Floats]) -> str:
     """What is wrong with the answer to `rows` known rows; "" if nothing is."""
     for name, array in outputs.items():

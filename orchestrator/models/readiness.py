@@ -14,6 +14,7 @@ from orchestrator.models.pool import Route, TritonPool
 from orchestrator.models.source import ModelDigest
 from orchestrator.models.tools import Tools
 from orchestrator.models.triton import ModelInfo
+from orchestrator.scheduling.turns import Turn
 
 log = structlog.get_logger()
 
@@ -29,17 +30,22 @@ class TritonNetworks:
         self._tools: dict[str, ModelInfo] = {}
         self._waiting: frozenset[str] = frozenset(self._named_tools)
 
-    def networks(self, family: str, loras: tuple[float, ...] = ()) -> Networks:
+    def networks(self, family: str, loras: tuple[float, ...] = (), turn: Turn | None = None) -> Networks:
         """See contracts.NetworkSource. What it gives is for one request: its steps keep together."""
         if not self.is_ready(family):
             raise EngineUnavailableError(
                 f"the networks of family {family!r} are not ready", retry_after=RETRY_AFTER_SECONDS
             )
-        return self._connected[family].networks(Route(self._pool), loras)
+        return self._connected[family].networks(Route(self._pool, turn), loras)
 
-    def tools(self) -> Tools:
+    def engines(self, family: str) -> list[str]:
+        """See contracts.NetworkSource."""
+        connected = self._connected.get(family)
+        return self._pool.serving(connected.infos.values()) if connected is not None else []
+
+    def tools(self, turn: Turn | None = None) -> Tools:
         """See contracts.NetworkSource. As with `networks`."""
-        route = Route(self._pool)
+        route = Route(self._pool, turn)
         ready = {role: info for role, info in self._tools.items() if self._pool.serves(info)}
         tools = {role: tool_networks.make_tool(route, role, info) for role, info in ready.items()}
         return Tools(**tools, waiting=frozenset(self._named_tools.keys() - tools.keys()))  # type: ignore[arg-type]  # by name

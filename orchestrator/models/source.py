@@ -1,11 +1,12 @@
 """Who gives the networks, and says which they are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from orchestrator.models.contracts import Networks
 from orchestrator.models.tools import Tools
+from orchestrator.scheduling.turns import Turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +27,19 @@ class ModelDigest:
 class NetworkSource(Protocol):
     """Gives the networks of a family, by the family's name, and the tools."""
 
-    def networks(self, family: str, loras: tuple[float, ...] = ()) -> Networks:
-        """The networks, or EngineUnavailableError while they are not ready.
+    def networks(self, family: str, loras: tuple[float, ...] = (), turn: Turn | None = None) -> Networks:
+        """The networks, or EngineUnavailableError while they are not ready. Their calls wait for the turn, if any.
 
         `loras` are scales of the LoRAs of its table, in their order; empty for none of them.
         """
         ...
 
-    def tools(self) -> Tools:
-        """The tools that are ready, and the names of those that are not."""
+    def tools(self, turn: Turn | None = None) -> Tools:
+        """The tools that are ready, and the names of those that are not. Their calls wait for the turn, if any."""
+        ...
+
+    def engines(self, family: str) -> Sequence[str]:
+        """Addresses of the engines where all networks of the family infer."""
         ...
 
     def is_ready(self, family: str) -> bool:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import structlog
@@ -12,10 +13,11 @@ from orchestrator.accounts.account import Account
 from orchestrator.errors import CancelledByClientError, EngineUnavailableError, ImagegenError, ShuttingDownError
 from orchestrator.generation import outcomes
 from orchestrator.generation.events import Artifact, Queued
-from orchestrator.generation.job import Job, JobState
+from orchestrator.generation.job import Job
 from orchestrator.generation.runner import Runner
 from orchestrator.models.contracts import RETRY_AFTER_SECONDS
 from orchestrator.params import JobOptions, RequestParams
+from orchestrator.scheduling.turns import Turns
 from orchestrator.streams.admission import Admission
 
 WAKE_CHECK_SECONDS = 0.5
@@ -39,6 +41,7 @@ class StreamQueue:
         """
         self._runner, self._admission, self._wake_seconds = runner, admission, wake_seconds
         self._next_check: asyncio.TimerHandle | None = None
+        runner.turns.listen(self._report_positions)
         self._jobs: set[Job] = set()
         self._runs: set[asyncio.Task[None]] = set()
         self._draining = False
@@ -65,8 +68,9 @@ class StreamQueue:
             self._runner.check_ready(plan)
         plan = await self._runner.tokenize(plan, params)
         self._check_open()  # it may have begun to stop meanwhile
-        job = Job(job_id, account, plan, options)
-        self._admission.enqueue(job, options.priority, plan.cost, plan.held_bytes)
+        self._admission.check_room(plan.held_bytes)
+        job = Job(job_id, account, plan, options, turn=self._runner.open_turn(account, plan, options))
+        self._admission.enqueue(job, options.priority, plan.held_bytes)
         self._jobs.add(job)
         self._report_positions()
         self._dispatch()
@@ -149,20 +153,27 @@ class StreamQueue:
         waiting = self._admission.waiting
         seconds = dict.fromkeys(self._reported | {job.family for job in waiting}, 0.0)
         for job in waiting:
-            seconds[job.family] += self._admission.estimate(job.plan.cost)
+            seconds[job.family] += job.turn.task.work.seconds
         self._reported |= seconds.keys()
         for family, value in seconds.items():
             metrics.STREAM_BACKLOG.labels(family).set(value)
 
     def _report_positions(self) -> None:
-        for job, position, seconds in self._admission.waits():
-            if job.queued is None or job.queued.position != position:
-                job.publish(Queued(position, seconds))
+        """Tell those that have not begun how many begin before them, and when: by their slot, and by the engines."""
+        forecast = self._runner.turns.forecast()
+        running = [job for job in self._admission.running if job.turn.task in forecast]
+        ends = sorted(forecast[job.turn.task].end for job in running)
+        free = self._admission.free
+        ahead = [job for job in running if not job.turn.task.started and forecast[job.turn.task].wait > 0]
+        for index, job in enumerate((*in_order(self._runner.turns, ahead), *self._admission.waiting)):
+            place = index - len(ahead) - free
+            slot = ends[min(place, len(ends) - 1)] if place >= 0 and ends else 0.0
+            seconds = max(forecast[job.turn.task].wait, slot)
+            if job.queued is None or job.queued.position != index:
+                job.publish(Queued(index, seconds))
 
     async def _run(self, job: Job) -> None:
         """Run one job to its end; nothing that goes wrong in it leaves here."""
-        loop = asyncio.get_running_loop()
-        begin = loop.time()
         metrics.QUEUE_WAIT.labels(job.options.priority.value).observe((datetime.now(UTC) - job.created).total_seconds())
         with (
             structlog.contextvars.bound_contextvars(request_id=job.options.request_id, job_id=job.id),
@@ -177,7 +188,7 @@ class StreamQueue:
                 log.exception("job_crashed")
                 await self._discard(job)
                 self._end(job, ImagegenError("internal error"))
-        self._admission.finish(job, loop.time() - begin if job.state is JobState.SUCCEEDED else None)
+        self._admission.finish(job)
         self._dispatch()
 
     async def _finish(self, job: Job, artifact: Artifact) -> None:
@@ -199,6 +210,12 @@ class StreamQueue:
     def _forget(self, job: Job) -> None:
         outcomes.report(job)
         self._jobs.discard(job)
+
+
+def in_order(turns: Turns, jobs: Sequence[Job]) -> list[Job]:
+    """Jobs in the order in which engines serve them."""
+    by_task = {job.turn.task: job for job in jobs}
+    return [by_task[task] for task in turns.order(tuple(by_task))]
 
 
 def _shutting_down() -> ShuttingDownError:

@@ -47,7 +47,7 @@ async def _from_noise(plan: Plan, workshop: Workshop, steer: Steer) -> Made:
         canvas = Canvas.choose(workshop.family.networks.aspect_sizes, *frame.own)
         steering = await asyncio.to_thread(steer, pictures.main, canvas)
         prepared = Scene(size=canvas.size, steering=steering)
-        workshop.begin(prepared.begun)
+        await workshop.begin(prepared.begun)
     painted = await paint(plan, workshop, prepared)
 
     async def compose(steps: Steps) -> Pixels:

@@ -21,7 +21,7 @@ async def edit(plan: Plan, workshop: Workshop) -> Made:
     async with workshop.stage(Stage.PREPARE):
         pictures = await load(plan, workshop)
         frame = Frame.of(size_of(pictures.main), plan.size, plan.layout, workshop.max_pixels)
-        workshop.begin(Begun((0, 0)))
+        await workshop.begin(Begun((0, 0)))
     by_strokes = task_of(plan, Edit).enlargement is Enlargement.TEXT
     # Of a large result the picture's own pixels are resized once, as the file is written.
     whole = frame.is_large and not by_strokes and plan.background.remove is None and plan.faces is None

@@ -40,7 +40,7 @@ async def face(plan: Plan, workshop: Workshop) -> Made:
         steering = await asyncio.to_thread(lambda: Steering.of(canvas.put(cut), task.edges))
         prompt = ImagePrompt(cut, task.likeness, face=task.face_only)
         scene = Scene(size=size, image_prompt=prompt, steering=steering)
-        workshop.begin(scene.begun)
+        await workshop.begin(scene.begun)
     painted = await paint(plan, workshop, scene)
 
     async def compose(steps: Steps) -> Pixels:

@@ -43,7 +43,7 @@ async def face_swap(plan: Plan, workshop: Workshop) -> Made:
         swapped = await asyncio.to_thread(lambda: swap(picture, old.points, donor, new.points))
         box = around(old.face, picture)
         shown, scene = await asyncio.to_thread(_scene, task, workshop, swapped.picture, box, donor, new)
-        workshop.begin(scene.begun if task.strength else Begun((0, 0)))
+        await workshop.begin(scene.begun if task.strength else Begun((0, 0)))
     blended, steps_walked = swapped.picture, 0
     if task.strength:
         kind = workshop.family.networks.edge_kind or 0

@@ -45,7 +45,7 @@ async def generate_background(plan: Plan, workshop: Workshop) -> Made:
             return item, _scene(task, canvas.put_object(item), _behind(task.color, source), canvas.size)
 
         item, scene = await asyncio.to_thread(work)
-        workshop.begin(scene.begun)
+        await workshop.begin(scene.begun)
     painted = await paint(plan, workshop, scene)
 
     async def compose(steps: Steps) -> Pixels:

@@ -44,7 +44,7 @@ async def repaint(
             )
 
         prepared = await asyncio.to_thread(scene)
-        workshop.begin(prepared.begun)
+        await workshop.begin(prepared.begun)
     painted = await paint(plan, workshop, prepared)
 
     async def compose(steps: Steps) -> Pixels:

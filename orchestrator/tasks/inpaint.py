@@ -50,7 +50,7 @@ async def inpaint(plan: Plan, workshop: Workshop) -> Made:
             return whole, mask, part, canvas, scene
 
         whole, mask, part, canvas, scene = await asyncio.to_thread(work)
-        workshop.begin(scene.begun)
+        await workshop.begin(scene.begun)
     painted = await paint(plan, workshop, scene)
 
     under = pictures.main if _keeps_own_pixels(plan, frame, pictures.main) else None

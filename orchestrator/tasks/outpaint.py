@@ -57,7 +57,7 @@ async def outpaint(plan: Plan, workshop: Workshop) -> Made:
             return whole, mask, scene
 
         whole, mask, scene = await asyncio.to_thread(work)
-        workshop.begin(scene.begun)
+        await workshop.begin(scene.begun)
     painted = await paint(plan, workshop, scene)
 
     async def compose(steps: Steps) -> Pixels:

@@ -22,7 +22,7 @@ async def text_to_image(plan: Plan, workshop: Workshop) -> Made:
     scene = Scene(size=choose_aspect_size(workshop.family.networks.aspect_sizes, *size))
     async with workshop.stage(Stage.PREPARE) if plan.sources else nullcontext():
         pictures = await load(plan, workshop)
-    workshop.begin(scene.begun)
+    await workshop.begin(scene.begun)
     painted = await paint(plan, workshop, scene)
 
     async def compose(steps: Steps) -> Pixels:

@@ -56,7 +56,7 @@ async def _painted(plan: Plan, workshop: Workshop, pictures: Pictures, frame: Fr
         strength = family.upscale_detail * upscale_strength(task.fidelity)
         start = Start(await asyncio.to_thread(canvas.put, plain), strength)
         scene = Scene(size=canvas.size, start=start)
-        workshop.begin(scene.begun)
+        await workshop.begin(scene.begun)
     painted = await paint(plan, workshop, scene)
     share = 1 - family.upscale_detail * (1 - source_blend(task.fidelity))
 

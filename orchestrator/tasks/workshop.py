@@ -75,7 +75,7 @@ class Workshop:
         max_pixels: of generated pictures.
         listener: called with every step; what it raises ends the work.
         timer: of the stages.
-        begin: called once, when the pictures have been read.
+        begin: called once, when the pictures have been read; returns when an engine is free for the request.
         marking: how files are marked.
         models: the networks that have taken part so far.
     """
@@ -92,7 +92,7 @@ class Workshop:
     max_pixels: int
     listener: Listener
     timer: Timer
-    begin: Callable[[Begun], None]
+    begin: Callable[[Begun], Awaitable[None]]
     marking: Marking
     models: Callable[[], tuple[ModelDigest, ...]]
 

@@ -72,6 +72,7 @@ def settings(triton_port: int, folder: Path, **changes: object) -> Settings:
         "database_url": new_url(),
         "anonymous": True,
         "health_interval_seconds": 0.1,
+        "measure_seconds": 0,
     }
     return Settings(**{**values, **changes})  # type: ignore[arg-type]
 

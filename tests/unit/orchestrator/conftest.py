@@ -11,11 +11,15 @@ from orchestrator.params import (
     JobOptions,
     LayoutParams,
     OutputParams,
+    Priority,
     SamplerName,
     SizeParams,
     TextToImage,
 )
 from orchestrator.provenance.origin import Origin
+from orchestrator.scheduling.costs import CostModel
+from orchestrator.scheduling.scheduler import Work
+from orchestrator.scheduling.turns import Turns
 from orchestrator.tasks.plan import Plan
 from tests.unit.orchestrator.world import ALICE, World, build
 
@@ -48,4 +52,5 @@ def job() -> Job:
         cost=1.0,
         origin=Origin.GENERATED,
     )
-    return Job(new_job_id(), ALICE, plan, JobOptions(request_id="r"))
+    turn = Turns(CostModel()).open(1, Priority.NORMAL, Work(1.0), list)
+    return Job(new_job_id(), ALICE, plan, JobOptions(request_id="r"), turn=turn)

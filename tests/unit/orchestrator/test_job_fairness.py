@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.jobs.scheduling import EPOCH, rank, start_tag, virtual_time
+from orchestrator.jobs.scheduling import EPOCH, rank
 from orchestrator.params import Priority
+from orchestrator.scheduling.order import start_tag, virtual_time
 
 NOW = EPOCH + 1e7
 seconds = st.floats(0, 1e6)

@@ -193,7 +193,7 @@ async def test_a_copy_that_cannot_be_written_fails_the_request_and_leaves_no_pic
 async def test_a_durable_jobs_picture_is_stored_whatever_was_asked_for(world: World) -> None:
     ended = await world.submit()
     await events(ended)
-    job = Job(new_job_id(), ALICE, ended.plan, ended.options, durable=True)
+    job = Job(new_job_id(), ALICE, ended.plan, ended.options, turn=ended.turn, durable=True)
     artifact = await world.runner.generate(job)
     assert job.plan.output.delivery is Delivery.INLINE
     assert artifact.data is None

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from orchestrator.decoding.decoders import DecoderProcess, Decoders
 from orchestrator.diffusion.pipeline import Pipeline
 from orchestrator.errors import ImagegenError, InvalidRequestError, Violation
 from orchestrator.generation.events import Artifact, Event
+from orchestrator.generation.forecast import Forecaster
 from orchestrator.generation.job import Job, new_job_id
 from orchestrator.generation.runner import Runner
 from orchestrator.imaging.decode import DecodeLimits
@@ -30,8 +32,10 @@ from orchestrator.provenance.marking import Marking
 from orchestrator.results.sources import Sources
 from orchestrator.results.storages import Storages
 from orchestrator.results.store import ResultStore, Written
+from orchestrator.scheduling.costs import CostModel
+from orchestrator.scheduling.turns import Turns
 from orchestrator.streams.admission import Admission
-from orchestrator.streams.queue import StreamQueue
+from orchestrator.streams.queue import StreamQueue, in_order
 from orchestrator.tasks.budget import Budgets
 from orchestrator.web.hosts import Hosts
 
@@ -261,6 +265,7 @@ def build(
     networks, folder, shelf = SteppedNetworks(), tmp_path / "results", Shelf()
     pipelines = {family.name: Pipeline(family, registry.folder) for family in registry}
     results = Folder(folder)
+    turns = Turns(CostModel())
     runner = Runner(
         families=registry,
         pipelines=pipelines,
@@ -273,8 +278,12 @@ def build(
         budgets=Budgets.of(1 << 30, picture_memory),
         max_pixels=4096 * 4096,
         marking=Marking(version="1.2.3"),
+        turns=turns,
+        forecaster=Forecaster(turns.costs),
     )
-    admission: Admission[Job] = Admission(slots, max_queued, max_held_bytes)
+    admission: Admission[Job] = Admission(
+        slots, max_queued, max_held_bytes, order=partial(in_order, turns), soon=lambda: 1.0
+    )
     queue = StreamQueue(runner, admission, wake_seconds)
     family = registry.get(None)
     return World(networks, family, pipelines[family.name], admission, queue, runner, results, folder, shelf)

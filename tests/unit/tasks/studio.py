@@ -101,6 +101,9 @@ class Studio:
             self.steps.append(done)
             self.stop_at(done)
 
+        async def begin(begun: Begun) -> None:
+            self.begun.append(begun)
+
         return Workshop(
             family=family,
             pipeline=pipeline,
@@ -114,7 +117,7 @@ class Studio:
             max_pixels=self.max_pixels,
             listener=listener,
             timer=self.timer,
-            begin=self.begun.append,
+            begin=begin,
             marking=self.marking,
             models=lambda: (),
         )

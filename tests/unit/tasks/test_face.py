@@ -75,7 +75,7 @@ async def test_the_largest_face_is_taken(studio: Studio) -> None:
 def use(studio: Studio, **networks: Any) -> None:
     """Other tools than the fakes."""
     tools = replace(studio.fakes.tools(), **networks)
-    studio.fakes.tools = lambda: tools  # type: ignore[method-assign]
+    studio.fakes.tools = lambda turn=None: tools  # type: ignore[method-assign]  # noqa: ARG005
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,68 @@
+"""What a request is expected to cost, from its plan and the measured costs."""
+
+from collections import defaultdict, deque
+from statistics import median
+
+from orchestrator.diffusion.guidance import rows_of
+from orchestrator.diffusion.latents import choose_aspect_size
+from orchestrator.models.families import NEEDS, Family
+from orchestrator.models.tables import NetworkTable
+from orchestrator.params import Edit, Upscale
+from orchestrator.scheduling.costs import CostModel
+from orchestrator.scheduling.scheduler import Work
+from orchestrator.tasks.plan import Plan, text_size
+
+MAX_ROWS = 8
+"""Rows of a call, of families whose models' limit is not looked up: what model_tools writes."""
+FIRST_SECONDS = 1.0
+"""Of a step while nothing was measured."""
+EDIT_SECONDS = 0.5
+"""Of networks, of a request that paints nothing."""
+WINDOW = 15
+"""Requests of one kind that a correction is the median of."""
+FEWEST, MOST = 0.2, 5.0
+"""Bounds of a correction."""
+
+
+class Forecaster:
+    """Turns plans into work: steps of the UNet, and the decoder, at measured costs, corrected by what requests took."""
+
+    def __init__(self, costs: CostModel) -> None:
+        self._costs = costs
+        self._taken: dict[tuple[str, str], deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
+
+    def work(self, plan: Plan, family: Family) -> Work:
+        """What the engines have to do for a plan."""
+        kind = plan.family, plan.task.name.value
+        correction = median(self._taken[kind]) if kind in self._taken else 1.0
+        if isinstance(plan.task, Edit) and not plan.paints:
+            return Work(EDIT_SECONDS * correction)
+        table = family.networks
+        width, height = choose_aspect_size(table.aspect_sizes, *text_size(plan.size, family))
+        if isinstance(plan.task, Upscale):
+            width, height = table.tile_size
+        guided = rows_of(table.guidance, plan.guidance_scale)
+        rows = table.fixed_batch or guided
+        calls = plan.cost / (width * height * guided)
+        model = _unet(plan, table)
+        shape = table.latent_channels, height // table.latent_factor, width // table.latent_factor
+        step = self._costs.seconds(model, shape, rows) or FIRST_SECONDS
+        decoding = self._costs.seconds(table.vae_decoder, shape, 1) or 0.0
+        seconds = correction * (calls * step + decoding)
+        return Work(seconds, model, shape, rows, table.fixed_batch or MAX_ROWS)
+
+    def learn(self, plan: Plan, work: Work, taken: float) -> None:
+        """A request has ended that used engines for so many seconds, alone."""
+        known = self._taken[plan.family, plan.task.name.value]
+        correction = median(known) if known else 1.0
+        known.append(min(max(correction * taken / work.seconds, FEWEST), MOST))
+
+
+def _unet(plan: Plan, table: NetworkTable) -> str:
+    """Name of the UNet that a task runs."""
+    needs, roles = NEEDS[plan.task.name], table.roles
+    if "fill" in needs and "inpaint_unet" in roles:
+        return roles["inpaint_unet"]
+    if needs & {"control", "likeness"} and "controlled_unet" in roles:
+        return roles["controlled_unet"]
+    return roles.get("unet") or roles["inpaint_unet"]
