@@ -29,7 +29,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 # diffusers hands numpy 2 arrays of a kind that numpy means to refuse one day.
-pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+# peft warns of the second LoRA of a request.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Already found a `peft_config` attribute:UserWarning"),
+]
 
 ROOT = Path(__file__).parents[2]
 FORMULAS = ROOT / "tests/integration/model_repository"
