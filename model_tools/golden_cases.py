@@ -5,6 +5,7 @@ Needs numpy alone, so that tests can import it without torch.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from dataclasses import dataclass
 from itertools import product
@@ -18,6 +19,7 @@ GOLDEN = Path(__file__).parents[1] / "tests" / "golden"
 TINY = Path(__file__).parents[1] / ".bench" / "tiny"
 """The tiny model in diffusers' layout, git-ignored."""
 TRAJECTORIES = GOLDEN / "trajectories.npz"
+GUIDED = GOLDEN / "guidance.npz"
 FLOW_TRAJECTORIES = GOLDEN / "flow.npz"
 TIMESTEPS = GOLDEN / "timesteps.npz"
 PICTURES = GOLDEN / "pictures.npz"
@@ -179,6 +181,45 @@ TIMESTEP_CASES = [
 ]
 """Whose timesteps are compared at every number of steps; Euler's are no whole numbers with linspace."""
 PICTURE_CASES = [case for case in cases(PICTURE_STEPS) if case.sampler in PICTURE_SAMPLERS]
+
+
+@dataclass(frozen=True)
+class GuidanceCase:
+    """One method of guidance; fields as of orchestrator.params.Guidance."""
+
+    method: str
+    scale: float = 7.5
+    rescale: float = 0.0
+    start: float = 0.0
+    end: float = 1.0
+    eta: float = 0.0
+    norm_threshold: float = 15.0
+    momentum: float = -0.5
+
+    @property
+    def name(self) -> str:
+        """Key of this case in the stored file."""
+        return "-".join(map(str, dataclasses.astuple(self)))
+
+
+GUIDANCE_CASES = [
+    GuidanceCase("cfg"),
+    GuidanceCase("cfg", rescale=0.7),
+    GuidanceCase("cfg", rescale=1.0, scale=3.0),
+    GuidanceCase("cfg", start=0.1, end=0.3),
+    GuidanceCase("apg"),
+    GuidanceCase("apg", eta=1.0, norm_threshold=0.0, momentum=0.0),
+    GuidanceCase("apg", eta=0.3, norm_threshold=2.5, momentum=-0.75, rescale=0.5),
+    GuidanceCase("cfg_zero_star"),
+    GuidanceCase("cfg_zero_star", scale=3.0, rescale=0.5, end=0.2),
+]
+GUIDANCE_STEPS = 10
+
+
+def guidance_predictions() -> npt.NDArray[np.float32]:
+    """[without, with] the prompt at the first four steps of GUIDANCE_STEPS: (4, 2, 4, 6, 5)."""
+    places = np.arange(4 * 2 * 4 * 6 * 5, dtype=np.float32).reshape(4, 2, 4, 6, 5)
+    return np.asarray(np.sin(places * places / 7) + 0.3 * np.cos(places), np.float32)
 
 
 def graph_digests() -> dict[str, str]:

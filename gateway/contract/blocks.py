@@ -159,6 +159,25 @@ class Lora(Block):
     """-4 to 4: 1 as it was trained, 0 none of it. Default: the LoRA's own."""
 
 
+class Guidance(Block):
+    """When guidance is on, and how predictions with and without the prompt become one."""
+
+    start: Number | None = None
+    """Share of the steps before it begins, 0 to 1. Default: the family's, mostly 0."""
+    end: Number | None = None
+    """Share of the steps after which it ends, start to 1; later steps cost half. Default: the family's, mostly 1."""
+    rescale: Number | None = None
+    """How far the deviation of the prediction is restored, 0 to 1. Default: the family's, mostly 0."""
+    method: str | None = None
+    """cfg, apg or cfg_zero_star. Default: the family's, mostly cfg."""
+    eta: Number | None = None
+    """Of apg, 0 to 1. Default: 0."""
+    norm_threshold: Number | None = None
+    """Of apg, 0 (no bound) to 10000. Default: 15."""
+    momentum: Number | None = None
+    """Of apg, -1 to 1. Default: -0.5."""
+
+
 class Extensions(Block):
     """What the documented API does not have."""
 
@@ -177,6 +196,8 @@ class Extensions(Block):
     """Last layers of the text encoders that are left out, 0 (default) to 4, where the family can."""
     loras: Annotated[list[Lora], Field(max_length=16)] | None = None
     """LoRAs of the family, at most three, each once. Default: none."""
+    guidance: Guidance | None = None
+    """When guidance is on, and how it works. Default: the family's."""
     priority: str | None = None
     """Who goes first when jobs wait: high, normal (default) or low."""
     n: UInt32 | None = None

@@ -38,6 +38,7 @@ _BEYOND: Final[dict[str, Any]] = {
             "required": ["name"],
         },
     },
+    "guidance": {"type": "object"},
     "priority": {"type": "string", "enum": ["low", "normal", "high"]},
 }
 _ERRORS: Final[dict[int, str]] = {

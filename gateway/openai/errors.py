@@ -57,6 +57,7 @@ PARAMETERS: Mapping[str, str] = MappingProxyType(
         "imagegen.guidance_scale": "guidance_scale",
         "imagegen.prompt_weights": "prompt_weights",
         "imagegen.clip_skip": "clip_skip",
+        "imagegen.guidance": "guidance",
         "imagegen.priority": "priority",
         "imagegen.n": "n",
         "imagegen.preview_interval": "partial_images",

@@ -33,6 +33,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "prompt_weights": ("imagegen", "prompt_weights"),
         "clip_skip": ("imagegen", "clip_skip"),
         "loras": ("imagegen", "loras"),
+        "guidance": ("imagegen", "guidance"),
         "priority": ("imagegen", "priority"),
     }
 )

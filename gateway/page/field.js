@@ -128,6 +128,11 @@ const SAMPLERS = {
   dpmpp_2m: "DPM++ 2M",
   dpmpp_2m_karras: "DPM++ 2M Karras",
   lcm: "LCM",
+  unipc: "UniPC",
+  dpmpp_sde: "DPM++ SDE",
+  dpmpp_2m_sde: "DPM++ 2M SDE",
+  ddpm: "DDPM",
+  tcd: "TCD",
 };
 
 // The samplers of the model that is chosen.

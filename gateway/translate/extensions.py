@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from gateway.contract.blocks import Extensions
+from gateway.contract.blocks import Extensions, Guidance
 from gateway.errors import BadRequestError
 from imagegen.v1 import generation_pb2 as pb
 
@@ -14,6 +14,7 @@ def _words(values: Mapping[str, int], prefix: str) -> dict[str, int]:
 
 
 SAMPLERS: Final = _words(dict(pb.Sampler.items()), "SAMPLER_")
+GUIDANCE_METHODS: Final = _words(dict(pb.GuidanceMethod.items()), "GUIDANCE_METHOD_")
 PRIORITIES: Final = _words(dict(pb.Priority.items()), "PRIORITY_")
 
 
@@ -21,7 +22,7 @@ def set_extensions(message: pb.GenerateRequest, block: Extensions) -> None:
     """Set what the block says.
 
     Raises:
-        BadRequestError: there is no such sampler, or no such priority.
+        BadRequestError: there is no such sampler, method of guidance or priority.
     """
     for name in ("preview_interval", "steps", "guidance_scale", "prompt_weights", "clip_skip"):
         value = getattr(block, name)
@@ -31,8 +32,20 @@ def set_extensions(message: pb.GenerateRequest, block: Extensions) -> None:
         message.loras.add(name=each.name, weight=each.weight)
     if block.sampler is not None:
         message.sampler = pb.Sampler.ValueType(_number(SAMPLERS, block.sampler, "imagegen.sampler"))
+    if block.guidance is not None:
+        _set_guidance(message.guidance, block.guidance)
     if block.priority is not None:
         message.priority = pb.Priority.ValueType(_number(PRIORITIES, block.priority, "imagegen.priority"))
+
+
+def _set_guidance(message: pb.Guidance, block: Guidance) -> None:
+    for name in ("start", "end", "rescale", "eta", "norm_threshold", "momentum"):
+        value = getattr(block, name)
+        if value is not None:
+            setattr(message, name, value)
+    if block.method is not None:
+        number = _number(GUIDANCE_METHODS, block.method, "imagegen.guidance.method")
+        message.method = pb.GuidanceMethod.ValueType(number)
 
 
 def _number(known: Mapping[str, int], word: str, field: str) -> int:

@@ -211,11 +211,20 @@ def _extensions(message: pb.GenerateRequest) -> Json:
             {"name": lora.name, "weight": lora.weight} if lora.HasField("weight") else {"name": lora.name}
             for lora in message.loras
         ]
+    if message.HasField("guidance"):
+        block["guidance"] = _guidance(message.guidance)
     if message.sampler:
         block["sampler"] = _key(extensions.SAMPLERS, message.sampler)
     if message.priority:
         block["priority"] = _key(extensions.PRIORITIES, message.priority)
     return block
+
+
+def _guidance(message: pb.Guidance) -> Json:
+    found: Json = {field.name: value for field, value in message.ListFields() if field.name != "method"}
+    if message.method:
+        found["method"] = _key(extensions.GUIDANCE_METHODS, message.method)
+    return found
 
 
 def _picture(image: pb.ImageSource) -> str:

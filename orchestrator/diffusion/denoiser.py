@@ -1,13 +1,14 @@
 """The network of one request's steps: which UNet, what steers it, guidance, and tiles where the picture is large."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from orchestrator.arrays import Floats
 from orchestrator.diffusion import guidance, tiles
 from orchestrator.diffusion.answers import expect
+from orchestrator.diffusion.guider import Guider
 from orchestrator.diffusion.inputs import Control
 from orchestrator.diffusion.sampling import Latents
 from orchestrator.diffusion.stages import Steps
@@ -36,32 +37,48 @@ class Conditions:
     masked: Floats | None = None
     added: AddedRows | None = None
 
+    def last(self, rows: int) -> "Conditions":
+        """Those of the last guidance rows: of one, with the prompt."""
+        if rows == len(self.hidden):
+            return self
+        added = self.added and AddedRows(**{name: array[-rows:] for name, array in self.added.tensors.items()})
+        likeness = None if self.likeness is None else self.likeness[-rows:]
+        return replace(self, hidden=self.hidden[-rows:], likeness=likeness, added=added)
+
 
 class Denoiser:
-    """A sampling.Network over a family's UNets. Holds no state of a step."""
+    """A sampling.Network over a family's UNets. Holds no state of a step but its guider's."""
 
-    def __init__(
-        self, networks: Networks, table: NetworkTable, conditions: Conditions, guidance_scale: float, steps: Steps
+    def __init__(  # what one walk needs
+        self,
+        networks: Networks,
+        table: NetworkTable,
+        conditions: Conditions,
+        guider: Guider,
+        guidance_scale: float,
+        steps: Steps,
     ) -> None:
         self._networks, self._table, self._conditions = networks, table, conditions
-        self._guidance_scale, self._steps = guidance_scale, steps
-        self._rows = len(conditions.hidden)
+        self._guider, self._guidance_scale, self._steps = guider, guidance_scale, steps
 
-    async def __call__(self, x: Latents, timestep: float) -> Latents:
-        """(1, C, h, w) and a timestep to the prediction after guidance.
+    async def __call__(self, x: Latents, timestep: float, step: int) -> Latents:
+        """(1, C, h, w), a timestep and a step of the walk to the prediction after guidance.
 
         Latents larger than a tile are seen in overlapping views, as many of them in a call as its rows allow.
         """
+        rows = self._guider.rows(step)
+        if rows == 0:
+            return np.zeros_like(x)
         height, width = x.shape[2:]
         views = tiles.views(height, width, *self._tile(height, width))
         if len(views) == 1:
-            return await self._predict(x, views, timestep)
-        average = tiles.Average(x.shape)
-        for batch in tiles.batches(views, max(1, self._networks.max_rows // self._rows)):
-            answers = await self._predict(np.concatenate([view.cut(x) for view in batch]), batch, timestep)
-            for view, answer in zip(batch, answers, strict=True):
-                average.add(view, answer)
-        return average.result()
+            return self._guider(await self._predict(x, views, timestep, rows))
+        average = tiles.Average((rows, *x.shape[1:]))
+        for batch in tiles.batches(views, max(1, self._networks.max_rows // rows)):
+            answers = await self._predict(np.concatenate([view.cut(x) for view in batch]), batch, timestep, rows)
+            for number, view in enumerate(batch):
+                average.add(view, answers[number :: len(batch)])
+        return self._guider(average.result())
 
     def _tile(self, height: int, width: int) -> tuple[int, int]:
         """Height and width at which the UNet sees latents: theirs, if that is an aspect size, or a tile's."""
@@ -71,50 +88,52 @@ class Denoiser:
         tile_width, tile_height = self._table.tile_size
         return tile_height // factor, tile_width // factor
 
-    async def _predict(self, x: Latents, views: Sequence[View], timestep: float) -> Latents:
-        """The prediction for the latents (n, C, h, w) of n views, in one call."""
-        given, count = self._conditions, len(views)
-        sample = guidance.rows(x, self._rows)
+    async def _predict(self, x: Latents, views: Sequence[View], timestep: float, rows: int) -> Latents:
+        """The predictions for the latents (n, C, h, w) of n views in one call: (rows·n, C, h, w)."""
+        given, count = self._conditions.last(rows), len(views)
+        sample = guidance.rows(x, rows)
         times = np.full((len(sample), 1), timestep, np.float32)
-        hidden, added = np.repeat(given.hidden, count, axis=0), self._added(count)
+        hidden, added = np.repeat(given.hidden, count, axis=0), self._added(given, count)
         await self._steps.call()
         if given.masked is not None and self._networks.inpaint_unet is not None:
-            masked = guidance.rows(np.concatenate([view.cut(given.masked) for view in views]), self._rows)
+            masked = guidance.rows(np.concatenate([view.cut(given.masked) for view in views]), rows)
             name = self._table.inpaint_unet
             output = await self._networks.inpaint_unet(np.concatenate([sample, masked], axis=1), times, hidden, added)
         elif self._networks.controlled_unet is not None and (given.control or given.likeness is not None):
-            name, control, image = self._table.controlled_unet, self._control(views), self._likeness(count)
+            name, control, image = (
+                self._table.controlled_unet,
+                self._control(given, views),
+                self._likeness(given, count),
+            )
             output = await self._networks.controlled_unet(sample, times, hidden, control, image, added)
         else:
             assert self._networks.unet is not None  # noqa: S101  # encoding._check_networks
             name = self._table.unet
             output = await self._networks.unet(sample, times, hidden, added)
         expect(str(name), output, sample.shape)
-        patch = self._table.patch if self._table.guidance_norm else 0
-        return guidance.guide(output, self._guidance_scale, self._rows, patch)
+        return output
 
-    def _control(self, views: Sequence[View]) -> ControlRows | None:
-        control = self._conditions.control
+    def _control(self, given: Conditions, views: Sequence[View]) -> ControlRows | None:
+        control, rows = given.control, len(given.hidden)
         if control is None:
             return None
         kinds = len(self._table.control_kinds)
         image = np.stack([view.cut(control.image, self._table.latent_factor) for view in views])
         every = np.zeros((len(views), kinds, *image.shape[1:]), np.float32)
         every[:, control.kind] = image
-        scale = np.zeros((self._rows * len(views), kinds), np.float32)
+        scale = np.zeros((rows * len(views), kinds), np.float32)
         scale[:, control.kind] = control.scale
         pictures = every.reshape(len(views), -1, *image.shape[2:])
-        return ControlRows(guidance.rows(pictures, self._rows), scale)
+        return ControlRows(guidance.rows(pictures, rows), scale)
 
-    def _added(self, count: int) -> AddedRows | None:
-        given = self._conditions.added or AddedRows()
-        tensors = {name: np.repeat(rows, count, axis=0) for name, rows in given.tensors.items()}
+    def _added(self, given: Conditions, count: int) -> AddedRows | None:
+        added = given.added or AddedRows()
+        tensors = {name: np.repeat(rows, count, axis=0) for name, rows in added.tensors.items()}
         if self._table.guidance == "embedding":
-            tensors["guidance"] = np.full((self._rows * count, 1), self._guidance_scale, np.float32)
+            tensors["guidance"] = np.full((len(given.hidden) * count, 1), self._guidance_scale, np.float32)
         return AddedRows(**tensors) if tensors else None
 
-    def _likeness(self, count: int) -> ImageRows | None:
-        given = self._conditions
+    def _likeness(self, given: Conditions, count: int) -> ImageRows | None:
         if given.likeness is None:
             return None
         embeds = np.repeat(given.likeness, count, axis=0)

@@ -1,6 +1,6 @@
 """What the pipeline is given for one picture."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -8,7 +8,7 @@ import numpy.typing as npt
 from orchestrator.arrays import Floats, Pixels
 from orchestrator.diffusion.latents import Size
 from orchestrator.models.contracts import Ids
-from orchestrator.params import SamplerName
+from orchestrator.params import Guidance, SamplerName
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,7 @@ class PipelineInputs:
         sampler: by name.
         steps: of the whole walk, of which a start's strength leaves a share.
         guidance_scale: up to 1 for none.
+        guidance: in which steps, and by which method.
         start: a picture to start from.
         mask: float32 (height, width) in [0, 1], of inputs.size, at least 0.5 where the picture may change; the rest is
             kept as in `start`. With a mask, strength 1 starts from noise alone.
@@ -88,6 +89,7 @@ class PipelineInputs:
     sampler: SamplerName
     steps: int
     guidance_scale: float
+    guidance: Guidance = field(default_factory=Guidance)
     start: Start | None = None
     mask: npt.NDArray[np.float32] | None = None
     control: Control | None = None

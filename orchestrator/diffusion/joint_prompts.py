@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator.arrays import Floats
-from orchestrator.diffusion import guidance
 from orchestrator.diffusion.answers import expect
+from orchestrator.diffusion.guider import rows_of
 from orchestrator.diffusion.inputs import PipelineInputs
 from orchestrator.diffusion.stages import Steps
 from orchestrator.diffusion.texts import TextTokenizer
@@ -41,7 +41,7 @@ class JointPrompts:
 
     async def encode(self, networks: Networks, inputs: PipelineInputs, steps: Steps) -> tuple[Floats, AddedRows | None]:
         """Rows [negative, positive], or [positive] without guidance: hidden states, and what is pooled."""
-        guided = guidance.rows_of(self._table.guidance, inputs.guidance_scale) > 1
+        guided = rows_of(self._table.guidance, inputs.guidance_scale, inputs.guidance) > 1
         ids = np.concatenate([inputs.negative_ids, inputs.prompt_ids] if guided else [inputs.prompt_ids])
         name, pooled = self._table.text_encoder, None
         await steps.call()

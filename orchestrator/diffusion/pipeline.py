@@ -1,15 +1,17 @@
 """The one pipeline: encode what is given, prepare latents, denoise, decode. Every task calls it, with this one loop."""
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 
 from orchestrator import metrics
 from orchestrator.arrays import Pixels
-from orchestrator.diffusion import guidance, latents, tiles
+from orchestrator.diffusion import latents, tiles
 from orchestrator.diffusion.denoiser import Conditions, Denoiser
 from orchestrator.diffusion.encoding import encode
 from orchestrator.diffusion.flow import FlowSchedule, FlowSpacing, Shift
+from orchestrator.diffusion.guider import Guider
 from orchestrator.diffusion.inputs import Control, ImagePrompt, PipelineInputs, Start
 from orchestrator.diffusion.joint_prompts import JointPrompts
 from orchestrator.diffusion.latents import Size
@@ -25,7 +27,7 @@ from orchestrator.errors import FamilyConfigError, InvalidRequestError, Unsuppor
 from orchestrator.models.contracts import Networks
 from orchestrator.models.families import Family
 from orchestrator.models.tables import FlowTable, NetworkTable, ScheduleTable
-from orchestrator.params import SamplerName
+from orchestrator.params import Guidance, GuidanceParams, SamplerName
 
 __all__ = [
     "Calls",
@@ -108,6 +110,29 @@ class Pipeline:
         if steps > most:
             raise InvalidRequestError(Violation("steps", f"sampler {sampler} takes at most {most} steps, not {steps}"))
 
+    def guidance(self, asked: GuidanceParams) -> Guidance:
+        """What a request asks for, with the family's defaults.
+
+        Raises:
+            InvalidRequestError: it ends before it begins, or this family's guidance has no rows to choose.
+        """
+        given = {name: value for name, value in dataclasses.asdict(asked).items() if value is not None}
+        if given and self._table.guidance != "classifier_free":
+            said = f"family {self._family.name} takes no settings of guidance but guidance_scale; leave guidance out"
+            raise InvalidRequestError(Violation("guidance", said))
+        family = self._family
+        defaults = {
+            "start": family.default_guidance_start,
+            "end": family.default_guidance_end,
+            "rescale": family.default_guidance_rescale,
+            "method": family.default_guidance_method,
+        }
+        decided = Guidance(**{**defaults, **given})
+        if decided.start > decided.end:
+            said = f"must be at least guidance.start, {decided.start:g}, not {decided.end:g}"
+            raise InvalidRequestError(Violation("guidance.end", said))
+        return decided
+
     def check_guidance(self, guidance_scale: float) -> None:
         """Raise InvalidRequestError if the family takes no such guidance."""
         if self._table.guidance == "none" and guidance_scale > 1:
@@ -144,17 +169,36 @@ class Pipeline:
 
     def work(self, inputs: PipelineInputs) -> float:
         """Pixels that the UNet sees, over all steps, guidance rows and tiles: what a request costs."""
-        rows = guidance.rows_of(self._table.guidance, inputs.guidance_scale)
         width, height = self._seen(inputs.size)
-        return float(width * height * self.views(inputs.size) * rows * self._plan(inputs).calls)
+        rows = self._rows_walked(self._plan(inputs), inputs.steps, inputs.guidance_scale, inputs.guidance)
+        return float(width * height * self.views(inputs.size) * rows)
 
     def steps_walked(self, inputs: PipelineInputs) -> int:
         """Steps that are done: fewer than inputs.steps where a start's strength is below 1."""
         return self._plan(inputs).steps
 
-    def calls(self, sampler: SamplerName, steps: int, strength: float) -> int:
-        """Calls of the UNet that a walk from a picture needs, strength in (0, 1]; at 1 those of a whole walk."""
-        return shorten(SAMPLERS[sampler].layout(self._schedule, steps, 1), strength).calls
+    def rows_walked(
+        self, sampler: SamplerName, steps: int, strength: float, guidance_scale: float, guided: Guidance
+    ) -> int:
+        """Rows that the UNet computes in a walk from a picture, strength in (0, 1]; at 1 those of a whole walk."""
+        plan = shorten(SAMPLERS[sampler].layout(self._schedule, steps, 1), strength)
+        return self._rows_walked(plan, steps, guidance_scale, guided)
+
+    def _rows_walked(self, plan: Plan, steps: int, guidance_scale: float, guided: Guidance) -> int:
+        guider = self._guider(plan, steps, guidance_scale, guided)
+        return sum(guider.rows(step) * (2 if step < len(plan.second) else 1) for step in range(plan.steps))
+
+    def _guider(self, plan: Plan, steps: int, guidance_scale: float, guided: Guidance) -> Guider:
+        table = self._table
+        return Guider(
+            kind=table.guidance,
+            scale=guidance_scale,
+            guidance=guided,
+            steps=steps,
+            first=steps - plan.steps,
+            flows=table.flows,
+            norm_patch=table.patch if table.guidance_norm else 0,
+        )
 
     def _seen(self, size: Size) -> Size:
         """Width and height, in pixels, of what the UNet sees at once."""
@@ -225,11 +269,12 @@ class Pipeline:
         shape = latents.latent_shape(inputs.size, self._table.latent_channels, self._table.latent_factor)
         seconds = metrics.STEP.labels(self._family.name)
         count = metrics.STEPS.labels(self._family.name, inputs.sampler.value)
-        denoiser = Denoiser(networks, self._table, conditions, inputs.guidance_scale, steps)
+        guider = self._guider(plan, inputs.steps, inputs.guidance_scale, inputs.guidance)
+        denoiser = Denoiser(networks, self._table, conditions, guider, inputs.guidance_scale, steps)
 
-        async def network(x: Latents, timestep: float) -> Latents:
+        async def network(x: Latents, timestep: float, step: int) -> Latents:
             with seconds.time():
-                output = await denoiser(x, timestep)
+                output = await denoiser(x, timestep, step)
             count.inc()
             return output
 

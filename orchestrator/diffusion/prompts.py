@@ -6,9 +6,9 @@ from typing import TypeVar
 import numpy as np
 
 from orchestrator.arrays import Floats
-from orchestrator.diffusion import guidance
 from orchestrator.diffusion.answers import expect
 from orchestrator.diffusion.emphasis import parse
+from orchestrator.diffusion.guider import rows_of
 from orchestrator.diffusion.inputs import PipelineInputs
 from orchestrator.diffusion.stages import Steps
 from orchestrator.diffusion.tokenizer import Tokenizer, Tokens
@@ -68,7 +68,7 @@ class Prompts:
         side. An empty negative prompt is zeros where the family says so. diffusers does so where none is given, and
         encodes one that is given as ""; here both are the same.
         """
-        guided = guidance.rows_of(self._table.guidance, inputs.guidance_scale) > 1
+        guided = rows_of(self._table.guidance, inputs.guidance_scale, inputs.guidance) > 1
         zeroed = guided and self._table.zero_empty_negative and np.array_equal(inputs.negative_ids, self._nothing)
         encoded = [inputs.negative_ids, inputs.prompt_ids] if guided and not zeroed else [inputs.prompt_ids]
         weights = [inputs.negative_weights, inputs.prompt_weights][-len(encoded) :]

@@ -30,8 +30,8 @@ class Denoise(Protocol):
         ...
 
 
-Network = Callable[[Latents, float], Awaitable[Latents]]
-"""(x as the network sees it, timestep) -> output after guidance: ε or v, by the plan's prediction."""
+Network = Callable[[Latents, float, int], Awaitable[Latents]]
+"""(x as the network sees it, timestep, step index) -> output after guidance: ε or v, by the plan's prediction."""
 
 
 class StepNoise(Protocol):
@@ -115,7 +115,7 @@ async def sample(
 
     async def denoise(x: Latents, step: int, second: bool = False) -> Latents:  # Denoise
         at = plan.second[step] if second else Level(plan.timesteps[step], plan.sigmas[step])
-        x0 = predict_x0(plan.prediction, x, await network(x, at.timestep), at.sigma)
+        x0 = predict_x0(plan.prediction, x, await network(x, at.timestep, step), at.sigma)
         if second or step >= len(plan.second):
             await on_step(step + 1, x0)
         return x0

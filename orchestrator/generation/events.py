@@ -1,10 +1,10 @@
 """What happens to a request, as plain values; the API edge turns them into protobuf."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from orchestrator.diffusion.pipeline import Stage, StageTime
 from orchestrator.models.source import ModelDigest
-from orchestrator.params import ImageFormat, SamplerName
+from orchestrator.params import Guidance, ImageFormat, SamplerName
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,8 @@ class Artifact:
     filtered: bool = False
     sha256: str = ""
     software: str = ""
+    guidance_scale: float = 1.0
+    guidance: Guidance = field(default_factory=Guidance)
 
 
 Event = Queued | Started | Progress | Preview | Artifact

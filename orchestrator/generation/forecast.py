@@ -3,7 +3,7 @@
 from collections import defaultdict, deque
 from statistics import median
 
-from orchestrator.diffusion.guidance import rows_of
+from orchestrator.diffusion.guider import rows_of
 from orchestrator.diffusion.latents import choose_aspect_size
 from orchestrator.models.families import NEEDS, Family
 from orchestrator.models.tables import NetworkTable
@@ -41,7 +41,7 @@ class Forecaster:
         width, height = choose_aspect_size(table.aspect_sizes, *text_size(plan.size, family))
         if isinstance(plan.task, Upscale):
             width, height = table.tile_size
-        guided = rows_of(table.guidance, plan.guidance_scale)
+        guided = rows_of(table.guidance, plan.guidance_scale, plan.guidance)
         rows = table.fixed_batch or guided
         calls = plan.cost / (width * height * guided)
         model = _unet(plan, table)

@@ -231,6 +231,8 @@ class Runner:
             family=job.family,
             sampler=made.sampler,
             steps=made.steps,
+            guidance_scale=job.plan.guidance_scale,
+            guidance=job.plan.guidance,
             models=models,
             timings=timings,
             nsfw_score=made.nsfw_score,

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from orchestrator.errors import FamilyConfigError, InvalidRequestError, Violation
 from orchestrator.models.tables import NetworkTable, Table, ToolTable
-from orchestrator.params import MAX_GENERATED_SIDE, MAX_GUIDANCE, MAX_STEPS, MIN_SIDE, SamplerName
+from orchestrator.params import MAX_GENERATED_SIDE, MAX_GUIDANCE, MAX_STEPS, MIN_SIDE, GuidanceMethod, SamplerName
 
 Kind = TypeVar("Kind", bound=Table)
 
@@ -58,6 +58,10 @@ class Family(Table):
     default_steps: int = Field(ge=1, le=MAX_STEPS)
     default_guidance_scale: float = Field(ge=0, le=MAX_GUIDANCE)
     upscale_detail: float = Field(1.0, ge=0, le=1)
+    default_guidance_start: float = Field(0.0, ge=0, le=1)
+    default_guidance_end: float = Field(1.0, ge=0, le=1)
+    default_guidance_rescale: float = Field(0.0, ge=0, le=1)
+    default_guidance_method: GuidanceMethod = GuidanceMethod.CFG
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -68,6 +72,12 @@ class Family(Table):
     def abilities(self) -> frozenset[str]:
         """What NEEDS asks for: of the networks, and roles of the tools."""
         return self.networks.abilities | self.tools.roles.keys()
+
+    @pydantic.model_validator(mode="after")
+    def _interval_grows(self) -> "Family":
+        if self.default_guidance_start > self.default_guidance_end:
+            raise ValueError("default_guidance_start must not exceed default_guidance_end")
+        return self
 
     @pydantic.field_validator("prompt_template")
     @classmethod

@@ -13,6 +13,7 @@ from orchestrator.params.enhancement import (
     VerticalPlace,
     faces_wanted,
 )
+from orchestrator.params.guidance import Guidance, GuidanceMethod, GuidanceParams
 from orchestrator.params.lora import MAX_LORA_WEIGHT, LoraParams
 from orchestrator.params.picture import (
     MAX_GENERATED_SIDE,
@@ -99,6 +100,9 @@ __all__ = [
     "FaceSwap",
     "Fit",
     "GenerateBackground",
+    "Guidance",
+    "GuidanceMethod",
+    "GuidanceParams",
     "HorizontalPlace",
     "ImageFormat",
     "ImageSource",

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from orchestrator.errors import Reason
 from orchestrator.params.enhancement import Caption, Enhancement, validate_all
+from orchestrator.params.guidance import GuidanceParams
 from orchestrator.params.lora import LoraParams, validate_loras
 from orchestrator.params.picture import MAX_PIXELS, BackgroundParams, ImageSource, LayoutParams, SizeParams
 from orchestrator.params.safety import SafetyParams
@@ -144,6 +145,7 @@ class RequestParams:
         sampler: by name.
         steps: of the denoising loop, 1 to 150.
         guidance_scale: 0 to 50.
+        guidance: when it is on, and how predictions become one.
         output: file format and its options.
         layout: how the picture is fitted into its size.
         background: what happens to the picture's background.
@@ -169,6 +171,7 @@ class RequestParams:
     sampler: SamplerName | None = None
     steps: int | None = None
     guidance_scale: float | None = None
+    guidance: GuidanceParams = field(default_factory=GuidanceParams)
     output: OutputParams = field(default_factory=OutputParams)
     layout: LayoutParams = field(default_factory=LayoutParams)
     background: BackgroundParams = field(default_factory=BackgroundParams)
@@ -198,6 +201,7 @@ class RequestParams:
         violations.within("guidance_scale", self.guidance_scale, 0, MAX_GUIDANCE)
         violations.within("clip_skip", self.clip_skip, 0, MAX_CLIP_SKIP, " layers")
         violations.within("preview_interval", self.preview_interval, 0, MAX_STEPS, " steps")
+        self.guidance.validate(violations)
         self.output.validate(violations)
         validate_loras(self.loras, violations)
         if self.safety is not None:

@@ -81,6 +81,7 @@ async def paint(plan: Plan, workshop: Workshop, scene: Scene) -> Painted:
         sampler=plan.sampler,
         steps=plan.steps,
         guidance_scale=plan.guidance_scale,
+        guidance=plan.guidance,
         start=scene.start,
         mask=scene.mask,
         control=None if control is None else replace(control, kind=plan.control_kind),

@@ -3,13 +3,12 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 import numpy as np
 
 from orchestrator.diffusion import emphasis
-from orchestrator.diffusion.guidance import rows_of
 from orchestrator.diffusion.latents import Size, choose_aspect_size
 from orchestrator.diffusion.pipeline import Pipeline
 from orchestrator.diffusion.tokenizer import Tokens
@@ -23,6 +22,7 @@ from orchestrator.params import (
     Edit,
     Enhancement,
     FaceSwap,
+    Guidance,
     ImageSource,
     ImageToImage,
     Inpaint,
@@ -67,7 +67,7 @@ class Plan:
         clip_skip: last layers of the text encoders that are left out.
         loras: scales of the LoRAs of the family's networks, in their order; empty for none.
         seed: of all randomness.
-        sampler, steps, guidance_scale: of the denoising loop, as if it were walked whole.
+        sampler, steps, guidance_scale, guidance: of the denoising loop, as if it were walked whole.
         size: as asked for; where it is open the picture decides, or, without one, the family.
         layout, background, output, enhancements, caption, safety: as asked for.
         preview_interval: a preview after each n-th step; 0 for none.
@@ -86,6 +86,7 @@ class Plan:
     sampler: SamplerName
     steps: int
     guidance_scale: float
+    guidance: Guidance = field(default_factory=Guidance)
     size: SizeParams
     layout: LayoutParams
     background: BackgroundParams
@@ -157,7 +158,7 @@ def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Plan:
     if guidance_scale is None:  # without words there is nothing to guide to
         guidance_scale = family.default_guidance_scale if params.prompt.strip() else NO_GUIDANCE
     pipeline.check_guidance(guidance_scale)
-    rows = rows_of(family.networks.guidance, guidance_scale)
+    guidance = pipeline.guidance(params.guidance)
     seed = secrets.randbits(DRAWN_SEED_BITS) if params.seed is None else params.seed
     size = None if params.task.starts_from_picture else text_size(params.size, family)
     recipe = recipe_of(
@@ -172,6 +173,7 @@ def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Plan:
         sampler=sampler,
         steps=steps,
         guidance_scale=guidance_scale,
+        guidance=guidance,
         size=params.size,
         layout=params.layout,
         background=params.background,
@@ -184,7 +186,12 @@ def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Plan:
         clip_skip=params.clip_skip,
         loras=_lora_scales(params, family),
         control_kind=kind,
-        cost=_cost(params, family, kind, rows, lambda strength: pipeline.calls(sampler, steps, strength)),
+        cost=_cost(
+            params,
+            family,
+            kind,
+            lambda strength: pipeline.rows_walked(sampler, steps, strength, guidance_scale, guidance),
+        ),
         origin=origin_of(params, family, kind),
         recipe=recipe,
     )
@@ -292,8 +299,8 @@ def _sources(task: Task, background: BackgroundParams, caption: Caption | None) 
         yield caption.image
 
 
-def _cost(params: RequestParams, family: Family, kind: int, rows: int, calls: Callable[[float], int]) -> float:
-    """Pixels that the UNet sees, of `rows` in each of its calls, whose number `calls` knows by a start's strength.
+def _cost(params: RequestParams, family: Family, kind: int, rows: Callable[[float], int]) -> float:
+    """Pixels that the UNet sees, of all rows of a walk, whose number `rows` knows by a start's strength.
 
     The size of a picture that is still to be fetched is not known: it is taken as the family's own.
     """
@@ -301,7 +308,7 @@ def _cost(params: RequestParams, family: Family, kind: int, rows: int, calls: Ca
     width, height = choose_aspect_size(sizes, *text_size(params.size, family))
     pixels, strength = float(width * height), 1.0
     wanted = faces_wanted(params.enhancements)
-    faces = 0.0 if wanted is None else pixels * rows * calls(wanted.strength)  # as if there were one
+    faces = 0.0 if wanted is None else pixels * rows(wanted.strength)  # as if there were one
     is_enlarged_plainly = isinstance(task, Upscale) and not family.upscale_detail
     if isinstance(task, Edit) or is_enlarged_plainly:  # one look at a picture, about as long as one step
         return pixels + faces
@@ -314,4 +321,4 @@ def _cost(params: RequestParams, family: Family, kind: int, rows: int, calls: Ca
         strength = task.effective_strength
     elif isinstance(task, (ImageToImage, Inpaint, FaceSwap)):
         strength = task.strength
-    return pixels * rows * calls(strength) + faces
+    return pixels * rows(strength) + faces

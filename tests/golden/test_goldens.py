@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from orchestrator.diffusion.pipeline import Pipeline, PipelineInputs, StepDone, 
 from orchestrator.models.families import Families
 from orchestrator.models.pool import TritonPool
 from orchestrator.models.readiness import TritonNetworks
-from orchestrator.params import SamplerName
+from orchestrator.params import Guidance, GuidanceMethod, SamplerName
 from tests.golden.measure import MAX_LATENT_ERROR, MIN_PSNR, NotingDecoder, psnr
 
 if TYPE_CHECKING:
@@ -37,11 +38,14 @@ async def triton_networks(tiny_triton: int) -> AsyncIterator[TritonNetworks]:
     await server.close()
 
 
+ALWAYS = Guidance()
+
+
 async def ignore(_done: StepDone) -> None:
     """Report progress to nobody."""
 
 
-async def render(case: Case, networks: Networks, negative: str) -> npt.NDArray[np.uint8]:
+async def render(case: Case, networks: Networks, negative: str, guidance: Guidance = ALWAYS) -> npt.NDArray[np.uint8]:
     family = FAMILIES.get(f"{case.prediction}-{case.spacing}")
     pipeline = Pipeline(family, FAMILIES.folder)
     inputs = PipelineInputs(
@@ -52,6 +56,7 @@ async def render(case: Case, networks: Networks, negative: str) -> npt.NDArray[n
         sampler=SamplerName(case.sampler),
         steps=case.steps,
         guidance_scale=golden_cases.GUIDANCE_SCALE,
+        guidance=guidance,
     )
     return await pipeline.run(networks, inputs, ignore, Timer(family.name))
 
@@ -94,3 +99,25 @@ def test_families_pad_with_the_tokenizers_end_token() -> None:
 def test_pictures_were_made_of_the_committed_graphs() -> None:
     manifest = json.loads(golden_cases.MANIFEST.read_text())
     assert manifest["pictures"]["graph_sha256"] == golden_cases.graph_digests()
+
+
+async def test_every_sampler_and_guidance_gives_the_same_bytes_in_company(triton_networks: TritonNetworks) -> None:
+    """Requests of other samplers and intervals share batches: a step of theirs has one row, or two."""
+    settings = [
+        *((sampler.value, ALWAYS) for sampler in SamplerName),
+        ("euler", Guidance(start=0.25, end=0.75)),
+        ("ddim", Guidance(end=0.5, rescale=0.7)),
+        ("heun", Guidance(method=GuidanceMethod.APG, end=0.6)),
+        ("dpmpp_2m", Guidance(method=GuidanceMethod.CFG_ZERO_STAR)),
+    ]
+    networks = triton_networks.networks("epsilon-trailing")
+
+    async def picture(sampler: str, guidance: Guidance) -> npt.NDArray[np.uint8]:
+        case = Case(sampler, "epsilon", "trailing", golden_cases.PICTURE_STEPS)
+        return await render(case, networks, golden_cases.NEGATIVE_PROMPT, guidance)
+
+    alone = [await picture(*each) for each in settings]
+    together = await asyncio.gather(*(picture(*each) for each in settings))
+    for each, one, other in zip(settings, alone, together, strict=True):
+        assert (one == other).all(), each
+    assert len({one.tobytes() for one in alone[len(SamplerName) :]}) == len(settings) - len(SamplerName)

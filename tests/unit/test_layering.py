@@ -75,7 +75,7 @@ OF_PIPELINE = (
     PIPELINE,
     *(
         f"orchestrator.diffusion.{part}"
-        for part in ("answers", "denoiser", "encoding", "inputs", "joint_prompts", "prompts", "stages", "vae")
+        for part in ("answers", "denoiser", "encoding", "guider", "inputs", "joint_prompts", "prompts", "stages", "vae")
     ),
 )
 """The pipeline and its parts: what of the diffusion room knows networks, families and metrics."""

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator
 
 from imagegen.v1 import generation_pb2 as pb
-from orchestrator.api.converters.tables import FORMATS, SAMPLERS, STAGES
+from orchestrator.api.converters.tables import FORMATS, GUIDANCE_METHODS, SAMPLERS, STAGES
 from orchestrator.diffusion.pipeline import samplers_of
 from orchestrator.generation.events import Artifact, Event, Preview, Progress, Queued, Started
 from orchestrator.models.families import Family
 from orchestrator.models.source import ModelDigest
+from orchestrator.params import Guidance, GuidanceMethod
 from orchestrator.results.buckets import CHUNK_BYTES
 
 
@@ -69,9 +70,25 @@ def to_artifact(request_id: str, artifact: Artifact) -> pb.Artifact:
         sha256=bytes.fromhex(artifact.sha256) or None,
         software=artifact.software or None,
     )
+    if artifact.sampler is not None:
+        message.guidance_scale = artifact.guidance_scale
+        message.guidance.CopyFrom(_to_guidance(artifact.guidance))
     if artifact.uri is not None:
         message.uri = artifact.uri
     return message
+
+
+def _to_guidance(guidance: Guidance) -> pb.Guidance:
+    projected = guidance.method is GuidanceMethod.APG
+    return pb.Guidance(
+        start=guidance.start,
+        end=guidance.end,
+        rescale=guidance.rescale,
+        method=GUIDANCE_METHODS[guidance.method],
+        eta=guidance.eta if projected else None,
+        norm_threshold=guidance.norm_threshold if projected else None,
+        momentum=guidance.momentum if projected else None,
+    )
 
 
 def _to_digests(models: Iterable[ModelDigest]) -> list[pb.ModelDigest]:

@@ -15,10 +15,27 @@ from orchestrator.api.converters.pictures import (
     to_safety,
     to_size,
 )
-from orchestrator.api.converters.tables import DELIVERIES, FORMATS, METADATA, PRIORITIES, SAMPLERS, choice
+from orchestrator.api.converters.tables import (
+    DELIVERIES,
+    FORMATS,
+    GUIDANCE_METHODS,
+    METADATA,
+    PRIORITIES,
+    SAMPLERS,
+    choice,
+)
 from orchestrator.api.converters.tasks import TASKS
 from orchestrator.errors import InvalidRequestError, UnsupportedTaskError, Violation
-from orchestrator.params import JobOptions, Limits, LoraParams, OutputParams, Priority, RequestParams, Task
+from orchestrator.params import (
+    GuidanceParams,
+    JobOptions,
+    Limits,
+    LoraParams,
+    OutputParams,
+    Priority,
+    RequestParams,
+    Task,
+)
 
 _KNOWN = ", ".join(TASKS)
 
@@ -47,6 +64,7 @@ def to_params(request: pb.GenerateRequest, limits: Limits) -> RequestParams:
         ),
         size=to_size(request.size),
         sampler=choice(SAMPLERS, request.sampler, "sampler"),
+        guidance=_to_guidance(request.guidance),
         output=_to_output(request.output),
         layout=to_layout(request.layout),
         background=to_background(request.background),
@@ -54,6 +72,13 @@ def to_params(request: pb.GenerateRequest, limits: Limits) -> RequestParams:
         caption=to_caption(request.caption) if request.HasField("caption") else None,
         loras=tuple(LoraParams(**given(lora, "name", "weight")) for lora in request.loras),
         safety=to_safety(request.safety) if request.HasField("safety") else None,
+    )
+
+
+def _to_guidance(message: pb.Guidance) -> GuidanceParams:
+    return GuidanceParams(
+        **given(message, "start", "end", "rescale", "eta", "norm_threshold", "momentum"),
+        method=choice(GUIDANCE_METHODS, message.method, "guidance.method"),
     )
 
 

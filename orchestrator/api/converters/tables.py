@@ -15,6 +15,7 @@ from orchestrator.params import (
     EnhancementMethod,
     Enlargement,
     Fit,
+    GuidanceMethod,
     HorizontalPlace,
     ImageFormat,
     Metadata,
@@ -29,6 +30,7 @@ Name = TypeVar("Name", bound=str)
 Number = TypeVar("Number", bound=int)
 
 SAMPLERS = {name: pb.Sampler.Value(f"SAMPLER_{name.name}") for name in SamplerName}
+GUIDANCE_METHODS = {name: pb.GuidanceMethod.Value(f"GUIDANCE_METHOD_{name.name}") for name in GuidanceMethod}
 FORMATS = {name: pb.ImageFormat.Value(f"IMAGE_FORMAT_{name.name}") for name in ImageFormat}
 DELIVERIES = {name: pb.Delivery.Value(f"DELIVERY_{name.name}") for name in Delivery}
 METADATA = {name: pb.Metadata.Value(f"METADATA_{name.name}") for name in Metadata}

@@ -84,7 +84,7 @@ async def test_trajectory_equals_diffusers(case: Case, record_property: Callable
     if case.strength is not None:
         plan, origin = shorten(plan, case.strength), Origin(golden_cases.start_latents())
 
-    async def network(x: Latents, timestep: float) -> Latents:
+    async def network(x: Latents, timestep: float, _step: int) -> Latents:
         return golden_cases.closed_form(x, timestep)
 
     start = noise.start_noise(SEED, TRAJECTORY_SHAPE)
@@ -158,7 +158,7 @@ async def test_a_network_that_knows_the_picture_recovers_it(
     picture = np.full(TRAJECTORY_SHAPE, value, np.float32)
     levels = dict(zip(plan.timesteps, plan.sigmas, strict=False))
 
-    async def network(x: Latents, timestep: float) -> Latents:
+    async def network(x: Latents, timestep: float, _step: int) -> Latents:
         alpha, sigma_hat = plan.mixture(levels[timestep])
         rest: Latents = x - alpha * picture  # σ̂·ε
         epsilon = rest * (1 / sigma_hat)
@@ -177,7 +177,7 @@ async def test_network_is_asked_at_the_plans_levels(name: str, prediction: str) 
     done: list[int] = []
     plan = plan_of(name, prediction, 7)
 
-    async def network(x: Latents, timestep: float) -> Latents:
+    async def network(x: Latents, timestep: float, _step: int) -> Latents:
         asked.append(timestep)
         assert x.dtype == np.float32
         return golden_cases.closed_form(x, timestep)
@@ -198,7 +198,7 @@ async def test_network_is_asked_at_the_plans_levels(name: str, prediction: str) 
 async def test_an_error_at_a_step_ends_the_walk_there(name: str, prediction: str) -> None:
     calls = 0
 
-    async def network(x: Latents, timestep: float) -> Latents:
+    async def network(x: Latents, timestep: float, _step: int) -> Latents:
         nonlocal calls
         calls += 1
         if calls == 3:
@@ -214,7 +214,7 @@ async def test_an_error_at_a_step_ends_the_walk_there(name: str, prediction: str
 
 @every
 async def test_start_latents_are_left_as_they_were(name: str, prediction: str) -> None:
-    async def network(x: Latents, timestep: float) -> Latents:
+    async def network(x: Latents, timestep: float, _step: int) -> Latents:
         return golden_cases.closed_form(x, timestep)
 
     start = noise.start_noise(SEED, TRAJECTORY_SHAPE)
@@ -228,7 +228,7 @@ def started(name: str, prediction: str, steps: int, strength: float) -> Plan:
     return shorten(plan_of(name, prediction, steps), strength)
 
 
-async def closed_form(x: Latents, timestep: float) -> Latents:
+async def closed_form(x: Latents, timestep: float, _step: int) -> Latents:
     return golden_cases.closed_form(x, timestep)
 
 
@@ -249,7 +249,7 @@ async def test_a_walk_begins_at_the_origins_latents_under_noise(name: str, predi
     """In the network's coordinates that is α·x₀ + σ̂·ε for every sampler."""
     asked: list[Latents] = []
 
-    async def network(x: Latents, timestep: float) -> Latents:
+    async def network(x: Latents, timestep: float, _step: int) -> Latents:
         asked.append(x)
         return golden_cases.closed_form(x, timestep)
 

@@ -28,6 +28,17 @@ def test_a_block(block: dict[str, Any], expected: dict[str, Any]) -> None:
     assert {name: found[name] for name in names if name in found} == expected
 
 
+def test_guidance_is_a_block_of_its_own() -> None:
+    asked = {"start": 0.1, "end": "0.6", "rescale": 0.5, "method": "APG", "momentum": -0.2}
+    message = from_text(imagegen={"guidance": asked})
+    assert message.guidance == pb.Guidance(
+        start=0.1, end=0.6, rescale=0.5, method=pb.GUIDANCE_METHOD_APG, momentum=-0.2
+    )
+    assert not from_text(imagegen={"guidance_scale": 3}).HasField("guidance")
+    with pytest.raises(BadRequestError, match=r"imagegen\.guidance\.method must be one of cfg, apg, cfg_zero_star"):
+        from_text(imagegen={"guidance": {"method": "magic"}})
+
+
 def test_every_sampler_and_priority_has_a_name() -> None:
     assert set(extensions.SAMPLERS.values()) == set(pb.Sampler.values()) - {0}
     assert set(extensions.PRIORITIES) == {"high", "normal", "low"}

@@ -12,7 +12,7 @@ from orchestrator.diffusion.pipeline import Stage, StageTime
 from orchestrator.generation.events import Artifact, Event, Preview, Progress, Queued, Started
 from orchestrator.generation.job import Job
 from orchestrator.models.source import ModelDigest
-from orchestrator.params import ImageFormat, SamplerName
+from orchestrator.params import Guidance, GuidanceMethod, ImageFormat, SamplerName
 from orchestrator.results.buckets import CHUNK_BYTES
 from tests.unit.orchestrator.world import FAMILIES, build
 
@@ -120,6 +120,8 @@ def test_all_that_is_known_of_a_picture(job: Job) -> None:
         sampler=pb.SAMPLER_LCM,
         steps=4,
         quality=0,
+        guidance_scale=1.0,
+        guidance=pb.Guidance(start=0, end=1, rescale=0, method=pb.GUIDANCE_METHOD_CFG),
     )
 
 
@@ -142,6 +144,23 @@ def test_a_stored_picture_is_one_message_with_its_uri(job: Job) -> None:
     assert message.artifact.WhichOneof("content") == "uri"
     assert message.artifact.uri == "http://x/y.png"
     assert message.artifact.last_chunk
+
+
+def test_guidance_is_reported_as_it_was_used(job: Job) -> None:
+    apg = Guidance(start=0.1, end=0.6, rescale=0.5, method=GuidanceMethod.APG)
+    (message,) = convert(job, replace(ARTIFACT, guidance_scale=4.0, guidance=apg))
+    assert message.artifact.guidance_scale == 4
+    assert message.artifact.guidance == pb.Guidance(
+        start=0.1,
+        end=0.6,
+        rescale=0.5,
+        method=pb.GUIDANCE_METHOD_APG,
+        eta=0,
+        norm_threshold=15,
+        momentum=-0.5,
+    )
+    (message,) = convert(job, replace(ARTIFACT, sampler=None))
+    assert not message.artifact.HasField("guidance")
 
 
 @pytest.mark.parametrize("ready", [False, True])

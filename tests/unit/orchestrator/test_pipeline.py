@@ -1,5 +1,7 @@
 """The one pipeline over formulas: which rows are asked, what is reported, and what ends it."""
 
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ from orchestrator.diffusion import pipeline as pipeline_module
 from orchestrator.diffusion.pipeline import Pipeline, PipelineInputs, Stage, StepDone, Timer
 from orchestrator.errors import EngineFaultError, InvalidRequestError
 from orchestrator.models.contracts import AddedRows, Ids, Networks
-from orchestrator.params import SamplerName
+from orchestrator.params import Guidance, GuidanceMethod, GuidanceParams, SamplerName
 from tests.unit.orchestrator.world import FAMILIES, World, build
 
 
@@ -192,9 +194,9 @@ async def test_the_seed_alone_makes_the_noise(world: World) -> None:
 async def test_each_step_has_noise_of_its_own(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[tuple[int, int, tuple[int, ...]]] = []
 
-    def recorded(seed: int, step: int, shape: tuple[int, ...]) -> Floats:
+    def recorded(seed: int, step: int, shape: tuple[int, ...], *, second: bool = False) -> Floats:
         drawn.append((seed, step, shape))
-        return noise.step_noise(seed, step, shape)
+        return noise.step_noise(seed, step, shape, second=second)
 
     monkeypatch.setattr(pipeline_module, "step_noise", recorded)
     await run(world, Recorder(world), seed=9)
@@ -236,7 +238,7 @@ def test_steps_that_a_sampler_cannot_walk_are_refused(world: World) -> None:
     with pytest.raises(InvalidRequestError, match=r"^steps: sampler lcm takes at most 50 steps, not 51$"):
         world.pipeline.check_steps(SamplerName.LCM, 51)
     for sampler in SamplerName:
-        if sampler is not SamplerName.LCM:
+        if sampler not in (SamplerName.LCM, SamplerName.TCD):  # of distilled models
             world.pipeline.check_steps(sampler, 150)
 
 
@@ -262,3 +264,52 @@ async def test_every_sampler_makes_the_calls_that_its_work_counts(world: World, 
     assert pixels.shape == (32, 32, 3)
     assert world.networks.calls == (9 if sampler in (SamplerName.HEUN, SamplerName.DPMPP_SDE) else 5)
     assert world.pipeline.work(asked) == 32 * 32 * 2 * world.networks.calls
+
+
+async def test_steps_outside_the_interval_have_the_prompts_row_alone(world: World) -> None:
+    recorder = Recorder(world)
+    asked = replace(inputs(world.pipeline), guidance=Guidance(start=0.25, end=0.75))
+    await world.pipeline.run(recorder.networks, asked, ignore, Timer("small"))
+    assert [len(sample) for sample in recorder.samples] == [1, 2, 2, 1]
+    assert (recorder.hidden[0][0] == recorder.hidden[1][1]).all()  # the prompt's
+    assert world.pipeline.work(asked) == 64 * 32 * 6
+    assert world.pipeline.rows_walked(asked.sampler, 4, 1.0, 2.0, asked.guidance) == 6
+
+
+async def test_guidance_that_is_never_on_encodes_no_negative_prompt(world: World) -> None:
+    never, none = Recorder(world), Recorder(world)
+    asked = replace(inputs(world.pipeline), guidance=Guidance(start=0.5, end=0.5))
+    without = await world.pipeline.run(none.networks, replace(asked, guidance_scale=1.0), ignore, Timer("small"))
+    picture = await world.pipeline.run(never.networks, asked, ignore, Timer("small"))
+    assert len(never.ids[0]) == 1
+    np.testing.assert_array_equal(picture, without)
+
+
+async def test_an_interval_of_a_picture_in_tiles(world: World) -> None:
+    """Each tile has the rows of its step."""
+    recorder = Recorder(world)
+    asked = replace(inputs(world.pipeline), size=(64, 64), guidance=Guidance(end=0.5))
+    await world.pipeline.run(recorder.networks, asked, ignore, Timer("small"))
+    views = world.pipeline.views((64, 64))
+    assert sum(len(sample) for sample in recorder.samples) == views * (2 + 2 + 1 + 1)
+    assert world.pipeline.work(asked) == 32 * 32 * views * 6
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (GuidanceParams(start=0.8, end=0.5), "guidance.end: must be at least guidance.start, 0.8, not 0.5"),
+        (GuidanceParams(start=1.0, end=0.99), "guidance.end"),
+    ],
+)
+def test_an_interval_that_ends_before_it_begins_is_refused(world: World, asked: GuidanceParams, said: str) -> None:
+    with pytest.raises(InvalidRequestError, match=re.escape(said)):
+        world.pipeline.guidance(asked)
+
+
+def test_guidance_takes_the_familys_defaults(tmp_path: Path) -> None:
+    text = FAMILIES + 'default_guidance_end = 0.6\ndefault_guidance_rescale = 0.7\ndefault_guidance_method = "apg"\n'
+    pipeline = build(tmp_path, families=text).pipeline
+    decided = Guidance(end=0.6, rescale=0.7, method=GuidanceMethod.APG)
+    assert pipeline.guidance(GuidanceParams()) == decided
+    assert pipeline.guidance(GuidanceParams(end=1.0, eta=0.2)) == replace(decided, end=1.0, eta=0.2)

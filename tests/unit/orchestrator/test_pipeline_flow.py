@@ -13,7 +13,7 @@ from orchestrator.errors import FamilyConfigError, InvalidRequestError
 from orchestrator.models.contracts import AddedRows, Networks
 from orchestrator.models.fakes import FakeNetworks
 from orchestrator.models.families import Families
-from orchestrator.params import SamplerName
+from orchestrator.params import Guidance, GuidanceMethod, GuidanceParams, SamplerName
 from tests.unit.orchestrator.world import FAMILIES, write_families
 
 FLOW = (
@@ -182,3 +182,20 @@ def test_work_counts_the_second_calls(tmp_path: Path) -> None:
 def test_tables_of_flow_that_are_wrong_are_refused_by_field(tmp_path: Path, change: tuple[str, str], said: str) -> None:
     with pytest.raises(FamilyConfigError, match=said):
         pipeline_of(tmp_path, FLOW.replace(*change))
+
+
+def test_settings_of_guidance_are_refused_where_it_has_no_rows(tmp_path: Path) -> None:
+    pipeline = pipeline_of(tmp_path, FLOW.replace("scaling_factor", 'guidance = "embedding"\nscaling_factor'))
+    assert pipeline.guidance(GuidanceParams()) == Guidance()
+    with pytest.raises(InvalidRequestError, match=r"guidance: .*leave guidance out|leave guidance out"):
+        pipeline.guidance(GuidanceParams(end=0.5))
+
+
+async def test_cfg_zero_star_asks_no_network_in_its_first_step(tmp_path: Path) -> None:
+    pipeline = pipeline_of(tmp_path)
+    zero = Guidance(method=GuidanceMethod.CFG_ZERO_STAR)
+    asked = inputs(pipeline, guidance_scale=4.0, guidance=zero)
+    _, unet = await run(pipeline, asked)
+    assert [len(sample) for sample in unet.samples] == [2, 2, 2]
+    np.testing.assert_array_equal(unet.samples[0][0], start_noise(7, (1, 4, 4, 8))[0])  # as it was
+    assert pipeline.work(asked) == 64 * 32 * 6
