@@ -97,7 +97,7 @@ def family_table(
         "license": checkpoint.license,
         "commercial": checkpoint.commercial,
         "prompt_template": template,
-        "prompt_weights": True,
+        "prompt_weights": checkpoint.architecture in {"sd", "sdxl"},  # language models take none
         "default_width": side,
         "default_height": side,
         "default_sampler": preset.sampler,

@@ -69,6 +69,7 @@ def test_each_is_added_as_a_family_of_flow_matching(name: str, drawn: Path, tmp_
     family = Families.load(tmp_path / "families" / "families.toml").get("mine")
     networks = family.networks
     assert networks.flows
+    assert not family.prompt_weights
     assert (family.default_sampler, family.default_steps, family.default_guidance_scale) == ("euler", 7, 1.0)
     assert set(networks.roles) == {"text_encoder", "unet", "vae_encoder", "vae_decoder"}
     assert family.tasks == ("text_to_image", "image_to_image", "inpaint", "outpaint", "upscale", "edit")
