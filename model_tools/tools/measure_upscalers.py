@@ -163,7 +163,7 @@ def _strokes(small: Pixels, picture: Pixels, network: Opened) -> Pixels:
 
 def _steps() -> Steps:
     async def listen(_: StepDone) -> None:
-        """Nobody is told."""
+        """Nothing is reported."""
 
     return Steps(listen, Stage.FINISH, Calls())
 

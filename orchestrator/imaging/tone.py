@@ -31,7 +31,7 @@ def match_around(picture: Pixels, reference: Pixels, known: npt.NDArray[np.bool_
     """The picture with the reference's colours and light at the border of what is known, and less of them away from it.
 
     What the two differ by where the reference is known is averaged nearby (normalised convolution, Knutsson and Westin
-    1993), carried beyond, and falls with the distance. So no frame shows where new is laid beside old.
+    1993), carried beyond, and falls with the distance. So no frame shows where new is laid next to old.
 
     Args:
         picture: uint8 (H, W, 3).

@@ -95,7 +95,7 @@ async def _by_network(
 ) -> Pixels:
     """The picture `times` as large; with `kept`, back projected.
 
-    Tiles overlap by margins that are thrown away; beyond the picture it is reflected. Beside picture and result, a tile
+    Tiles overlap by margins that are dropped; beyond the picture it is reflected. Besides picture and result, a tile
     is held.
     """
     height, width = picture.shape[:2]

@@ -1,4 +1,4 @@
-"""Opens the graph beside it, in Triton's Python backend."""
+"""Opens the graph next to it, in Triton's Python backend."""
 
 from engines.openvino_engine import TritonPythonModel
 

@@ -60,7 +60,7 @@ def photograph(height: int, width: int) -> Pixels:
 
 
 @pytest.mark.parametrize("drift", [(40, 40, 40), (-30, 10, 25)])
-def test_no_step_is_left_where_new_is_laid_beside_old(drift: tuple[int, int, int]) -> None:
+def test_no_step_is_left_where_new_is_laid_next_to_old(drift: tuple[int, int, int]) -> None:
     """Across the border of what is known the mean step is no larger than the picture's own gradients."""
     old = photograph(300, 400)
     new = np.clip(photograph(300, 400)[:, ::-1] * 0.5 + 60 + np.array(drift), 0, 255).astype(np.uint8)
@@ -68,9 +68,9 @@ def test_no_step_is_left_where_new_is_laid_beside_old(drift: tuple[int, int, int
     known[:, 100:300] = True
     own = np.abs(np.diff(old[:, 100:300].astype(float), axis=1)).mean()
 
-    def step(beside: Pixels) -> float:
+    def step(around: Pixels) -> float:
         """Between the means of rows of 20 pixels, left and right of both borders."""
-        whole = np.where(known[..., None], old, beside).astype(float)
+        whole = np.where(known[..., None], old, around).astype(float)
         blocks = whole.reshape(15, 20, 400, 3).mean(axis=1)
         return float(np.abs(blocks[:, [100, 300]] - blocks[:, [99, 299]]).mean())
 

@@ -114,7 +114,7 @@ async def test_without_the_network_it_is_resampled(studio: Studio) -> None:
 
 
 async def ignore(_: object) -> None:
-    """Of steps nobody is told."""
+    """Steps are not reported."""
 
 
 def steps() -> Steps:
