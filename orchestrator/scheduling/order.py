@@ -9,7 +9,7 @@ where v(t) is the tag of the request in service. Tags are on the scale of Unix s
 is served by several engines:
 
 - v is the newest tag that runs; where nothing runs, the tag of the next request; where nothing waits either, the time.
-  It never lags more than an hour behind the time, so that nothing waits for ever (ADR 0015).
+  It never lags more than an hour behind the time, so that nothing waits forever (ADR 0015).
 - v may fall when a busy period ends. An account none of whose requests waits therefore keeps at most one request's
   length of its old tag, which is what the paper's F can be ahead of v then: what it took of an idle machine is not held
   against it.

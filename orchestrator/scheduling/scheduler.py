@@ -308,7 +308,7 @@ class Scheduler:
         return None if engines else ""
 
     def _fits(self, task: Task, others: Sequence[Task], engine: str) -> bool:
-        """Whether an engine can work for a request beside the others that it works for."""
+        """Whether an engine can work for a request together with the others that it works for."""
         if self._fixed or not others:
             return len(others) < max(1, self._fixed)
         return all(self._alike(task, other) for other in others) and len(others) < self.capacity(task, engine)
@@ -378,7 +378,7 @@ class Scheduler:
         return max([0.0, *unlike, *alike[room - 1 : room]])
 
     def _slowdown(self, task: Task, engine: str, others: Sequence[Task]) -> float:
-        """How many times as long a request takes beside the others that an engine works for."""
+        """How many times as long a request takes together with the others that an engine works for."""
         work, alike = task.work, 1 + sum(self._alike(task, other) for other in others)
         if work.model is None or alike == 1:
             return 1.0

@@ -72,10 +72,10 @@ class Admission(Generic[Item]):
                 about one of them will have started.
         """
         if len(self._line) >= self._max_queued + self.free:
-            raise self._full(f"{len(self._line)} requests wait already")
+            raise self._full(f"{len(self._line)} requests are already waiting")
         others = sum(entry.held for entry in self._entries)
         if others and others + held > self._max_held:  # alone, one of any size may come
-            raise self._full("the pictures of other requests fill the room for pictures that come with requests")
+            raise self._full("inline images of pending requests exceed the server's limit")
 
     def enqueue(self, item: Item, priority: Priority, held: int = 0) -> None:
         """Put a request in line. `held` are bytes of pictures.

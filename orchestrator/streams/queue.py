@@ -159,7 +159,7 @@ class StreamQueue:
             metrics.STREAM_BACKLOG.labels(family).set(value)
 
     def _report_positions(self) -> None:
-        """Tell those that have not begun how many begin before them, and when: by their slot, and by the engines."""
+        """Report to those that wait how many start before them, and when: by their slot, and by the engines."""
         forecast = self._runner.turns.forecast()
         running = [job for job in self._admission.running if job.turn.task in forecast]
         ends = sorted(forecast[job.turn.task].end for job in running)

@@ -52,7 +52,7 @@ def test_a_full_line_refuses() -> None:
     admission = of(1, 2, 1000)
     for item in "abc":  # one will run, two may wait
         admission.enqueue(item, NORMAL)
-    with pytest.raises(QueueFullError, match="3 requests wait"):
+    with pytest.raises(QueueFullError, match="3 requests are already waiting"):
         admission.enqueue("d", HIGH)
     assert started(admission) == ["a"]
     with pytest.raises(QueueFullError):
@@ -77,7 +77,7 @@ def test_pictures_of_waiting_and_running_requests_are_held_up_to_a_limit() -> No
     admission.enqueue("a", NORMAL, 600)
     assert started(admission) == ["a"]
     admission.enqueue("b", NORMAL, 400)
-    with pytest.raises(QueueFullError, match="pictures") as caught:
+    with pytest.raises(QueueFullError, match="inline images") as caught:
         admission.enqueue("c", HIGH, 1)
     assert caught.value.retry_after >= 1
     admission.enqueue("no picture", NORMAL)

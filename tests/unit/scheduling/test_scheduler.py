@@ -79,7 +79,7 @@ def test_a_picture_passes_a_poster_at_a_step_boundary_also_of_the_same_account()
 
 
 def test_a_poster_is_passed_no_longer_than_about_its_own_length() -> None:
-    """Pictures fill the engine for ever; the poster ends all the same."""
+    """Pictures fill the engine forever; the poster ends all the same."""
     long = poster(account="poster")
     short = [picture(arrival=float(at), steps=10, account=f"a{at % 7}") for at in range(0, 2000, 10)]
     fleet(FLAT).run([long, *short])
