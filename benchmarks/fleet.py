@@ -1,19 +1,24 @@
 """A fleet of engines on a simulated clock, under the scheduler that the orchestrator runs, with costs as measured.
 
-    .venv/bin/python -m benchmarks.fleet            # writes docs/benchmarks/fleet.json and fleet.png
+    .tools/bin/python -m benchmarks.fleet    # writes docs/benchmarks/fleet.json and fleet.png
 
 An engine runs one batch at a time, as long as the cost model says. Between two steps of a request the orchestrator
 needs OVERHEAD_SECONDS. Everything else, which request may call when, is orchestrator/scheduling.
 """
 
 import heapq
+import json
+import random
 from collections import defaultdict, deque
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
+from statistics import mean
+from typing import Any
 
 from orchestrator.params import Priority
-from orchestrator.scheduling.costs import CostModel
+from orchestrator.scheduling.costs import Cost, CostModel
 from orchestrator.scheduling.scheduler import Scheduler, Task, Work
 
 OVERHEAD_SECONDS = 0.001
@@ -185,3 +190,97 @@ def by_account(requests: Iterable[Request]) -> dict[Hashable, list[Request]]:
     for request in requests:
         found[request.account].append(request)
     return found
+
+
+SD15 = {1: 1.25, 2: 2.508, 4: 5.0, 8: 9.695}
+"""Seconds of a step by rows: docs/benchmarks/latest.md (1 and 4 rows by proportion)."""
+FLEETS = (1, 3, 10, 30)
+LOADS = (0.5, 0.8, 0.95)
+PER_ENGINE, LEAST_REQUESTS = 30, 400
+ACCOUNTS = ("a", "b", "c", "d", "e")
+SHARES = (8, 4, 2, 1, 1)
+"""Of the requests, by account."""
+
+
+def arrivals(seed: int, engines: int, load: float, step: float, sizes: Sequence[int], rate: float) -> list[Request]:
+    """Poisson arrivals of five accounts, of steps drawn from `sizes`, at a share of the engines' throughput.
+
+    Args:
+        seed: of what is drawn.
+        engines: how many.
+        load: share of their throughput.
+        step: seconds of a step alone.
+        sizes: steps of a request.
+        rate: steps a second of a saturated engine.
+    """
+    drawn = random.Random(seed)  # noqa: S311  # no secret
+    every = sum(sizes) / len(sizes) / (load * rate * engines)
+    requests, at = [], 0.0
+    for _ in range(max(LEAST_REQUESTS, PER_ENGINE * engines)):
+        at += drawn.expovariate(1 / every)
+        steps = drawn.choice(sizes)
+        work = Work(steps * step, "unet", (4, 64, 64), 2, 8)
+        requests.append(Request(at, steps, work, account=drawn.choices(ACCOUNTS, SHARES)[0]))
+    return requests
+
+
+def simulate(
+    engines: int, load: float, by_rows: Mapping[int, float], sizes: Sequence[int], fixed: int
+) -> dict[str, object]:
+    """One fleet under one load: figures of the requests' latencies, over their time alone, and fairness."""
+    costs = CostModel()
+    for rows, seconds in by_rows.items():
+        costs.observe(Cost("e0", "unet", (4, 64, 64), rows, seconds))
+    rate = max(rows / seconds for rows, seconds in by_rows.items()) / 2
+    requests = arrivals(22, engines, load, by_rows[2], sizes, rate)
+    fleet = Fleet(Scheduler(costs, fixed), costs, engines)
+    fleet.run(requests, announce=False)
+    stretch = sorted(request.latency / request.work.seconds for request in requests)
+    latencies = sorted(request.latency for request in requests)
+    means = [mean(r.latency / r.work.seconds for r in own) for own in by_account(requests).values()]
+    return {
+        "engines": engines,
+        "load": load,
+        "order": "all at once" if fixed else "in turn",
+        "requests": len(requests),
+        "utilisation": round(fleet.utilisation, 3),
+        "mean_s": round(mean(latencies), 2),
+        "p50_s": round(latencies[len(latencies) // 2], 2),
+        "p99_s": round(latencies[len(latencies) * 99 // 100], 2),
+        "p99_stretch": round(stretch[len(stretch) * 99 // 100], 2),
+        "fairness": round(jain([1 / each for each in means]), 3),
+    }
+
+
+def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Mean latency, p99 and utilisation over the number of engines, at each load."""
+    from matplotlib import pyplot as plt  # noqa: PLC0415  # of the environment .tools alone
+
+    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
+    for axis, name in zip(axes, ("mean_s", "p99_s", "utilisation"), strict=True):
+        for load in LOADS:
+            for order, style in (("all at once", "--"), ("in turn", "-")):
+                found = [row for row in rows if row["load"] == load and row["order"] == order]
+                shown = [float(row[name]) for row in found]
+                axis.plot([row["engines"] for row in found], shown, style, marker="o", label=f"{order}, load {load}")
+        axis.set(xscale="log", xlabel="engines", title=name, ylim=(0, None))
+    axes[0].legend(fontsize=7)
+    figure.savefig(path, dpi=90)
+
+
+def main() -> None:
+    """Simulate all fleets and write docs/benchmarks/fleet.json."""
+    rows = []
+    for engines in FLEETS:
+        for load in LOADS:
+            for fixed in (0, 4 if engines > 1 else 8):
+                rows.append(simulate(engines, load, SD15, (4, 8, 20), fixed))
+                print(rows[-1], flush=True)  # a command's output
+    folder = Path(__file__).parents[1] / "docs/benchmarks"
+    found = {"costs": {str(rows): seconds for rows, seconds in SD15.items()}, "runs": rows}
+    (folder / "fleet.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+    draw(rows, folder / "fleet.png")
+
+
+if __name__ == "__main__":
+    main()
