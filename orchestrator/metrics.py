@@ -5,6 +5,12 @@ from prometheus_client import Counter, Gauge, Histogram
 _FAST = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 25, 60, 120)
 
 REQUESTS = Counter("imagegen_requests", "Ended requests.", ["task", "family", "outcome"])
+ACCOUNT_PICTURES = Counter("imagegen_account_pictures", "Generated pictures of an account.", ["account", "family"])
+ACCOUNT_SECONDS = Counter(
+    "imagegen_account_seconds",
+    "Time that requests of an account ran, as they hold a share of a Triton.",
+    ["account", "family"],
+)
 QUEUE_WAIT = Histogram("imagegen_queue_wait_seconds", "Time from arrival to start.", ["priority"], buckets=_FAST)
 QUEUE_DEPTH = Gauge("imagegen_queue_depth", "Generate streams that wait.", ["priority"])
 ENGINE_WAIT = Histogram(

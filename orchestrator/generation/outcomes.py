@@ -12,6 +12,8 @@ log = structlog.get_logger()
 def report(job: Job) -> None:
     """Count and log the end of a job that ran in this process, or was to."""
     outcome = _count(job.task.value, job.family, job.error)
+    metrics.ACCOUNT_PICTURES.labels(job.account.name, job.family).inc(job.error is None)
+    metrics.ACCOUNT_SECONDS.labels(job.account.name, job.family).inc(job.seconds or 0.0)
     log.info(
         "job_ended",
         outcome=outcome,

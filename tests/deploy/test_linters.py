@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.deploy import dashboards
 from tests.deploy.readme import render
 from tests.deploy.tools import CHART, PROFILES, ROOT, profile, program, run
 
@@ -83,15 +84,68 @@ def test_alerts(tmp_path_factory: pytest.TempPathFactory) -> None:
     command = [PROMTOOL, "check", "rules", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - Debian's
     assert done.returncode == 0, done.stdout + done.stderr
-    known = set(re.findall(r'"(imagegen_[a-z_]+)"', (ROOT / "orchestrator/metrics.py").read_text("utf-8")))
+    sources = [(ROOT / room / "metrics.py").read_text("utf-8") for room in ("orchestrator", "gateway")]
+    known = set(re.findall(r'"(imagegen_[a-z_]+)"', "".join(sources)))
     for each in rule["spec"]["groups"][0]["rules"]:
         for metric in re.findall(r"imagegen_[a-z_]+", each["expr"]):
-            assert metric.removesuffix("_total") in known, metric
+            assert re.sub("_(total|count|bucket)$", "", metric) in known, metric
     errors = (ROOT / "orchestrator/errors.py").read_text("utf-8")
     (failures,) = [each["expr"] for each in rule["spec"]["groups"][0]["rules"] if each["alert"] == "ImagegenFailures"]
     (outcomes,) = re.findall(r'outcome!~"([^"]+)"', failures)
     for outcome in outcomes.split("|"):
         assert outcome in {"succeeded", "cancelled"} or f"class {outcome}(" in errors, outcome
+
+
+@pytest.mark.skipif(not PROMTOOL, reason="needs Debian's prometheus, which CI installs")
+def test_budgets_burn(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """By promtool: one error in ten burns fast, one in twenty-five slowly, one in a thousand not."""
+    (rule,) = [each for each in yaml.safe_load_all(profile("gpu-fleet")) if each and each["kind"] == "PrometheusRule"]
+    folder = tmp_path_factory.mktemp("budgets")
+    (folder / "rules.yaml").write_text(yaml.safe_dump(rule["spec"]), "utf-8")
+    count, labels = "imagegen_rest_request_seconds_count", 'namespace="pictures"'
+    bad = {"fast": 100, "slow": 40, "fine": 1}
+
+    def case(name: str) -> dict[str, object]:
+        summary = {each["alert"]: each["annotations"] for each in rule["spec"]["groups"][0]["rules"]}
+        severities = {"ImagegenErrorBudgetFast": "critical", "ImagegenErrorBudgetSlow": "warning"}
+        firing = {"fast": list(severities), "slow": ["ImagegenErrorBudgetSlow"], "fine": []}[name]
+        return {
+            "interval": "1m",
+            "input_series": [
+                {"series": f'{count}{{{labels},status="500"}}', "values": f"0+{bad[name]}x480"},
+                {"series": f'{count}{{{labels},status="200"}}', "values": f"0+{1000 - bad[name]}x480"},
+            ],
+            "alert_rule_test": [
+                {
+                    "eval_time": "7h",
+                    "alertname": alert,
+                    "exp_alerts": [
+                        {
+                            "exp_labels": {"namespace": "pictures", "severity": severity},
+                            "exp_annotations": summary[alert],
+                        }
+                    ]
+                    if alert in firing
+                    else [],
+                }
+                for alert, severity in severities.items()
+            ],
+        }
+
+    tests = {"rule_files": ["rules.yaml"], "evaluation_interval": "1m", "tests": [case(name) for name in bad]}
+    (folder / "tests.yaml").write_text(yaml.safe_dump(tests), "utf-8")
+    command = [PROMTOOL, "test", "rules", str(folder / "tests.yaml")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - Debian's
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_dashboards_are_those_of_their_code_and_the_sidecar_finds_them() -> None:
+    """`.deploy/bin/python -m tests.deploy.dashboards` writes them."""
+    assert {path.name: path.read_text("utf-8") for path in dashboards.FOLDER.iterdir()} == dashboards.rendered()
+    found = [each for each in yaml.safe_load_all(profile("gpu-fleet")) if each and each["kind"] == "ConfigMap"]
+    shown = [each for each in found if each["metadata"]["labels"].get("grafana_dashboard") == "1"]
+    names = {json.loads(text)["title"] for each in shown for text in each["data"].values()}
+    assert names == {f"imagegen: {name}" for name in dashboards.DASHBOARDS}
 
 
 def test_every_alert_has_its_runbook() -> None:

@@ -149,6 +149,15 @@ topologySpreadConstraints:
 {{- toYaml $found -}}
 {{- end -}}
 
+{{- /* Arguments of tritonserver beyond the chart's own, as a list: .root, .settings. Callers decide what is recorded. */ -}}
+{{- define "imagegen.tritonArgs" -}}
+{{- $traces := list -}}
+{{- with .root.Values.tracing.tritonEndpoint -}}
+{{- $traces = list "--trace-config=mode=opentelemetry" (printf "--trace-config=opentelemetry,url=%s" .) "--trace-config=level=TIMESTAMPS" (printf "--trace-config=rate=%d" (divf 1 (maxf 0.001 $.root.Values.tracing.ratio) | int)) -}}
+{{- end -}}
+{{- concat $traces .settings.args | toJson -}}
+{{- end -}}
+
 {{- define "imagegen.tritonName" -}}
 {{- include "imagegen.name" (dict "root" .root "part" (printf "triton-%s" .group)) -}}
 {{- end -}}
