@@ -5,7 +5,7 @@ ROOMS := common orchestrator gateway local engines model_tools benchmarks client
 LOCAL = $(if $(shell sh -c 'command -v $(PYTHON)'),$(PYTHON) -m local,\
   $(error no $(PYTHON) here. Install Python (Debian, Ubuntu: apt install python3-venv), or: make PYTHON=/path/to/python3))
 
-.PHONY: help demo up down status doctor check test test-fresh test-tools test-postgres test-deploy run-chart audit lint format bench \
+.PHONY: help push demo up down status doctor check test test-fresh test-tools test-postgres test-deploy run-chart audit lint format bench \
   faults hostile proto models tools images lock dev docs
 .DEFAULT_GOAL := help
 
@@ -44,6 +44,9 @@ test-deploy: .deploy/.stamp ## the Dockerfiles and the chart: linters, schemas, 
 
 images: dev .deploy/.stamp ## build the images that can be built here, by buildah; STAND_INS=--stand-ins without a registry
 	$(PY) -m local.images $(STAND_INS)
+
+push: ## push what `make images` built to REGISTRY, and print the chart's values for it: make images push REGISTRY=registry.example/team
+	@$(if $(REGISTRY),,$(error set REGISTRY: make images push REGISTRY=registry.example/team))$(PY) -m local.images --push $(REGISTRY)
 
 run-chart: ## the images and the chart's trial profile, run by podman on this machine, under load and drained
 	$(MAKE) images STAND_INS=--stand-ins

@@ -55,12 +55,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--refresh-digests", action="store_true", help="ask the registry for the digests of base images"
     )
+    parser.add_argument(
+        "--push", metavar="REGISTRY", help="push images that are built already, such as to registry.example/team"
+    )
+    parser.add_argument("--insecure", action="store_true", help="the registry of --push speaks plain HTTP")
     arguments = parser.parse_args(argv)
     if unknown := set(arguments.names) - set(NAMES):
         parser.error(f"no image is called {min(unknown)}")
     if missing := [tool for tool in ("buildah", "podman") if shutil.which(tool) is None]:
         print(f"images: {missing[0]} is not installed (apt-get install buildah podman runc)", file=sys.stderr)
         return 2
+    if arguments.push is not None:
+        return push(arguments.names, arguments.push, insecure=arguments.insecure)
     BUILD.mkdir(parents=True, exist_ok=True)
     if arguments.refresh_digests:
         refresh_digests()
@@ -78,6 +84,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         build(name, tag(name), base)
     for name in arguments.names:
         print(f"imagegen/{name}:{VERSION}  {size(name) / 1e6:.0f} MB unpacked, {packed(name) / 1e6:.0f} MB packed")
+    return 0
+
+
+def push(names: Sequence[str], registry: str, *, insecure: bool = False) -> int:
+    """Push images to a registry, and print the chart's values that name them there by their digests."""
+    if missing := [name for name in names if not exists(tag(name))]:
+        print(f"images: {tag(missing[0])} is not built: run `make images` first", file=sys.stderr)
+        return 2
+    print(f"image:\n  registry: {registry}\n  digests:")
+    for name in names:
+        with tempfile.TemporaryDirectory() as folder:
+            digest_file = Path(folder) / "digest"
+            target = f"docker://{registry}/imagegen/{name}:{VERSION}"
+            options = [f"--digestfile={digest_file}", *(["--tls-verify=false"] if insecure else [])]
+            run(["podman", "push", "--quiet", *options, tag(name), target])
+            print(f"    {name}: {digest_file.read_text('ascii').strip()}")
     return 0
 
 
