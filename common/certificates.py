@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from common.settings import SettingsError
+from common.errors import SettingsError
 
 T = TypeVar("T")
 

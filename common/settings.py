@@ -17,11 +17,9 @@ from pydantic import BeforeValidator, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from common.errors import SettingsError
+
 PREFIX = "IMAGEGEN_"
-
-
-class SettingsError(Exception):
-    """An environment variable is wrong. The message is for the operator and names the variable."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,8 @@ import structlog
 import uvicorn
 
 from common import logs, tracing
-from common.settings import SettingsError, is_loopback
+from common.errors import SettingsError
+from common.settings import is_loopback
 from gateway.app import create_app
 from gateway.config import Address, Settings
 from gateway.routes.calls import ShutdownSignals

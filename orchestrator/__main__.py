@@ -10,7 +10,7 @@ import os
 import sys
 
 from common import logs, tracing
-from common.settings import SettingsError
+from common.errors import SettingsError
 from orchestrator import VERSION, commands
 from orchestrator.config import Settings
 from orchestrator.errors import FamilyConfigError, ImagegenError

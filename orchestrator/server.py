@@ -12,7 +12,7 @@ import prometheus_client
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from common.settings import SettingsError
+from common.errors import SettingsError
 from imagegen.v1 import (
     accounts_pb2,
     accounts_pb2_grpc,

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from common.settings import SettingsError
+from common.errors import SettingsError
 from gateway import sentences
 from gateway.contract import request as contract
 from gateway.contract.blocks import JsonObject

@@ -8,7 +8,8 @@ import structlog
 from cryptography import x509
 
 from common.certificates import Reloading, read_certificates, read_file, server_context
-from common.settings import SettingsError, is_loopback
+from common.errors import SettingsError
+from common.settings import is_loopback
 from orchestrator import metrics
 from orchestrator.config import Settings
 

@@ -8,7 +8,7 @@ import psycopg
 import stamina
 import structlog
 
-from common.settings import SettingsError
+from common.errors import SettingsError
 from orchestrator.database.urls import with_options
 from orchestrator.errors import DatabaseUnavailableError
 

@@ -3,7 +3,7 @@
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from common.settings import SettingsError
+from common.errors import SettingsError
 
 CONNECTING: dict[str, str] = {
     "application_name": "imagegen",

@@ -16,7 +16,7 @@ from typing import Any, Literal
 import numpy as np
 import structlog
 
-from common.settings import SettingsError
+from common.errors import SettingsError
 from orchestrator import metrics
 from orchestrator.arrays import Pixels
 from orchestrator.decoding import messages

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from common.settings import SettingsError
+from common.errors import SettingsError
 from orchestrator.imaging import codec
 from orchestrator.models.source import ModelDigest
 from orchestrator.params import ImageFormat, OutputParams

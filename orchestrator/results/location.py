@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from common.settings import SettingsError
+from common.errors import SettingsError
 from orchestrator.config import Settings
 from orchestrator.results.buckets import Bucket, S3Location
 from orchestrator.results.faults import BucketError

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from common.settings import SettingsError
+from common.errors import SettingsError
 from orchestrator.config import Settings
 from orchestrator.diffusion.latents import Size
 from orchestrator.imaging.decode import BYTES_A_PIXEL, FILE_COPIES, FIXED_MEMORY, Measured

@@ -12,7 +12,7 @@ import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from structlog.testing import capture_logs
 
-from common.settings import SettingsError
+from common.errors import SettingsError
 from gateway.__main__ import make_server
 from gateway.config import Address, Settings
 from gateway.transport.tls import client_credentials

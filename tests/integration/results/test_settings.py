@@ -5,7 +5,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from common.settings import SettingsError
+from common.errors import SettingsError
 from orchestrator.config import Settings
 from orchestrator.database.pool import Database
 from orchestrator.params import ImageFormat

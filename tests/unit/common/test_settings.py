@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from common.settings import EnvironmentSettings, HostPort, SettingsError, Switch, about_of, setting
+from common.errors import SettingsError
+from common.settings import EnvironmentSettings, HostPort, Switch, about_of, setting
 from gateway.config import Settings as GatewaySettings
 from local.folders import ROOT
 from local.ports import Ports, port_variable

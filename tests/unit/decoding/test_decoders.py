@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from structlog.testing import capture_logs
 
-from common.settings import SettingsError
+from common.errors import SettingsError
 from orchestrator.arrays import Pixels
 from orchestrator.decoding.decoders import DecoderProcess, Decoders
 from orchestrator.errors import InvalidRequestError, Reason

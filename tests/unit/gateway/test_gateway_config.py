@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from common.settings import SettingsError
+from common.errors import SettingsError
 from gateway.config import Address, Settings
 
 

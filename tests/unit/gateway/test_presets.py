@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from common.settings import SettingsError
+from common.errors import SettingsError
 from gateway.contract import request as contract
 from gateway.errors import BadRequestError
 from gateway.translate.presets import SHIPPED, Presets

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from common.settings import SettingsError
+from common.errors import SettingsError
 from orchestrator.config import ANY_PORT, WEB_PORTS, Settings
 
 

@@ -71,7 +71,12 @@ async def test_the_networks_that_took_part_are_named(world: World) -> None:
     artifact = await world.make(task=task, background=BackgroundParams(remove=Removal.AUTO))
     assert [model.model for model in artifact.models] == ["small_matting"]
     painted = await world.make(steps=1)
-    assert [model.model for model in painted.models] == ["small_text_encoder", "small_unet", "small_vae_decoder"]
+    assert [model.model for model in painted.models] == [
+        "small_text_encoder",
+        "small_unet",
+        "small_vae_decoder",
+        "small_upscaler",
+    ]
 
 
 async def test_nothing_but_a_familys_painting_waits_for_its_networks(world: World) -> None:
@@ -144,7 +149,7 @@ async def test_pictures_that_wait_are_bounded(tmp_path: Path) -> None:
     first = await world.submit()
     await until(first, Started)
     waiting = [await world.submit(task=edit(data)) for _ in range(2)]
-    with pytest.raises(QueueFullError, match="pictures"):
+    with pytest.raises(QueueFullError, match="inline images"):
         await world.submit(task=edit(data))
     assert len(world.queue._jobs) == 3
     by_url = await world.submit(task=edit(url=URL))  # holds none

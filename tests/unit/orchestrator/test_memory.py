@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from common.settings import SettingsError
+from common.errors import SettingsError
 from orchestrator.api import transport
 from orchestrator.api.receiving import large_at_once
 from orchestrator.config import Settings

@@ -14,7 +14,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
-from common.settings import SettingsError
+from common.errors import SettingsError
 from orchestrator.api import tls
 from orchestrator.config import Settings
 from tests.certificates import Authority, Mounted

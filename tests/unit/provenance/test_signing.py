@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.settings import SettingsError
+from common.errors import SettingsError
 from orchestrator.errors import PreconditionError
 from orchestrator.imaging import codec
 from orchestrator.models.source import ModelDigest
