@@ -64,7 +64,11 @@ def _text(value: object) -> str:
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
-    return f"{value:.15g}" if isinstance(value, (int, float)) else str(value)
+    return f"{value:.15g}" if isinstance(value, float) and not value.is_integer() else str(_whole(value))
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

@@ -11,9 +11,9 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from model_tools.checkpoints.weights import CheckpointError
 
 ID = re.compile(r"[\w.-]+/[\w.-]+")
-TEXTS = ("model_index.json", "README.md", "*/*.json", "*/*.txt")
+TEXTS = ("model_index.json", "README.md", "*/*.json", "*/*.txt", "*/*.jinja")
 UNREAD = ("*non_ema*",)
-FOLDERS = ("unet", "vae", "text_encoder", "text_encoder_2")
+FOLDERS = ("unet", "transformer", "vae", "text_encoder", "text_encoder_2", "text_encoder_3")
 FULL = tuple(f"{folder}/*.safetensors" for folder in FOLDERS)
 
 

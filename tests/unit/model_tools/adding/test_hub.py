@@ -40,7 +40,9 @@ def test_full_weights_are_asked_for_and_halves_where_there_are_no_others(
     monkeypatch.setattr(hub, "snapshot_download", download)
     assert hub.find_checkpoint("some/model") == tmp_path
     patterns, ignored = asked[0]
-    assert {"model_index.json", "README.md", "unet/*.safetensors"} <= set(patterns)
+    assert {"model_index.json", "README.md", "*/*.jinja", "unet/*.safetensors", "transformer/*.safetensors"} <= set(
+        patterns
+    )
     assert not any(pattern.endswith((".bin", ".ckpt", "/*", "*")) for pattern in patterns)
     assert "*.fp16*" in ignored
     assert [allowed for allowed, _ in asked[1:]] == ([["unet/*.safetensors"]] if halved else [])
