@@ -36,7 +36,7 @@ async def upscale(plan: Plan, workshop: Workshop) -> Made:
         frame = Frame.of(size_of(pictures.main), plan.size, plan.layout, workshop.max_pixels)
     if workshop.family.upscale_detail:
         return await _painted(plan, workshop, pictures, frame, task)
-    workshop.begin(Begun((0, 0)))
+    await workshop.begin(Begun((0, 0)))
     kept = kept_share(task.fidelity)
 
     async def compose(steps: Steps) -> Pixels:
