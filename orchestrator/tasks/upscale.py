@@ -1,6 +1,7 @@
 """A picture enlarged, with detail painted in tile by tile."""
 
 import asyncio
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from orchestrator.tasks.finish import finish
 from orchestrator.tasks.frame import Frame, contained
 from orchestrator.tasks.limits import GENERATION_SIDE, kept_share, source_blend, upscale_strength
 from orchestrator.tasks.painting import Scene, paint
-from orchestrator.tasks.pictures import Pictures, load, size_of
+from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
 from orchestrator.tasks.workshop import Begun, Made, Workshop
 
@@ -31,41 +32,46 @@ they see, where they pad with zeros, stays outside the result."""
 async def upscale(plan: Plan, workshop: Workshop) -> Made:
     """Enlarge plainly and paint detail in, as much as the family's `upscale_detail` says. Raises as tasks.run does."""
     task = task_of(plan, Upscale)
-    async with workshop.stage(Stage.PREPARE):
+    async with workshop.stage(Stage.PREPARE) as steps:
         pictures = await load(plan, workshop)
         frame = Frame.of(size_of(pictures.main), plan.size, plan.layout, workshop.max_pixels)
-    if workshop.family.upscale_detail:
-        return await _painted(plan, workshop, pictures, frame, task)
-    await workshop.begin(Begun((0, 0)))
-    kept = kept_share(task.fidelity)
+        painting = None
+        if workshop.family.upscale_detail:
+            painting = await _prepare(workshop, pictures.main, generation_size(frame.made), task, steps)
+        await workshop.begin(painting.scene.begun if painting else Begun((0, 0)))
+    painted = await paint(plan, workshop, painting.scene) if painting else None
+    share = 1 - workshop.family.upscale_detail * (1 - source_blend(task.fidelity))
 
     async def compose(steps: Steps) -> Pixels:
-        shown = await asyncio.to_thread(opaque, pictures.main)
-        picture = await enlarge(shown, frame.made, workshop.tools, steps, kept=kept)
+        if painting is None or painted is None:
+            plain, kept = await asyncio.to_thread(opaque, pictures.main), kept_share(task.fidelity)
+            picture = await enlarge(plain, frame.made, workshop.tools, steps, kept=kept)
+        else:
+            detail = painting.canvas.cut(painted.pixels, size_of(painting.plain))
+            detailed = await asyncio.to_thread(_joined, detail, painting.plain, share)
+            picture = await enlarge(detailed, frame.made, workshop.tools, steps)
         return await _with_opacity(picture, pictures.main, frame)
 
-    return await finish(plan, workshop, frame, compose, pictures=pictures)
+    return await finish(plan, workshop, frame, compose, pictures=pictures, steps=painted.steps if painted else 0)
 
 
-async def _painted(plan: Plan, workshop: Workshop, pictures: Pictures, frame: Frame, task: Upscale) -> Made:
-    """Detail is painted in at the size that has most of it and is allowed; the rest is enlarged plainly."""
-    family, size = workshop.family, generation_size(frame.made)
-    async with workshop.stage(Stage.PREPARE) as steps:
-        plain = await enlarge(await asyncio.to_thread(opaque, pictures.main), size, workshop.tools, steps)
-        canvas = around(size, family.networks)
-        strength = family.upscale_detail * upscale_strength(task.fidelity)
-        start = Start(await asyncio.to_thread(canvas.put, plain), strength)
-        scene = Scene(size=canvas.size, start=start)
-        await workshop.begin(scene.begun)
-    painted = await paint(plan, workshop, scene)
-    share = 1 - family.upscale_detail * (1 - source_blend(task.fidelity))
+@dataclass(frozen=True, slots=True)
+class _Painting:
+    """What detail is painted into: the plain enlargement, and where it is on the canvas that the network sees."""
 
-    async def compose(steps: Steps) -> Pixels:
-        detailed = await asyncio.to_thread(lambda: _joined(canvas.cut(painted.pixels, size), plain, share))
-        picture = await enlarge(detailed, frame.made, workshop.tools, steps)
-        return await _with_opacity(picture, pictures.main, frame)
+    plain: Pixels
+    canvas: Canvas
+    scene: Scene
 
-    return await finish(plan, workshop, frame, compose, pictures=pictures, steps=painted.steps)
+
+async def _prepare(workshop: Workshop, picture: Pixels, size: Size, task: Upscale, steps: Steps) -> _Painting:
+    """The picture at the size that has most detail and is allowed; what is larger is enlarged plainly from there."""
+    family = workshop.family
+    plain = await enlarge(await asyncio.to_thread(opaque, picture), size, workshop.tools, steps)
+    canvas = around(size, family.networks)
+    strength = family.upscale_detail * upscale_strength(task.fidelity)
+    start = Start(await asyncio.to_thread(canvas.put, plain), strength)
+    return _Painting(plain, canvas, Scene(size=canvas.size, start=start))
 
 
 async def _with_opacity(picture: Pixels, source: Pixels, frame: Frame) -> Pixels:
