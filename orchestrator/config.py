@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
+from common.errors import SettingsError
 from common.settings import (
     EnvironmentSettings,
     HostPort,
     LogLevel,
-    SettingsError,
     Switch,
     WebUrl,
     choice,

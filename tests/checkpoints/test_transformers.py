@@ -94,10 +94,13 @@ def test_the_whole_stack_equals_diffusers(
 def test_every_condition_shows(drawn: dict[str, Any]) -> None:
     """The bar means something: pictures of other conditions are below it.
 
-    In fp32: with random weights a start picture changes little (35.4 dB for Z-Image), which the bar of bf16 would pass.
+    In fp32, and not of a missing negative prompt: with random weights a start picture changes little (35.4 dB for
+    Z-Image), a negative prompt next to nothing (50.1 dB for Qwen-Image).
     """
     for name in (name for name, family in FAMILIES.items() if family.precision == "fp32"):
         family = FAMILIES[name]
-        pictures = {case.name: drawn[f"{name}/{case.name}/painted"] for case in family.cases}
+        pictures = {
+            case.name: drawn[f"{name}/{case.name}/painted"] for case in family.cases if "unsaid" not in case.name
+        }
         for pair in combinations(pictures, 2):
             assert psnr(*(pictures[case] for case in pair)) < MIN_PSNR - 5, (name, *pair)

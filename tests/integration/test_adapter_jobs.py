@@ -121,7 +121,7 @@ async def test_pictures_of_waiting_requests_are_bounded(
             await calls[-1].read()  # queued
         error = await refusal(client, request("edit"))
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        assert "pictures" in str(error.details())
+        assert "inline images" in str(error.details())
         assert "RetryInfo" in details(error)
         calls[0].cancel()
         for call in calls[1:]:

@@ -144,6 +144,7 @@ def make_openvino() -> ModuleType:
     module.Core = FakeCore  # type: ignore[attr-defined]
     module.Tensor = lambda array, shared_memory: SimpleNamespace(data=array, shared=shared_memory)  # type: ignore[attr-defined]
     module.ConstOutput = FakePort  # type: ignore[attr-defined]
+    module.opset13 = ModuleType("openvino.opset13")  # type: ignore[attr-defined]
     return module
 
 
@@ -154,7 +155,14 @@ def fakes(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
     monkeypatch.setitem(sys.modules, "triton_python_backend_utils", backend)
     monkeypatch.setitem(sys.modules, "openvino", openvino)
     yield SimpleNamespace(backend=backend, core=FakeCore)
-    for name in ("engines.openvino_engine", "engines.absent", "engines.network", "engines.silu", "engines.waves"):
+    for name in (
+        "engines.openvino_engine",
+        "engines.absent",
+        "engines.additions",
+        "engines.network",
+        "engines.silu",
+        "engines.waves",
+    ):
         sys.modules.pop(name, None)
 
 

@@ -47,12 +47,17 @@ async def test_a_request_becomes_a_picture(world: World) -> None:
     assert (artifact.width, artifact.height, artifact.file_size) == (140, 70, len(artifact.data))
     assert (artifact.format, artifact.quality) == (ImageFormat.PNG, None)
     assert (artifact.seed, artifact.family, artifact.sampler, artifact.steps) == (5, "small", SamplerName.DDIM, 3)
-    assert [m.model for m in artifact.models] == ["small_text_encoder", "small_unet", "small_vae_decoder"]
+    assert [m.model for m in artifact.models] == [
+        "small_text_encoder",
+        "small_unet",
+        "small_vae_decoder",
+        "small_upscaler",
+    ]
     assert [(t.stage, t.calls) for t in artifact.timings] == [
         (Stage.ENCODE, 1),
         (Stage.DENOISE, 3),
         (Stage.DECODE, 1),
-        (Stage.FINISH, 0),
+        (Stage.FINISH, 1),
     ]
     assert world.stored() == []
     world.assert_idle()
