@@ -146,7 +146,7 @@ async def test_a_picture_of_sdxl_names_both_encoders_and_what_the_longer_tokens_
     assert started.prompt_tokens_cut == 3
     assert isinstance(artifact, Artifact)
     assert [model.model for model in artifact.models] == [
-        f"small_{role}" for role in ("text_encoder", "text_encoder_2", "unet", "vae_decoder")
+        f"small_{role}" for role in ("text_encoder", "text_encoder_2", "unet", "vae_decoder", "upscaler")
     ]
     assert (artifact.timings[0].stage, artifact.timings[0].calls) == (Stage.ENCODE, 2)
 
