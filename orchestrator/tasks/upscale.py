@@ -47,8 +47,7 @@ async def upscale(plan: Plan, workshop: Workshop) -> Made:
             plain, kept = await asyncio.to_thread(opaque, pictures.main), kept_share(task.fidelity)
             picture = await enlarge(plain, frame.made, workshop.tools, steps, kept=kept)
         else:
-            detail = painting.canvas.cut(painted.pixels, size_of(painting.plain))
-            detailed = await asyncio.to_thread(_joined, detail, painting.plain, share)
+            detailed = await asyncio.to_thread(painting.joined, painted.pixels, share)
             picture = await enlarge(detailed, frame.made, workshop.tools, steps)
         return await _with_opacity(picture, pictures.main, frame)
 
@@ -62,6 +61,12 @@ class _Painting:
     plain: Pixels
     canvas: Canvas
     scene: Scene
+
+    def joined(self, painted: Pixels, share: float) -> Pixels:
+        """What was painted with the picture's own colours and light, and this share of the plain enlargement."""
+        detail = self.canvas.cut(painted, size_of(self.plain))
+        detailed = match_low_frequencies(detail, self.plain).astype(np.float32)
+        return np.asarray(np.rint(detailed + np.float32(share) * (self.plain - detailed)), np.uint8)
 
 
 async def _prepare(workshop: Workshop, picture: Pixels, size: Size, task: Upscale, steps: Steps) -> _Painting:
@@ -78,12 +83,6 @@ async def _with_opacity(picture: Pixels, source: Pixels, frame: Frame) -> Pixels
     if source.shape[2] == 3:
         return picture
     return await asyncio.to_thread(lambda: with_alpha(picture, resized(source, frame.made)[..., 3] / 255))
-
-
-def _joined(painted: Pixels, plain: Pixels, share: float) -> Pixels:
-    """What was painted with the picture's own colours and light, and this share of the plain enlargement."""
-    detailed = match_low_frequencies(painted, plain).astype(np.float32)
-    return np.asarray(np.rint(detailed + np.float32(share) * (plain - detailed)), np.uint8)
 
 
 def generation_size(made: Size) -> Size:
