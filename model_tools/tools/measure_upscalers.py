@@ -24,10 +24,10 @@ from engines.network import Network, choose_precision, read_cpu_flags
 from model_tools.folders import graph_path
 from model_tools.tools.photographs import HELD_OUT, OBJECTS, TEXTURES, load
 from model_tools.tools.realesrgan import EXTRA, REPOSITORY
+from orchestrator.arrays import Floats
 from orchestrator.diffusion.pipeline import Stage, StepDone
 from orchestrator.diffusion.stages import Calls, Steps
 from orchestrator.imaging import text
-from orchestrator.models.contracts import Floats
 from orchestrator.models.tools import Tools
 from orchestrator.tasks import enlarge
 

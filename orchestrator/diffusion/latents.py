@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from orchestrator.arrays import Floats
-from orchestrator.arrays import Pixels as Pixels  # noqa: PLC0414 - the tasks that still import it from here
+from orchestrator.arrays import Floats, Pixels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

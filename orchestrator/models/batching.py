@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from orchestrator.arrays import Floats
 from orchestrator.errors import EngineFaultError
-from orchestrator.models.contracts import Floats, Ids
+from orchestrator.models.contracts import Ids
 from orchestrator.models.endpoint import Answer, Endpoint, Seat
 from orchestrator.models.triton import ModelInfo
 from orchestrator.scheduling.costs import Cost

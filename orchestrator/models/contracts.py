@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.arrays import Floats as Floats  # noqa: PLC0414 - for those that still import it from here
+from orchestrator.arrays import Floats
 
 Ids = npt.NDArray[np.int32]
 

@@ -7,8 +7,9 @@ from statistics import median
 
 import structlog
 
+from orchestrator.arrays import Floats
 from orchestrator.errors import EngineFaultError, EngineUnavailableError
-from orchestrator.models.contracts import Floats, Ids
+from orchestrator.models.contracts import Ids
 from orchestrator.models.endpoint import Endpoint
 from orchestrator.models.families import Families, Family
 from orchestrator.models.pool import TritonPool

@@ -6,8 +6,9 @@ from typing import Protocol
 
 import numpy as np
 
+from orchestrator.arrays import Floats
 from orchestrator.errors import FamilyConfigError
-from orchestrator.models.contracts import AddedRows, ControlRows, Floats, Ids, ImageRows, Networks
+from orchestrator.models.contracts import AddedRows, ControlRows, Ids, ImageRows, Networks
 from orchestrator.models.source import ModelDigest
 from orchestrator.models.specs import CONTROL, LIKENESS, LORA_SCALE, TEXT_ENCODERS, UNETS, spec_of
 from orchestrator.models.tables import NetworkTable

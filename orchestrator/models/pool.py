@@ -18,9 +18,10 @@ from collections.abc import Collection, Mapping, Sequence
 
 import structlog
 
+from orchestrator.arrays import Floats
 from orchestrator.errors import EngineFaultError, EngineRefusedError, EngineUnavailableError
 from orchestrator.models.batching import Batches
-from orchestrator.models.contracts import RETRY_AFTER_SECONDS, Floats, Ids
+from orchestrator.models.contracts import RETRY_AFTER_SECONDS, Ids
 from orchestrator.models.endpoint import Answer, Endpoint, Probing, Seat
 from orchestrator.models.triton import CHECK_SECONDS, ModelInfo, TritonServer
 from orchestrator.scheduling.costs import CostModel

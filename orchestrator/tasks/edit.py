@@ -2,7 +2,8 @@
 
 import asyncio
 
-from orchestrator.diffusion.latents import Pixels, Size
+from orchestrator.arrays import Pixels
+from orchestrator.diffusion.latents import Size
 from orchestrator.diffusion.pipeline import Stage
 from orchestrator.diffusion.stages import Steps
 from orchestrator.imaging import text

@@ -5,12 +5,12 @@ import math
 
 import numpy as np
 
-from orchestrator.diffusion.latents import Pixels, Size, from_pixels, to_pixels
+from orchestrator.arrays import Floats, Pixels
+from orchestrator.diffusion.latents import Size, from_pixels, to_pixels
 from orchestrator.diffusion.stages import Steps
 from orchestrator.errors import EngineFaultError
 from orchestrator.imaging import projection
 from orchestrator.imaging.layers import resized
-from orchestrator.models.contracts import Floats
 from orchestrator.models.tools import Tools, Upscaler
 
 TILE, MARGIN = 256, 20

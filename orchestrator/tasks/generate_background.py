@@ -4,7 +4,8 @@ import asyncio
 
 import numpy as np
 
-from orchestrator.diffusion.latents import Pixels, Size
+from orchestrator.arrays import Pixels
+from orchestrator.diffusion.latents import Size
 from orchestrator.diffusion.pipeline import Stage, Start
 from orchestrator.diffusion.stages import Steps
 from orchestrator.imaging.layers import frame_color, opaque, over, placed, resized, with_alpha

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from orchestrator.diffusion.latents import Pixels
+from orchestrator.arrays import Pixels
 from orchestrator.diffusion.pipeline import ImagePrompt, Stage, Start
 from orchestrator.diffusion.stages import Steps
 from orchestrator.imaging.layers import opaque, resized, with_alpha

@@ -4,7 +4,8 @@ import asyncio
 
 import numpy as np
 
-from orchestrator.diffusion.latents import Pixels, Size
+from orchestrator.arrays import Pixels
+from orchestrator.diffusion.latents import Size
 from orchestrator.diffusion.pipeline import Stage, Start
 from orchestrator.diffusion.stages import Steps
 from orchestrator.errors import PreconditionError, Reason, Violation

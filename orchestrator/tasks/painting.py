@@ -3,7 +3,8 @@
 import asyncio
 from dataclasses import dataclass, replace
 
-from orchestrator.diffusion.latents import Pixels, Size
+from orchestrator.arrays import Pixels
+from orchestrator.diffusion.latents import Size
 from orchestrator.diffusion.pipeline import Control, ImagePrompt, PipelineInputs, Start
 from orchestrator.diffusion.stages import Steps
 from orchestrator.imaging import geometry

@@ -8,12 +8,13 @@ from typing import TypeVar
 
 import numpy as np
 
+from orchestrator.arrays import Floats
 from orchestrator.diffusion import emphasis
 from orchestrator.diffusion.latents import Size, choose_aspect_size
 from orchestrator.diffusion.pipeline import Pipeline
 from orchestrator.diffusion.tokenizer import Tokens
 from orchestrator.errors import InvalidRequestError, UnsupportedTaskError, Violation
-from orchestrator.models.contracts import Floats, Ids
+from orchestrator.models.contracts import Ids
 from orchestrator.models.families import NEEDS, Family
 from orchestrator.params import (
     BackgroundParams,

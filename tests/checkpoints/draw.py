@@ -29,7 +29,7 @@ from tests.integration.stack import Client, serving, settings
 if TYPE_CHECKING:
     from google.protobuf.message import Message
 
-    from orchestrator.diffusion.latents import Pixels
+    from orchestrator.arrays import Pixels
 
 Arrays = dict[str, Any]
 

@@ -15,8 +15,8 @@ from orchestrator.params import SamplerName
 from tests.golden.measure import NotingDecoder
 
 if TYPE_CHECKING:
-    from orchestrator.diffusion.latents import Pixels
-    from orchestrator.models.contracts import Floats, Networks
+    from orchestrator.arrays import Floats, Pixels
+    from orchestrator.models.contracts import Networks
 
 FAMILIES = Families.load(golden_cases.GOLDEN / "adapters/families.toml")
 

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from orchestrator.models.contracts import Floats, VaeDecoder
+    from orchestrator.arrays import Floats
+    from orchestrator.models.contracts import VaeDecoder
 
 MIN_PSNR = 50.0
 MAX_LATENT_ERROR = 2e-5

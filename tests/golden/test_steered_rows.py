@@ -16,7 +16,8 @@ from tests.golden.adapter_cases import named, render, stored
 from tests.golden.measure import MIN_PSNR, psnr
 
 if TYPE_CHECKING:
-    from orchestrator.models.contracts import ControlledUnet, Floats
+    from orchestrator.arrays import Floats
+    from orchestrator.models.contracts import ControlledUnet
     from orchestrator.models.readiness import TritonNetworks
 
 

@@ -21,7 +21,7 @@ from tests.integration.objects import composites
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from orchestrator.diffusion.latents import Pixels
+    from orchestrator.arrays import Pixels
     from orchestrator.imaging.closed_form import Matte
     from orchestrator.models.tools import Matting
 

@@ -21,7 +21,7 @@ from orchestrator.params import SamplerName
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
 
-    from orchestrator.diffusion.latents import Pixels
+    from orchestrator.arrays import Pixels
     from orchestrator.models.contracts import Networks
 
 FAMILIES = Families.load(Settings().families)

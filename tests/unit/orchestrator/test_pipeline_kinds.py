@@ -19,8 +19,9 @@ from tests.unit.orchestrator.world import FAMILIES, World, build
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from orchestrator.arrays import Floats
     from orchestrator.diffusion.stages import StepDone
-    from orchestrator.models.contracts import AddedRows, ControlRows, Floats, ImageRows
+    from orchestrator.models.contracts import AddedRows, ControlRows, ImageRows
 
 SIZE = (160, 96)
 PICTURE = np.random.default_rng(0).integers(0, 255, (96, 160, 3)).astype(np.uint8)

@@ -26,8 +26,8 @@ from orchestrator.params import SamplerName
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from orchestrator.diffusion.latents import Pixels
-    from orchestrator.models.contracts import Floats, Networks
+    from orchestrator.arrays import Floats, Pixels
+    from orchestrator.models.contracts import Networks
     from tests.unit.orchestrator.world import World
 
 SIZE = (64, 32)

@@ -19,9 +19,10 @@ from tests.unit.orchestrator.world import FAMILIES, TEXT_LENGTH, write_families
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from orchestrator.arrays import Floats
     from orchestrator.diffusion.stages import StepDone
     from orchestrator.diffusion.tokenizer import Tokens
-    from orchestrator.models.contracts import AddedRows, Floats, Ids, Networks
+    from orchestrator.models.contracts import AddedRows, Ids, Networks
 
 LONG = "text_chunks = 3\nmax_clip_skip = 2\n"
 SDXL = f'{LONG}text_encoder_2 = "small_text_encoder_2"\npad_id_2 = 3\nzero_empty_negative = true\n'

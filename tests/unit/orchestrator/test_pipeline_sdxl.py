@@ -22,8 +22,9 @@ from tests.unit.orchestrator.world import FAMILIES, write_families
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from orchestrator.arrays import Floats
     from orchestrator.diffusion.stages import StepDone
-    from orchestrator.models.contracts import AddedRows, Floats, Ids, Networks
+    from orchestrator.models.contracts import AddedRows, Ids, Networks
 
 SDXL = 'text_encoder_2 = "small_text_encoder_2"\npad_id_2 = 3\nzero_empty_negative = true\n'
 SIZE = (64, 32)

@@ -18,7 +18,8 @@ from tests.unit.orchestrator.world import FAMILIES, World, build
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from orchestrator.models.contracts import ControlRows, Floats
+    from orchestrator.arrays import Floats
+    from orchestrator.models.contracts import ControlRows
 
 SIZE = (160, 96)
 """20 x 12 latents. Tiles are 8 x 4 latents of the UNet, 16 x 16 of the VAE."""

@@ -5,11 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from orchestrator.arrays import Pixels
+from orchestrator.arrays import Floats, Pixels
 from orchestrator.diffusion.pipeline import Stage
 from orchestrator.diffusion.stages import Calls, Steps
 from orchestrator.errors import EngineFaultError, EngineUnavailableError, InvalidRequestError
-from orchestrator.models.contracts import Floats
 from orchestrator.models.tools import Tools
 from orchestrator.params import Fit, LayoutParams, SizeParams, Upscale
 from orchestrator.tasks import enlarge
