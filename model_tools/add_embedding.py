@@ -10,7 +10,6 @@ import argparse
 import io
 import json
 import sys
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,18 +20,16 @@ from tokenizers import AddedToken, Tokenizer
 from engines import additions
 from model_tools.adding import config, table
 from model_tools.adding.exchange import exchange
-from model_tools.adding.family import Added
+from model_tools.adding.family import WRONG, Added, declare_options
 from model_tools.adding.staging import AddError
 from model_tools.checkpoints.licences import settle
 from model_tools.checkpoints.weights import CheckpointError, read_state, require_finite, require_no_pickle
-from orchestrator.errors import FamilyConfigError
 from orchestrator.models.specs import TEXT_ENCODERS
 from orchestrator.models.tables import MAX_EMBEDDINGS, MAX_VECTORS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-WRONG = (CheckpointError, AddError, FamilyConfigError, additions.AdditionsError, tomllib.TOMLDecodeError, OSError)
 KEYS = {"text_encoder": ("clip_l",), "text_encoder_2": ("clip_g",)}
 """What files for SDXL call the vectors of each encoder; those for one encoder have one tensor of any name."""
 MAX_TOKEN = 64
@@ -64,10 +61,7 @@ def _parse(words: list[str]) -> argparse.Namespace:
     parser.add_argument("family", help="one of families.toml; all families of the same networks get the embedding")
     parser.add_argument("token", help='the word that prompts contain, such as "<cat-toy>"')
     parser.add_argument("file", type=Path, help="a .safetensors file of diffusers' or AUTOMATIC1111's layout")
-    parser.add_argument("--license", metavar="ID", help="SPDX or hub id, in place of the model card's")
-    parser.add_argument("--allow-non-commercial", action="store_true")
-    parser.add_argument("--repository", type=Path, default=Path("model_repository"))
-    parser.add_argument("--families", type=Path, default=Path("families/families.toml"))
+    declare_options(parser)
     return parser.parse_args(words)
 
 

@@ -10,7 +10,6 @@ import argparse
 import io
 import math
 import sys
-import tomllib
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -21,12 +20,11 @@ import openvino as ov
 from engines import additions
 from model_tools.adding import config, table
 from model_tools.adding.exchange import exchange
-from model_tools.adding.family import Added
+from model_tools.adding.family import WRONG, Added, declare_options
 from model_tools.adding.staging import AddError
 from model_tools.checkpoints.licences import settle
 from model_tools.checkpoints.lora import Halves, Lora, LoraLayers
 from model_tools.checkpoints.weights import CheckpointError
-from orchestrator.errors import FamilyConfigError
 from orchestrator.models.specs import TEXT_ENCODERS, UNETS
 from orchestrator.models.tables import MAX_LORAS, LoraTable
 from orchestrator.params import MAX_LORA_WEIGHT
@@ -34,7 +32,6 @@ from orchestrator.params import MAX_LORA_WEIGHT
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-WRONG = (CheckpointError, AddError, FamilyConfigError, additions.AdditionsError, tomllib.TOMLDecodeError, OSError)
 MAX_RANKS = 512
 """Of all LoRAs of a family at one layer: each rank costs every request (docs/models.md, LoRAs by request)."""
 PARTS: Mapping[str, str] = MappingProxyType({**dict.fromkeys(UNETS, "unet"), **{role: role for role in TEXT_ENCODERS}})
@@ -71,12 +68,9 @@ def _parse(words: list[str]) -> argparse.Namespace:
         "file", nargs="?", type=Path, help="a .safetensors file, of kohya's, diffusers' or peft's names"
     )
     parser.add_argument("--weight", type=float, default=1.0, help="where a request names none (1)")
-    parser.add_argument("--license", metavar="ID", help="SPDX or hub id, in place of the model card's")
-    parser.add_argument("--allow-non-commercial", action="store_true")
     parser.add_argument("--replace", action="store_true", help="a LoRA of that name")
     parser.add_argument("--remove", action="store_true", help="take the LoRA of that name out of the family")
-    parser.add_argument("--repository", type=Path, default=Path("model_repository"))
-    parser.add_argument("--families", type=Path, default=Path("families/families.toml"))
+    declare_options(parser)
     given = parser.parse_args(words)
     if given.remove == (given.file is not None):
         parser.error("name a FILE to add, or --remove")

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import tomllib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engines.additions import AdditionsError
 from engines.network import NetworkError, find_graph
 from model_tools.adding.staging import AddError
 from model_tools.adding.table import names_in
+from model_tools.checkpoints.weights import CheckpointError
+from orchestrator.errors import FamilyConfigError
 from orchestrator.models.families import Families
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    import argparse
 
     from orchestrator.models.tables import NetworkTable
+
+WRONG = (CheckpointError, AddError, FamilyConfigError, AdditionsError, tomllib.TOMLDecodeError, OSError)
+"""What ends a command that adds something to a family with one line."""
+
+
+def declare_options(parser: argparse.ArgumentParser) -> None:
+    """The options of every command that adds a file to a family."""
+    parser.add_argument("--license", metavar="ID", help="SPDX or hub id, in place of the model card's")
+    parser.add_argument("--allow-non-commercial", action="store_true")
+    parser.add_argument("--repository", type=Path, default=Path("model_repository"))
+    parser.add_argument("--families", type=Path, default=Path("families/families.toml"))
 
 
 @dataclass(frozen=True)
