@@ -141,7 +141,8 @@ def drawn(
 
     Of the families that the chosen tests name: one test alone need not wait for all of them.
     """
-    calls = [getattr(item, "callspec", None) for item in request.session.items if "drawn" in item.fixturenames]  # type: ignore[attr-defined]  # of functions
+    of_this_file = [item for item in request.session.items if item.path == Path(__file__)]
+    calls = [getattr(item, "callspec", None) for item in of_this_file if "drawn" in item.fixturenames]  # type: ignore[attr-defined]  # of functions
     named = {call.params["name"] for call in calls if call is not None}
     wanted = {name: family for name, family in FAMILIES.items() if name in named or None in calls}
     out = tmp_path_factory.mktemp("added")
