@@ -38,7 +38,7 @@ class Request:
     task: Task | None = None
     announced: float | None = None
     announced_end: float | None = None
-    begun: float | None = None
+    started: float | None = None
     ended: float | None = None
 
     @property
@@ -126,8 +126,8 @@ class Fleet:
         touched = set()
         for task in self.scheduler.grant(self.now):
             request, name = self._requests[task], task.engine or ""
-            if request.begun is None:
-                request.begun = self.now
+            if request.started is None:
+                request.started = self.now
             self.engines[name].pending.append(request)
             touched.add(name)
         for name in touched:

@@ -28,11 +28,11 @@ from orchestrator.results.store import ResultStore, Written
 from orchestrator.scheduling.scheduler import Work
 from orchestrator.scheduling.turns import Turn, Turns
 from orchestrator.tasks.budget import Budgets, JobMemory
+from orchestrator.tasks.context import PrepareResult, TaskContext, TaskResult
 from orchestrator.tasks.plan import Plan, with_prompts
 from orchestrator.tasks.plan import plan as plan_task
 from orchestrator.tasks.run import run as run_task
 from orchestrator.tasks.safety import score_of
-from orchestrator.tasks.workshop import Begun, Made, Workshop
 
 PREVIEW = OutputParams(format=ImageFormat.JPEG, quality=80)
 PREVIEW_SIDE = 256
@@ -53,7 +53,7 @@ class Runner:
         max_input_bytes: of a file that is fetched.
         decoders: read them.
         budgets: of the memory that they take, over all jobs.
-        max_pixels: of pictures that are made.
+        max_pixels: of generated pictures.
         marking: of their files.
         turns: of the requests, at the engines.
         forecaster: of their work.
@@ -146,17 +146,17 @@ class Runner:
 
         running = metrics.RUNNING.labels(job.family)
         with running.track_inprogress(), self.budgets.job(job.unless_stopped) as memory:
-            made = await run_task(plan, self._workshop(job, plan, timer, roles, memory, models))
+            result = await run_task(plan, self._task_context(job, plan, timer, roles, memory, models))
         job.turn.release()
         self.forecaster.learn(plan, job.turn.task.work, job.turn.task.done)
-        return await self._artifact(job, made, models(), timer.stages)
+        return await self._artifact(job, result, models(), timer.stages)
 
     async def discard(self, job: Job) -> None:
         """Remove a job's picture from the result store, if it is there."""
         if job.picture is not None:
             await self.results.delete(job.picture)
 
-    def _workshop(
+    def _task_context(
         self,
         job: Job,
         plan: Plan,
@@ -164,7 +164,7 @@ class Runner:
         roles: set[str],
         memory: JobMemory,
         models: Callable[[], tuple[ModelDigest, ...]],
-    ) -> Workshop:
+    ) -> TaskContext:
         pipeline = self.pipelines[plan.family]
 
         async def fetch(url: str, field: str) -> bytes:
@@ -178,15 +178,15 @@ class Runner:
                 job.publish(Progress(done.stage, done.step, done.total))
                 await self._preview(job, plan, pipeline, done)
 
-        async def begin(begun: Begun) -> None:
+        async def begin(prepared: PrepareResult) -> None:
             job.check_wanted()
             if plan.paints:
                 waited = job.turn.waited
                 await job.turn.start()
                 timer.exclude(job.turn.waited - waited)
-            job.publish(Started(plan.seed, *begun.network_size, plan.prompt_tokens_cut, begun.edges))
+            job.publish(Started(plan.seed, *prepared.network_size, plan.prompt_tokens_cut, prepared.edges))
 
-        return Workshop(
+        return TaskContext(
             family=self.families.get(plan.family),
             pipeline=pipeline,
             networks=recording(self.source.networks(plan.family, plan.loras, job.turn), roles) if plan.paints else None,
@@ -205,9 +205,9 @@ class Runner:
         )
 
     async def _artifact(
-        self, job: Job, made: Made, models: tuple[ModelDigest, ...], timings: tuple[StageTime, ...]
+        self, job: Job, result: TaskResult, models: tuple[ModelDigest, ...], timings: tuple[StageTime, ...]
     ) -> Artifact:
-        output, file = job.plan.output, made.encoded
+        output, file = job.plan.output, result.encoded
         inline = output.delivery is Delivery.INLINE
         if job.confirm is not None:
             await job.confirm()
@@ -225,18 +225,18 @@ class Runner:
             file_size=len(file.data),
             format=output.format,
             quality=file.quality,
-            width=made.width,
-            height=made.height,
+            width=result.width,
+            height=result.height,
             seed=job.seed,
             family=job.family,
-            sampler=made.sampler,
-            steps=made.steps,
+            sampler=result.sampler,
+            steps=result.steps,
             guidance_scale=job.plan.guidance_scale,
             guidance=job.plan.guidance,
             models=models,
             timings=timings,
-            nsfw_score=made.nsfw_score,
-            filtered=made.filtered,
+            nsfw_score=result.nsfw_score,
+            filtered=result.filtered,
             sha256=(await asyncio.to_thread(hashlib.sha256, file.data)).hexdigest(),
             software=f"imagegen {self.marking.version}",
         )

@@ -57,12 +57,12 @@ def enlarge(picture: Pixels, size: tuple[int, int], first: Pixels | None = None)
     if times < 2:
         return resized(picture, size)
     result = np.empty((height * times, width * times, picture.shape[2]), np.uint8)
-    padded, begun = _padded(picture, MARGIN), None if first is None else _padded(first, times * MARGIN)
+    padded, first_padded = _padded(picture, MARGIN), None if first is None else _padded(first, times * MARGIN)
     for top in range(0, height, TILE):
         for left in range(0, width, TILE):
             rows, columns = min(TILE, height - top), min(TILE, width - left)
             part = padded[top : top + rows + 2 * MARGIN, left : left + columns + 2 * MARGIN]
-            start = None if begun is None else begun[times * top :, times * left :]
+            start = None if first_padded is None else first_padded[times * top :, times * left :]
             done = _sharp(part.astype(np.float32), times, start)
             inner = done[times * MARGIN : -times * MARGIN, times * MARGIN : -times * MARGIN]
             place = np.s_[times * top : times * (top + rows), times * left : times * (left + columns)]

@@ -14,6 +14,7 @@ from orchestrator.imaging.edges import Edges, canny, drawing_edges
 from orchestrator.imaging.layers import opaque, resized
 from orchestrator.params import Control, EdgesParams
 from orchestrator.tasks.canvas import Canvas
+from orchestrator.tasks.context import TaskContext, TaskResult
 from orchestrator.tasks.finish import finish
 from orchestrator.tasks.frame import Frame
 from orchestrator.tasks.image_to_image import repaint
@@ -21,39 +22,38 @@ from orchestrator.tasks.kinds import is_client_supplied
 from orchestrator.tasks.painting import Scene, Steering, cut, paint
 from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
-from orchestrator.tasks.workshop import Made, Workshop
 
 Steer = Callable[[Pixels, Canvas], Steering]
 """The client's picture, and where it is placed at the network, to what steers."""
 
 
-async def control(plan: Plan, workshop: Workshop) -> Made:
+async def control(plan: Plan, context: TaskContext) -> TaskResult:
     """Start from the picture and its edges; or from noise, steered by a drawing's edges or a picture as it is.
 
     Raises as tasks.run does.
     """
     task = task_of(plan, Control)
-    if is_client_supplied(workshop.family.networks.control_kinds[plan.control_kind]):
-        return await _from_noise(plan, workshop, partial(_as_it_is, scale=task.edges.scale))
+    if is_client_supplied(context.family.networks.control_kinds[plan.control_kind]):
+        return await _from_noise(plan, context, partial(_as_it_is, scale=task.edges.scale))
     if task.edges_only:
-        return await _from_noise(plan, workshop, partial(_by_drawing, wanted=task.edges))
-    return await repaint(plan, workshop, task.effective_strength, task.edges)
+        return await _from_noise(plan, context, partial(_by_drawing, wanted=task.edges))
+    return await repaint(plan, context, task.effective_strength, task.edges)
 
 
-async def _from_noise(plan: Plan, workshop: Workshop, steer: Steer) -> Made:
-    async with workshop.stage(Stage.PREPARE):
-        pictures = await load(plan, workshop)
-        frame = Frame.of(size_of(pictures.main), plan.size, plan.layout, workshop.max_pixels)
-        canvas = Canvas.choose(workshop.family.networks.aspect_sizes, *frame.own)
+async def _from_noise(plan: Plan, context: TaskContext, steer: Steer) -> TaskResult:
+    async with context.stage(Stage.PREPARE):
+        pictures = await load(plan, context)
+        frame = Frame.of(size_of(pictures.main), plan.size, plan.layout, context.max_pixels)
+        canvas = Canvas.choose(context.family.networks.aspect_sizes, *frame.own)
         steering = await asyncio.to_thread(steer, pictures.main, canvas)
         prepared = Scene(size=canvas.size, steering=steering)
-        await workshop.begin(prepared.begun)
-    painted = await paint(plan, workshop, prepared)
+        await context.begin(prepared.prepare_result)
+    painted = await paint(plan, context, prepared)
 
     async def compose(steps: Steps) -> Pixels:
-        return await cut(painted, canvas, frame.made, workshop, steps)
+        return await cut(painted, canvas, frame.made, context, steps)
 
-    return await finish(plan, workshop, frame, compose, pictures=pictures, steps=painted.steps)
+    return await finish(plan, context, frame, compose, pictures=pictures, steps=painted.steps)
 
 
 def _as_it_is(picture: Pixels, canvas: Canvas, scale: float) -> Steering:

@@ -12,11 +12,11 @@ from orchestrator.diffusion.pipeline import Start
 from orchestrator.imaging.enhancing.faces import blend
 from orchestrator.imaging.layers import resized
 from orchestrator.params import EdgesParams, Enhancement
+from orchestrator.tasks.context import TaskContext
 from orchestrator.tasks.painting import Scene, Steering, paint
 from orchestrator.tasks.people import Person, around
 from orchestrator.tasks.pictures import size_of
 from orchestrator.tasks.plan import Plan
-from orchestrator.tasks.workshop import Workshop
 
 MOST_FACES = 6
 """The largest that are repainted."""
@@ -25,7 +25,7 @@ EDGES = 0.8
 
 
 async def enhance_faces(
-    plan: Plan, workshop: Workshop, picture: Pixels, people: Sequence[Person], wanted: Enhancement
+    plan: Plan, context: TaskContext, picture: Pixels, people: Sequence[Person], wanted: Enhancement
 ) -> Pixels:
     """The largest faces of a picture painted over a little, each in a soft ellipse; without faces as it is.
 
@@ -33,17 +33,17 @@ async def enhance_faces(
         UnsupportedTaskError, EngineUnavailableError, EngineFaultError: from the networks.
         Whatever the listener raises.
     """
-    can_steer = "edges" in workshop.family.abilities
-    quiet = replace(plan, preview_interval=0, control_kind=workshop.family.networks.edge_kind or 0)
+    can_steer = "edges" in context.family.abilities
+    quiet = replace(plan, preview_interval=0, control_kind=context.family.networks.edge_kind or 0)
     for person in people[:MOST_FACES]:
         box = around(person.face, picture)
         crop = np.ascontiguousarray(picture[box.rows, box.columns, :3])
-        size = choose_aspect_size(workshop.family.networks.aspect_sizes, *size_of(crop))
+        size = choose_aspect_size(context.family.networks.aspect_sizes, *size_of(crop))
         shown = await asyncio.to_thread(resized, crop, size)
         steering = await asyncio.to_thread(Steering.of, shown, EdgesParams(scale=EDGES) if can_steer else None)
         scene = Scene(size=size, start=Start(shown, wanted.strength), steering=steering)
-        painted = await paint(quiet, workshop, scene)
-        unpainted = await workshop.pipeline.reconstruct(workshop.painting, shown, workshop.listener, workshop.timer)
+        painted = await paint(quiet, context, scene)
+        unpainted = await context.pipeline.reconstruct(context.painting, shown, context.listener, context.timer)
         blended = await asyncio.to_thread(blend, crop, unpainted, painted.pixels, wanted.smooth, wanted.detail)
         picture = picture.copy()
         picture[box.rows, box.columns, :3] = blended

@@ -16,6 +16,7 @@ from orchestrator.imaging.enhancing.faces import blend
 from orchestrator.imaging.face_swap import Swapped, swap
 from orchestrator.imaging.layers import opaque, resized, with_alpha
 from orchestrator.params import EdgesParams, FaceSwap
+from orchestrator.tasks.context import PrepareResult, TaskContext, TaskResult
 from orchestrator.tasks.face import SIDE, no_face
 from orchestrator.tasks.face_enhance import EDGES
 from orchestrator.tasks.finish import finish, in_thread
@@ -24,31 +25,30 @@ from orchestrator.tasks.painting import Painted, Scene, Steering, paint
 from orchestrator.tasks.people import Person, around, find_people
 from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
-from orchestrator.tasks.workshop import Begun, Made, Workshop
 
 DETAIL = 2.0
 """How much of the detail that was generated is taken, for each unit of strength; all of it at most."""
 
 
-async def face_swap(plan: Plan, workshop: Workshop) -> Made:
+async def face_swap(plan: Plan, context: TaskContext) -> TaskResult:
     """Warp the new face into the place of the old one, and generate over it a little. Raises as tasks.run does."""
     task = task_of(plan, FaceSwap)
-    async with workshop.stage(Stage.PREPARE) as steps:
-        pictures = await load(plan, workshop)
+    async with context.stage(Stage.PREPARE) as steps:
+        pictures = await load(plan, context)
         main, (donor, *_) = pictures.main, pictures.others
-        frame = Frame.of(size_of(main), plan.size, plan.layout, workshop.max_pixels)
+        frame = Frame.of(size_of(main), plan.size, plan.layout, context.max_pixels)
         picture, donor = await asyncio.to_thread(lambda: (opaque(main), opaque(donor)))
-        old = await _first(workshop, picture, "face_swap.image", steps)
-        new = await _first(workshop, donor, "face_swap.face", steps)
+        old = await _first(context, picture, "face_swap.image", steps)
+        new = await _first(context, donor, "face_swap.face", steps)
         swapped = await asyncio.to_thread(lambda: swap(picture, old.points, donor, new.points))
         box = around(old.face, picture)
-        shown, scene = await asyncio.to_thread(_scene, task, workshop, swapped.picture, box, donor, new)
-        await workshop.begin(scene.begun if task.strength else Begun((0, 0)))
+        shown, scene = await asyncio.to_thread(_scene, task, context, swapped.picture, box, donor, new)
+        await context.begin(scene.prepare_result if task.strength else PrepareResult((0, 0)))
     blended, steps_walked = swapped.picture, 0
     if task.strength:
-        kind = workshop.family.networks.edge_kind or 0
-        painted = await paint(replace(plan, control_kind=kind), workshop, scene)
-        unpainted = await workshop.pipeline.reconstruct(workshop.painting, shown, workshop.listener, workshop.timer)
+        kind = context.family.networks.edge_kind or 0
+        painted = await paint(replace(plan, control_kind=kind), context, scene)
+        unpainted = await context.pipeline.reconstruct(context.painting, shown, context.listener, context.timer)
         detail = min(1.0, DETAIL * task.strength)
         blended = await asyncio.to_thread(_blended, swapped, box, painted, unpainted, detail)
         steps_walked = painted.steps
@@ -57,12 +57,12 @@ async def face_swap(plan: Plan, workshop: Workshop) -> Made:
         whole = blended if main.shape[2] == 3 else with_alpha(blended, main[..., 3] / 255)
         return resized(whole, frame.made)
 
-    return await finish(plan, workshop, frame, in_thread(compose), pictures=pictures, steps=steps_walked)
+    return await finish(plan, context, frame, in_thread(compose), pictures=pictures, steps=steps_walked)
 
 
-async def _first(workshop: Workshop, picture: Pixels, field: str, steps: Steps) -> Person:
+async def _first(context: TaskContext, picture: Pixels, field: str, steps: Steps) -> Person:
     """The face that is meant: the largest; of equal ones the leftmost."""
-    people = await find_people(workshop, picture, steps)
+    people = await find_people(context, picture, steps)
     if not people:
         raise PreconditionError(no_face(field))
     chosen = faces.choose([person.face for person in people])
@@ -70,15 +70,15 @@ async def _first(workshop: Workshop, picture: Pixels, field: str, steps: Steps) 
 
 
 def _scene(
-    task: FaceSwap, workshop: Workshop, picture: Pixels, box: Box, donor: Pixels, new: Person
+    task: FaceSwap, context: TaskContext, picture: Pixels, box: Box, donor: Pixels, new: Person
 ) -> tuple[Pixels, Scene]:
     """What is generated over, at the network's size: the new face in its place, steered by the donor's own."""
     crop = np.ascontiguousarray(picture[box.rows, box.columns])
-    size = choose_aspect_size(workshop.family.networks.aspect_sizes, *size_of(crop))
+    size = choose_aspect_size(context.family.networks.aspect_sizes, *size_of(crop))
     shown = resized(crop, size)
     face = faces.inner_face(donor, new.face, new.landmarks, SIDE)
     start = Start(shown, task.strength) if task.strength else None
-    steering = Steering.of(shown, EdgesParams(scale=EDGES) if "edges" in workshop.family.abilities else None)
+    steering = Steering.of(shown, EdgesParams(scale=EDGES) if "edges" in context.family.abilities else None)
     prompt = ImagePrompt(face, task.likeness, face=True)
     return shown, Scene(size=size, start=start, image_prompt=prompt, steering=steering)
 

@@ -23,6 +23,7 @@ from orchestrator.provenance import invisible
 from orchestrator.provenance.marking import Parent, Work
 from orchestrator.provenance.origin import Origin
 from orchestrator.tasks.caption import caption_layer
+from orchestrator.tasks.context import TaskContext, TaskResult
 from orchestrator.tasks.cropping import crop_box, is_item_alone, item_alone
 from orchestrator.tasks.cutout import cut_out
 from orchestrator.tasks.face_enhance import enhance_faces
@@ -32,7 +33,6 @@ from orchestrator.tasks.people import find_people
 from orchestrator.tasks.pictures import Pictures, size_of
 from orchestrator.tasks.plan import Plan
 from orchestrator.tasks.safety import screen
-from orchestrator.tasks.workshop import Made, Workshop
 
 Channels = tuple[int, ...]
 """A colour: red, green, blue, and opacity where it has any; 0 to 255 each."""
@@ -47,14 +47,14 @@ def in_thread(compose: Callable[[], Pixels]) -> Compose:
 
 async def finish(
     plan: Plan,
-    workshop: Workshop,
+    context: TaskContext,
     frame: Frame,
     compose: Compose,
     *,
     pictures: Pictures | None = None,
     steps: int = 0,
     under: Pixels | None = None,
-) -> Made:
+) -> TaskResult:
     """Compose the task's picture, of frame.made, fit it into frame.target, and write the file.
 
     Faces are enhanced first. `under` is laid under the task's picture, in the same place. The background is removed
@@ -68,40 +68,40 @@ async def finish(
         Whatever the listener raises.
     """
     if plan.faces is not None:
-        compose = await _with_faces(plan, workshop, compose, plan.faces)
+        compose = await _with_faces(plan, context, compose, plan.faces)
     background, layout = plan.background, plan.layout
-    async with workshop.stage(Stage.FINISH) as finishing:
+    async with context.stage(Stage.FINISH) as finishing:
         picture = await compose(finishing)
         color = await asyncio.to_thread(_color, background, picture)
         cut = Sides()
         if background.remove is not None:
             is_photograph = picture.shape[2] == 3
-            picture = await cut_out(workshop, picture, background.remove, finishing)
+            picture = await cut_out(context, picture, background.remove, finishing)
             if is_photograph:
                 cut = await asyncio.to_thread(lambda shown: cut_sides(_matte(shown)), picture)
-            frame, picture = await asyncio.to_thread(_around_item, plan, picture, frame, workshop.max_pixels)
+            frame, picture = await asyncio.to_thread(_around_item, plan, picture, frame, context.max_pixels)
         box = None
         if is_item_alone(plan):
-            frame, picture = await item_alone(plan, workshop, picture, frame, finishing)
+            frame, picture = await item_alone(plan, context, picture, frame, finishing)
         elif layout.fit is Fit.CROP and frame.full != frame.target:
-            box = await crop_box(workshop, picture, frame.target, layout.gravity, finishing)
+            box = await crop_box(context, picture, frame.target, layout.gravity, finishing)
         result = await asyncio.to_thread(_laid_out, plan, picture, frame, box, color, pictures, under, cut)
         score = None
         if plan.safety is not None:
             seen = await asyncio.to_thread(_seen, result)
-            score = await screen(workshop, plan.safety, seen, None if pictures is None else pictures.replacement)
-        result = await _with_invisible_mark(plan, workshop, result)
-        encoded = await asyncio.to_thread(write, plan, workshop, result, () if pictures is None else pictures.parents)
-    return Made(encoded, *frame.target, steps, plan.sampler if plan.paints else None, nsfw_score=score)
+            score = await screen(context, plan.safety, seen, None if pictures is None else pictures.replacement)
+        result = await _with_invisible_mark(plan, context, result)
+        encoded = await asyncio.to_thread(write, plan, context, result, () if pictures is None else pictures.parents)
+    return TaskResult(encoded, *frame.target, steps, plan.sampler if plan.paints else None, nsfw_score=score)
 
 
-async def _with_faces(plan: Plan, workshop: Workshop, compose: Compose, wanted: Enhancement) -> Compose:
+async def _with_faces(plan: Plan, context: TaskContext, compose: Compose, wanted: Enhancement) -> Compose:
     """The task's picture with better faces: composed in the last stage's time, before the stages of painting them."""
-    async with workshop.timer.stage(Stage.FINISH) as calls:
-        finishing = Steps(workshop.listener, Stage.FINISH, calls)
+    async with context.timer.stage(Stage.FINISH) as calls:
+        finishing = Steps(context.listener, Stage.FINISH, calls)
         picture = await compose(finishing)
-        people = await find_people(workshop, await asyncio.to_thread(opaque, picture), finishing)
-    better = await enhance_faces(plan, workshop, picture, people, wanted)
+        people = await find_people(context, await asyncio.to_thread(opaque, picture), finishing)
+    better = await enhance_faces(plan, context, picture, people, wanted)
     return in_thread(lambda: better)
 
 
@@ -173,17 +173,17 @@ def _seen(result: Composite) -> Pixels:
     return result.reduced(COMPOSED_SIDE).whole()
 
 
-async def _with_invisible_mark(plan: Plan, workshop: Workshop, result: Composite) -> Composite:
+async def _with_invisible_mark(plan: Plan, context: TaskContext, result: Composite) -> Composite:
     """The result with the operator's mark, if it is one that a network generated or changed."""
-    mark = workshop.marking.invisible
+    mark = context.marking.invisible
     if mark is None or plan.origin is Origin.EDITED:
         return result
-    encoder, decoder = workshop.tools.need("watermark_encoder"), workshop.tools.need("watermark_decoder")
+    encoder, decoder = context.tools.need("watermark_encoder"), context.tools.need("watermark_decoder")
     seen = await asyncio.to_thread(_seen, result)
     return await asyncio.to_thread(result.changed, await invisible.change_of(encoder, decoder, seen, mark))
 
 
-def write(plan: Plan, workshop: Workshop, result: Composite, parents: tuple[Parent, ...]) -> Encoded:
+def write(plan: Plan, context: TaskContext, result: Composite, parents: tuple[Parent, ...]) -> Encoded:
     """The file with its marks. Takes long: call it in a thread."""
 
     def encode(output: OutputParams) -> Encoded:
@@ -199,7 +199,7 @@ def write(plan: Plan, workshop: Workshop, result: Composite, parents: tuple[Pare
         recipe=plan.recipe,
         family=plan.family if plan.paints else None,
         seed=plan.seed,
-        models=workshop.models(),
+        models=context.models(),
         parents=parents,
     )
-    return workshop.marking.write(encode, plan.output, work)
+    return context.marking.write(encode, plan.output, work)

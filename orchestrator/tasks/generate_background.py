@@ -14,13 +14,13 @@ from orchestrator.imaging.mattes import object_box, without_strays
 from orchestrator.imaging.placement import Sides, cut_sides, place
 from orchestrator.params import Color, Fit, GenerateBackground, LayoutParams
 from orchestrator.tasks.canvas import Canvas
+from orchestrator.tasks.context import TaskContext, TaskResult
 from orchestrator.tasks.cutout import find_object
 from orchestrator.tasks.finish import finish
 from orchestrator.tasks.frame import Frame, room
 from orchestrator.tasks.painting import Scene, Steering, cut, paint
 from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
-from orchestrator.tasks.workshop import Made, Workshop
 
 FIELD = "generate_background.image"
 SOLID = 0.95
@@ -31,29 +31,29 @@ GREY = (128, 128, 128)
 """Behind the object, for the VAE, where no colour is given: in the middle of all colours."""
 
 
-async def generate_background(plan: Plan, workshop: Workshop) -> Made:
+async def generate_background(plan: Plan, context: TaskContext) -> TaskResult:
     """Find the object, place it, and paint the rest. Raises as tasks.run does."""
     task = task_of(plan, GenerateBackground)
-    async with workshop.stage(Stage.PREPARE) as steps:
-        pictures = await load(plan, workshop)
+    async with context.stage(Stage.PREPARE) as steps:
+        pictures = await load(plan, context)
         source = pictures.main
-        frame = _frame(plan, size_of(source), workshop.max_pixels)
-        found = await find_object(workshop, source, FIELD, steps)
-        canvas = Canvas.choose(workshop.family.networks.aspect_sizes, *frame.made)
+        frame = _frame(plan, size_of(source), context.max_pixels)
+        found = await find_object(context, source, FIELD, steps)
+        canvas = Canvas.choose(context.family.networks.aspect_sizes, *frame.made)
 
         def work() -> tuple[Pixels, Scene]:
             item = _arranged(plan, task, found, frame, is_photograph=source.shape[2] == 3)
             return item, _scene(task, canvas.put_object(item), _behind(task.color, source), canvas.size)
 
         item, scene = await asyncio.to_thread(work)
-        await workshop.begin(scene.begun)
-    painted = await paint(plan, workshop, scene)
+        await context.begin(scene.prepare_result)
+    painted = await paint(plan, context, scene)
 
     async def compose(steps: Steps) -> Pixels:
-        background = await cut(painted, canvas, frame.made, workshop, steps)
+        background = await cut(painted, canvas, frame.made, context, steps)
         return await asyncio.to_thread(over, item, background)
 
-    return await finish(plan, workshop, frame, compose, pictures=pictures, steps=painted.steps)
+    return await finish(plan, context, frame, compose, pictures=pictures, steps=painted.steps)
 
 
 def _frame(plan: Plan, own: Size, max_pixels: int) -> Frame:

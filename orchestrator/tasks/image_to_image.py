@@ -8,29 +8,29 @@ from orchestrator.diffusion.stages import Steps
 from orchestrator.imaging.layers import opaque, resized, with_alpha
 from orchestrator.params import EdgesParams, ImageToImage
 from orchestrator.tasks.canvas import Canvas
+from orchestrator.tasks.context import TaskContext, TaskResult
 from orchestrator.tasks.finish import finish
 from orchestrator.tasks.frame import Frame
 from orchestrator.tasks.painting import Scene, Steering, cut, paint
 from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
-from orchestrator.tasks.workshop import Made, Workshop
 
 
-async def image_to_image(plan: Plan, workshop: Workshop) -> Made:
+async def image_to_image(plan: Plan, context: TaskContext) -> TaskResult:
     """Start from the picture, as far as the strength says. Raises as tasks.run does."""
     task = task_of(plan, ImageToImage)
-    return await repaint(plan, workshop, task.strength, task.edges, task.likeness)
+    return await repaint(plan, context, task.strength, task.edges, task.likeness)
 
 
 async def repaint(
-    plan: Plan, workshop: Workshop, strength: float, edges: EdgesParams | None, likeness: float = 0.0
-) -> Made:
+    plan: Plan, context: TaskContext, strength: float, edges: EdgesParams | None, likeness: float = 0.0
+) -> TaskResult:
     """The picture painted over at that strength, like the pictures that came with it; what is transparent stays so."""
-    async with workshop.stage(Stage.PREPARE):
-        pictures = await load(plan, workshop)
+    async with context.stage(Stage.PREPARE):
+        pictures = await load(plan, context)
         source = pictures.main
-        frame = Frame.of(size_of(source), plan.size, plan.layout, workshop.max_pixels)
-        canvas = Canvas.choose(workshop.family.networks.aspect_sizes, *frame.own)
+        frame = Frame.of(size_of(source), plan.size, plan.layout, context.max_pixels)
+        canvas = Canvas.choose(context.family.networks.aspect_sizes, *frame.own)
 
         def scene() -> Scene:
             start = opaque(canvas.put(source))
@@ -44,13 +44,13 @@ async def repaint(
             )
 
         prepared = await asyncio.to_thread(scene)
-        await workshop.begin(prepared.begun)
-    painted = await paint(plan, workshop, prepared)
+        await context.begin(prepared.prepare_result)
+    painted = await paint(plan, context, prepared)
 
     async def compose(steps: Steps) -> Pixels:
-        picture = await cut(painted, canvas, frame.made, workshop, steps)
+        picture = await cut(painted, canvas, frame.made, context, steps)
         if source.shape[2] == 3:
             return picture
         return await asyncio.to_thread(lambda: with_alpha(picture, resized(source, frame.made)[..., 3] / 255))
 
-    return await finish(plan, workshop, frame, compose, pictures=pictures, steps=painted.steps)
+    return await finish(plan, context, frame, compose, pictures=pictures, steps=painted.steps)

@@ -16,12 +16,12 @@ from orchestrator.imaging.masks import Mask
 from orchestrator.imaging.tone import match_around
 from orchestrator.params import Fit, Inpaint
 from orchestrator.tasks.canvas import Canvas
+from orchestrator.tasks.context import TaskContext, TaskResult
 from orchestrator.tasks.finish import finish
 from orchestrator.tasks.frame import Frame
 from orchestrator.tasks.painting import Scene, Steering, cut, paint
 from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
-from orchestrator.tasks.workshop import Made, Workshop
 
 MATCH_REACH = 4
 """Colours and light are matched to the old picture's along this many times the width of the blend."""
@@ -29,13 +29,13 @@ SURROUNDINGS = 2
 """The part of the picture that the network sees is this many times as wide and high as the masked part."""
 
 
-async def inpaint(plan: Plan, workshop: Workshop) -> Made:
+async def inpaint(plan: Plan, context: TaskContext) -> TaskResult:
     """Paint where the mask is white, and leave every other pixel as it is. Raises as tasks.run does."""
     task = task_of(plan, Inpaint)
-    async with workshop.stage(Stage.PREPARE):
-        pictures = await load(plan, workshop)
-        frame = Frame.of(size_of(pictures.main), plan.size, plan.layout, workshop.max_pixels)
-        sizes = workshop.family.networks.aspect_sizes
+    async with context.stage(Stage.PREPARE):
+        pictures = await load(plan, context)
+        frame = Frame.of(size_of(pictures.main), plan.size, plan.layout, context.max_pixels)
+        sizes = context.family.networks.aspect_sizes
 
         def work() -> tuple[Pixels, Mask, Box, Canvas, Scene]:
             whole, mask = resized(pictures.main, frame.made), _mask(task, pictures.mask, frame.made)
@@ -51,20 +51,20 @@ async def inpaint(plan: Plan, workshop: Workshop) -> Made:
             return whole, mask, part, canvas, scene
 
         whole, mask, part, canvas, scene = await asyncio.to_thread(work)
-        await workshop.begin(scene.begun)
-    painted = await paint(plan, workshop, scene)
+        await context.begin(scene.prepare_result)
+    painted = await paint(plan, context, scene)
 
     under = pictures.main if _keeps_own_pixels(plan, frame, pictures.main) else None
 
     async def compose(steps: Steps) -> Pixels:
-        new = await cut(painted, canvas, (part.width, part.height), workshop, steps)
+        new = await cut(painted, canvas, (part.width, part.height), context, steps)
         return await asyncio.to_thread(laid, new)
 
     def laid(new: Pixels) -> Pixels:
         result = put_back(whole, new, mask, part, band(mask, part, canvas))
         return result if under is None else with_alpha(result, (mask >= masks.CHANGED).astype(np.float32))
 
-    return await finish(plan, workshop, frame, compose, pictures=pictures, steps=painted.steps, under=under)
+    return await finish(plan, context, frame, compose, pictures=pictures, steps=painted.steps, under=under)
 
 
 def _keeps_own_pixels(plan: Plan, frame: Frame, source: Pixels) -> bool:

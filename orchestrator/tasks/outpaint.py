@@ -16,12 +16,12 @@ from orchestrator.imaging.masks import Mask
 from orchestrator.imaging.tone import match_around
 from orchestrator.params import LayoutParams, Outpaint
 from orchestrator.tasks.canvas import Canvas
+from orchestrator.tasks.context import TaskContext, TaskResult
 from orchestrator.tasks.finish import finish
 from orchestrator.tasks.frame import Frame, contained, room
 from orchestrator.tasks.painting import Scene, Steering, cut, paint
 from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
-from orchestrator.tasks.workshop import Made, Workshop
 
 STRENGTH = 0.95
 """Not 1, so that the border's colours, spread over what is to be painted, are still felt at the first step."""
@@ -33,16 +33,16 @@ FEATHER_SHARE = 1 / 32
 """Part of the picture's shorter side along which the old picture fades into the new one."""
 
 
-async def outpaint(plan: Plan, workshop: Workshop) -> Made:
+async def outpaint(plan: Plan, context: TaskContext) -> TaskResult:
     """Put the picture into the middle, and paint around it. Raises as tasks.run does."""
     task = task_of(plan, Outpaint)
-    async with workshop.stage(Stage.PREPARE):
-        pictures = await load(plan, workshop)
-        result = Frame.of(size_of(pictures.main), plan.size, LayoutParams(), workshop.max_pixels)
+    async with context.stage(Stage.PREPARE):
+        pictures = await load(plan, context)
+        result = Frame.of(size_of(pictures.main), plan.size, LayoutParams(), context.max_pixels)
         frame, layout = result.reduced(plan.layout)
         box = place(frame, layout)
         feather = max(1, round(FEATHER_SHARE * min(box.width, box.height)))
-        canvas = Canvas.choose(workshop.family.networks.aspect_sizes, *frame.target)
+        canvas = Canvas.choose(context.family.networks.aspect_sizes, *frame.target)
 
         def work() -> tuple[Pixels, Mask, Scene]:
             whole = spread(resized(pictures.main, (box.width, box.height)), frame.target, box)
@@ -58,11 +58,11 @@ async def outpaint(plan: Plan, workshop: Workshop) -> Made:
             return whole, mask, scene
 
         whole, mask, scene = await asyncio.to_thread(work)
-        await workshop.begin(scene.begun)
-    painted = await paint(plan, workshop, scene)
+        await context.begin(scene.prepare_result)
+    painted = await paint(plan, context, scene)
 
     async def compose(steps: Steps) -> Pixels:
-        new = await cut(painted, canvas, frame.target, workshop, steps)
+        new = await cut(painted, canvas, frame.target, context, steps)
         return await asyncio.to_thread(laid, new)
 
     def laid(new: Pixels) -> Pixels:
@@ -74,7 +74,7 @@ async def outpaint(plan: Plan, workshop: Workshop) -> Made:
         return result
 
     result = Frame.scaled(result.own, result.target, result.target)
-    return await finish(plan, workshop, result, compose, pictures=pictures, steps=painted.steps)
+    return await finish(plan, context, result, compose, pictures=pictures, steps=painted.steps)
 
 
 def place(frame: Frame, layout: LayoutParams) -> Box:

@@ -13,11 +13,11 @@ from orchestrator.imaging.layers import resized
 from orchestrator.imaging.masks import Mask
 from orchestrator.params import EdgesParams
 from orchestrator.tasks.canvas import Canvas
+from orchestrator.tasks.context import PrepareResult, TaskContext
 from orchestrator.tasks.enlarge import grow
 from orchestrator.tasks.frame import covering
 from orchestrator.tasks.pictures import size_of
 from orchestrator.tasks.plan import Plan
-from orchestrator.tasks.workshop import Begun, Workshop
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ class Scene:
     steering: Steering = Steering()
 
     @property
-    def begun(self) -> Begun:
+    def prepare_result(self) -> PrepareResult:
         """What is reported before it is painted."""
-        return Begun(self.size, self.steering.thresholds)
+        return PrepareResult(self.size, self.steering.thresholds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Painted:
     steps: int
 
 
-async def paint(plan: Plan, workshop: Workshop, scene: Scene) -> Painted:
+async def paint(plan: Plan, context: TaskContext, scene: Scene) -> Painted:
     """Run the pipeline. Raises what Pipeline.run raises."""
     control = scene.steering.control
     inputs = PipelineInputs(
@@ -91,18 +91,18 @@ async def paint(plan: Plan, workshop: Workshop, scene: Scene) -> Painted:
         negative_weights=plan.negative_weights,
         clip_skip=plan.clip_skip,
     )
-    pixels = await workshop.pipeline.run(workshop.painting, inputs, workshop.listener, workshop.timer)
-    return Painted(pixels, workshop.pipeline.steps_walked(inputs))
+    pixels = await context.pipeline.run(context.painting, inputs, context.listener, context.timer)
+    return Painted(pixels, context.pipeline.steps_walked(inputs))
 
 
-async def cover(painted: Painted, size: Size, workshop: Workshop, steps: Steps) -> Pixels:
+async def cover(painted: Painted, size: Size, context: TaskContext, steps: Steps) -> Pixels:
     """What was painted, as large as it must be to cover `size`, its middle. Raises as enlarge.grow does."""
-    grown = await grow(painted.pixels, covering(size_of(painted.pixels), size), workshop.tools, steps)
+    grown = await grow(painted.pixels, covering(size_of(painted.pixels), size), context.tools, steps)
     return await asyncio.to_thread(geometry.cover, grown, *size)
 
 
-async def cut(painted: Painted, canvas: Canvas, size: Size, workshop: Workshop, steps: Steps) -> Pixels:
+async def cut(painted: Painted, canvas: Canvas, size: Size, context: TaskContext, steps: Steps) -> Pixels:
     """The picture's part of what was painted, at `size`. Raises as enlarge.grow does."""
     part = painted.pixels[canvas.box.rows, canvas.box.columns]
-    grown = await grow(part, size, workshop.tools, steps)
+    grown = await grow(part, size, context.tools, steps)
     return await asyncio.to_thread(resized, grown, size)

@@ -15,8 +15,8 @@ from orchestrator.errors import EngineFaultError
 from orchestrator.imaging import faces
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.faces import Face
+from orchestrator.tasks.context import TaskContext
 from orchestrator.tasks.pictures import size_of
-from orchestrator.tasks.workshop import Workshop
 
 Place = TypeVar("Place")
 
@@ -49,7 +49,7 @@ def around(face: Face, picture: Pixels) -> Box:
     return Box(min(max(0, left), width - side), min(max(0, top), height - side), side, side)
 
 
-async def find_people(workshop: Workshop, picture: Pixels, steps: Steps) -> list[Person]:
+async def find_people(context: TaskContext, picture: Pixels, steps: Steps) -> list[Person]:
     """The faces of an RGB picture; none is no error.
 
     The whole picture is looked at first, and its parts where no face was found in it: small faces are seen there alone.
@@ -60,14 +60,14 @@ async def find_people(workshop: Workshop, picture: Pixels, steps: Steps) -> list
     """
     width, height = size_of(picture)
     for windows in ([Box(0, 0, width, height)], faces.windows(width, height)):
-        people = await _confirmed(workshop, picture, await _detected(workshop, picture, windows, steps), steps)
+        people = await _confirmed(context, picture, await _detected(context, picture, windows, steps), steps)
         if people:
             return people
     return []
 
 
-async def _detected(workshop: Workshop, picture: Pixels, windows: Sequence[Box], steps: Steps) -> list[Face]:
-    detector = workshop.tools.need("face_detector")
+async def _detected(context: TaskContext, picture: Pixels, windows: Sequence[Box], steps: Steps) -> list[Face]:
+    detector = context.tools.need("face_detector")
     found: list[Face] = []
     for some in batches(windows, ROWS):
         shown = await asyncio.to_thread(_tensor, faces.to_detector, picture, some)
@@ -79,12 +79,12 @@ async def _detected(workshop: Workshop, picture: Pixels, windows: Sequence[Box],
     return sorted(found, key=lambda face: -face.side)[:MOST]
 
 
-async def _confirmed(workshop: Workshop, picture: Pixels, found: Sequence[Face], steps: Steps) -> list[Person]:
+async def _confirmed(context: TaskContext, picture: Pixels, found: Sequence[Face], steps: Steps) -> list[Person]:
     people: list[Person] = []
     for some in batches(found, ROWS):
         shown = await asyncio.to_thread(_tensor, faces.mesh_crop, picture, some)
         await steps.call()
-        landmarks, scores = await workshop.tools.need("face_landmarks")(shown)
+        landmarks, scores = await context.tools.need("face_landmarks")(shown)
         _expect("face landmarks", landmarks, scores, len(some))
         sure = zip(some, landmarks, scores[:, 0], strict=True)
         people += [Person(face, points) for face, points, score in sure if score >= faces.LEAST_MESH_SCORE]

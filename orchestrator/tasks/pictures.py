@@ -12,12 +12,12 @@ from orchestrator.imaging.decode import Measured
 from orchestrator.params import ImageFormat, ImageSource
 from orchestrator.provenance.marking import Parent, inspect
 from orchestrator.tasks import memory
+from orchestrator.tasks.context import TaskContext
 from orchestrator.tasks.enhance import enhance
 from orchestrator.tasks.frame import result_size
 from orchestrator.tasks.limits import WEBP_SIDE
 from orchestrator.tasks.plan import Plan, text_size
 from orchestrator.tasks.safety import screen
-from orchestrator.tasks.workshop import Workshop
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ class Pictures:
         return self.image
 
 
-async def load(plan: Plan, workshop: Workshop) -> Pictures:
+async def load(plan: Plan, context: TaskContext) -> Pictures:
     """Fetch and decode all pictures of a request, and enhance the one that the task starts from.
 
     Raises:
@@ -72,21 +72,21 @@ async def load(plan: Plan, workshop: Workshop) -> Pictures:
         *((source, field) for field, source in around.items()),
     )
     given = [(source, field) for source, field in wanted if source is not None]
-    await _reserve_fetching(given, workshop)
-    files = await _together(_fetch(source, field, workshop) for source, field in given)
-    workshop.memory.fetched.keep(sum(len(file.data) for file in files if file.is_fetched))
-    need = await _reserve_work(plan, workshop, files)
+    await _reserve_fetching(given, context)
+    files = await _together(_fetch(source, field, context) for source, field in given)
+    context.memory.fetched.keep(sum(len(file.data) for file in files if file.is_fetched))
+    need = await _reserve_work(plan, context, files)
     decoded = dict(
-        zip([file.field for file in files], await _together(_decode(f, workshop) for f in files), strict=True)
+        zip([file.field for file in files], await _together(_decode(f, context) for f in files), strict=True)
     )
-    workshop.memory.working.keep(need.working)
+    context.memory.working.keep(need.working)
     image, mask, behind, caption, replacement = (decoded.get(field) for _, field in wanted[:5])
     others = {field: decoded[field] for field in around}
     if plan.safety is not None and plan.safety.inputs:
         shown = {main: image, "background.replace": behind, "caption.image": caption, **others}
         for field, picture in shown.items():
             if picture is not None:
-                await screen(workshop, plan.safety, picture, replacement, field)
+                await screen(context, plan.safety, picture, replacement, field)
     seen = {main, "background.replace", "caption.image", *around}
     data = [file.data for file in files if file.field in seen]
     parents = await asyncio.to_thread(lambda: tuple(inspect(each) for each in data))
@@ -95,25 +95,25 @@ async def load(plan: Plan, workshop: Workshop) -> Pictures:
     return Pictures(image, mask, behind, caption, replacement, parents, tuple(others.values()))
 
 
-async def _reserve_fetching(given: Iterable[tuple[ImageSource, str]], workshop: Workshop) -> None:
+async def _reserve_fetching(given: Iterable[tuple[ImageSource, str]], context: TaskContext) -> None:
     """Wait for memory for the files that are fetched, as large as they may be."""
     fields = [field for source, field in given if source.url is not None]
     if fields:
-        await workshop.memory.fetch(len(fields) * workshop.max_input_bytes, fields[0])
+        await context.memory.fetch(len(fields) * context.max_input_bytes, fields[0])
 
 
-async def _reserve_work(plan: Plan, workshop: Workshop, files: "list[_File]") -> memory.Need:
+async def _reserve_work(plan: Plan, context: TaskContext, files: "list[_File]") -> memory.Need:
     """Wait for memory for decoding the files and working on them."""
     main = next((file.measured for file in files if file.field == f"{plan.task.name}.image"), None)
-    own = text_size(plan.size, workshop.family) if main is None else (main.width, main.height)
-    result = result_size(own, plan.size, plan.layout, workshop.max_pixels)
+    own = text_size(plan.size, context.family) if main is None else (main.width, main.height)
+    result = result_size(own, plan.size, plan.layout, context.max_pixels)
     if plan.output.format is ImageFormat.WEBP and max(result) > WEBP_SIDE:
         said = (
             f"must not be webp: the result has {result[0]} x {result[1]} pixels, and WebP holds {WEBP_SIDE} on a side;"
         )
         raise InvalidRequestError(Violation("output.format", f"{said} ask for png or jpeg"))
     need = memory.needed(plan, [file.measured for file in files], main, result)
-    await workshop.memory.work(need.most, files[0].field if files else "size")
+    await context.memory.work(need.most, files[0].field if files else "size")
     return need
 
 
@@ -143,13 +143,13 @@ class _File:
     measured: Measured
 
 
-async def _fetch(source: ImageSource, field: str, workshop: Workshop) -> _File:
-    data = (source.data if source.url is None else await workshop.fetch(source.url, field)) or b""
-    measured = await workshop.decoders.measure(data, workshop.limits, field)
+async def _fetch(source: ImageSource, field: str, context: TaskContext) -> _File:
+    data = (source.data if source.url is None else await context.fetch(source.url, field)) or b""
+    measured = await context.decoders.measure(data, context.limits, field)
     return _File(field, data, source.url is not None, measured)
 
 
-async def _decode(file: _File, workshop: Workshop) -> Pixels:
+async def _decode(file: _File, context: TaskContext) -> Pixels:
     # No more than measured: a file may hold another size than its header says.
-    limits = replace(workshop.limits, max_pixels=min(workshop.limits.max_pixels, file.measured.decoded))
-    return await workshop.decoders.decode(file.data, limits, file.field, file.measured.memory)
+    limits = replace(context.limits, max_pixels=min(context.limits.max_pixels, file.measured.decoded))
+    return await context.decoders.decode(file.data, limits, file.field, file.measured.memory)

@@ -9,6 +9,7 @@ from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.composite import Composite, Layer
 from orchestrator.params import TaskName
 from orchestrator.provenance.origin import Origin
+from orchestrator.tasks.context import TaskContext, TaskResult
 from orchestrator.tasks.control import control
 from orchestrator.tasks.edit import edit
 from orchestrator.tasks.face import face
@@ -23,9 +24,8 @@ from orchestrator.tasks.plan import Plan
 from orchestrator.tasks.safety import PictureFilteredError
 from orchestrator.tasks.text_to_image import text_to_image
 from orchestrator.tasks.upscale import upscale
-from orchestrator.tasks.workshop import Made, Workshop
 
-TASKS: Mapping[TaskName, Callable[[Plan, Workshop], Awaitable[Made]]] = {
+TASKS: Mapping[TaskName, Callable[[Plan, TaskContext], Awaitable[TaskResult]]] = {
     TaskName.TEXT_TO_IMAGE: text_to_image,
     TaskName.IMAGE_TO_IMAGE: image_to_image,
     TaskName.INPAINT: inpaint,
@@ -39,7 +39,7 @@ TASKS: Mapping[TaskName, Callable[[Plan, Workshop], Awaitable[Made]]] = {
 }
 
 
-async def run(plan: Plan, workshop: Workshop) -> Made:
+async def run(plan: Plan, context: TaskContext) -> TaskResult:
     """Make the picture and write it as the file that was asked for.
 
     Raises:
@@ -51,17 +51,17 @@ async def run(plan: Plan, workshop: Workshop) -> Made:
         Whatever the listener raises.
     """
     try:
-        return await TASKS[plan.task.name](plan, workshop)
+        return await TASKS[plan.task.name](plan, context)
     except PictureFilteredError as found:
         if found.replacement is None:
             raise found.refusal() from None
-        return await _replaced(plan, workshop, found, found.replacement)
+        return await _replaced(plan, context, found, found.replacement)
 
 
-async def _replaced(plan: Plan, workshop: Workshop, found: PictureFilteredError, picture: Pixels) -> Made:
+async def _replaced(plan: Plan, context: TaskContext, found: PictureFilteredError, picture: Pixels) -> TaskResult:
     """The replacement as the result, in its own size: nothing of it was generated."""
     unmarked = replace(plan, origin=Origin.EDITED, recipe=None)
     width, height = size_of(picture)
     result = Composite((width, height), (Layer(picture, Box(0, 0, width, height)),))
-    encoded = await asyncio.to_thread(write, unmarked, workshop, result, ())
-    return Made(encoded, width, height, 0, None, nsfw_score=found.score, filtered=True)
+    encoded = await asyncio.to_thread(write, unmarked, context, result, ())
+    return TaskResult(encoded, width, height, 0, None, nsfw_score=found.score, filtered=True)

@@ -8,7 +8,7 @@ from orchestrator.errors import FilteredError
 from orchestrator.imaging.screening import views
 from orchestrator.models.tools import Classifier
 from orchestrator.params import SafetyParams
-from orchestrator.tasks.workshop import Workshop
+from orchestrator.tasks.context import TaskContext
 
 
 class PictureFilteredError(Exception):
@@ -31,12 +31,12 @@ class PictureFilteredError(Exception):
 
 
 async def screen(
-    workshop: Workshop, safety: SafetyParams, picture: Pixels, replacement: Pixels | None, field: str | None = None
+    context: TaskContext, safety: SafetyParams, picture: Pixels, replacement: Pixels | None, field: str | None = None
 ) -> float:
     """Score a picture: the probability that it shows pornography, of its views the largest.
 
     Args:
-        workshop: of the request.
+        context: of the request.
         safety: what the request asks for.
         picture: uint8 RGB or RGBA.
         replacement: for PictureFilteredError.
@@ -46,7 +46,7 @@ async def screen(
         PictureFilteredError: the score reaches the threshold.
         UnsupportedTaskError, EngineUnavailableError, EngineFaultError: of the network.
     """
-    score = await score_of(workshop.tools.need("nsfw"), picture)
+    score = await score_of(context.tools.need("nsfw"), picture)
     metrics.NSFW_SCORE.labels("result" if field is None else "input").observe(score)
     if score >= safety.threshold:
         metrics.FILTERED.labels("result" if field is None else "input").inc()

@@ -15,6 +15,7 @@ from orchestrator.imaging.tone import match_low_frequencies
 from orchestrator.models.tables import NetworkTable
 from orchestrator.params import Upscale
 from orchestrator.tasks.canvas import Canvas
+from orchestrator.tasks.context import PrepareResult, TaskContext, TaskResult
 from orchestrator.tasks.enlarge import enlarge
 from orchestrator.tasks.finish import finish
 from orchestrator.tasks.frame import Frame, contained
@@ -22,36 +23,35 @@ from orchestrator.tasks.limits import GENERATION_SIDE, kept_share, source_blend,
 from orchestrator.tasks.painting import Scene, paint
 from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
-from orchestrator.tasks.workshop import Begun, Made, Workshop
 
 BORDER = 64
 """Pixels of its own reflection, at least, that the networks see around a picture: what they do at the border of what
 they see, where they pad with zeros, stays outside the result."""
 
 
-async def upscale(plan: Plan, workshop: Workshop) -> Made:
+async def upscale(plan: Plan, context: TaskContext) -> TaskResult:
     """Enlarge plainly and paint detail in, as much as the family's `upscale_detail` says. Raises as tasks.run does."""
     task = task_of(plan, Upscale)
-    async with workshop.stage(Stage.PREPARE) as steps:
-        pictures = await load(plan, workshop)
-        frame = Frame.of(size_of(pictures.main), plan.size, plan.layout, workshop.max_pixels)
+    async with context.stage(Stage.PREPARE) as steps:
+        pictures = await load(plan, context)
+        frame = Frame.of(size_of(pictures.main), plan.size, plan.layout, context.max_pixels)
         painting = None
-        if workshop.family.upscale_detail:
-            painting = await _prepare(workshop, pictures.main, generation_size(frame.made), task, steps)
-        await workshop.begin(painting.scene.begun if painting else Begun((0, 0)))
-    painted = await paint(plan, workshop, painting.scene) if painting else None
-    share = 1 - workshop.family.upscale_detail * (1 - source_blend(task.fidelity))
+        if context.family.upscale_detail:
+            painting = await _prepare(context, pictures.main, generation_size(frame.made), task, steps)
+        await context.begin(painting.scene.prepare_result if painting else PrepareResult((0, 0)))
+    painted = await paint(plan, context, painting.scene) if painting else None
+    share = 1 - context.family.upscale_detail * (1 - source_blend(task.fidelity))
 
     async def compose(steps: Steps) -> Pixels:
         if painting is None or painted is None:
             plain, kept = await asyncio.to_thread(opaque, pictures.main), kept_share(task.fidelity)
-            picture = await enlarge(plain, frame.made, workshop.tools, steps, kept=kept)
+            picture = await enlarge(plain, frame.made, context.tools, steps, kept=kept)
         else:
             detailed = await asyncio.to_thread(painting.joined, painted.pixels, share)
-            picture = await enlarge(detailed, frame.made, workshop.tools, steps)
+            picture = await enlarge(detailed, frame.made, context.tools, steps)
         return await _with_opacity(picture, pictures.main, frame)
 
-    return await finish(plan, workshop, frame, compose, pictures=pictures, steps=painted.steps if painted else 0)
+    return await finish(plan, context, frame, compose, pictures=pictures, steps=painted.steps if painted else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +69,10 @@ class _Painting:
         return np.asarray(np.rint(detailed + np.float32(share) * (self.plain - detailed)), np.uint8)
 
 
-async def _prepare(workshop: Workshop, picture: Pixels, size: Size, task: Upscale, steps: Steps) -> _Painting:
+async def _prepare(context: TaskContext, picture: Pixels, size: Size, task: Upscale, steps: Steps) -> _Painting:
     """The picture at the size that has most detail and is allowed; what is larger is enlarged plainly from there."""
-    family = workshop.family
-    plain = await enlarge(await asyncio.to_thread(opaque, picture), size, workshop.tools, steps)
+    family = context.family
+    plain = await enlarge(await asyncio.to_thread(opaque, picture), size, context.tools, steps)
     canvas = around(size, family.networks)
     strength = family.upscale_detail * upscale_strength(task.fidelity)
     start = Start(await asyncio.to_thread(canvas.put, plain), strength)

@@ -76,9 +76,9 @@ def test_a_networks_enlargement_is_taken_as_the_beginning() -> None:
     true = rendered("black on white")
     small = shrunk(true, 3)
     blurred = np.asarray(cv2.GaussianBlur(true, (0, 0), 0.7), np.uint8)
-    begun = text.enlarge(small, SIZE, blurred)
-    assert psnr(true, begun) > psnr(true, text.enlarge(small, SIZE)) + 3  # dB
-    assert psnr(true, begun) > psnr(true, blurred)
+    refined = text.enlarge(small, SIZE, blurred)
+    assert psnr(true, refined) > psnr(true, text.enlarge(small, SIZE)) + 3  # dB
+    assert psnr(true, refined) > psnr(true, blurred)
 
 
 def test_a_networks_enlargement_is_cut_into_tiles_without_seams(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,7 +141,7 @@ def test_announced_waits_are_within_a_quarter_in_nine_of_ten_cases(
         requests.append(picture(arrival=at, steps=drawn.choice(kinds), account=f"a{number % accounts}"))
     costs = costs_of(FLAT)
     Fleet(Scheduler(costs), costs, 1, noise=lambda: drawn.uniform(0.8, 1.2)).run(requests)
-    waits = [((r.begun or 0.0) - r.arrival, r.announced or 0.0) for r in requests]
+    waits = [((r.started or 0.0) - r.arrival, r.announced or 0.0) for r in requests]
     waits = [(actual, announced) for actual, announced in waits if actual > 1.0]
     assert len(waits) > 150
     assert mean(abs(announced - actual) <= 0.25 * actual for actual, announced in waits) >= 0.9

@@ -17,9 +17,9 @@ from orchestrator.models.families import Families
 from orchestrator.params import ImageSource, RequestParams, Task
 from orchestrator.provenance.marking import Marking
 from orchestrator.tasks.budget import Budgets, JobMemory
+from orchestrator.tasks.context import PrepareResult, TaskContext, TaskResult
 from orchestrator.tasks.plan import Plan, plan, with_prompts
 from orchestrator.tasks.run import run
-from orchestrator.tasks.workshop import Begun, Made, Workshop
 from tests.unit.orchestrator.world import DECODING, FAMILIES, params, write_families
 
 EVERYTHING = (
@@ -49,7 +49,7 @@ class Studio:
     Attributes:
         files: pictures by URL.
         networks: the fakes; None if the family's are not ready.
-        begun: what tasks reported when they started.
+        prepared: what tasks reported when they started.
         steps: what the listener got.
         scenes: what the pipeline was given.
         stop_at: called with each step; what it raises ends the work.
@@ -60,7 +60,7 @@ class Studio:
     folder: Path
     fakes: FakeNetworks = field(default_factory=FakeNetworks)
     files: dict[str, bytes] = field(default_factory=dict)
-    begun: list[Begun] = field(default_factory=list)
+    prepared: list[PrepareResult] = field(default_factory=list)
     steps: list[StepDone] = field(default_factory=list)
     scenes: list[PipelineInputs] = field(default_factory=list)
     timer: Timer = field(default_factory=lambda: Timer("small"))
@@ -77,23 +77,23 @@ class Studio:
         pipeline, asked = Pipeline(family, registry.folder), params(task=task, **fields)
         return await with_prompts(plan(asked, family, pipeline), asked, family, pipeline)
 
-    async def run(self, task: Task, **fields: Any) -> Made:
+    async def run(self, task: Task, **fields: Any) -> TaskResult:
         """The picture of a task."""
         registry = Families.load(write_families(self.folder, self.family_text))
         family = registry.get(None)
         pipeline = _Recording(family, registry.folder)
         pipeline.scenes = self.scenes
         with self.budgets.job(_forever) as memory:
-            return await run(await self.plan(task, **fields), self._workshop(family, pipeline, memory))
+            return await run(await self.plan(task, **fields), self._task_context(family, pipeline, memory))
 
     async def picture(self, task: Task, **fields: Any) -> Pixels:
         """The picture of a task as an array, RGB or RGBA; its size is what was reported."""
-        made = await self.run(task, **fields)
-        pixels = opened(made.encoded.data)
-        assert pixels.shape[:2] == (made.height, made.width)
+        result = await self.run(task, **fields)
+        pixels = opened(result.encoded.data)
+        assert pixels.shape[:2] == (result.height, result.width)
         return pixels
 
-    def _workshop(self, family: Any, pipeline: Pipeline, memory: JobMemory) -> Workshop:
+    def _task_context(self, family: Any, pipeline: Pipeline, memory: JobMemory) -> TaskContext:
         async def fetch(url: str, _: str) -> bytes:
             return self.files[url]
 
@@ -101,10 +101,10 @@ class Studio:
             self.steps.append(done)
             self.stop_at(done)
 
-        async def begin(begun: Begun) -> None:
-            self.begun.append(begun)
+        async def begin(prepared: PrepareResult) -> None:
+            self.prepared.append(prepared)
 
-        return Workshop(
+        return TaskContext(
             family=family,
             pipeline=pipeline,
             networks=self.fakes.networks("small") if self.ready else None,

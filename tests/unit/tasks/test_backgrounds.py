@@ -117,7 +117,7 @@ async def test_a_picture_without_an_object_is_refused(studio: Studio, transparen
         await studio.run(GenerateBackground(image=source(picture)))
     with pytest.raises(PreconditionError, match=r"^background\.remove: needs .*: no object was found"):
         await studio.run(Edit(image=source(picture)), background=BackgroundParams(remove=Removal.AUTO))
-    assert studio.begun == [studio.begun[0]]  # only edit began
+    assert studio.prepared == [studio.prepared[0]]  # only edit began
 
 
 async def test_what_needs_a_missing_network_says_so(studio: Studio) -> None:
@@ -186,8 +186,8 @@ async def test_another_picture_behind_what_was_painted(studio: Studio) -> None:
 
 
 async def test_jpeg_lays_white_behind(studio: Studio) -> None:
-    made = await studio.run(Edit(image=source(cut())), output=OutputParams(format=ImageFormat.JPEG, quality=100))
-    assert opened(made.encoded.data)[:10].min() >= 250
+    result = await studio.run(Edit(image=source(cut())), output=OutputParams(format=ImageFormat.JPEG, quality=100))
+    assert opened(result.encoded.data)[:10].min() >= 250
 
 
 async def test_a_crop_keeps_the_object(studio: Studio) -> None:

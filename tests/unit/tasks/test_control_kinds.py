@@ -94,7 +94,7 @@ async def test_a_control_picture_is_shown_as_it_is(tmp_path: Path, edges_only: b
     assert given.control is not None
     assert (given.control.kind, given.control.scale, given.start) == (1, 0.75, None)
     np.testing.assert_allclose(given.control.image * 255, PICTURE.transpose(2, 0, 1), atol=1e-4)
-    assert studio.begun[0].edges is None
+    assert studio.prepared[0].edges is None
 
 
 async def test_what_is_transparent_in_a_control_picture_is_white(tmp_path: Path) -> None:

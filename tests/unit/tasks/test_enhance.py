@@ -215,7 +215,7 @@ async def test_opacity_of_a_caption_and_its_own(studio: Studio) -> None:
 async def test_a_caption_lies_over_everything_and_may_come_from_the_web(studio: Studio) -> None:
     url = "https://pictures.example/logo.png"
     studio.files[url] = source(solid(20, 20, *RED)).data or b""
-    made = await studio.run(
+    result = await studio.run(
         Edit(image=source(solid(40, 40, 0, 255, 0))),
         prompt="",
         size=SizeParams(width=100, height=64),
@@ -223,9 +223,9 @@ async def test_a_caption_lies_over_everything_and_may_come_from_the_web(studio: 
         background=BackgroundParams(color=Color(0, 0, 255)),
         caption=Caption(image=ImageSource(url=url), padding_share=0.0),
     )
-    result = opened(made.encoded.data)
-    assert result[63, 99].tolist() == list(RED)  # over what the canvas adds
-    assert result[5, 5].tolist() == [0, 0, 255]
+    picture = opened(result.encoded.data)
+    assert picture[63, 99].tolist() == list(RED)  # over what the canvas adds
+    assert picture[5, 5].tolist() == [0, 0, 255]
 
 
 async def test_text_alone_may_have_a_caption(studio: Studio) -> None:

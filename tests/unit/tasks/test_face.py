@@ -31,7 +31,7 @@ async def test_the_head_is_the_image_prompt(studio: Studio) -> None:
     assert (prompt.scale, prompt.face) == (0.7, False)
     assert prompt.pixels.shape == (512, 512, 3)
     assert prompt.pixels.min() > 150  # of the picture alone, also beyond its border
-    assert studio.begun[0].edges is None
+    assert studio.prepared[0].edges is None
     assert studio.timer.stages[0].calls == 2
 
 
@@ -99,14 +99,14 @@ async def test_edges_of_the_cut_out_may_steer(studio: Studio) -> None:
     control = studio.scenes[0].control
     assert control is not None
     assert control.scale == 0.4
-    assert studio.begun[0].edges is not None
+    assert studio.prepared[0].edges is not None
 
 
 async def test_a_picture_without_a_face_is_refused(studio: Studio) -> None:
     with pytest.raises(PreconditionError, match=r"^face\.image: needs .*: no face was found in the picture$"):
         await studio.run(Face(image=source(np.zeros((64, 96, 3), np.uint8))))
     assert studio.fakes.calls == 0
-    assert studio.begun == []
+    assert studio.prepared == []
 
 
 async def test_what_only_the_detector_takes_for_a_face_is_none(studio: Studio) -> None:

@@ -53,8 +53,8 @@ async def test_only_the_face_changes(studio: Studio) -> None:
 
 async def test_without_strength_nothing_is_generated(studio: Studio) -> None:
     task = FaceSwap(image=source(bright()), face=source(bright(80, 80)), strength=0.0)
-    made = await studio.run(task, prompt="")
-    assert (made.steps, studio.scenes, studio.begun[0].network_size) == (0, [], (0, 0))
+    result = await studio.run(task, prompt="")
+    assert (result.steps, studio.scenes, studio.prepared[0].network_size) == (0, [], (0, 0))
     assert (await studio.picture(task, prompt="") != bright()).any()
 
 

@@ -74,9 +74,9 @@ async def test_every_task_has_large_results(
     studio: Studio, task: Task, fields: dict[str, Any], image_format: ImageFormat
 ) -> None:
     asked = {"size": SizeParams(width=600, height=400), "steps": 2, **fields}
-    made = await studio.run(task, output=OutputParams(format=image_format), **asked)
-    assert (made.width, made.height) == (600, 400)
-    with Image.open(BytesIO(made.encoded.data)) as image:
+    result = await studio.run(task, output=OutputParams(format=image_format), **asked)
+    assert (result.width, result.height) == (600, 400)
+    with Image.open(BytesIO(result.encoded.data)) as image:
         image.load()
         assert (image.format, image.size) == (image_format.name.upper(), (600, 400))
 
@@ -126,7 +126,7 @@ async def test_webp_has_its_own_limit_and_says_so_before_any_work(studio: Studio
     fields: dict[str, Any] = {"size": SizeParams(width=16_384), "output": OutputParams(format=ImageFormat.WEBP)}
     with pytest.raises(InvalidRequestError, match=r"output.format: must not be webp: .* 16383 on a side; ask for png"):
         await studio.run(Edit(image=source(smooth(600, 4))), **fields)
-    assert studio.begun == []
+    assert studio.prepared == []
 
 
 async def test_the_documented_sentence_follows_the_limit(studio: Studio) -> None:

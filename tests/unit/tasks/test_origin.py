@@ -44,8 +44,8 @@ def marked(origin: Origin) -> bytes:
 
 async def stated(studio: Studio, task: Task, **fields: object) -> Origin | None:
     """What the result's file says."""
-    made = await studio.run(task, **fields)
-    return xmp.read(made.encoded.data).origin
+    result = await studio.run(task, **fields)
+    return xmp.read(result.encoded.data).origin
 
 
 @pytest.mark.parametrize(
@@ -101,11 +101,11 @@ async def test_the_operator_can_turn_it_off(studio: Studio) -> None:
 
 
 async def test_the_prompt_is_in_the_file_only_where_asked(studio: Studio) -> None:
-    made = await studio.run(TextToImage(), size=SIZE, steps=2)
-    assert b"red house" not in made.encoded.data
+    result = await studio.run(TextToImage(), size=SIZE, steps=2)
+    assert b"red house" not in result.encoded.data
     output = OutputParams(metadata=Metadata.PROMPT)
-    made = await studio.run(TextToImage(), size=SIZE, steps=2, output=output, negative_prompt="fog & <rain>")
-    recipe = made.encoded.data.partition(b"AIPromptInformation>")[2].partition(b"<")[0].decode()
+    result = await studio.run(TextToImage(), size=SIZE, steps=2, output=output, negative_prompt="fog & <rain>")
+    recipe = result.encoded.data.partition(b"AIPromptInformation>")[2].partition(b"<")[0].decode()
     assert recipe == (
         "red house\nNegative prompt: fog &amp; &lt;rain&gt;\n"
         "Steps: 2, Sampler: ddim, CFG scale: 2, Seed: 7, Size: 64x64, Model: small"

@@ -19,11 +19,11 @@ LOW = SafetyParams(threshold=0.5)
 
 
 async def test_a_harmless_picture_passes_with_its_score(studio: Studio) -> None:
-    made = await studio.run(Edit(image=source(GREY)), safety=LOW)
-    assert made.nsfw_score is not None
-    assert made.nsfw_score < 0.1
-    assert not made.filtered
-    assert np.abs(opened(made.encoded.data).astype(int) - GREY).max() == 0
+    result = await studio.run(Edit(image=source(GREY)), safety=LOW)
+    assert result.nsfw_score is not None
+    assert result.nsfw_score < 0.1
+    assert not result.filtered
+    assert np.abs(opened(result.encoded.data).astype(int) - GREY).max() == 0
 
 
 async def test_without_the_filter_nothing_is_scored(studio: Studio) -> None:
@@ -38,20 +38,20 @@ async def test_a_filtered_picture_ends_the_request(studio: Studio) -> None:
 
 async def test_the_replacement_takes_its_place_in_its_own_size(studio: Studio) -> None:
     safety = SafetyParams(threshold=0.5, replacement=source(BLUE))
-    made = await studio.run(Edit(image=source(RED)), safety=safety, size=SizeParams(width=300))
-    assert (made.filtered, made.width, made.height, made.steps, made.sampler) == (True, 50, 40, 0, None)
-    assert made.nsfw_score is not None
-    assert made.nsfw_score > 0.9
-    assert np.array_equal(opened(made.encoded.data), BLUE)
-    assert xmp.read(made.encoded.data) == xmp.Statement()  # nothing of it was generated
+    result = await studio.run(Edit(image=source(RED)), safety=safety, size=SizeParams(width=300))
+    assert (result.filtered, result.width, result.height, result.steps, result.sampler) == (True, 50, 40, 0, None)
+    assert result.nsfw_score is not None
+    assert result.nsfw_score > 0.9
+    assert np.array_equal(opened(result.encoded.data), BLUE)
+    assert xmp.read(result.encoded.data) == xmp.Statement()  # nothing of it was generated
 
 
 async def test_a_threshold_of_zero_stops_everything(studio: Studio) -> None:
     safety = SafetyParams(threshold=0.0, replacement=source(BLUE))
     task: Task
     for task in (TextToImage(), Edit(image=source(GREY))):
-        made = await studio.run(task, safety=safety, size=SizeParams(width=64, height=64), steps=2)
-        assert made.filtered
+        result = await studio.run(task, safety=safety, size=SizeParams(width=64, height=64), steps=2)
+        assert result.filtered
 
 
 async def test_inputs_are_looked_at_before_anything_is_generated(studio: Studio) -> None:
@@ -64,11 +64,11 @@ async def test_inputs_are_looked_at_before_anything_is_generated(studio: Studio)
     behind = BackgroundParams(replace=source(RED))
     with pytest.raises(FilteredError, match=r"stopped background\.replace;"):
         await studio.run(TextToImage(), safety=safety, background=behind, steps=2)
-    assert studio.begun == []
-    made = await studio.run(
+    assert studio.prepared == []
+    result = await studio.run(
         Edit(image=source(RED)), safety=SafetyParams(threshold=0.5, inputs=True, replacement=source(BLUE))
     )
-    assert made.filtered
+    assert result.filtered
 
 
 async def test_a_server_without_the_network_says_so(studio: Studio) -> None:
@@ -96,8 +96,8 @@ async def test_what_transparency_hides_on_one_background_shows_on_another(studio
     first, second = views(hidden, 224)
     assert np.ptp(first) < 0.1  # on white there is nothing to see
     assert np.ptp(second) > 1.5  # on black there is
-    made = await studio.run(Edit(image=source(transparent(254))), safety=SafetyParams(threshold=1.0))
-    assert (made.nsfw_score or 0) > 0.9
+    result = await studio.run(Edit(image=source(transparent(254))), safety=SafetyParams(threshold=1.0))
+    assert (result.nsfw_score or 0) > 0.9
 
 
 @pytest.mark.parametrize(

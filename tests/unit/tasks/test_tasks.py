@@ -39,8 +39,8 @@ def task_from(name: str, picture: Pixels, **fields: Any) -> Task:
         "outpaint": Outpaint,
         "edit": Edit,
     }
-    made: Task = kinds[name](image=source(picture), **fields)
-    return made
+    task: Task = kinds[name](image=source(picture), **fields)
+    return task
 
 
 PAINTING = ["image_to_image", "control", "inpaint"]
@@ -64,9 +64,9 @@ async def test_a_canvas_of_another_ratio_gets_transparent_bars(studio: Studio, n
 @pytest.mark.parametrize("name", PAINTING)
 async def test_what_is_told_on_the_way(studio: Studio, name: str) -> None:
     await studio.run(task_from(name, noise(64, 32)), steps=4)
-    (begun,) = studio.begun
-    assert begun.network_size == (64, 32)
-    assert (begun.edges is not None) == (name == "control")
+    (prepared,) = studio.prepared
+    assert prepared.network_size == (64, 32)
+    assert (prepared.edges is not None) == (name == "control")
     reported = [step.stage for step in studio.steps if not step.tick]
     assert list(dict.fromkeys(reported)) == [*Stage]
     assert reported.count(Stage.PREPARE) == reported.count(Stage.FINISH) == 1
@@ -74,8 +74,8 @@ async def test_what_is_told_on_the_way(studio: Studio, name: str) -> None:
 
 
 async def test_strength_is_the_share_of_the_steps(studio: Studio) -> None:
-    made = await studio.run(ImageToImage(image=source(noise(32, 32)), strength=0.5), steps=4)
-    assert (made.steps, studio.fakes.calls) == (2, 2)
+    result = await studio.run(ImageToImage(image=source(noise(32, 32)), strength=0.5), steps=4)
+    assert (result.steps, studio.fakes.calls) == (2, 2)
     weak = await studio.picture(ImageToImage(image=source(scene(32, 32)), strength=0.25), steps=4)
     strong = await studio.picture(ImageToImage(image=source(scene(32, 32)), strength=1.0), steps=4)
     assert np.abs(weak.astype(int) - 240).mean() < np.abs(strong.astype(int) - 240).mean()
@@ -88,11 +88,11 @@ async def test_control_steers_by_cannys_edges_at_the_networks_size_and_says_by_w
     assert control is not None
     assert control.scale == 0.75
     np.testing.assert_array_equal(control.image[0] * 255, edges.image)
-    assert studio.begun[0].edges == (edges.low, edges.high)
+    assert studio.prepared[0].edges == (edges.low, edges.high)
     assert studio.scenes[0].start is not None
     assert studio.scenes[0].start.strength == pytest.approx(1 - 0.6 * 0.75)
     await studio.run(Control(image=source(picture), edges=EdgesParams(low_threshold=10, high_threshold=20)), steps=2)
-    assert studio.begun[1].edges == (10, 20)
+    assert studio.prepared[1].edges == (10, 20)
 
 
 async def test_a_drawing_gives_its_edges_and_not_its_colours(studio: Studio) -> None:
@@ -106,7 +106,7 @@ async def test_a_drawing_gives_its_edges_and_not_its_colours(studio: Studio) -> 
         rows = np.argwhere(given.control.image[0].any(axis=1)).ravel()
         assert set(rows) <= {14, 15, 16}  # one stroke, not its two sides
         assert given.control.image[0].any(axis=0).sum() > 45
-    assert studio.begun[0].edges is not None
+    assert studio.prepared[0].edges is not None
 
 
 async def test_the_whole_drawing_is_used_whatever_its_ratio(studio: Studio) -> None:
@@ -170,7 +170,7 @@ async def test_a_mask_that_selects_nothing_is_refused(studio: Studio) -> None:
     with pytest.raises(PreconditionError, match=r"^inpaint\.mask: selects nothing"):
         await studio.run(Inpaint(image=source(noise(64, 32)), mask=black))
     assert studio.fakes.calls == 0
-    assert studio.begun == []
+    assert studio.prepared == []
 
 
 @pytest.mark.parametrize("name", ["image_to_image", "control"])
@@ -229,9 +229,9 @@ async def test_outpainting_without_words_is_not_guided(studio: Studio) -> None:
 async def test_an_edit_needs_no_network(studio: Studio) -> None:
     studio.ready = False
     picture = noise(64, 32)
-    made = await studio.run(Edit(image=source(picture)), prompt="")
-    assert (made.steps, made.sampler) == (0, None)
-    assert studio.begun[0].network_size == (0, 0)
+    result = await studio.run(Edit(image=source(picture)), prompt="")
+    assert (result.steps, result.sampler) == (0, None)
+    assert studio.prepared[0].network_size == (0, 0)
     np.testing.assert_array_equal(await studio.picture(Edit(image=source(picture))), picture)
     assert [time.stage for time in studio.timer.stages] == [Stage.PREPARE, Stage.FINISH]
 

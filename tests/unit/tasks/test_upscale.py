@@ -52,7 +52,7 @@ async def test_what_is_larger_than_a_tile_is_painted_in_tiles(studio: Studio) ->
     (given,) = studio.scenes
     assert given.size == (232, 192)  # 64 pixels of reflection on each side, multiples of 8
     assert given.guidance_scale == 1
-    assert studio.begun[0].network_size == (232, 192)
+    assert studio.prepared[0].network_size == (232, 192)
     assert studio.fakes.calls > 1  # of one step: 0.35 of 4
 
 
@@ -209,7 +209,7 @@ async def test_a_family_may_leave_detail_to_the_upscaling_network(studio: Studio
     result = await studio.picture(Upscale(image=source(picture), fidelity=9), prompt="", size=SizeParams(width=120))
     np.testing.assert_array_equal(result, picture.repeat(2, axis=0).repeat(2, axis=1))
     assert studio.scenes == []
-    assert studio.begun[0].network_size == (0, 0)
+    assert studio.prepared[0].network_size == (0, 0)
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.5, 1.0])

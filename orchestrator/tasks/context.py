@@ -24,8 +24,8 @@ Fetch = Callable[[str, str], Awaitable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
-    """What is decided once the pictures have been looked at.
+class PrepareResult:
+    """What a task has decided when it has read the pictures.
 
     Attributes:
         network_size: at which the networks work, pixels; (0, 0) where nothing is painted.
@@ -37,7 +37,7 @@ class Begun:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
+class TaskResult:
     """A finished picture.
 
     Attributes:
@@ -59,8 +59,8 @@ class Made:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Workshop:
-    """One request's place of work.
+class TaskContext:
+    """What a task works with, for one request.
 
     Attributes:
         family: that paints.
@@ -92,7 +92,7 @@ class Workshop:
     max_pixels: int
     listener: Listener
     timer: Timer
-    begin: Callable[[Begun], Awaitable[None]]
+    begin: Callable[[PrepareResult], Awaitable[None]]
     marking: Marking
     models: Callable[[], tuple[ModelDigest, ...]]
 
