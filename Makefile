@@ -82,7 +82,7 @@ hostile: $(STUBS) ## attack orchestrator and gateway within the chart's limits o
 	$(PY) -m tests.hostile --out docs/hostile.json --page
 
 models: tools ## train, export and evaluate the starter again (hours)
-	.tools/bin/python -m model_tools.starter all
+	.tools/bin/python -m model_tools starter all
 
 proto: dev ## generate the package imagegen.v1
 

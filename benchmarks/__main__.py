@@ -37,7 +37,7 @@ def main() -> int:
         work = WORKLOADS[name].limited(arguments.clients, 1 if arguments.quick else arguments.images)
         if name == "sd15" and not work.families.exists():
             print("building the SD 1.5-sized model ...", file=sys.stderr, flush=True)
-            subprocess.run([REPO / ".tools" / "bin" / "python", "-m", "model_tools.sd15"], check=True, cwd=REPO)  # noqa: S603  # our own program
+            subprocess.run([REPO / ".tools" / "bin" / "python", "-m", "model_tools.goldens.sd15"], check=True, cwd=REPO)  # noqa: S603  # our own program
         family = Families.load(work.families).get(work.family)
         for system in systems:
             print(f"measuring {name}, {system} ...", file=sys.stderr, flush=True)

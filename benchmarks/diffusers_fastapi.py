@@ -20,7 +20,7 @@ from diffusers.image_processor import VaeImageProcessor
 from PIL import Image
 
 from benchmarks.workloads import SD15
-from model_tools.starter import autoencoder, denoiser, text
+from model_tools.training.starter.networks import autoencoder, denoiser, text
 
 
 class Body(pydantic.BaseModel):
@@ -38,7 +38,7 @@ Generate = Callable[[Body], Image.Image]
 
 
 def sd15() -> Generate:
-    """The pipeline of diffusers on the weights of model_tools.sd15."""
+    """The pipeline of diffusers on the weights of model_tools.goldens.sd15."""
     pipeline = StableDiffusionPipeline.from_pretrained(SD15 / "diffusers", torch_dtype=torch.bfloat16)
     pipeline.set_progress_bar_config(disable=True)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[1]
 SD15 = REPO / ".bench" / "sd15"
-"""Where `model_tools.sd15` builds its model."""
+"""Where `model_tools.goldens.sd15` builds its model."""
 
 PROMPT = "a red lighthouse on a cliff, stormy sea"
 

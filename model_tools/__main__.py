@@ -1,4 +1,4 @@
-"""`python -m model_tools add …` and `python -m model_tools engines …`."""
+"""`python -m model_tools COMMAND …`: adding models, building engines, training what ships with the repository."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import sys
 from importlib import import_module
 
 COMMANDS = {
-    "add": "model_tools.add",
-    "add-embedding": "model_tools.add_embedding",
-    "add-lora": "model_tools.add_lora",
-    "engines": "model_tools.engines_command",
+    "add": "model_tools.adding.add",
+    "add-embedding": "model_tools.adding.add_embedding",
+    "add-lora": "model_tools.adding.add_lora",
+    "engines": "model_tools.export.engines_command",
+    "starter": "model_tools.training.starter.command",
+    "tools": "model_tools.training.tool_networks.command",
 }
 
 

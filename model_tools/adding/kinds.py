@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
-from model_tools import parts
-from model_tools.adding import presets, table
+from model_tools.adding import table
 from model_tools.adding.schedule import flow_table, schedule_table
 from model_tools.adding.tokens import write_tokenizers
-from model_tools.checkpoint import Checkpoint
-from model_tools.dit import architectures
-from model_tools.dit import parts as dit_parts
-from model_tools.dit.tokens import write_texts
+from model_tools.checkpoints import presets
+from model_tools.checkpoints.checkpoint import Checkpoint
+from model_tools.checkpoints.dit import architectures
+from model_tools.checkpoints.dit import parts as dit_parts
+from model_tools.checkpoints.dit.tokens import write_texts
+from model_tools.export import parts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,10 +21,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from model_tools.adding.aspect_sizes import Size
-    from model_tools.adding.presets import Preset
     from model_tools.adding.table import Table
+    from model_tools.checkpoints.dit.checkpoint import TransformerCheckpoint
     from model_tools.checkpoints.inputs import Inputs
-    from model_tools.dit.checkpoint import TransformerCheckpoint
+    from model_tools.checkpoints.presets import Preset
 
 
 class Addable(Protocol):
@@ -78,7 +79,7 @@ class Unets:
 
 
 class Transformers:
-    """One of model_tools/dit."""
+    """One of model_tools/checkpoints/dit."""
 
     def __init__(self, checkpoint: TransformerCheckpoint) -> None:
         self.checkpoint = checkpoint

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_tools.adding.aspect_sizes import parse_sizes
-from model_tools.adding.presets import FEW_STEPS
 from model_tools.checkpoints.adapters import ControlSource
 from model_tools.checkpoints.lora import Lora
+from model_tools.checkpoints.presets import FEW_STEPS
 from orchestrator.params import MAX_GUIDANCE, MAX_STEPS
 
 if TYPE_CHECKING:
-    from model_tools.recipes import Engine, Precision
+    from model_tools.export.recipes import Engine, Precision
 
 PRECISIONS = ("fp32", "fp16", "bf16", "fp8", "int8")
 ENGINES = ("openvino", "onnx", "tensorrt")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from model_tools.tools import photographs
+from model_tools.training import photographs
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,17 +9,17 @@ import tomllib
 from typing import TYPE_CHECKING, Any
 
 from model_tools.adding.staging import AddError
-from model_tools.folders import TEXT_CHUNKS
-from model_tools.parts import max_clip_skip
+from model_tools.export.folders import TEXT_CHUNKS
+from model_tools.export.parts import max_clip_skip
 from orchestrator.models.families import Families
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from model_tools.adding.presets import Preset
-    from model_tools.checkpoint import Checkpoint
-    from model_tools.dit.checkpoint import TransformerCheckpoint
+    from model_tools.checkpoints.checkpoint import Checkpoint
+    from model_tools.checkpoints.dit.checkpoint import TransformerCheckpoint
+    from model_tools.checkpoints.presets import Preset
 
 HEADER = re.compile(r"\s*\[\s*((?:networks|families|tools)\b[^\],]*?)\s*\]")
 """Of the tables that this file may have; a row of an array looks much like one."""

@@ -12,7 +12,7 @@ from orchestrator.diffusion.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from model_tools.checkpoint import Checkpoint
+    from model_tools.checkpoints.checkpoint import Checkpoint
 
 SLOW = ("vocab.json", "merges.txt")
 

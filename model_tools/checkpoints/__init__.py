@@ -1,1 +1,1 @@
-"""Reading checkpoints: their files, layouts, licences and adapters. model_tools/checkpoint.py puts them together."""
+"""Reading checkpoints: files, layouts, licences and adapters; checkpoint.py combines what the others read."""

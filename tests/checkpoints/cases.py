@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from model_tools.golden_cases import NEGATIVE_PROMPT, PROMPT, SEED
+from model_tools.goldens.cases import NEGATIVE_PROMPT, PROMPT, SEED
 
 __all__ = [
     "CASES",

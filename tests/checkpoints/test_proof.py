@@ -20,7 +20,7 @@ import pytest
 
 pytest.importorskip("torch", reason="needs the tools' environment: make test-tools")
 
-from model_tools import random_checkpoints
+from model_tools.goldens import random_checkpoints
 from tests.checkpoints import theirs
 from tests.checkpoints.cases import CASES, Asked
 from tests.golden.measure import MIN_PSNR, psnr

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("torch", reason="needs the tools' environment: make test-tools")
 
-from model_tools import random_transformers
+from model_tools.goldens import random_transformers
 from tests.checkpoints import adding, theirs_flow
 from tests.checkpoints.cases import FLOW_CASES, Asked
 from tests.golden.measure import MIN_PSNR, psnr

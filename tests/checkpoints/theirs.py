@@ -15,7 +15,7 @@ from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image
 from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 
-from model_tools import goldens
+from model_tools.goldens import generate as goldens
 from orchestrator.diffusion.noise import start_noise
 from orchestrator.imaging import geometry
 from tests.checkpoints.cases import GUIDANCE_SCALE, PROMPT, SEED, STEPS, Asked

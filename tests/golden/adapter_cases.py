@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from model_tools import golden_adapters, golden_cases
-from model_tools.golden_adapters import CASES, AdapterCase
+from model_tools.goldens import adapter_cases as golden_adapters
+from model_tools.goldens import cases as golden_cases
+from model_tools.goldens.adapter_cases import CASES, AdapterCase
 from orchestrator.diffusion.pipeline import Control, ImagePrompt, Pipeline, PipelineInputs, Start, StepDone, Timer
 from orchestrator.models.families import Families
 from orchestrator.params import SamplerName

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from local import triton
-from model_tools import golden_adapters, golden_cases
+from model_tools.goldens import adapter_cases as golden_adapters
+from model_tools.goldens import cases as golden_cases
 from orchestrator.models.pool import TritonPool
 from orchestrator.models.readiness import TritonNetworks
 from tests.golden.adapter_cases import FAMILIES

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from model_tools import golden_adapters, golden_cases
-from model_tools.golden_adapters import CASES, VAE_TILE, AdapterCase
+from model_tools.goldens import adapter_cases as golden_adapters
+from model_tools.goldens import cases as golden_cases
+from model_tools.goldens.adapter_cases import CASES, VAE_TILE, AdapterCase
 from orchestrator.diffusion.latents import from_pixels
 from orchestrator.diffusion.noise import start_noise
 from orchestrator.diffusion.pipeline import Control, ImagePrompt, Stage, Start

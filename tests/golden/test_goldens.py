@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from model_tools import golden_cases
-from model_tools.golden_cases import PICTURE_CASES, Case
+from model_tools.goldens import cases as golden_cases
+from model_tools.goldens.cases import PICTURE_CASES, Case
 from orchestrator.diffusion.pipeline import Pipeline, PipelineInputs, StepDone, Timer
 from orchestrator.models.families import Families
 from orchestrator.models.pool import TritonPool

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from model_tools import golden_adapters
-from model_tools.golden_adapters import AdapterCase
+from model_tools.goldens import adapter_cases as golden_adapters
+from model_tools.goldens.adapter_cases import AdapterCase
 from orchestrator.diffusion.noise import step_noise
 from orchestrator.models.contracts import AddedRows, ControlRows, ImageRows
 from tests.golden.adapter_cases import named, render, stored

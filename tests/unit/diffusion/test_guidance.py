@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from model_tools import golden_cases
-from model_tools.golden_cases import GUIDANCE_CASES, GUIDANCE_STEPS, GuidanceCase
+from model_tools.goldens import cases as golden_cases
+from model_tools.goldens.cases import GUIDANCE_CASES, GUIDANCE_STEPS, GuidanceCase
 from orchestrator.diffusion.guidance import guide, rows
 from orchestrator.diffusion.guider import Guider, rows_of
 from orchestrator.diffusion.noise import start_noise

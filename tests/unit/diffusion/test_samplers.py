@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_tools import golden_cases
-from model_tools.golden_cases import SEED, TRAJECTORY_CASES, TRAJECTORY_SHAPE, Case, FlowCase
+from model_tools.goldens import cases as golden_cases
+from model_tools.goldens.cases import SEED, TRAJECTORY_CASES, TRAJECTORY_SHAPE, Case, FlowCase
 from orchestrator.diffusion import noise
 from orchestrator.diffusion.flow import FlowSchedule, FlowSpacing, Shift
 from orchestrator.diffusion.samplers import SAMPLERS

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_tools import golden_cases
+from model_tools.goldens import cases as golden_cases
 from orchestrator.diffusion.samplers import SAMPLERS
 from orchestrator.diffusion.schedules import KARRAS_RHO, NoiseSchedule, Plan, Prediction, Spacing, karras_plan, mixture
 

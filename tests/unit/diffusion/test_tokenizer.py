@@ -12,7 +12,7 @@ import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from model_tools import golden_cases
+from model_tools.goldens import cases as golden_cases
 from orchestrator.diffusion.emphasis import parse
 from orchestrator.diffusion.tokenizer import Tokenizer
 

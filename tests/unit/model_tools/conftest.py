@@ -10,12 +10,12 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the tools' environment: make test-tools")
 
-from model_tools.starter.autoencoder import LATENT_CHANNELS  # noqa: E402
-from model_tools.starter.canvas import ASPECT_SIZES  # noqa: E402 -- only with torch
-from model_tools.starter.captions import ANYTHING, EMPTY, NO_OBJECT, Entry, wrap  # noqa: E402
-from model_tools.starter.compose import IN_SCENE  # noqa: E402
-from model_tools.starter.paths import Workspace  # noqa: E402
-from model_tools.starter.pictures import Concept  # noqa: E402
+from model_tools.training.paths import Workspace  # noqa: E402
+from model_tools.training.pictures import Concept  # noqa: E402
+from model_tools.training.starter.data.canvas import ASPECT_SIZES  # noqa: E402 -- only with torch
+from model_tools.training.starter.data.captions import ANYTHING, EMPTY, NO_OBJECT, Entry, wrap  # noqa: E402
+from model_tools.training.starter.data.compose import IN_SCENE  # noqa: E402
+from model_tools.training.starter.networks.autoencoder import LATENT_CHANNELS  # noqa: E402
 
 LABELS = ("red apple", "left arrow", "cat face")
 

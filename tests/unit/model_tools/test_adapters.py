@@ -11,19 +11,19 @@ torch = pytest.importorskip("torch", reason="needs the tools' environment: make 
 import cv2  # noqa: E402 -- only in the tools' environment
 import numpy as np  # noqa: E402
 
-from model_tools.starter import augment  # noqa: E402
-from model_tools.starter.adapter_data import AdapterBatch, AdapterData  # noqa: E402
-from model_tools.starter.autoencoder import Encoder  # noqa: E402
-from model_tools.starter.controlled import ControlledDenoiser, Steering, build_adapters  # noqa: E402
-from model_tools.starter.denoiser import build_unet  # noqa: E402
-from model_tools.starter.drawings import HAND_DRAWN  # noqa: E402
-from model_tools.starter.evaluate_adapters import demand  # noqa: E402
-from model_tools.starter.image_prompt import TOKENS  # noqa: E402
-from model_tools.starter.paths import Workspace  # noqa: E402
-from model_tools.starter.persons import Identity, identity, neutral, without_tone  # noqa: E402
-from model_tools.starter.pictures import PACKAGES  # noqa: E402
-from model_tools.starter.text import WIDTH  # noqa: E402
-from model_tools.starter.train_adapters import AdapterTrainer, alike  # noqa: E402
+from model_tools.training.paths import Workspace  # noqa: E402
+from model_tools.training.pictures import PACKAGES  # noqa: E402
+from model_tools.training.starter.data import augment  # noqa: E402
+from model_tools.training.starter.data.drawings import HAND_DRAWN  # noqa: E402
+from model_tools.training.starter.data.persons import Identity, identity, neutral, without_tone  # noqa: E402
+from model_tools.training.starter.evaluation.evaluate_adapters import demand  # noqa: E402
+from model_tools.training.starter.networks.autoencoder import Encoder  # noqa: E402
+from model_tools.training.starter.networks.controlled import ControlledDenoiser, Steering, build_adapters  # noqa: E402
+from model_tools.training.starter.networks.denoiser import build_unet  # noqa: E402
+from model_tools.training.starter.networks.image_prompt import TOKENS  # noqa: E402
+from model_tools.training.starter.networks.text import WIDTH  # noqa: E402
+from model_tools.training.starter.trainers.adapter_data import AdapterBatch, AdapterData  # noqa: E402
+from model_tools.training.starter.trainers.train_adapters import AdapterTrainer, alike  # noqa: E402
 
 pytestmark = pytest.mark.tools
 SMALL = {"block_out_channels": (16, 32, 32), "attention_head_dim": 16, "norm_num_groups": 8}

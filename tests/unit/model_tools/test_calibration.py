@@ -11,8 +11,8 @@ import onnx
 import onnx.parser
 
 from engines.rows import Tensors
-from model_tools import calibration
-from model_tools.calibration import PROMPTS, Recorder, drawing
+from model_tools.export import calibration
+from model_tools.export.calibration import PROMPTS, Recorder, drawing
 from orchestrator.models.families import Families, Family
 
 ROOT = Path(__file__).parents[3]

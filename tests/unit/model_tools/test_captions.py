@@ -9,7 +9,8 @@ import pytest
 
 pytest.importorskip("torch", reason="needs the tools' environment: make test-tools")
 
-from model_tools.starter.captions import (
+from model_tools.training.pictures import Concept
+from model_tools.training.starter.data.captions import (
     ANYTHING,
     NO_OBJECT,
     TEMPLATES,
@@ -21,10 +22,9 @@ from model_tools.starter.captions import (
     paraphrases,
     phrase,
 )
-from model_tools.starter.compose import COLOURS, IN_SCENE
-from model_tools.starter.pictures import Concept
-from model_tools.starter.scenes import SCENES
-from model_tools.starter.words import plural
+from model_tools.training.starter.data.compose import COLOURS, IN_SCENE
+from model_tools.training.starter.data.scenes import SCENES
+from model_tools.training.starter.data.words import plural
 
 pytestmark = pytest.mark.tools
 FAMILIES = Path(__file__).parents[3] / "families" / "families.toml"

@@ -7,9 +7,9 @@ import pytest
 torch = pytest.importorskip("torch")  # lives in .tools
 diffusers = pytest.importorskip("diffusers")
 
-from model_tools.controlled import ControlledUnet, steered  # noqa: E402  # needs torch
-from model_tools.tiny import HIDDEN  # noqa: E402
-from model_tools.tiny_adapters import controlnet, ip_adapter  # noqa: E402
+from model_tools.export.controlled import ControlledUnet, steered  # noqa: E402  # needs torch
+from model_tools.goldens.tiny import HIDDEN  # noqa: E402
+from model_tools.goldens.tiny_adapters import controlnet, ip_adapter  # noqa: E402
 
 pytestmark = pytest.mark.tools
 

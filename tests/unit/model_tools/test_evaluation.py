@@ -8,11 +8,11 @@ torch = pytest.importorskip("torch", reason="needs the tools' environment: make 
 
 import numpy as np  # noqa: E402
 
-from model_tools.starter.__main__ import minutes_until, parse  # noqa: E402
-from model_tools.starter.evaluate import score  # noqa: E402
-from model_tools.starter.features import augment, features_of, ranks, train_features  # noqa: E402
-from model_tools.starter.gallery import shrink  # noqa: E402
-from model_tools.starter.sheets import draw_sheet  # noqa: E402
+from model_tools.training.starter.command import minutes_until, parse  # noqa: E402
+from model_tools.training.starter.evaluation.evaluate import score  # noqa: E402
+from model_tools.training.starter.evaluation.features import augment, features_of, ranks, train_features  # noqa: E402
+from model_tools.training.starter.evaluation.gallery import shrink  # noqa: E402
+from model_tools.training.starter.evaluation.sheets import draw_sheet  # noqa: E402
 
 pytestmark = pytest.mark.tools
 

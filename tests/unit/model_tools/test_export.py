@@ -13,8 +13,8 @@ import onnx_ir as ir  # noqa: E402
 from onnx_ir import tensor_adapters  # noqa: E402
 from torch import nn  # noqa: E402
 
-from model_tools import onnx_weights, tiny  # noqa: E402
-from model_tools.export import (  # noqa: E402
+from model_tools.export import onnx_weights  # noqa: E402
+from model_tools.export.graphs import (  # noqa: E402
     KLDecoder,
     KLEncoder,
     UNetContract,
@@ -22,10 +22,21 @@ from model_tools.export import (  # noqa: E402
     export_vae_decoder,
     export_vae_encoder,
 )
-from model_tools.onnx_weights import fold_transposes, halve_weights, join_weights, save_graph  # noqa: E402
-from model_tools.starter.controlled import build_adapters  # noqa: E402
-from model_tools.starter.denoiser import build_unet  # noqa: E402
-from model_tools.starter.served import (  # noqa: E402
+from model_tools.export.onnx_weights import fold_transposes, halve_weights, join_weights, save_graph  # noqa: E402
+from model_tools.export.verify import (  # noqa: E402
+    Check,
+    check_graph,
+    compare,
+    halved,
+    latent_cases,
+    open_graph,
+    run_graph,
+    unet_cases,
+)
+from model_tools.goldens import tiny  # noqa: E402
+from model_tools.training.starter.networks.controlled import build_adapters  # noqa: E402
+from model_tools.training.starter.networks.denoiser import build_unet  # noqa: E402
+from model_tools.training.starter.served import (  # noqa: E402
     ABSENT,
     ImageContract,
     SteeredContract,
@@ -33,7 +44,6 @@ from model_tools.starter.served import (  # noqa: E402
     export_steered_unet,
     steered_cases,
 )
-from model_tools.verify import Check, check_graph, compare, halved, latent_cases, open_graph, run_graph, unet_cases  # noqa: E402
 
 pytestmark = [
     pytest.mark.tools,

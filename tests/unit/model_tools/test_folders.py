@@ -7,7 +7,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx")  # lives in .tools
 
-from model_tools.folders import finish_folder, graph_path  # noqa: E402  # needs onnx
+from model_tools.export.folders import finish_folder, graph_path  # noqa: E402  # needs onnx
 
 NOTE = "File /home/somebody/secret/path.py"
 

@@ -9,8 +9,8 @@ import pytest
 
 pytest.importorskip("torch", reason="needs the tools' environment: make test-tools")
 
-from model_tools.starter.glosses import Dictionary, descriptions
-from model_tools.starter.pictures import Concept
+from model_tools.training.pictures import Concept
+from model_tools.training.starter.data.glosses import Dictionary, descriptions
 
 pytestmark = pytest.mark.tools
 LICENCE = "  1 This software and database is being provided to you, the LICENSEE\n"

@@ -10,8 +10,8 @@ pytest.importorskip("torch", reason="needs the tools' environment: make test-too
 
 from PIL import Image
 
-from model_tools.starter.canvas import ASPECT_SIZES, place
-from model_tools.starter.pictures import collect, normalise
+from model_tools.training.pictures import collect, normalise
+from model_tools.training.starter.data.canvas import ASPECT_SIZES, place
 
 pytestmark = pytest.mark.tools
 

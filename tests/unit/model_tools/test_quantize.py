@@ -16,8 +16,8 @@ from onnx import numpy_helper
 
 from engines.network import Network
 from engines.rows import Tensors
-from model_tools import quantize
-from model_tools.quantize import FORMATS, QuantizeError, pick_layers
+from model_tools.export import quantize
+from model_tools.export.quantize import FORMATS, QuantizeError, pick_layers
 
 # A UNet in small: timestep and prompt come in next to the picture; "skip" goes around a layer, "hidden" has two
 # readers.

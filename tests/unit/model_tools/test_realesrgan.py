@@ -11,9 +11,9 @@ import onnx
 from numpy.typing import NDArray
 from PIL import Image
 
-from model_tools.folders import graph_path
-from model_tools.tools.ncnn_graph import HALF, MAGIC, read_layers, to_onnx
-from model_tools.tools.realesrgan import EXTRA, REPOSITORY, run
+from model_tools.export.folders import graph_path
+from model_tools.training.tool_networks.ncnn_graph import HALF, MAGIC, read_layers, to_onnx
+from model_tools.training.tool_networks.realesrgan import EXTRA, REPOSITORY, run
 
 pytestmark = pytest.mark.tools
 

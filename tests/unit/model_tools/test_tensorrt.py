@@ -15,9 +15,9 @@ import onnx
 import onnx.parser
 from onnx import numpy_helper
 
-from model_tools import engines_command, folders
-from model_tools.engines_command import SCRIPT, container_command, main
-from model_tools.tensorrt import Profile, TensorrtError, describe
+from model_tools.export import engines_command, folders
+from model_tools.export.engines_command import SCRIPT, container_command, main
+from model_tools.export.tensorrt import Profile, TensorrtError, describe
 
 ROOT = Path(__file__).parents[3]
 MODELS = ROOT / "model_repository"

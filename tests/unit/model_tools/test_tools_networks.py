@@ -10,11 +10,11 @@ torch = pytest.importorskip("torch", reason="needs the tools' environment: make 
 import openvino as ov  # noqa: E402
 from openvino import opset13 as ops  # noqa: E402
 
-from model_tools.starter.paths import Workspace  # noqa: E402
-from model_tools.tools.faces import Source, free_batch  # noqa: E402
-from model_tools.tools.matting import load_matting, losses, predict, train_matting  # noqa: E402
-from model_tools.tools.matting_net import SIDE, MattingNet  # noqa: E402
-from model_tools.tools.publish import compare, publish_matting  # noqa: E402
+from model_tools.training.paths import Workspace  # noqa: E402
+from model_tools.training.tool_networks.faces import Source, free_batch  # noqa: E402
+from model_tools.training.tool_networks.matting import load_matting, losses, predict, train_matting  # noqa: E402
+from model_tools.training.tool_networks.matting_net import SIDE, MattingNet  # noqa: E402
+from model_tools.training.tool_networks.publish import compare, publish_matting  # noqa: E402
 
 pytestmark = [
     pytest.mark.tools,

@@ -5,11 +5,11 @@ import pytest
 
 pytest.importorskip("torch", reason="needs the tools' environment: make test-tools")
 
-from model_tools.starter.paths import Workspace
-from model_tools.tools.composites import HELD_OUT, compose, load_pictures
-from model_tools.tools.photographs import HELD_OUT as HELD_OUT_PHOTOGRAPHS
-from model_tools.tools.photographs import OBJECTS, TEXTURES, load
-from model_tools.tools.scenes import SIDE, Backgrounds
+from model_tools.training.paths import Workspace
+from model_tools.training.photographs import HELD_OUT as HELD_OUT_PHOTOGRAPHS
+from model_tools.training.photographs import OBJECTS, TEXTURES, load
+from model_tools.training.tool_networks.composites import HELD_OUT, compose, load_pictures
+from model_tools.training.tool_networks.scenes import SIDE, Backgrounds
 
 pytestmark = pytest.mark.tools
 

@@ -4,11 +4,14 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the tools' environment: make test-tools")
 
-from model_tools.starter import latents  # noqa: E402 -- only with torch
-from model_tools.starter.canvas import ASPECT_SIZES  # noqa: E402
-from model_tools.starter.clock import Budget, learning_rate  # noqa: E402
-from model_tools.starter.compose import ALONE, COLOURS, LAYOUTS  # noqa: E402
-from model_tools.starter.denoiser import (  # noqa: E402
+from model_tools.training.clock import Budget, learning_rate  # noqa: E402
+from model_tools.training.paths import Workspace  # noqa: E402
+from model_tools.training.pictures import Concept  # noqa: E402
+from model_tools.training.runlog import load_state, save_state  # noqa: E402
+from model_tools.training.starter.data.canvas import ASPECT_SIZES  # noqa: E402
+from model_tools.training.starter.data.compose import ALONE, COLOURS, LAYOUTS  # noqa: E402
+from model_tools.training.starter.data.scenes import SCENES  # noqa: E402
+from model_tools.training.starter.networks.denoiser import (  # noqa: E402
     build_schedule,
     build_unet,
     coordinates,
@@ -16,16 +19,13 @@ from model_tools.starter.denoiser import (  # noqa: E402
     ready_to_draw,
     spread,
 )
-from model_tools.starter.draft import Draft, Reading, places_of, pool  # noqa: E402
-from model_tools.starter.latents import LatentData, load_autoencoder, prepare_latents  # noqa: E402
-from model_tools.starter.paths import Workspace  # noqa: E402
-from model_tools.starter.pictures import Concept  # noqa: E402
-from model_tools.starter.runlog import load_state, save_state  # noqa: E402
-from model_tools.starter.scenes import SCENES  # noqa: E402
-from model_tools.starter.train_decoder import train_decoder  # noqa: E402
-from model_tools.starter.train_draft import described_rightly, train_draft, train_reader_again  # noqa: E402
-from model_tools.starter.train_unet import UNetTrainer, fade, load_unet, stratified_steps, train_unet  # noqa: E402
-from model_tools.starter.train_vae import draw_batch, loss_terms, train_vae  # noqa: E402
+from model_tools.training.starter.networks.draft import Draft, Reading, places_of, pool  # noqa: E402
+from model_tools.training.starter.trainers import latents  # noqa: E402 -- only with torch
+from model_tools.training.starter.trainers.latents import LatentData, load_autoencoder, prepare_latents  # noqa: E402
+from model_tools.training.starter.trainers.train_decoder import train_decoder  # noqa: E402
+from model_tools.training.starter.trainers.train_draft import described_rightly, train_draft, train_reader_again  # noqa: E402
+from model_tools.training.starter.trainers.train_unet import UNetTrainer, fade, load_unet, stratified_steps, train_unet  # noqa: E402
+from model_tools.training.starter.trainers.train_vae import draw_batch, loss_terms, train_vae  # noqa: E402
 
 pytestmark = pytest.mark.tools
 SMALL = {"block_out_channels": (16, 32, 32), "attention_head_dim": 16, "norm_num_groups": 8}

@@ -16,13 +16,13 @@ import onnx  # noqa: E402
 from torch import nn  # noqa: E402
 
 from engines.network import Network  # noqa: E402
-from model_tools import onnx_weights, recipes, verify  # noqa: E402
-from model_tools.examples import latent_cases, latent_graph  # noqa: E402
-from model_tools.export import ExportError  # noqa: E402
-from model_tools.parts import Part  # noqa: E402
-from model_tools.runners import open_with_onnxruntime  # noqa: E402
-from model_tools.tensorrt import Profile  # noqa: E402
-from model_tools.write import write_part  # noqa: E402
+from model_tools.export import onnx_weights, recipes, verify  # noqa: E402
+from model_tools.export.examples import latent_cases, latent_graph  # noqa: E402
+from model_tools.export.graphs import ExportError  # noqa: E402
+from model_tools.export.parts import Part  # noqa: E402
+from model_tools.export.runners import open_with_onnxruntime  # noqa: E402
+from model_tools.export.tensorrt import Profile  # noqa: E402
+from model_tools.export.write import write_part  # noqa: E402
 
 pytestmark = [
     pytest.mark.tools,

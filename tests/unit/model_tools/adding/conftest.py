@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from model_tools import random_checkpoints
+from model_tools.goldens import random_checkpoints
 
 Copy = Callable[[str], Path]
 

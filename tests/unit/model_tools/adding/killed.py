@@ -6,9 +6,10 @@ import signal
 import sys
 from pathlib import Path
 
-from model_tools import add, write
-from model_tools.parts import Part
-from model_tools.verify import Check
+from model_tools.adding import add
+from model_tools.export import write
+from model_tools.export.parts import Part
+from model_tools.export.verify import Check
 
 END = sys.argv[1]
 MOVES: list[Path] = []

@@ -19,11 +19,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from model_tools import add, write
-from model_tools.adding import staging
-from model_tools.export import ExportError
-from model_tools.parts import Part
-from model_tools.verify import Check
+from model_tools.adding import add, staging
+from model_tools.export import write
+from model_tools.export.graphs import ExportError
+from model_tools.export.parts import Part
+from model_tools.export.verify import Check
 from orchestrator.models.families import Families
 
 Copy = Callable[[str], Path]

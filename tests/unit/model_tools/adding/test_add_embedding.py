@@ -11,7 +11,10 @@ import torch
 from safetensors.torch import save_file
 
 from engines.network import Network, find_graph, read_digest
-from model_tools import add_embedding, export, folders, golden_cases, tiny
+from model_tools.adding import add_embedding
+from model_tools.export import folders, graphs
+from model_tools.goldens import cases as golden_cases
+from model_tools.goldens import tiny
 from orchestrator.diffusion.prompts import Prompts
 from orchestrator.models.families import Families
 from tests.unit.model_tools.adding.test_add_lora import TABLES
@@ -33,7 +36,7 @@ def encoder() -> Any:
 def exported(encoder: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("exported")
     path = folders.graph_path(folder / "models", "small_text_encoder")
-    export.export_text_encoder(encoder, path, length=77, fp16_weights=False)
+    graphs.export_text_encoder(encoder, path, length=77, fp16_weights=False)
     folders.finish_folder(folder / "models", "small_text_encoder", precision="f32")
     (folder / "families.toml").write_text(TABLES.replace("pad_id = 0", "pad_id = 561"), "utf-8")
     shutil.copy(golden_cases.TOKENIZER, folder / "t.json")

@@ -11,7 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from engines.network import Network, find_graph, read_digest
-from model_tools import add_lora, export, folders, tiny
+from model_tools.adding import add_lora
+from model_tools.export import folders, graphs
+from model_tools.goldens import tiny
 from orchestrator.models.families import Families
 
 if TYPE_CHECKING:
@@ -57,10 +59,10 @@ def exported(unet: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(1)
     models = folder / "models"
     options: Any = {"text_length": 77, "text_width": tiny.HIDDEN, "fp16_weights": False}
-    export.export_unet(unet, folders.graph_path(models, "small_unet"), **options)
+    graphs.export_unet(unet, folders.graph_path(models, "small_unet"), **options)
     folders.finish_folder(models, "small_unet", precision="f32", sides=(8, 8))
     path = folders.graph_path(models, "small_text_encoder")
-    export.export_text_encoder(tiny.text_encoder(600), path, length=77, fp16_weights=False)
+    graphs.export_text_encoder(tiny.text_encoder(600), path, length=77, fp16_weights=False)
     folders.finish_folder(models, "small_text_encoder", precision="f32")
     (folder / "families.toml").write_text(TABLES, "utf-8")
     return folder

@@ -10,8 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from model_tools.checkpoint import Checkpoint
 from model_tools.checkpoints.adapters import ControlSource
+from model_tools.checkpoints.checkpoint import Checkpoint
 from model_tools.checkpoints.inputs import Inputs
 from model_tools.checkpoints.weights import CheckpointError, find_weights
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from model_tools.checkpoint import Checkpoint
+from model_tools.checkpoints.checkpoint import Checkpoint
 from model_tools.checkpoints.inputs import Inputs
 from model_tools.checkpoints.lora import Lora
 from model_tools.checkpoints.weights import CheckpointError

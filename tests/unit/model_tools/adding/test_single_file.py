@@ -10,9 +10,9 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
 from model_tools.adding.schedule import schedule_table
-from model_tools.checkpoint import Checkpoint
 from model_tools.checkpoints import published
 from model_tools.checkpoints.adapters import ControlSource
+from model_tools.checkpoints.checkpoint import Checkpoint
 from model_tools.checkpoints.inputs import Inputs
 from model_tools.checkpoints.single_file import SingleFile
 from model_tools.checkpoints.weights import CheckpointError

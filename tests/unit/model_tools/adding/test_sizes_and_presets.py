@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from model_tools.adding import presets
 from model_tools.adding.aspect_sizes import aspect_sizes, parse_sizes
 from model_tools.adding.schedule import schedule_table
+from model_tools.checkpoints import presets
 from model_tools.checkpoints.weights import CheckpointError
 from orchestrator.params import SamplerName
 

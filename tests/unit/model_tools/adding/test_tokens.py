@@ -8,10 +8,10 @@ import pytest
 from transformers import CLIPTokenizer
 
 from model_tools.adding.tokens import write_tokenizers
-from model_tools.checkpoint import Checkpoint
+from model_tools.checkpoints.checkpoint import Checkpoint
 from model_tools.checkpoints.inputs import Inputs
 from model_tools.checkpoints.weights import CheckpointError
-from model_tools.golden_cases import TEXTS
+from model_tools.goldens.cases import TEXTS
 from orchestrator.diffusion.tokenizer import Tokenizer
 
 Copy = Callable[[str], Path]

@@ -10,15 +10,17 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from model_tools import add, random_transformers, write
+from model_tools.adding import add
 from model_tools.adding.schedule import flow_table
+from model_tools.checkpoints.dit import architectures, parts
+from model_tools.checkpoints.dit.checkpoint import read_tokenizer
+from model_tools.checkpoints.dit.tokens import write_texts
 from model_tools.checkpoints.inputs import Inputs
 from model_tools.checkpoints.weights import CheckpointError
-from model_tools.dit import architectures, parts
-from model_tools.dit.checkpoint import read_tokenizer
-from model_tools.dit.tokens import write_texts
-from model_tools.parts import Part
-from model_tools.verify import Check
+from model_tools.export import write
+from model_tools.export.parts import Part
+from model_tools.export.verify import Check
+from model_tools.goldens import random_transformers
 from orchestrator.diffusion.texts import TextTokenizer
 from orchestrator.models.families import Families
 

@@ -1,0 +1,1 @@
+"""From torch modules to model folders: graphs, precisions, quantisation, TensorRT, comparison with torch."""

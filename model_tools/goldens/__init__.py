@@ -1,0 +1,1 @@
+"""What the golden tests compare with: small random models, and the answers of diffusers to them."""

@@ -1,1 +1,0 @@
-"""Makes the networks that belong to no family: matting, upscaler, face detector, face landmarks."""

@@ -1,0 +1,1 @@
+"""Training of the networks that ship with this repository, and the data it needs."""

@@ -1,0 +1,1 @@
+"""Pictures and captions of the starter's training."""

@@ -1,0 +1,1 @@
+"""How good the starter is: retrieval of captions, colours, counts, adapters."""

@@ -1,0 +1,1 @@
+"""Training of the starter's networks, stage by stage."""

@@ -1,0 +1,1 @@
+"""Networks that belong to no family: matting, faces, upscaling, screening."""
