@@ -12,7 +12,7 @@ from model_tools.export.folders import Tensor, finish_folder, graph_path, write_
 from model_tools.export.graphs import Graph, export_graph
 from model_tools.export.verify import check_graph, halved
 from model_tools.training.paths import REPO, Workspace
-from model_tools.training.starter.recover import recover, unfold_norms
+from model_tools.training.recover import recover, unfold_norms
 from model_tools.training.tool_networks.faces import SOURCES, Source, convert, read_source, run
 from model_tools.training.tool_networks.matting import Pool, load_matting, save
 from model_tools.training.tool_networks.matting_net import SIDE, MattingContract, MattingNet

@@ -7,8 +7,8 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the tools' environment: make test-tools")
 
+from model_tools.training.recover import recover, recover_norm, unfold_norms  # noqa: E402
 from model_tools.training.starter.networks.image_prompt import ImageEncoder  # noqa: E402 -- only with torch
-from model_tools.training.starter.recover import recover, recover_norm, unfold_norms  # noqa: E402
 from model_tools.training.starter.served import export_image_encoder  # noqa: E402
 
 pytestmark = pytest.mark.tools
