@@ -16,7 +16,7 @@ from model_tools.checkpoints.checkpoint import Checkpoint
 from model_tools.checkpoints.inputs import Inputs
 from model_tools.checkpoints.single_file import SingleFile
 from model_tools.checkpoints.weights import CheckpointError
-from tests.unit.model_tools.adding import ldm_names
+from tests.unit.model_tools.checkpoints import ldm_names
 
 Copy = Callable[[str], Path]
 

@@ -17,7 +17,7 @@ from model_tools.training.tool_networks.realesrgan import EXTRA, REPOSITORY, run
 
 pytestmark = pytest.mark.tools
 
-DATA = Path(__file__).parents[2] / "data/realesrgan"
+DATA = Path(__file__).parents[4] / "data/realesrgan"
 BORDER = 10
 """Pixels that the package reflects around a picture."""
 SMALL = f"""{MAGIC}

@@ -15,7 +15,7 @@ from model_tools.export import calibration
 from model_tools.export.calibration import PROMPTS, Recorder, drawing
 from orchestrator.models.families import Families, Family
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 MODELS, FAMILIES = ROOT / "model_repository", ROOT / "families"
 PLAIN = "float[b, 4, h, w] sample, float[b, 1] timestep, float[b, 48, 384] encoder_hidden_states"
 

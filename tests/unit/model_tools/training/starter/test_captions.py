@@ -27,7 +27,7 @@ from model_tools.training.starter.data.scenes import SCENES
 from model_tools.training.starter.data.words import plural
 
 pytestmark = pytest.mark.tools
-FAMILIES = Path(__file__).parents[3] / "families" / "families.toml"
+FAMILIES = Path(__file__).parents[5] / "families" / "families.toml"
 CONCEPTS = [
     Concept("1", "red apple", ("fruit", "health", "tasty"), 1.0, {"3d": 0, "flat": 0}),
     Concept("2", "cat", ("pet", "tail"), 1.0, {"3d": 1}),
@@ -116,5 +116,7 @@ def test_article() -> None:
 
 
 def test_answers_of_the_paraphrases_are_lists_of_labels() -> None:
-    raw = json.loads((Path(__file__).parents[3] / "model_tools" / "starter" / "paraphrases.json").read_text("utf-8"))
+    raw = json.loads(
+        (Path(__file__).parents[5] / "model_tools/training/starter/data/paraphrases.json").read_text("utf-8")
+    )
     assert all(isinstance(labels, list) and labels for labels in raw.values())

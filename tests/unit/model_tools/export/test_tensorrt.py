@@ -19,7 +19,7 @@ from model_tools.export import engines_command, folders
 from model_tools.export.engines_command import SCRIPT, container_command, main
 from model_tools.export.tensorrt import Profile, TensorrtError, describe
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 MODELS = ROOT / "model_repository"
 
 

