@@ -28,7 +28,7 @@ MASKED = 9
 Config = Mapping[str, Any]
 
 
-class Checkpoint(Protocol):
+class CheckpointNetworks(Protocol):
     """Configurations, and networks, each loaded again when it is called (checkpoints/checkpoint.py has them).
 
     `has` says, of the roles in FAMILY_ROLES, whether there is that network. ControlNets come by kind, in the order of
@@ -81,7 +81,7 @@ class Part:
     wide: bool = False
 
 
-def plan(checkpoint: Checkpoint) -> tuple[Part, ...]:
+def plan(checkpoint: CheckpointNetworks) -> tuple[Part, ...]:
     """The parts of a checkpoint, text encoders first.
 
     Raises:
@@ -91,7 +91,7 @@ def plan(checkpoint: Checkpoint) -> tuple[Part, ...]:
     return tuple(part for make in makers for part in make(checkpoint) if checkpoint.has(part.role))
 
 
-def _text_parts(checkpoint: Checkpoint) -> list[Part]:
+def _text_parts(checkpoint: CheckpointNetworks) -> list[Part]:
     """SDXL takes of both encoders what comes before the last layer; of the second, its pooled output as well."""
     config = checkpoint.text_config
     length, skips = _length(config), max_clip_skip(checkpoint)
@@ -113,7 +113,7 @@ def _text_parts(checkpoint: Checkpoint) -> list[Part]:
     return parts
 
 
-def max_clip_skip(checkpoint: Checkpoint) -> int:
+def max_clip_skip(checkpoint: CheckpointNetworks) -> int:
     """Layers that requests may leave out of the checkpoint's text encoders; SDXL's leave out the last one anyway."""
     configs = [each for each in (checkpoint.text_config, checkpoint.text_config_2) if each]
     layers = min(int(config.get("num_hidden_layers", 12)) for config in configs)  # 12: CLIPTextConfig's own
@@ -128,7 +128,7 @@ def _text_cases(config: Config, length: int) -> list[dict[str, Tensor]]:
     return examples.text_cases(length, int(config.get("vocab_size", 49408)), int(config.get("eos_token_id", 2)))
 
 
-def _denoiser_parts(checkpoint: Checkpoint) -> list[Part]:
+def _denoiser_parts(checkpoint: CheckpointNetworks) -> list[Part]:
     shapes, side = _describe_unet(checkpoint), _side(checkpoint)
     made: list[tuple[str, Callable[[], nn.Module], Denoiser]] = []
     for role, load in (("unet", checkpoint.unet), ("inpaint_unet", checkpoint.inpaint_unet)):
@@ -143,7 +143,7 @@ def _plain(load: Callable[[], nn.Module | None]) -> nn.Module:
     return UNetContract(_there(load()))
 
 
-def _describe_unet(checkpoint: Checkpoint) -> dict[str, Any]:
+def _describe_unet(checkpoint: CheckpointNetworks) -> dict[str, Any]:
     """What the configurations say of the UNet's inputs."""
     config = checkpoint.unet_config
     pooled = 0
@@ -166,14 +166,14 @@ def _describe_unet(checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def _side(checkpoint: Checkpoint) -> int:
+def _side(checkpoint: CheckpointNetworks) -> int:
     """The native side in latent positions, as a multiple of what the UNet takes."""
     config = checkpoint.unet_config
     multiple = 2 ** (len(config["block_out_channels"]) - 1)
     return max(1, int(config.get("sample_size") or 64) // multiple) * multiple
 
 
-def _steering(checkpoint: Checkpoint) -> dict[str, Any]:
+def _steering(checkpoint: CheckpointNetworks) -> dict[str, Any]:
     """How many ControlNets and tokens a controlled UNet takes."""
     kinds = len(checkpoint.control_kinds)
     if not checkpoint.has("image_encoder"):
@@ -186,18 +186,18 @@ def _steering(checkpoint: Checkpoint) -> dict[str, Any]:
     return {"controls": kinds, "tokens": int(tokens)}
 
 
-def _controlled(checkpoint: Checkpoint) -> nn.Module:
+def _controlled(checkpoint: CheckpointNetworks) -> nn.Module:
     unet = checkpoint.prompted_unet() if checkpoint.has("image_encoder") else checkpoint.unet()
     return ControlledUnet(_there(unet), *checkpoint.controlnets().values())
 
 
-def _projection(checkpoint: Checkpoint) -> nn.Module:
+def _projection(checkpoint: CheckpointNetworks) -> nn.Module:
     """What turns the image encoder's output into tokens; diffusers keeps it in the UNet."""
     (projection,) = _there(checkpoint.prompted_unet()).encoder_hid_proj.image_projection_layers
     return projection
 
 
-def _vae_parts(checkpoint: Checkpoint) -> list[Part]:
+def _vae_parts(checkpoint: CheckpointNetworks) -> list[Part]:
     config = checkpoint.vae_config
     pixels = 2 ** (len(config["block_out_channels"]) - 1)
     if pixels != PIXELS:
@@ -224,7 +224,7 @@ def _vae_parts(checkpoint: Checkpoint) -> list[Part]:
     ]
 
 
-def _likeness_parts(checkpoint: Checkpoint) -> list[Part]:
+def _likeness_parts(checkpoint: CheckpointNetworks) -> list[Part]:
     if not checkpoint.has("image_encoder"):
         return []
     side = int(_there(checkpoint.image_encoder()).config.image_size)
@@ -232,7 +232,7 @@ def _likeness_parts(checkpoint: Checkpoint) -> list[Part]:
     return [Part("image_encoder", lambda: _likeness(checkpoint), graph, cases)]
 
 
-def _likeness(checkpoint: Checkpoint) -> nn.Module:
+def _likeness(checkpoint: CheckpointNetworks) -> nn.Module:
     projection = _projection(checkpoint)  # first, and alone: the UNet that holds it is large
     return ImageTokens(_there(checkpoint.image_encoder()), projection)
 

@@ -27,7 +27,8 @@ from model_tools.training.starter.data.scenes import SCENES
 from model_tools.training.starter.data.words import plural
 
 pytestmark = pytest.mark.tools
-FAMILIES = Path(__file__).parents[5] / "families" / "families.toml"
+ROOT = Path(__file__).parents[5]
+FAMILIES = ROOT / "families" / "families.toml"
 CONCEPTS = [
     Concept("1", "red apple", ("fruit", "health", "tasty"), 1.0, {"3d": 0, "flat": 0}),
     Concept("2", "cat", ("pet", "tail"), 1.0, {"3d": 1}),
