@@ -12,7 +12,8 @@ from local.settings import HOST, Settings
 
 _INTERRUPTED_DEMO = "demo.running"  # file of the state folder: what runs was started by a demo, which stops it
 _PROXIES = ("http_proxy", "all_proxy", "ALL_PROXY")  # that curl obeys, also for loopback
-_EXAMPLE = '{"width": 512, "height": 512, "background": {"generate": {"description": "red apple"}}}'
+# Of OpenAI's Images API, whose answer waits for the picture on a machine however slow.
+_EXAMPLE = '{"prompt": "red apple", "size": "512x512", "response_format": "url"}'
 
 
 def run(command: str, arguments: list[str]) -> int:
@@ -38,7 +39,7 @@ def _up(wanted: Settings) -> int:
     print(f"API key in {settings.state_dir / 'api-key'}, logs in {settings.state_dir / 'logs'}. `make down` stops it.")
     print(f"\nOpen the page {settings.rest_url}/ and give it the key {key}, or save a picture as apple.png:\n")
     print(
-        f"{curl} {settings.rest_url}/rest_api/process_result -H 'x-api-key: {key}' "
+        f"{curl} {settings.rest_url}/v1/images/generations -H 'x-api-key: {key}' "
         f"-H 'content-type: application/json' -d '{_EXAMPLE}' | grep -o 'http[^\"]*[.]png' | xargs {curl} -o apple.png"
     )
     return 0
