@@ -8,24 +8,31 @@ import contextlib
 import ctypes
 import os
 import sys
+from collections.abc import Sequence
 
 from common import logs, tracing
 from common.errors import SettingsError
 from orchestrator import VERSION, commands
 from orchestrator.config import Settings
 from orchestrator.errors import FamilyConfigError, ImagegenError
-from orchestrator.server import Orchestrator
 
 
 def main() -> int:
-    """Read the command line, and settings from the environment."""
+    """Do what the process's command line says; returns the exit status."""
     _limit_arenas()
-    arguments = commands.parse(sys.argv[1:])
+    return run(sys.argv[1:])
+
+
+def run(command_line: Sequence[str]) -> int:
+    """Do what a command line says, with settings from the environment; returns the exit status."""
+    arguments = commands.parse(command_line)
     try:
         settings = Settings.from_env(os.environ)
         logs.configure(settings.log_level)
         if arguments.run is not None:
             return int(arguments.run(settings, arguments))
+        from orchestrator.server import Orchestrator  # noqa: PLC0415 - a second of CPU that no command needs
+
         tracing.start("imagegen-orchestrator", settings.otlp_endpoint, settings.trace_ratio, VERSION)
         return 0 if asyncio.run(Orchestrator(settings).run()) else 1
     except (SettingsError, FamilyConfigError) as error:

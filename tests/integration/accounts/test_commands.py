@@ -15,6 +15,7 @@ from orchestrator.accounts import keys
 from orchestrator.accounts.authentication import Accounts
 from orchestrator.database.pool import Database
 from orchestrator.errors import ApiKeyUnknownError
+from tests import operator_commands
 from tests.database import new_url
 
 ROOT = Path(__file__).parents[3]
@@ -29,11 +30,7 @@ class Shell:
 
     def run(self, *arguments: str | Path, status: int = 0) -> subprocess.CompletedProcess[str]:
         """Run a command that ends with that status."""
-        environment = {**os.environ, "IMAGEGEN_DATABASE_URL": self.url, "IMAGEGEN_LOG_LEVEL": "debug"}
-        command = [sys.executable, "-m", "orchestrator", *map(str, arguments)]
-        done = subprocess.run(  # noqa: S603 - our own program
-            command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
-        )
+        done = operator_commands.run(*map(str, arguments), IMAGEGEN_DATABASE_URL=self.url, IMAGEGEN_LOG_LEVEL="debug")
         assert done.returncode == status, done.stderr
         assert "Traceback" not in done.stderr
         return done
@@ -62,6 +59,21 @@ class Shell:
 def shell() -> Shell:
     """Commands on a database of this file's."""
     return Shell(new_url())
+
+
+def test_it_is_a_program(shell: Shell) -> None:
+    environment = {**os.environ, "IMAGEGEN_DATABASE_URL": shell.url}
+    for arguments, status, output, errors in (
+        (("accounts", "list", "--json"), 0, '[{"name": "anonymous"', ""),
+        (("accounts", "list", "nobody"), 1, "", "orchestrator: there is no account nobody\n"),
+        (("accounts", "set", "anonymous"), 1, "", "orchestrator: accounts set: nothing to set was given; see --help\n"),
+    ):
+        command = [sys.executable, "-m", "orchestrator", *arguments]
+        done = subprocess.run(  # noqa: S603 - our own program
+            command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60
+        )
+        assert (done.returncode, done.stderr) == (status, errors)
+        assert done.stdout.startswith(output)
 
 
 def test_an_account_from_its_making_to_its_end(shell: Shell) -> None:

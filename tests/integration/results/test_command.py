@@ -1,6 +1,5 @@
-"""`python -m orchestrator storages`: made, listed and taken away, as a program of its own; secrets stay in."""
+"""`python -m orchestrator storages`: add, list and remove; no secret is printed."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,10 +10,10 @@ import pytest
 from orchestrator.database.pool import Database
 from orchestrator.errors import InvalidRequestError
 from orchestrator.results.storages import Storages
+from tests import operator_commands
 from tests.integration.results.s3 import HASTY, Server
 from tests.integration.results.shelf import PICTURE
 
-ROOT = Path(__file__).parents[3]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
@@ -23,9 +22,7 @@ def run(database: Database) -> Run:
     """Runs a command of the group on the test's database."""
 
     def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-        environ = {**os.environ, "IMAGEGEN_DATABASE_URL": database.url}
-        line = [sys.executable, "-m", "orchestrator", "storages", *arguments]
-        return subprocess.run(line, env=environ, cwd=ROOT, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
+        return operator_commands.run("storages", *arguments, IMAGEGEN_DATABASE_URL=database.url)
 
     return command
 
