@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from orchestrator.database.pool import Database
-from orchestrator.diffusion.pipeline import Stage, StageTime
+from orchestrator.diffusion.stages import Stage, StageTime
 from orchestrator.generation.events import Artifact, Preview, Progress, Started
 from orchestrator.generation.job import new_job_id
 from orchestrator.jobs.attempts import Attempts

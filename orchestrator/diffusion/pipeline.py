@@ -12,7 +12,7 @@ from orchestrator.diffusion.denoiser import Conditions, Denoiser
 from orchestrator.diffusion.encoding import encode
 from orchestrator.diffusion.flow import FlowSchedule, FlowSpacing, Shift
 from orchestrator.diffusion.guider import Guider
-from orchestrator.diffusion.inputs import Control, ImagePrompt, PipelineInputs, Start
+from orchestrator.diffusion.inputs import PipelineInputs
 from orchestrator.diffusion.joint_prompts import JointPrompts
 from orchestrator.diffusion.latents import Size
 from orchestrator.diffusion.noise import start_noise, step_noise
@@ -20,7 +20,7 @@ from orchestrator.diffusion.prompts import Prompts
 from orchestrator.diffusion.samplers import SAMPLERS
 from orchestrator.diffusion.sampling import Latents, Origin, sample
 from orchestrator.diffusion.schedules import NoiseSchedule, Plan, Prediction, Spacing, shorten
-from orchestrator.diffusion.stages import Calls, Listener, Stage, StageTime, StepDone, Steps, Timer
+from orchestrator.diffusion.stages import Listener, Stage, Steps, Timer
 from orchestrator.diffusion.tokenizer import Tokens
 from orchestrator.diffusion.vae import Vae
 from orchestrator.errors import FamilyConfigError, InvalidRequestError, UnsupportedTaskError, Violation
@@ -28,20 +28,6 @@ from orchestrator.models.contracts import Networks
 from orchestrator.models.families import Family
 from orchestrator.models.tables import FlowTable, NetworkTable, ScheduleTable
 from orchestrator.params import Guidance, GuidanceParams, SamplerName
-
-__all__ = [
-    "Calls",
-    "Control",
-    "ImagePrompt",
-    "Listener",
-    "Pipeline",
-    "PipelineInputs",
-    "Stage",
-    "StageTime",
-    "Start",
-    "StepDone",
-    "Timer",
-]
 
 
 def schedule_of(table: ScheduleTable | FlowTable) -> NoiseSchedule | FlowSchedule:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from orchestrator.diffusion.pipeline import Stage, StageTime
+from orchestrator.diffusion.stages import Stage, StageTime
 from orchestrator.models.source import ModelDigest
 from orchestrator.params import Guidance, ImageFormat, SamplerName
 

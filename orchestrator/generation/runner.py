@@ -10,7 +10,8 @@ from orchestrator import metrics
 from orchestrator.accounts.account import Account
 from orchestrator.arrays import Pixels
 from orchestrator.decoding.decoders import Decoders
-from orchestrator.diffusion.pipeline import Pipeline, Stage, StageTime, StepDone, Timer
+from orchestrator.diffusion.pipeline import Pipeline
+from orchestrator.diffusion.stages import Stage, StageTime, StepDone, Timer
 from orchestrator.generation.events import Artifact, Preview, Progress, Started
 from orchestrator.generation.forecast import Forecaster
 from orchestrator.generation.job import Job

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from orchestrator.decoding.decoders import Decoders
 from orchestrator.diffusion.latents import Size
-from orchestrator.diffusion.pipeline import Listener, Pipeline, Stage, Timer
-from orchestrator.diffusion.stages import Steps
+from orchestrator.diffusion.pipeline import Pipeline
+from orchestrator.diffusion.stages import Listener, Stage, Steps, Timer
 from orchestrator.errors import EngineUnavailableError
 from orchestrator.imaging.codec import Encoded
 from orchestrator.imaging.decode import DecodeLimits

@@ -7,9 +7,8 @@ from functools import partial
 import numpy as np
 
 from orchestrator.arrays import Pixels
-from orchestrator.diffusion.pipeline import Control as PipelineControl
-from orchestrator.diffusion.pipeline import Stage
-from orchestrator.diffusion.stages import Steps
+from orchestrator.diffusion.inputs import Control as PipelineControl
+from orchestrator.diffusion.stages import Stage, Steps
 from orchestrator.imaging.edges import Edges, canny, drawing_edges
 from orchestrator.imaging.layers import opaque, resized
 from orchestrator.params import Control, EdgesParams

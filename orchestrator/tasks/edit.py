@@ -4,8 +4,7 @@ import asyncio
 
 from orchestrator.arrays import Pixels
 from orchestrator.diffusion.latents import Size
-from orchestrator.diffusion.pipeline import Stage
-from orchestrator.diffusion.stages import Steps
+from orchestrator.diffusion.stages import Stage, Steps
 from orchestrator.imaging import text
 from orchestrator.imaging.layers import resized
 from orchestrator.params import Edit, Enlargement

@@ -3,9 +3,9 @@
 import asyncio
 
 from orchestrator.arrays import Pixels
+from orchestrator.diffusion.inputs import ImagePrompt
 from orchestrator.diffusion.latents import choose_aspect_size
-from orchestrator.diffusion.pipeline import ImagePrompt, Stage
-from orchestrator.diffusion.stages import Steps
+from orchestrator.diffusion.stages import Stage, Steps
 from orchestrator.errors import PreconditionError, Reason, Violation
 from orchestrator.imaging import faces
 from orchestrator.imaging.layers import opaque

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from orchestrator.arrays import Pixels
+from orchestrator.diffusion.inputs import Start
 from orchestrator.diffusion.latents import choose_aspect_size
-from orchestrator.diffusion.pipeline import Start
 from orchestrator.imaging.enhancing.faces import blend
 from orchestrator.imaging.layers import resized
 from orchestrator.params import EdgesParams, Enhancement

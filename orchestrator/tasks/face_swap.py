@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 
 from orchestrator.arrays import Pixels
+from orchestrator.diffusion.inputs import ImagePrompt, Start
 from orchestrator.diffusion.latents import choose_aspect_size
-from orchestrator.diffusion.pipeline import ImagePrompt, Stage, Start
-from orchestrator.diffusion.stages import Steps
+from orchestrator.diffusion.stages import Stage, Steps
 from orchestrator.errors import PreconditionError
 from orchestrator.imaging import faces
 from orchestrator.imaging.boxes import Box

@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from orchestrator.arrays import Pixels
-from orchestrator.diffusion.pipeline import Stage
-from orchestrator.diffusion.stages import Steps
+from orchestrator.diffusion.stages import Stage, Steps
 from orchestrator.imaging import codec, geometry
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.closed_form import Matte

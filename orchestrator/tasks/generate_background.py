@@ -5,9 +5,9 @@ import asyncio
 import numpy as np
 
 from orchestrator.arrays import Pixels
+from orchestrator.diffusion.inputs import Start
 from orchestrator.diffusion.latents import Size
-from orchestrator.diffusion.pipeline import Stage, Start
-from orchestrator.diffusion.stages import Steps
+from orchestrator.diffusion.stages import Stage, Steps
 from orchestrator.imaging.layers import frame_color, opaque, over, placed, resized, with_alpha
 from orchestrator.imaging.masks import Mask
 from orchestrator.imaging.mattes import object_box, without_strays

@@ -3,8 +3,8 @@
 import asyncio
 
 from orchestrator.arrays import Pixels
-from orchestrator.diffusion.pipeline import ImagePrompt, Stage, Start
-from orchestrator.diffusion.stages import Steps
+from orchestrator.diffusion.inputs import ImagePrompt, Start
+from orchestrator.diffusion.stages import Stage, Steps
 from orchestrator.imaging.layers import opaque, resized, with_alpha
 from orchestrator.params import EdgesParams, ImageToImage
 from orchestrator.tasks.canvas import Canvas

@@ -5,9 +5,9 @@ import asyncio
 import numpy as np
 
 from orchestrator.arrays import Pixels
+from orchestrator.diffusion.inputs import Start
 from orchestrator.diffusion.latents import Size
-from orchestrator.diffusion.pipeline import Stage, Start
-from orchestrator.diffusion.stages import Steps
+from orchestrator.diffusion.stages import Stage, Steps
 from orchestrator.errors import PreconditionError, Reason, Violation
 from orchestrator.imaging import masks
 from orchestrator.imaging.boxes import Box

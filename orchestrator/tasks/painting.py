@@ -4,8 +4,8 @@ import asyncio
 from dataclasses import dataclass, replace
 
 from orchestrator.arrays import Pixels
+from orchestrator.diffusion.inputs import Control, ImagePrompt, PipelineInputs, Start
 from orchestrator.diffusion.latents import Size
-from orchestrator.diffusion.pipeline import Control, ImagePrompt, PipelineInputs, Start
 from orchestrator.diffusion.stages import Steps
 from orchestrator.imaging import geometry
 from orchestrator.imaging.edges import Edges, canny, control_picture

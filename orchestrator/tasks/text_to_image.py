@@ -4,8 +4,7 @@ from contextlib import nullcontext
 
 from orchestrator.arrays import Pixels
 from orchestrator.diffusion.latents import choose_aspect_size
-from orchestrator.diffusion.pipeline import Stage
-from orchestrator.diffusion.stages import Steps
+from orchestrator.diffusion.stages import Stage, Steps
 from orchestrator.params import LayoutParams, SizeParams
 from orchestrator.tasks.context import TaskContext, TaskResult
 from orchestrator.tasks.finish import finish

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestrator.arrays import Pixels
+from orchestrator.diffusion.inputs import Start
 from orchestrator.diffusion.latents import Size
-from orchestrator.diffusion.pipeline import Stage, Start
-from orchestrator.diffusion.stages import Steps
+from orchestrator.diffusion.stages import Stage, Steps
 from orchestrator.imaging.boxes import Box
 from orchestrator.imaging.layers import opaque, resized, with_alpha
 from orchestrator.imaging.tone import match_low_frequencies

@@ -21,7 +21,8 @@ import numpy as np
 
 from imagegen.v1 import generation_pb2 as pb
 from local import triton
-from orchestrator.diffusion.pipeline import Pipeline, PipelineInputs
+from orchestrator.diffusion.inputs import PipelineInputs
+from orchestrator.diffusion.pipeline import Pipeline
 from tests.checkpoints.cases import EVERY, GUIDANCE_SCALE, SEED, STEPS, Asked
 from tests.integration.pictures import box_mask, decode, encode, scene
 from tests.integration.stack import Client, serving, settings

@@ -10,7 +10,9 @@ import numpy as np
 from model_tools.goldens import adapter_cases as golden_adapters
 from model_tools.goldens import cases as golden_cases
 from model_tools.goldens.adapter_cases import CASES, AdapterCase
-from orchestrator.diffusion.pipeline import Control, ImagePrompt, Pipeline, PipelineInputs, Start, StepDone, Timer
+from orchestrator.diffusion.inputs import Control, ImagePrompt, PipelineInputs, Start
+from orchestrator.diffusion.pipeline import Pipeline
+from orchestrator.diffusion.stages import StepDone, Timer
 from orchestrator.models.families import Families
 from orchestrator.params import SamplerName
 from tests.golden.measure import NotingDecoder

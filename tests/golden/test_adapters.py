@@ -11,10 +11,10 @@ import pytest
 from model_tools.goldens import adapter_cases as golden_adapters
 from model_tools.goldens import cases as golden_cases
 from model_tools.goldens.adapter_cases import CASES, VAE_TILE, AdapterCase
+from orchestrator.diffusion.inputs import Control, ImagePrompt, Start
 from orchestrator.diffusion.latents import from_pixels
 from orchestrator.diffusion.noise import start_noise
-from orchestrator.diffusion.pipeline import Control, ImagePrompt, Stage, Start
-from orchestrator.diffusion.stages import Calls, Steps
+from orchestrator.diffusion.stages import Calls, Stage, Steps
 from orchestrator.diffusion.vae import Vae
 from tests.golden.adapter_cases import FAMILIES, family_of, ignore, named, render, stored
 from tests.golden.measure import MAX_LATENT_ERROR, MIN_PSNR, psnr

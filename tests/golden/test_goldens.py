@@ -13,7 +13,9 @@ import pytest
 
 from model_tools.goldens import cases as golden_cases
 from model_tools.goldens.cases import PICTURE_CASES, Case
-from orchestrator.diffusion.pipeline import Pipeline, PipelineInputs, StepDone, Timer
+from orchestrator.diffusion.inputs import PipelineInputs
+from orchestrator.diffusion.pipeline import Pipeline
+from orchestrator.diffusion.stages import StepDone, Timer
 from orchestrator.models.families import Families
 from orchestrator.models.pool import TritonPool
 from orchestrator.models.readiness import TritonNetworks

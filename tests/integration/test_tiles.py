@@ -11,7 +11,9 @@ import pytest
 
 from local import triton
 from local.settings import ROOT, Settings
-from orchestrator.diffusion.pipeline import Pipeline, PipelineInputs, Start, StepDone, Timer
+from orchestrator.diffusion.inputs import PipelineInputs, Start
+from orchestrator.diffusion.pipeline import Pipeline
+from orchestrator.diffusion.stages import StepDone, Timer
 from orchestrator.imaging import geometry
 from orchestrator.models.families import Families
 from orchestrator.models.pool import TritonPool

@@ -25,8 +25,7 @@ from model_tools.export.folders import graph_path
 from model_tools.training.photographs import HELD_OUT, OBJECTS, TEXTURES, load
 from model_tools.training.tool_networks.realesrgan import EXTRA, REPOSITORY
 from orchestrator.arrays import Floats
-from orchestrator.diffusion.pipeline import Stage, StepDone
-from orchestrator.diffusion.stages import Calls, Steps
+from orchestrator.diffusion.stages import Calls, Stage, StepDone, Steps
 from orchestrator.imaging import text
 from orchestrator.models.tools import Tools
 from orchestrator.tasks import enlarge

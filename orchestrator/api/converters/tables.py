@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
-from orchestrator.diffusion.pipeline import Stage
+from orchestrator.diffusion.stages import Stage
 from orchestrator.errors import InvalidRequestError, Violation
 from orchestrator.generation.job import JobState
 from orchestrator.params import (

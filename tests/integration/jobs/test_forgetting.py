@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from orchestrator.diffusion.pipeline import Stage
+from orchestrator.diffusion.stages import Stage
 from orchestrator.errors import EngineFaultError, NotFoundError
 from orchestrator.generation.events import Progress
 from orchestrator.generation.job import JobState

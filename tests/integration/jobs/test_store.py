@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 
-from orchestrator.diffusion.pipeline import Stage
+from orchestrator.diffusion.stages import Stage
 from orchestrator.errors import (
     CancelledByClientError,
     EngineFaultError,

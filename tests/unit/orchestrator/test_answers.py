@@ -8,7 +8,7 @@ import pytest
 
 from imagegen.v1 import generation_pb2 as pb
 from orchestrator.api import converters
-from orchestrator.diffusion.pipeline import Stage, StageTime
+from orchestrator.diffusion.stages import Stage, StageTime
 from orchestrator.generation.events import Artifact, Event, Preview, Progress, Queued, Started
 from orchestrator.generation.job import Job
 from orchestrator.models.source import ModelDigest

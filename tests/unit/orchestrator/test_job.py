@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from orchestrator.diffusion.pipeline import Stage
+from orchestrator.diffusion.stages import Stage
 from orchestrator.errors import CancelledByClientError, EngineFaultError, ImagegenError
 from orchestrator.generation.events import Artifact, Event, Preview, Progress, Queued, Started
 from orchestrator.generation.job import WATCHER_BACKLOG, Job, JobState, new_job_id

@@ -7,7 +7,7 @@ import pytest
 
 from orchestrator import errors
 from orchestrator.api.status import to_status
-from orchestrator.diffusion.pipeline import Stage, StageTime
+from orchestrator.diffusion.stages import Stage, StageTime
 from orchestrator.errors import ImagegenError, Violation
 from orchestrator.generation.events import Artifact, Event, Preview, Progress, Queued, Started
 from orchestrator.jobs.serialization import (

@@ -10,7 +10,9 @@ import pytest
 from orchestrator.arrays import Floats
 from orchestrator.diffusion import noise
 from orchestrator.diffusion import pipeline as pipeline_module
-from orchestrator.diffusion.pipeline import Pipeline, PipelineInputs, Stage, StepDone, Timer
+from orchestrator.diffusion.inputs import PipelineInputs
+from orchestrator.diffusion.pipeline import Pipeline
+from orchestrator.diffusion.stages import Stage, StepDone, Timer
 from orchestrator.errors import EngineFaultError, InvalidRequestError
 from orchestrator.models.contracts import AddedRows, Ids, Networks
 from orchestrator.params import Guidance, GuidanceMethod, GuidanceParams, SamplerName

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 
 from orchestrator.arrays import Floats
+from orchestrator.diffusion.inputs import PipelineInputs, Start
 from orchestrator.diffusion.noise import start_noise
-from orchestrator.diffusion.pipeline import Pipeline, PipelineInputs, Start, StepDone, Timer
+from orchestrator.diffusion.pipeline import Pipeline
+from orchestrator.diffusion.stages import StepDone, Timer
 from orchestrator.errors import FamilyConfigError, InvalidRequestError
 from orchestrator.models.contracts import AddedRows, Networks
 from orchestrator.models.fakes import FakeNetworks

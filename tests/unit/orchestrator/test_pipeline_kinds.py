@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from orchestrator.diffusion import noise
-from orchestrator.diffusion.pipeline import Control, ImagePrompt, PipelineInputs, Start, Timer
+from orchestrator.diffusion.inputs import Control, ImagePrompt, PipelineInputs, Start
+from orchestrator.diffusion.stages import Timer
 from orchestrator.errors import UnsupportedTaskError
 from orchestrator.models.fakes import FakeNetworks
 from orchestrator.params import SamplerName

@@ -9,16 +9,9 @@ import numpy as np
 import pytest
 
 from orchestrator.diffusion import noise
-from orchestrator.diffusion.pipeline import (
-    Control,
-    ImagePrompt,
-    Pipeline,
-    PipelineInputs,
-    Stage,
-    Start,
-    StepDone,
-    Timer,
-)
+from orchestrator.diffusion.inputs import Control, ImagePrompt, PipelineInputs, Start
+from orchestrator.diffusion.pipeline import Pipeline
+from orchestrator.diffusion.stages import Stage, StepDone, Timer
 from orchestrator.errors import EngineFaultError, UnsupportedTaskError
 from orchestrator.models.fakes import FakeNetworks
 from orchestrator.params import SamplerName

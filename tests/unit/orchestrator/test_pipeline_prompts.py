@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from orchestrator.diffusion.pipeline import Pipeline, PipelineInputs, Timer
+from orchestrator.diffusion.inputs import PipelineInputs
+from orchestrator.diffusion.pipeline import Pipeline
+from orchestrator.diffusion.stages import Timer
 from orchestrator.errors import InvalidRequestError
 from orchestrator.models.fakes import FakeNetworks
 from orchestrator.models.families import Families

@@ -12,7 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.diffusion import noise
-from orchestrator.diffusion.pipeline import Control, ImagePrompt, Pipeline, PipelineInputs, Stage, Start, Timer
+from orchestrator.diffusion.inputs import Control, ImagePrompt, PipelineInputs, Start
+from orchestrator.diffusion.pipeline import Pipeline
+from orchestrator.diffusion.stages import Stage, Timer
 from orchestrator.errors import EngineFaultError, FamilyConfigError, UnsupportedTaskError
 from orchestrator.models.fakes import FakeNetworks
 from orchestrator.models.families import Families

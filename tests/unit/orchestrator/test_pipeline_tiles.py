@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from orchestrator.diffusion import noise
-from orchestrator.diffusion.pipeline import Control, PipelineInputs, Stage, Start, StepDone, Timer
+from orchestrator.diffusion.inputs import Control, PipelineInputs, Start
+from orchestrator.diffusion.stages import Stage, StepDone, Timer
 from orchestrator.models.fakes import FakeNetworks
 from orchestrator.params import SamplerName
 from tests.unit.orchestrator.world import FAMILIES, World, build

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
-from orchestrator.diffusion.pipeline import Stage
+from orchestrator.diffusion.stages import Stage
 from orchestrator.errors import InvalidRequestError
 from orchestrator.generation.events import Artifact, Preview, Progress, Queued, Started
 from orchestrator.generation.job import Job, new_job_id

@@ -10,7 +10,9 @@ import numpy as np
 
 from orchestrator.arrays import Pixels
 from orchestrator.decoding.decoders import Decoders
-from orchestrator.diffusion.pipeline import Pipeline, PipelineInputs, StepDone, Timer
+from orchestrator.diffusion.inputs import PipelineInputs
+from orchestrator.diffusion.pipeline import Pipeline
+from orchestrator.diffusion.stages import StepDone, Timer
 from orchestrator.imaging.decode import DecodeLimits
 from orchestrator.models.fakes import FakeNetworks
 from orchestrator.models.families import Families

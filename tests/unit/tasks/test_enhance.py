@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator.arrays import Pixels
-from orchestrator.diffusion.pipeline import Stage
+from orchestrator.diffusion.stages import Stage
 from orchestrator.errors import EngineUnavailableError, InvalidRequestError, UnsupportedTaskError
 from orchestrator.imaging.enhancing import colors, light, noise
 from orchestrator.params import (

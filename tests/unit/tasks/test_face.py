@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from orchestrator.arrays import Floats, Pixels
-from orchestrator.diffusion.pipeline import Stage
+from orchestrator.diffusion.stages import Stage
 from orchestrator.errors import EngineFaultError, EngineUnavailableError, PreconditionError
 from orchestrator.imaging import faces
 from orchestrator.params import BackgroundParams, EdgesParams, Edit, Face, LayoutParams, Removal, SizeParams

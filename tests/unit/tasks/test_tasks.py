@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator.arrays import Pixels
-from orchestrator.diffusion.pipeline import Stage, StepDone
+from orchestrator.diffusion.stages import Stage, StepDone
 from orchestrator.errors import EngineUnavailableError, InvalidRequestError, PreconditionError, UnsupportedTaskError
 from orchestrator.imaging.edges import canny
 from orchestrator.params import (

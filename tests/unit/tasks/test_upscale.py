@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator.arrays import Floats, Pixels
-from orchestrator.diffusion.pipeline import Stage
-from orchestrator.diffusion.stages import Calls, Steps
+from orchestrator.diffusion.stages import Calls, Stage, Steps
 from orchestrator.errors import EngineFaultError, EngineUnavailableError, InvalidRequestError
 from orchestrator.models.tools import Tools
 from orchestrator.params import Fit, LayoutParams, SizeParams, Upscale
