@@ -2,6 +2,8 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 ROOMS := common orchestrator gateway local engines model_tools benchmarks clients/python tests
+# A worker takes one file after another, in the order of tests/conftest.py; xdist's own would keep the longest for last.
+WORKERS := -n 2 --dist loadfile --no-loadscope-reorder
 LOCAL = $(if $(shell sh -c 'command -v $(PYTHON)'),$(PYTHON) -m local,\
   $(error no $(PYTHON) here. Install Python (Debian, Ubuntu: apt install python3-venv), or: make PYTHON=/path/to/python3))
 
@@ -28,10 +30,10 @@ status: ## print which of them run
 	@$(LOCAL) status
 
 check: lint ## lint, and the unit tests
-	$(PY) -m pytest -n 2 --dist loadfile tests/unit
+	$(PY) -m pytest $(WORKERS) tests/unit
 
 test: dev ## unit, contract, golden and integration tests
-	$(PY) -m pytest -n 2 --dist loadfile
+	$(PY) -m pytest $(WORKERS)
 
 test-fresh: dev ## README's commands on fresh machines of four systems (root, debootstrap, patchelf; an hour); SHORT=--short here
 	$(PY) -m tests.fresh $(SHORT)
@@ -53,7 +55,7 @@ run-chart: ## the images and the chart's trial profile, run by podman on this ma
 	$(PY) -m tests.deploy.run_chart
 
 test-tools: tools dev ## the tests of model_tools, which need torch; checkpoints through `add` and Triton, against diffusers
-	OMP_NUM_THREADS=1 .tools/bin/python -m pytest -n 2 --dist loadfile tests/unit/model_tools tests/checkpoints
+	OMP_NUM_THREADS=1 .tools/bin/python -m pytest $(WORKERS) tests/unit/model_tools tests/checkpoints
 
 audit: .deploy/.stamp ## ask the advisory database about every pinned package (needs a network; 1: known vulnerabilities)
 	for room in service gateway local triton c2pa tracing tools uv torch-cuda dev deploy; do \
