@@ -23,7 +23,10 @@ from tests.database import FAST, SERVER
 
 TESTS = (
     "tests/integration/jobs",
-    *(f"tests/integration/accounts/test_{name}.py" for name in ("authentication", "leases", "limits", "presets", "rate")),
+    *(
+        f"tests/integration/accounts/test_{name}.py"
+        for name in ("authentication", "leases", "limits", "presets", "rate")
+    ),
     *(f"tests/integration/results/test_{name}.py" for name in ("command", "quota", "storages", "store")),
 )
 """Those whose statements are the point. What others ask of the database, these ask, too."""
