@@ -1,4 +1,4 @@
-"""The channel to the orchestrator: opened again when its certificates have changed, without breaking running calls."""
+"""The channel to the orchestrator: as many connections as its calls need, opened again when its certificates change."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,6 +11,12 @@ from common.certificates import Reloading
 
 Open = Callable[[grpc.ChannelCredentials | None], grpc.aio.Channel]
 
+CALLS = 200
+"""Calls at a time over one connection before another one is opened. A server takes 256 of one connection
+(orchestrator/api/transport.py), and what is more would wait for one of them to end."""
+MAX_LINKS = 16
+"""Connections at a time. Beyond CALLS on each, calls share them evenly."""
+
 
 class _Link:
     """One real channel, and how many calls run over it. Retired, it is closed when the last of them has ended."""
@@ -18,10 +24,10 @@ class _Link:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self.channel = channel
         self.closing: asyncio.Task[None] | None = None
-        self._calls, self._is_retired = 0, False
+        self.calls, self._is_retired = 0, False
 
     def count(self, call: grpc.aio.Call) -> None:
-        self._calls += 1
+        self.calls += 1
         call.add_done_callback(self._end)
 
     def retire(self) -> None:
@@ -29,27 +35,27 @@ class _Link:
         self._close_if_idle()
 
     def _end(self, _call: object) -> None:
-        self._calls -= 1
+        self.calls -= 1
         self._close_if_idle()
 
     def _close_if_idle(self) -> None:
-        if self._is_retired and not self._calls and self.closing is None:
+        if self._is_retired and not self.calls and self.closing is None:
             self.closing = asyncio.get_running_loop().create_task(self.channel.close())
 
 
 class RotatingChannel:
-    """What stubs need of a grpc.aio.Channel. Each call goes over the channel of the newest certificates."""
+    """What stubs need of a grpc.aio.Channel. Calls go over connections with the newest certificates."""
 
     def __init__(self, credentials: Reloading[grpc.ChannelCredentials] | None, open_channel: Open) -> None:
-        """Open the first channel. Needs a running event loop.
+        """Open the first connection. Needs a running event loop.
 
         Args:
             credentials: None for no TLS.
-            open_channel: opens one with credentials.
+            open_channel: opens one with credentials. Each must have a connection of its own.
         """
         self._credentials, self._open = credentials, open_channel
         self._used = credentials.current() if credentials else None
-        self._link = _Link(open_channel(self._used))
+        self._links = [_Link(open_channel(self._used))]
         self._retired: set[_Link] = set()
 
     async def __aenter__(self) -> Self:
@@ -58,7 +64,7 @@ class RotatingChannel:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for link in (self._link, *self._retired):
+        for link in (*self._links, *self._retired):
             await (link.closing or link.channel.close())
 
     def unary_unary(self, method: str, **codecs: Any) -> Callable[..., grpc.aio.Call]:  # noqa: ANN401  # stubs' business
@@ -79,9 +85,10 @@ class RotatingChannel:
         made: dict[_Link, Callable[..., grpc.aio.Call]] = {}
 
         def call(*args: Any, **options: Any) -> grpc.aio.Call:  # noqa: ANN401  # the stub's
-            link = self._newest()
+            link = self._chosen()
             if link not in made:
-                made.clear()
+                for old in made.keys() - set(self._links):
+                    del made[old]
                 made[link] = make(link.channel)
             running = made[link](*args, **options)
             link.count(running)
@@ -89,10 +96,22 @@ class RotatingChannel:
 
         return call
 
-    def _newest(self) -> _Link:
+    def _chosen(self) -> _Link:
+        """The first connection that has room; a new one if none has; the one with the fewest calls if all are open."""
         if self._credentials is not None and (newest := self._credentials.current()) is not self._used:
-            self._retired = {link for link in self._retired if link.closing is None or not link.closing.done()}
-            self._retired.add(self._link)
-            self._link.retire()
-            self._used, self._link = newest, _Link(self._open(newest))
-        return self._link
+            self._retire(newest)
+        for link in self._links:
+            if link.calls < CALLS:
+                return link
+        if len(self._links) < MAX_LINKS:
+            self._links.append(_Link(self._open(self._used)))
+            return self._links[-1]
+        return min(self._links, key=lambda link: link.calls)
+
+    def _retire(self, newest: grpc.ChannelCredentials) -> None:
+        """Open a connection with new certificates; those before it close when their calls have ended."""
+        self._retired = {link for link in self._retired if link.closing is None or not link.closing.done()}
+        self._retired.update(self._links)
+        for link in self._links:
+            link.retire()
+        self._used, self._links = newest, [_Link(self._open(newest))]

@@ -70,6 +70,7 @@ def open_channel(address: Address, credentials: Reloading[grpc.ChannelCredential
     """Open a channel. It connects by itself, and again when the server comes back. Needs a running event loop."""
     options = (
         ("grpc.service_config", _service_config()),
+        ("grpc.use_local_subchannel_pool", 1),  # each channel has connections of its own
         # What drains still answers about jobs; where there are several, Kubernetes takes it from the list.
         ("grpc.inhibit_health_checking", 1),
         # gRPC waits up to two minutes before it tries again; a server that restarts is back in seconds.

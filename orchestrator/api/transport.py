@@ -7,8 +7,14 @@ PICTURES_IN_MESSAGE = 2
 TEXT_BYTES = 1024 * 1024
 """Room in a message for everything else; two prompts of 100,000 characters are 0.8 MB at most."""
 
-MAX_STREAMS = 4096
-"""Calls at a time over one connection: all that watch jobs through one gateway share its connection."""
+MAX_STREAMS = 256
+"""Calls at a time over one connection. Those that their client has cancelled count until the event loop has seen them,
+so that whoever opens and cancels without end (rapid reset, CVE-2023-44487) has no more of them in the queue, and is
+refused. The gateway opens as many connections as it needs."""
+MAX_PENDING, MOST_PENDING = 8_192, 16_384
+"""Calls of all connections that wait for the event loop: above the first, gRPC ends the more of the new ones, whoever
+sends them, the more there are; above the second all. Each takes about 6.5 kB. gRPC's own 1,000 and 3,000 are used up by
+a handful of connections."""
 MAX_CONNECTIONS = 2048
 """At a time. gRPC has no limit for each address; a proxy in front can have one."""
 IDLE_SECONDS, HANDSHAKE_SECONDS = 120, 10
@@ -36,6 +42,8 @@ def options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         ("grpc.http2.max_ping_strikes", 2),  # who pings more often is disconnected
         ("grpc.max_concurrent_streams", MAX_STREAMS),
+        ("grpc.server.max_pending_requests", MAX_PENDING),
+        ("grpc.server.max_pending_requests_hard_limit", MOST_PENDING),
         ("grpc.max_metadata_size", HEADER_BYTES),
         ("grpc.absolute_max_metadata_size", MOST_HEADER_BYTES),
         ("grpc.max_receive_message_length", max_message_bytes(settings)),

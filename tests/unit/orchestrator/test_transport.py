@@ -88,7 +88,7 @@ async def get(jobs: Any, *metadata: tuple[str, str]) -> str:
 
 @pytest.mark.promise(
     "calls without end over one connection",
-    "4096 at a time",
+    "256 at a time",
     "orchestrator/api/transport.py",
 )
 async def test_the_server_says_how_many_calls_and_how_large_headers_it_takes() -> None:
