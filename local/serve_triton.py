@@ -1,7 +1,7 @@
 """`python -m local.serve_triton`: Triton in this very process, for an image of its own.
 
 IMAGEGEN_MODEL_REPOSITORIES and IMAGEGEN_STATE_DIR are those of the embedded stack. IMAGEGEN_TRITON_MODELS names the
-models that are loaded, with commas between them; all if it is not set. The environment is the one that this Python
+models that are served, with commas between them; all if it is not set. The environment is the one that this Python
 belongs to. Arguments are passed on to Triton. Exit code 2: this machine, or the environment, will not do.
 """
 
@@ -24,20 +24,28 @@ def main(arguments: list[str]) -> int:
     """Become Triton; returns only what went wrong before."""
     settings = replace(Settings.from_env(os.environ), triton_env=Path(sys.prefix))
     try:
-        repository.check_models(repository.list_models(settings.repositories))
-        command, environment = triton_command.prepare(settings, ADDRESS)
+        models = _chosen(repository.list_models(settings.repositories), os.environ)
+        repository.check_models(models)
+        command, environment = triton_command.prepare(settings, ADDRESS, models.keys())
     except LocalError as error:
         print(f"serve_triton: {error}", file=sys.stderr)
         return 2
     os.chdir(triton_command.working_folder(settings))
     # It takes the signals of the container itself.
-    return os.execve(command[0], [*command, *_load_options(os.environ), *arguments], environment)  # noqa: S606 - built here
+    return os.execve(command[0], [*command, *arguments], environment)  # noqa: S606 - built here
 
 
-def _load_options(environ: Mapping[str, str]) -> list[str]:
-    """Return the options that name the models to load; none for all of them."""
+def _chosen(models: dict[str, Path], environ: Mapping[str, str]) -> dict[str, Path]:
+    """Return the models that IMAGEGEN_TRITON_MODELS names; all of them if it names none.
+
+    Raises:
+        LocalError: it names one that no repository has.
+    """
     names = [name.strip() for name in environ.get("IMAGEGEN_TRITON_MODELS", "").split(",") if name.strip()]
-    return ["--model-control-mode=explicit", *(f"--load-model={name}" for name in names)] if names else []
+    unknown = [name for name in names if name not in models]
+    if unknown:
+        raise LocalError(f"IMAGEGEN_TRITON_MODELS names {', '.join(unknown)}; there are {', '.join(models)}")
+    return {name: models[name] for name in names} or models
 
 
 if __name__ == "__main__":

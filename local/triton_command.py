@@ -7,6 +7,7 @@ import os
 import secrets
 import shutil
 import tempfile
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -51,8 +52,12 @@ def _make_folder(settings: Settings) -> Path:
     return folder.resolve()
 
 
-def _fill(folder: Path, settings: Settings, triton_host: host.Host) -> list[str]:
-    """Fill the working folder; returns the repositories in it."""
+def _fill(folder: Path, settings: Settings, triton_host: host.Host, models: Collection[str]) -> list[str]:
+    """Fill the working folder; returns the repositories in it.
+
+    If models are named, there are links to these alone. Triton can be told which ones to load, but only in a mode in
+    which everybody who reaches it can load and unload models.
+    """
     wheel = Path(triton_host.pytriton) / "tritonserver"
     backend = folder / _BACKENDS / "python"
     shutil.copytree(wheel / "backends" / "python", backend)
@@ -60,31 +65,41 @@ def _fill(folder: Path, settings: Settings, triton_host: host.Host) -> list[str]
     (backend / _STUB).chmod(0o755)
     links = [f"repository{number}" for number in range(len(settings.repositories))]
     for link, repository in zip(links, settings.repositories, strict=True):
-        (folder / link).symlink_to(repository.resolve())
+        if not models:
+            (folder / link).symlink_to(repository.resolve())
+            continue
+        (folder / link).mkdir()
+        for name in models:
+            if (repository / name).is_dir():
+                (folder / link / name).symlink_to((repository / name).resolve())
     (folder / "engines").symlink_to(ROOT / "engines")
     (folder / _ENV).symlink_to(settings.triton_env.resolve())
     return links
 
 
-def prepare(settings: Settings, address: str) -> tuple[list[str], dict[str, str]]:
+def prepare(settings: Settings, address: str, models: Collection[str] = ()) -> tuple[list[str], dict[str, str]]:
     """Return the command that serves on an address, and its environment; the state folder is prepared for it.
+
+    Args:
+        settings: of the stack.
+        address: of gRPC and of the metrics.
+        models: names of those that are served; empty for all in the repositories.
 
     Raises:
         HostError: this machine, its Python or Triton's environment will not do.
     """
     triton_host = host.inspect(settings.triton_env / "bin" / "python3")
     host.check_packages(triton_host)
-    return build(settings, triton_host, address), environment(settings, triton_host)
+    return build(settings, triton_host, address, models), environment(settings, triton_host)
 
 
-def build(settings: Settings, triton_host: host.Host, address: str) -> list[str]:
+def build(settings: Settings, triton_host: host.Host, address: str, models: Collection[str] = ()) -> list[str]:
     """Return the command that serves on an address, to be run in `working_folder`, which is filled here.
 
     Nobody calls Triton's shared memory, traces and log settings (which name files to write): they want a key that is
-    drawn here and that nobody knows, for Triton has no switch for them. Callers cannot load models either: that is its
-    default.
+    drawn here and that nobody knows, for Triton has no switch for them. Nobody loads or unloads models either.
     """
-    repositories = _fill(_make_folder(settings), settings, triton_host)
+    repositories = _fill(_make_folder(settings), settings, triton_host, models)
     server = Path(triton_host.pytriton) / "tritonserver" / "bin" / "tritonserver"
     if not os.access(server, os.X_OK):  # some installers drop the run bits of a wheel's data
         server.chmod(0o755)
@@ -98,6 +113,7 @@ def build(settings: Settings, triton_host: host.Host, address: str) -> list[str]
         "grpc-port": ports.triton_grpc,
         "grpc-restricted-protocol": closed,
         "http-restricted-api": closed,
+        "model-control-mode": "none",
         "strict-readiness": "false",  # of gRPC's health: one broken model shall not take the others away
         "metrics-address": address,
         "metrics-port": ports.triton_metrics,

@@ -190,16 +190,22 @@ def test_every_triton_is_called_and_nothing_runs_that_nobody_calls(name: str) ->
 
 
 def test_a_group_loads_the_models_that_it_names() -> None:
+    """By links to them: where Triton is told which ones to load, whoever reaches it can load and unload models."""
     found = {(each["kind"], each["metadata"]["name"]): each for each in resources("gpu-fleet")}
     (small,) = found["Deployment", "trial-triton-small"]["spec"]["template"]["spec"]["containers"]
-    loads = [word for word in small["command"] if "--load-model=" in word]
-    assert "--model-control-mode=explicit" in small["command"]
-    assert "--load-model=sd15_unet" in loads
-    assert not any("sdxl" in word for word in loads)
+    (named,) = [word.removeprefix("--models=").split(",") for word in small["command"] if word.startswith("--models=")]
+    assert "sd15_unet" in named
+    assert not any("sdxl" in name for name in named)
     models = ("--set", "triton.groups.a.models={x,y}", "--set", "triton.groups.b.replicas=2")
     found = {(each["kind"], each["metadata"]["name"]): each for each in resources("cpu-trial", *models)}
     (container,) = found["Deployment", "trial-triton-a"]["spec"]["template"]["spec"]["containers"]
     assert {"name": "IMAGEGEN_TRITON_MODELS", "value": "x,y"} in container["env"]
+    gpu = ("--set", "triton.groups.shared.models={x,y}", "--set", "engineBuild.enabled=false")
+    found = {(each["kind"], each["metadata"]["name"]): each for each in resources("gpu-single", *gpu)}
+    (container,) = found["Deployment", "trial-triton-shared"]["spec"]["template"]["spec"]["containers"]
+    (script,) = [word for word in container["command"] if "tritonserver" in word]
+    assert "for model in 'x' 'y' ; do" in script
+    assert "--model-repository=/tmp/models --model-control-mode=none" in script
     assert found["Deployment", "trial-triton-b"]["spec"]["replicas"] == 2
     assert ("Deployment", "trial-triton-shared") not in found, "groups of one's own replace it"
 

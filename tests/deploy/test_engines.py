@@ -250,6 +250,18 @@ def test_those_of_this_gpu_are_served(world: World) -> None:
     closed = "shared-memory,trace,logging:imagegen=[0-9a-f]{64}"  # a key that nobody knows
     assert re.fullmatch(
         rf"tritonserver --model-repository={world.engines}/sm90-trt10.13.3 --grpc-restricted-protocol={closed} "
-        rf"--http-restricted-api={closed} --exit-on-error=false",
+        rf"--http-restricted-api={closed} --model-control-mode=none --exit-on-error=false",
         world.log[-1],
     )
+
+
+def test_models_that_are_named_are_served_alone_and_nobody_loads_others(world: World) -> None:
+    world.build()
+    engines = world.engines / "sm90-trt10.13.3"
+    name = min(each.parent.name for each in engines.glob("*/config.pbtxt"))
+    assert world.run("serve", "--engines", str(world.engines), f"--models={name}").returncode == 0
+    (links,) = re.findall(r"--model-repository=(\S+) ", world.log[-1])
+    assert {each.name: each.resolve() for each in Path(links).iterdir()} == {name: engines / name}
+    assert "--model-control-mode=none" in world.log[-1]
+    wrong = world.run("serve", "--engines", str(world.engines), "--models=nobody")
+    assert (wrong.returncode, "nobody is not in" in wrong.stderr) == (1, True)

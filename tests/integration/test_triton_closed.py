@@ -1,6 +1,10 @@
 """What callers of Triton cannot do, with the real server: shared memory, traces, log files, models of their own."""
 
+import os
+import subprocess
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +15,9 @@ import tritonclient.grpc as tritongrpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tritonclient.utils import InferenceServerException
 
-from local import triton, triton_command
-from local.settings import Settings
+from local import serve_triton, triton, triton_command
+from local.ports import Ports
+from local.settings import ROOT, Settings
 from tests.integration.stack import TINY
 
 
@@ -67,6 +72,41 @@ def test_callers_load_no_models(server: triton.Server) -> None:
                 call("unet")
         with pytest.raises(InferenceServerException, match="not allowed"):
             client.load_model("evil", config="{}", files={"file:1/model.py": b"print()"})
+
+
+def test_a_server_of_some_models_has_no_others_and_callers_load_none(tmp_path: Path) -> None:
+    """The program of the CPU image, with IMAGEGEN_TRITON_MODELS."""
+    served, other, *_ = sorted(each.name for each in TINY.iterdir())
+    settings = Settings(state_dir=tmp_path, repositories=(TINY,), ports=Ports.free())
+    variables = {
+        "IMAGEGEN_MODEL_REPOSITORIES": str(TINY),
+        "IMAGEGEN_STATE_DIR": str(tmp_path),
+        "IMAGEGEN_TRITON_MODELS": served,
+        **{f"IMAGEGEN_{name.upper()}_PORT": str(port) for name, port in asdict(settings.ports).items()},
+    }
+    loopback = ("--grpc-address=127.0.0.1", "--metrics-address=127.0.0.1")
+    command = (settings.triton_env / "bin/python3", "-m", "local.serve_triton", *loopback)
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **variables})  # noqa: S603 - ours
+    try:
+        while not triton.is_live(settings.ports):
+            assert process.poll() is None
+            time.sleep(0.1)
+        with tritongrpc.InferenceServerClient(f"127.0.0.1:{settings.ports.triton_grpc}") as client:
+            assert client.is_model_ready(served)
+            assert [each.name for each in client.get_model_repository_index().models] == [served]
+            for name, call in ((served, client.unload_model), (served, client.load_model), (other, client.load_model)):
+                with pytest.raises(InferenceServerException, match="not allowed"):
+                    call(name)
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
+def test_a_model_that_no_repository_has_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGEGEN_TRITON_MODELS", "nobody")
+    monkeypatch.setenv("IMAGEGEN_MODEL_REPOSITORIES", str(TINY))
+    monkeypatch.setenv("IMAGEGEN_STATE_DIR", str(tmp_path))
+    assert serve_triton.main([]) == 2
 
 
 def test_the_health_that_kubernetes_asks_for_looks_past_a_broken_model(server: triton.Server) -> None:

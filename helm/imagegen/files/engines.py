@@ -1,7 +1,7 @@
 """TensorRT engines next to models, in NVIDIA's Triton image: built once for each kind of GPU, and served.
 
     python3 engines.py build --models /models --engines /engines
-    python3 engines.py serve --engines /engines [argument of tritonserver ...]
+    python3 engines.py serve --engines /engines [--models NAME,NAME] [argument of tritonserver ...]
 
 Engines fit one architecture of GPU and one version of TensorRT, so they lie in /engines/sm90-trt10.13.3: a whole
 model repository for Triton. One with `engine.json` next to its config.pbtxt is built from 1/graph.onnx by trtexec:
@@ -26,6 +26,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 PRECISIONS = {"strong": "--stronglyTyped", "fp8": "--stronglyTyped", "fp16": "--fp16", "bf16": "--bf16"}
@@ -197,19 +198,38 @@ def check_engine(source: Path, layers: Path) -> None:
         raise EnginesError(f"{source.name}: engine has {sorted(bindings)}, config.tensorrt.pbtxt {sorted(names)}")
 
 
-def serve(engines: Path, arguments: list[str]) -> None:
-    """Become tritonserver, over the engines of this GPU.
+def serve(engines: Path, models: list[str], arguments: list[str]) -> None:
+    """Become tritonserver, over the engines of this GPU; of the models that are named alone, if any are.
 
     Raises:
-        EnginesError: there are none.
+        EnginesError: there are none, or a model that is named is not there.
     """
     repository = engines / key()
     if not any(repository.glob("*/config.pbtxt")):
         raise EnginesError(f"there are no engines in {repository}: has the build been run on this kind of GPU?")
+    if models:
+        repository = chosen(repository, models)
     # Nobody calls these; they want a key that nobody knows, for Triton has no switch for them.
     closed = f"shared-memory,trace,logging:imagegen={secrets.token_hex(32)}"
     keys = [f"--grpc-restricted-protocol={closed}", f"--http-restricted-api={closed}"]
+    keys.append("--model-control-mode=none")
     os.execvp("tritonserver", ["tritonserver", f"--model-repository={repository}", *keys, *arguments])
+
+
+def chosen(repository: Path, models: list[str]) -> Path:
+    """A repository of links to some models of another one.
+
+    Triton can be told which ones to load, but only in a mode in which everybody who reaches it can load and unload.
+
+    Raises:
+        EnginesError: a model is not there.
+    """
+    links = Path(tempfile.mkdtemp(prefix="models-"))
+    for name in models:
+        if not (repository / name / "config.pbtxt").is_file():
+            raise EnginesError(f"{name} is not in {repository}: is it in the group's models by its right name?")
+        (links / name).symlink_to(repository / name)
+    return links
 
 
 def digest(folder: Path) -> str:
@@ -240,12 +260,13 @@ def main() -> int:
     serving = commands.add_parser("serve")
     for each in (building, serving):
         each.add_argument("--engines", type=Path, required=True)
+    serving.add_argument("--models", default="")
     arguments, more = parser.parse_known_args()
     try:
         if arguments.work == "build":
             print(f"{build(arguments.models, arguments.engines)} built or copied")
         else:
-            serve(arguments.engines, more)
+            serve(arguments.engines, [name for name in arguments.models.split(",") if name], more)
     except EnginesError as error:
         print(f"engines: {error}", file=sys.stderr)
         return 1
