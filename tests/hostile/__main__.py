@@ -18,7 +18,7 @@ def main() -> int:
     """Run, print, and answer 1 if anything is wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.hostile", description=__doc__)
     parser.add_argument("--mutations", type=int, default=60_000)
-    parser.add_argument("--flood-seconds", type=float, default=8.0)
+    parser.add_argument("--flood-seconds", type=float, default=5.0)
     parser.add_argument("--flood", action="append", default=[], help="name of one; all without")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--out", type=Path, help="JSON file for the figures")

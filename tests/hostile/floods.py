@@ -13,6 +13,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from imagegen.v1 import generation_pb2 as pb
+from imagegen.v1 import jobs_pb2
 from tests.hostile.client import UNLIMITED, Attacker, Tally
 
 Flood = Callable[[Attacker, Tally, float], Awaitable[None]]
@@ -213,7 +214,7 @@ async def idle_grpc(attacker: Attacker, tally: Tally, seconds: float) -> None:
         with contextlib.suppress(OSError):
             _, writer = await asyncio.open_connection("127.0.0.1", attacker.stack.grpc_port)
             if number % 2:
-                writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0))
+                writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0))
             writers.append(writer)
             tally.sent += 1
     await asyncio.sleep(seconds)
@@ -233,7 +234,7 @@ def frames(make: Callable[[int], bytes], connections: int = 4) -> Flood:
                     reader, writer = await asyncio.open_connection("127.0.0.1", attacker.stack.grpc_port)
                     reading = asyncio.create_task(_discard(reader))
                     try:
-                        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(4, 0, 0))
+                        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0))
                         number = 0
                         while time.monotonic() < end and not writer.is_closing():
                             writer.write(make(number))
@@ -258,7 +259,7 @@ async def _discard(reader: asyncio.StreamReader) -> None:
         pass
 
 
-def _frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
+def frame(kind: int, flags: int, stream: int, payload: bytes = b"") -> bytes:
     return struct.pack(">I", len(payload))[1:] + bytes([kind, flags]) + struct.pack(">I", stream) + payload
 
 
@@ -281,21 +282,21 @@ CALL = b"".join(
 
 def _rapid_reset(number: int) -> bytes:
     streams = range(number * 200 + 1, number * 200 + 201, 2)
-    return b"".join(_frame(1, 4, stream, CALL) + _frame(3, 0, stream, bytes(4)) for stream in streams)
+    return b"".join(frame(1, 4, stream, CALL) + frame(3, 0, stream, bytes(4)) for stream in streams)
 
 
 def _continuation(number: int) -> bytes:
-    begin = _frame(1, 0, 1, CALL) if number == 0 else b""
-    return begin + _frame(9, 0, 1, _literal(b"a", b"b" * 100) * 50) * 10
+    begin = frame(1, 0, 1, CALL) if number == 0 else b""
+    return begin + frame(9, 0, 1, _literal(b"a", b"b" * 100) * 50) * 10
 
 
 def _empty_data(number: int) -> bytes:
-    begin = _frame(1, 4, 1, CALL) if number == 0 else b""
-    return begin + _frame(0, 0, 1) * 1000
+    begin = frame(1, 4, 1, CALL) if number == 0 else b""
+    return begin + frame(0, 0, 1) * 1000
 
 
 def _open_streams(number: int) -> bytes:
-    return b"".join(_frame(1, 4, stream, CALL) for stream in range(number * 200 + 1, number * 200 + 201, 2))
+    return b"".join(frame(1, 4, stream, CALL) for stream in range(number * 200 + 1, number * 200 + 201, 2))
 
 
 def _slow_body(attacker: Attacker) -> str:
@@ -316,6 +317,28 @@ async def many_pages(attacker: Attacker, tally: Tally, seconds: float) -> None:
         faults = await asyncio.gather(*(attacker.ask("GET", path) for path in paths * 10))
         for fault in faults:
             tally.note("pages", fault)
+
+
+async def many_calls(attacker: Attacker, tally: Tally, seconds: float) -> None:
+    """The same over gRPC, a hundred calls at a time on two connections."""
+    end = time.monotonic() + seconds
+    jobs, accounts = "/imagegen.v1.JobService/", "/imagegen.v1.AccountService/"
+    calls = {
+        jobs + "ListJobs": b"",
+        jobs + "GetJob": jobs_pb2.GetJobRequest(job_id="A" * 22).SerializeToString(),
+        accounts + "GetAccount": b"",
+    }
+
+    async def one(channel: grpc.aio.Channel) -> None:
+        while time.monotonic() < end:
+            for method, message in calls.items():
+                tally.sent += 1
+                with contextlib.suppress(grpc.aio.AioRpcError):  # a limit of the account, or a job that is not there
+                    send: Any = channel.unary_unary(method)
+                    await send(message, metadata=attacker.metadata, timeout=30)
+
+    async with _channel(attacker) as first, _channel(attacker) as second:
+        await asyncio.gather(*(one(channel) for channel in (first, second) for _ in range(50)))
 
 
 async def large_documents(attacker: Attacker, tally: Tally, seconds: float) -> None:
@@ -352,12 +375,15 @@ FLOODS: Mapping[str, Flood] = {
     ),
     "slow uploads, one key": held(_slow_body, 50),
     "2,000 idle gRPC connections": idle_grpc,
-    "HTTP/2 rapid reset": frames(_rapid_reset),
-    "HTTP/2 pings": frames(lambda _: _frame(6, 0, 0, bytes(8)) * 500),
-    "HTTP/2 settings": frames(lambda _: _frame(4, 0, 0, struct.pack(">HI", 4, 65_535)) * 500),
+    "HTTP/2 rapid reset, 4 connections": frames(_rapid_reset),
+    "HTTP/2 rapid reset, 40 connections": frames(_rapid_reset, 40),
+    "HTTP/2 pings, 1 connection": frames(lambda _: frame(6, 0, 0, bytes(8)) * 500, 1),
+    "HTTP/2 pings, 4 connections": frames(lambda _: frame(6, 0, 0, bytes(8)) * 500),
+    "HTTP/2 settings": frames(lambda _: frame(4, 0, 0, struct.pack(">HI", 4, 65_535)) * 500),
     "HTTP/2 continuation": frames(_continuation),
     "HTTP/2 empty data": frames(_empty_data),
     "HTTP/2 open streams": frames(_open_streams),
-    "one account that asks without pause": many_pages,
+    "one account that asks without pause, REST": many_pages,
+    "one account that asks without pause, gRPC": many_calls,
 }
 """By the name that the report has."""

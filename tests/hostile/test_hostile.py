@@ -14,7 +14,7 @@ FLOODS = (
     "calls that never send their message",
     "many small headers",
     "slow uploads, unknown keys",
-    "HTTP/2 rapid reset",
+    "HTTP/2 rapid reset, 4 connections",
 )
 MAX_MEMORY = {"orchestrator": 1500, "gateway": 500}
 """MB after it all."""
