@@ -1,8 +1,10 @@
 """Envoy with the settings of docs/envoy.yaml in front of both programs (skipped without: make .envoy/.stamp)."""
 
 import asyncio
+import contextlib
 import shutil
 import socket
+import struct
 from pathlib import Path
 
 import grpc
@@ -12,10 +14,27 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from imagegen.v1 import accounts_pb2, accounts_pb2_grpc
 from tests.hostile.cases import BASE
+from tests.hostile.floods import CALL, frame
 from tests.hostile.stack import running
 from tests.integration.stack import REPOSITORY, TINY_FAMILIES
 
 ENVOY = shutil.which("envoy", path=REPOSITORY / ".envoy/bin") or shutil.which("envoy")
+
+
+MAX_RESETS = 20_000
+
+
+def _resets(port: int) -> int:
+    """Calls that a stranger opens and cancels until the connection is closed; MAX_RESETS at most."""
+    cancel = struct.pack(">I", 8)  # RFC 9113, section 7
+    sent = 0
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection, contextlib.suppress(OSError):
+        connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0))
+        while sent < MAX_RESETS:
+            streams = range(2 * sent + 1, 2 * sent + 101, 2)
+            connection.sendall(b"".join(frame(1, 4, each, CALL) + frame(3, 0, each, cancel) for each in streams))
+            sent += len(streams)
+    return sent
 
 
 def _port() -> int:
@@ -37,6 +56,7 @@ async def test_envoy_passes_requests_and_refuses_hostile_heads(tiny_triton: int,
         process = await asyncio.create_subprocess_exec(str(ENVOY), *arguments)
         try:
             await _works(rest, grpc_port, stack.neighbour)
+            assert await asyncio.to_thread(_resets, grpc_port) < MAX_RESETS
         finally:
             process.terminate()
             await process.wait()
