@@ -194,12 +194,21 @@ def by_account(requests: Iterable[Request]) -> dict[Hashable, list[Request]]:
 
 SD15 = {1: 1.25, 2: 2.508, 4: 5.0, 8: 9.695}
 """Seconds of a step by rows: docs/benchmarks/latest.md (1 and 4 rows by proportion)."""
-FLEETS = (1, 3, 10, 30)
+FLEETS = (1, 3, 10, 30, 100, 1000)
 LOADS = (0.5, 0.8, 0.95)
-PER_ENGINE, LEAST_REQUESTS = 30, 400
+LEAST_REQUESTS = 400
+SEEDS = {1: (22, 23, 24, 25), 3: (22, 23)}
+"""Of small fleets several runs are taken together: one run of a few hundred requests says little at a high load."""
+ANNOUNCED = 3
+"""Engines up to which each arrival is given a forecast, which costs as much as there are requests."""
 ACCOUNTS = ("a", "b", "c", "d", "e")
 SHARES = (8, 4, 2, 1, 1)
 """Of the requests, by account."""
+
+
+def requests_per_engine(engines: int) -> int:
+    """How many requests of a run: fewer in large fleets, which are in balance sooner."""
+    return 30 if engines <= 30 else 10
 
 
 def arrivals(seed: int, engines: int, load: float, step: float, sizes: Sequence[int], rate: float) -> list[Request]:
@@ -216,7 +225,7 @@ def arrivals(seed: int, engines: int, load: float, step: float, sizes: Sequence[
     drawn = random.Random(seed)  # noqa: S311  # no secret
     every = sum(sizes) / len(sizes) / (load * rate * engines)
     requests, at = [], 0.0
-    for _ in range(max(LEAST_REQUESTS, PER_ENGINE * engines)):
+    for _ in range(max(LEAST_REQUESTS, requests_per_engine(engines) * engines)):
         at += drawn.expovariate(1 / every)
         steps = drawn.choice(sizes)
         work = Work(steps * step, "unet", (4, 64, 64), 2, 8)
@@ -232,24 +241,37 @@ def simulate(
     for rows, seconds in by_rows.items():
         costs.observe(Cost("e0", "unet", (4, 64, 64), rows, seconds))
     rate = max(rows / seconds for rows, seconds in by_rows.items()) / 2
-    requests = arrivals(22, engines, load, by_rows[2], sizes, rate)
-    fleet = Fleet(Scheduler(costs, fixed), costs, engines)
-    fleet.run(requests, announce=False)
+    requests: list[Request] = []
+    utilisation, fairness = [], []
+    for seed in SEEDS.get(engines, (22,)):
+        fleet = Fleet(Scheduler(costs, fixed), costs, engines)
+        served = fleet.run(arrivals(seed, engines, load, by_rows[2], sizes, rate), announce=engines <= ANNOUNCED)
+        requests += served
+        utilisation.append(fleet.utilisation)
+        means = [mean(r.latency / r.work.seconds for r in own) for own in by_account(served).values()]
+        fairness.append(jain([1 / each for each in means]))
     stretch = sorted(request.latency / request.work.seconds for request in requests)
     latencies = sorted(request.latency for request in requests)
-    means = [mean(r.latency / r.work.seconds for r in own) for own in by_account(requests).values()]
     return {
         "engines": engines,
         "load": load,
         "order": "all at once" if fixed else "in turn",
         "requests": len(requests),
-        "utilisation": round(fleet.utilisation, 3),
+        "utilisation": round(mean(utilisation), 3),
         "mean_s": round(mean(latencies), 2),
         "p50_s": round(latencies[len(latencies) // 2], 2),
         "p99_s": round(latencies[len(latencies) * 99 // 100], 2),
         "p99_stretch": round(stretch[len(stretch) * 99 // 100], 2),
-        "fairness": round(jain([1 / each for each in means]), 3),
+        "fairness": round(mean(fairness), 3),
+        "announced": announced(requests),
     }
+
+
+def announced(requests: Sequence[Request]) -> float | None:
+    """Share of the announced waits that were within a quarter of the actual one, of those that waited for a second."""
+    waits = [((r.begun or 0.0) - r.arrival, r.announced) for r in requests if r.announced is not None]
+    waits = [(actual, said) for actual, said in waits if actual > 1.0]
+    return round(mean(abs(said - actual) <= 0.25 * actual for actual, said in waits), 3) if waits else None
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:

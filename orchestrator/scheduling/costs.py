@@ -91,12 +91,25 @@ class CostModel:
 
     def saturating_rows(self, model: str, shape: Shape, most: int, engine: str | None = None) -> int:
         """The least number of rows at which the engine is saturated: `most` where that is not known yet."""
+        rates = self._rates(model, shape, engine)
+        enough = SATURATED * max(rates.values(), default=0.0)
+        return min([most, *(rows for rows, rate in rates.items() if rate >= enough)])
+
+    def fastest_rows(self, model: str, shape: Shape, rows: int, most: int, behind: float, engine: str) -> int:
+        """Rows of a call, of requests that have `rows` each, by which `behind` requests wait the least in all.
+
+        With k requests in a call each ends after k rows' time, and those behind them wait for 1 / rate: the sum is in
+        proportion to (behind + k) / rate. `rows` where that is not known yet.
+        """
+        rates = {each: rate for each, rate in self._rates(model, shape, engine).items() if rows <= each <= most}
+        return min(rates, key=lambda each: ((behind + each // rows) / rates[each], each), default=rows)
+
+    def _rates(self, model: str, shape: Shape, engine: str | None) -> dict[int, float]:
+        """Rows a second by rows; nothing where fewer than two numbers of rows were measured."""
         measured = self._nearest(model, shape, engine)
         if measured is None or len(measured[1]) < 2:
-            return most
-        rates = {rows: rows / seconds for rows, seconds in measured[1].items()}
-        enough = SATURATED * max(rates.values())
-        return min(most, *(rows for rows, rate in rates.items() if rate >= enough))
+            return {}
+        return {rows: rows / seconds for rows, seconds in measured[1].items()}
 
     def _estimate(self, cost: Cost) -> _Estimate:
         shapes = self._models.setdefault(cost.model, {}).setdefault(cost.engine, {})

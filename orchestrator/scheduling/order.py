@@ -8,8 +8,10 @@ account, a start tag
 where v(t) is the tag of the request in service. Tags are on the scale of Unix seconds. What differs here, because work
 is served by several engines:
 
-- v is the newest tag that runs; where nothing runs, the tag of the next request; where nothing waits either, the time.
-  It never lags more than an hour behind the time, so that nothing waits forever (ADR 0015).
+- v is the newest tag up to which a request of this busy period was served, its start tag and the seconds that it has
+  had, much as in self-clocked fair queueing (Golestani 1994): with the start tag alone v would stand still while short
+  requests of many accounts pass a long one. Where nothing was served, it is the tag of the next request; where nothing
+  waits either, the time. It never lags more than an hour behind the time, so that nothing waits forever (ADR 0015).
 - v may fall when a busy period ends. An account none of whose requests waits therefore keeps at most one request's
   length of its old tag, which is what the paper's F can be ahead of v then: what it took of an idle machine is not held
   against it.
@@ -37,9 +39,9 @@ def length_class(seconds: float) -> float:
     return LENGTH_BASE ** math.floor(math.log(max(seconds, 1e-3), LENGTH_BASE) + 1e-9)
 
 
-def virtual_time(now: float, running: float | None, waiting: float | None) -> float:
-    """Virtual time v, from the time, the newest tag that runs, and the tag of the next that waits (None: no such)."""
-    current = next((tag for tag in (running, waiting) if tag is not None), now)
+def virtual_time(now: float, served: float | None, waiting: float | None) -> float:
+    """Virtual time v, from the time, the newest tag that was served, and that of the next that waits; None for none."""
+    current = next((tag for tag in (served, waiting) if tag is not None), now)
     return max(current, now - MAX_LAG)
 
 

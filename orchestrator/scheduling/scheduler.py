@@ -1,7 +1,8 @@
 """Which request may use an engine now. Pure: every method is given the time, and answers who may call.
 
 An engine works for requests of one shape at a time, at most as many as saturate it, to their end: more of them would
-only slow each other down. The others wait in order (order.py). At each step boundary, which is every network call, a
+only slow each other down. Where many wait the last few percent of throughput count more than that, and more of them
+share the engine. The others wait in order (order.py). At each step boundary, which is every network call, a
 request that comes much sooner in order may pass: the one that runs is paused until the shorter one has ended.
 
 Between two calls of a request its engine is held for it, HOLD_SHARE of the call before at most: else two requests would
@@ -15,6 +16,7 @@ from enum import Enum
 from itertools import count
 
 from orchestrator.params import Priority
+from orchestrator.scheduling.arrivals import Arrivals, Newcomers, delay
 from orchestrator.scheduling.costs import CostModel, Shape
 from orchestrator.scheduling.order import HEAD_START, length_class, start_tag, virtual_time
 
@@ -30,7 +32,12 @@ LEAST = 0.05
 URGENT = 1.25
 """A request whose deadline is so many times its remaining seconds ahead is next."""
 
-_NEXT = float("-inf")
+BACKLOG_WEIGHT = 2.0
+"""Requests that a call delays, by w that wait for its engine: this times w (1 + w). With w in line an engine is busy
+for about w / (1 + w) of the time, so 1 + w as many will come until it is idle again (of M/M/1); by simulation twice."""
+
+NEVER = float("-inf")
+_NEXT = NEVER
 _arrivals = count()
 
 
@@ -84,6 +91,7 @@ class Task:
         done: of work.seconds.
         paused: seconds for which others have passed it.
         last: what its last call was of.
+        refused: the engines that had no turn for it when it was last tried; only those that changed are tried again.
     """
 
     account: Hashable
@@ -100,10 +108,21 @@ class Task:
     done: float = 0.0
     paused: float = 0.0
     last: Hashable = None
+    refused: Sequence[str] = ()
     since: float = 0.0
     hold_until: float = 0.0
     key: tuple[float, float, int] = (0.0, 0.0, 0)
     number: int = field(default_factory=lambda: next(_arrivals))
+
+    @property
+    def flow(self) -> tuple[Hashable, Priority]:
+        """Those whose tags it shares."""
+        return self.account, self.priority
+
+    @property
+    def served(self) -> float:
+        """The tag up to which it was served."""
+        return self.tag + min(self.done, self.work.seconds)
 
     @property
     def remaining(self) -> float:
@@ -136,22 +155,37 @@ class Scheduler:
         self._holding: set[Task] = set()
         self._owners: dict[str, list[Task]] = defaultdict(list)
         self._fair_tags: dict[Hashable, float] = {}
-        self._is_ordered = True
-        self._capacities: dict[tuple[Work, str], int] = {}  # as the costs are; forgotten when a request ends
+        self._arrivals = Arrivals()
+        self._waiting: set[Task] = set()
+        self._served = NEVER  # the newest tag up to which any of this busy period was served
+        self._backlog = 0  # requests that wait, for each engine that works
+        self._touched: set[str] = set()  # engines that were given, taken or asked for since all who ask were tried
+        self._flows: dict[tuple[Hashable, Priority], set[Task]] = defaultdict(set)
+        self._unordered: set[tuple[Hashable, Priority]] = set()
+        self._capacities: dict[tuple[Work, str, int], int] = {}  # as the costs are; forgotten when a request ends
         self._slowdowns: dict[tuple[Work, str, int], float] = {}
 
     # Requests come and go.
 
     def add(self, task: Task) -> None:
         """A request has come. It is in the order from now on."""
+        self._arrivals.note(task.account, task.priority, task.work.seconds, task.arrived)
         self._tasks.add(task)
-        self._is_ordered = False
+        self._waiting.add(task)
+        self._flows[task.flow].add(task)
+        self._unordered.add(task.flow)
 
     def remove(self, task: Task, now: float) -> None:
         """A request has ended, whichever way."""
         self.release(task, now)
         self._tasks.discard(task)
-        self._is_ordered = False
+        if task.started:
+            self._served = max(self._served, task.served)
+        if not self._tasks:  # a busy period ends
+            self._served = NEVER
+        self._waiting.discard(task)
+        self._flows[task.flow].discard(task)
+        self._unordered.add(task.flow)
         self._capacities.clear()
         self._slowdowns.clear()
         if all(other.account != task.account for other in self._tasks):
@@ -159,13 +193,26 @@ class Scheduler:
 
     def next_tag(self, account: Hashable, seconds: float, now: float) -> float:
         """Start tag of a request that comes now and has none from the database; the account's next comes behind it."""
-        running = max((task.tag for task in self._tasks if task.started), default=None)
-        waiting = min((task.tag for task in self._tasks if not task.started), default=None)
-        virtual = virtual_time(now, running, waiting)
+        virtual = self._virtual(now)
         waits = any(task.account == account and not task.started for task in self._tasks)
         tag = start_tag(virtual, self._fair_tags.get(account, 0.0), seconds, waits=waits)
         self._fair_tags[account] = tag + seconds
         return tag
+
+    def _newcomers(self, now: float) -> list[Newcomers]:
+        """What is expected to come, and with which tags."""
+        virtual = self._virtual(now)
+        tags: dict[Hashable, float] = defaultdict(lambda: virtual)
+        for task in self._tasks:
+            if not task.started:
+                tags[task.account] = max(tags[task.account], task.tag + task.work.seconds)
+        return [Newcomers(rate, tags[rate.account]) for rate in self._arrivals.rates(now)]
+
+    def _virtual(self, now: float) -> float:
+        newest = max([self._served, *(task.served for task in self._tasks if task.started)])
+        served = None if newest == NEVER else newest
+        waiting = min((task.tag for task in self._tasks if not task.started), default=None)
+        return virtual_time(now, served, waiting)
 
     # They use engines. Whoever calls these then calls `grant`.
 
@@ -174,6 +221,10 @@ class Scheduler:
         self._holding.discard(task)
         self._asking.add(task)
         task.state = State.ASKING
+        if task.owns:
+            self._touched.add(task.engine or "")
+        else:
+            self._waiting.add(task)
 
     def returned(self, task: Task, seconds: float, now: float) -> None:
         """A call has returned after so many seconds: the engine is held for the next one."""
@@ -181,12 +232,15 @@ class Scheduler:
         task.state = State.HOLDING
         task.hold_until = now + min(max(HOLD_SHARE * seconds, MIN_HOLD), MAX_HOLD)
         self._holding.add(task)
+        self._touched.add(task.engine or "")
 
     def release(self, task: Task, now: float) -> None:
         """A request needs no engine for a while."""
         self._lose(task, now)
         self._asking.discard(task)
-        task.state = State.AWAY
+        task.state, task.refused = State.AWAY, ()
+        if task.started:
+            self._waiting.discard(task)
 
     def next_time(self) -> float | None:
         """When `grant` is to be called although nothing has happened; None if it need not be."""
@@ -196,6 +250,7 @@ class Scheduler:
         """Those that may call now, of those that ask: each has its engine."""
         for task in [task for task in self._holding if task.hold_until <= now]:
             self.release(task, now)
+        self._backlog = round(len(self._waiting) / max(1, sum(map(bool, self._owners.values()))))
         granted: list[Task] = []
         reserved: dict[str, Task] = {}
         refused: set[Work] = set()
@@ -208,6 +263,7 @@ class Scheduler:
             else:
                 self._give(task, engine, now)
                 granted.append(task)
+        self._touched = {task.engine or "" for task in (*granted, *(each for each in self._asking if each.owns))}
         return granted
 
     def is_wanted(self, engine: str) -> bool:
@@ -225,10 +281,11 @@ class Scheduler:
         return sorted(self._tasks if tasks is None else tasks, key=lambda task: self.key(task, now))
 
     def forecast(self, now: float) -> dict[Task, Forecast]:
-        """When each request will begin to use an engine and end, if nothing else comes."""
+        """When each request will begin to use an engine and end, if as much comes as came lately."""
         ends: dict[str, list[tuple[float, Task]]] = defaultdict(list)
         found: dict[Task, Forecast] = {}
         position = 0
+        newcomers = self._newcomers(now)
         order = self.order(now)
         for task in (*(each for each in order if each.owns), *(each for each in order if not each.owns)):
             engines = [task.engine] if task.owns and task.engine else task.engines()
@@ -243,7 +300,11 @@ class Scheduler:
             under_way = now - task.since if task.owns else 0.0
             end = begin + max(task.remaining * slowdown - under_way, 0.0)
             ends[engine] = [*before, (end, task)]
-            found[task] = Forecast(position, begin, end)
+            later = 0.0
+            if begin > 0 and not task.started:
+                length, waited = length_class(task.work.seconds), now - task.arrived
+                later = delay(newcomers, task.flow, task.key[0], length, begin, waited, len(engines))
+            found[task] = Forecast(position, begin + later, end + later)
             position += not task.started
         return found
 
@@ -254,14 +315,19 @@ class Scheduler:
         work = task.work
         if work.model is None:
             return 1
-        if (known := self._capacities.get((work, engine))) is None:
-            rows = self._costs.saturating_rows(work.model, work.shape, work.max_rows, engine)
-            known = self._capacities[work, engine] = max(1, rows // work.rows)
+        if (known := self._capacities.get((work, engine, self._backlog))) is None:
+            kind = work.model, work.shape
+            behind = BACKLOG_WEIGHT * self._backlog * (1 + self._backlog)
+            rows = max(
+                self._costs.saturating_rows(*kind, work.max_rows, engine),
+                self._costs.fastest_rows(*kind, work.rows, work.max_rows, behind, engine),
+            )
+            known = self._capacities[work, engine, self._backlog] = max(1, rows // work.rows)
         return known
 
     def key(self, task: Task, now: float) -> tuple[float, float, int]:
         """What requests are ordered by: least first."""
-        if not self._is_ordered:
+        if self._unordered:
             self._set_keys()
         if task.deadline is not None and now >= task.deadline - URGENT * task.remaining:
             return (_NEXT, *task.key[1:])  # what came later, and may pass, must not make it late
@@ -271,16 +337,16 @@ class Scheduler:
 
     def _set_keys(self) -> None:
         """Set the keys. An account's own requests share its tags so that its short ones have the earlier of them."""
-        by_flow: dict[Hashable, list[Task]] = defaultdict(list)
-        for task in self._tasks:
-            by_flow[task.account, task.priority].append(task)
-        for tasks in by_flow.values():
+        for flow in self._unordered:
+            tasks = self._flows[flow]
             tags = sorted(task.tag for task in tasks)
             shortest = sorted(tasks, key=lambda task: (task.arrived + length_class(task.work.seconds), task.number))
             for task, tag in zip(shortest, tags, strict=True):
                 finish = min(tag, task.tag) + length_class(task.work.seconds) - HEAD_START[task.priority]
                 task.key = finish, task.arrived, task.number
-        self._is_ordered = True
+            if not tasks:
+                del self._flows[flow]
+        self._unordered.clear()
 
     def _place(self, task: Task, reserved: dict[str, Task], now: float) -> str | None:
         """The engine that may work for a request now; None if there is none.
@@ -289,14 +355,18 @@ class Scheduler:
         then the call itself finds out.
         """
         engines = task.engines()
+        if task.owns and task.engine is not None and task.engine in engines:  # who has begun goes on
+            passing = reserved.get(task.engine)
+            if passing is None or not self._passes(passing, task, now):
+                return task.engine
         fitting, passable = [], []
-        for engine in engines:
+        for engine in self._changed(task, engines, now):
             if (owner := reserved.get(engine)) is not None and self._passes(owner, task, now):
                 continue
             others = [other for other in self._owners[engine] if other is not task]
             passed = [self._passes(task, other, now) for other in others]
             kept = [o for o, is_passed in zip(others, passed, strict=True) if o.state is State.CALLING or not is_passed]
-            if (task.owns and engine == task.engine) or self._fits(task, kept, engine):  # who has begun goes on
+            if self._fits(task, kept, engine):
                 is_own = engine == task.engine
                 shares = any(self._alike(task, other) for other in kept)
                 fitting.append((not is_own, not shares, len(others), engine))
@@ -305,7 +375,14 @@ class Scheduler:
         if fitting:
             return min(fitting)[-1]
         reserved.update({engine: task for engine in passable if engine not in reserved})  # once their steps have ended
+        task.refused = engines
         return None if engines else ""
+
+    def _changed(self, task: Task, engines: Sequence[str], now: float) -> Sequence[str]:
+        """The engines that may have a turn for a request now: those that changed since it was refused."""
+        if task.owns or task.refused != engines or self.key(task, now)[0] == _NEXT:
+            return engines
+        return [engine for engine in self._touched if engine in engines]
 
     def _fits(self, task: Task, others: Sequence[Task], engine: str) -> bool:
         """Whether an engine can work for a request together with the others that it works for."""
@@ -326,19 +403,24 @@ class Scheduler:
             task.owns, task.engine, task.since = True, engine or None, now
             self._owners[engine].append(task)
         self._asking.discard(task)
-        task.state, task.started = State.CALLING, True
+        self._waiting.discard(task)
+        self._touched.add(engine)
+        task.state, task.started, task.refused = State.CALLING, True, ()
 
     def _pause(self, task: Task, now: float) -> None:
         """Take the engine from a request. It goes on when it asks, or asks already, and its turn has come."""
         asks = task.state is State.ASKING
         self._lose(task, now)
         task.state = State.ASKING if asks else State.AWAY
+        if asks:
+            self._waiting.add(task)
 
     def _lose(self, task: Task, now: float) -> None:
         self._holding.discard(task)
         if task.owns:
             self._count(task, now)
             self._owners[task.engine or ""].remove(task)
+            self._touched.add(task.engine or "")
             task.owns = False
 
     def _count(self, task: Task, now: float) -> None:
