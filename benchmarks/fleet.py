@@ -19,7 +19,7 @@ from typing import Any
 
 from orchestrator.params import Priority
 from orchestrator.scheduling.costs import Cost, CostModel
-from orchestrator.scheduling.scheduler import Scheduler, Task, Work
+from orchestrator.scheduling.scheduler import DEADLINE_MARGIN, Scheduler, Task, Work
 
 OVERHEAD_SECONDS = 0.001
 LINGER_SECONDS = 0.005
@@ -27,7 +27,10 @@ LINGER_SECONDS = 0.005
 
 @dataclass(eq=False, slots=True)
 class Request:
-    """A request that arrives at `arrival`, seconds from the start, and takes `steps` calls."""
+    """A request that arrives at `arrival`, seconds from the start, and takes `steps` calls.
+
+    With a `deadline`, seconds from then, it is refused where the forecast has it end later.
+    """
 
     arrival: float
     steps: int
@@ -40,6 +43,7 @@ class Request:
     announced_end: float | None = None
     started: float | None = None
     ended: float | None = None
+    is_refused: bool = False
 
     @property
     def latency(self) -> float:
@@ -116,6 +120,11 @@ class Fleet:
         if announce:
             forecast = self.scheduler.forecast(self.now)[task]
             request.announced, request.announced_end = forecast.wait, forecast.end
+            if request.deadline is not None and DEADLINE_MARGIN * forecast.end > request.deadline:
+                request.is_refused = True
+                self.scheduler.remove(task, self.now)
+                del self._requests[task]
+                return
         self._ask(task)
 
     def _ask(self, task: Task) -> None:

@@ -107,6 +107,7 @@ class Walk:
             family="starter",
             seed=7,
             cost=1000.0,
+            work_seconds=10.0,
         )
 
 

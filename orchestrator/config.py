@@ -212,6 +212,13 @@ class Settings(EnvironmentSettings):
         low=0,
         high=1024,
     )
+    embedding_cache_bytes: int = setting(
+        64 * 1024 * 1024,
+        "answers of text encoders that are kept, so that a prompt that comes again is not encoded again; 0: none",
+        unit="bytes",
+        low=0,
+        high=1 << 40,
+    )
     measure_seconds: float = setting(
         20.0,
         "that measuring the networks of a Triton that nothing is known of may take, after the start and while nobody"

@@ -10,6 +10,7 @@ ImagegenError
 ├── FilteredError                the safety filter stopped the picture
 ├── RetryableError               the same request may succeed after retry_after seconds
 │   ├── QueueFullError           more waits than may wait
+│   ├── DeadlineUnreachableError the picture would be finished after the request's deadline
 │   ├── TooManyJobsError         the account has as many jobs as it may have at a time
 │   ├── RateLimitedError         the account has sent as many requests as it may
 │   ├── ResultsFullError         the account has as many bytes of pictures stored as it may
@@ -150,6 +151,17 @@ class RetryableError(ImagegenError):
 
 class QueueFullError(RetryableError):
     """More requests wait than may wait."""
+
+
+class DeadlineUnreachableError(RetryableError):
+    """The picture would be finished after the request's deadline: `wait` and `run` are the expected seconds."""
+
+    def __init__(self, deadline: float, wait: float, run: float) -> None:
+        late = wait + run - deadline
+        expected = f"the picture is expected in {wait + run:.1f} s, {wait:.1f} s of it in line"
+        said = f"{expected}; deadline_seconds is {deadline:g}"
+        super().__init__(said, retry_after=max(1.0, min(late, wait) if run < deadline else wait))
+        self.wait, self.run = wait, run
 
 
 class TooManyJobsError(RetryableError):

@@ -57,6 +57,10 @@ WEBHOOKS = Counter("imagegen_webhooks", "Tries to deliver a webhook: delivered, 
 STAGE = Histogram("imagegen_stage_seconds", "Wall time of a stage.", ["family", "stage"], buckets=_FAST)
 STEPS = Counter("imagegen_denoising_steps", "Denoising steps done.", ["family", "sampler"])
 STEP = Histogram("imagegen_denoising_step_seconds", "Wall time of one denoising step.", ["family"], buckets=_FAST)
+EMBEDDINGS = Counter(
+    "imagegen_text_embeddings", "Rows of text encoders, by where they came from: hit, kept ones, or miss.", ["source"]
+)
+EMBEDDING_BYTES = Gauge("imagegen_text_embedding_bytes", "Bytes of kept answers of text encoders.")
 NSFW_SCORE = Histogram(
     "imagegen_nsfw_score",
     "Probability that a picture shows pornography, by what it is: result or input.",

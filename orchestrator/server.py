@@ -52,6 +52,7 @@ from orchestrator.imaging.decode import DecodeLimits
 from orchestrator.jobs.service import link
 from orchestrator.jobs.system import JobSystem, new_process_id
 from orchestrator.memory import PictureMemory
+from orchestrator.models.embeddings import Embeddings
 from orchestrator.models.endpoint import Probing
 from orchestrator.models.families import NEEDS, Families
 from orchestrator.models.measuring import Measuring
@@ -146,7 +147,7 @@ class Orchestrator:
         probing = Probing(idle_seconds=settings.probe_seconds, timeout_seconds=settings.probe_timeout_seconds)
         self._turns = Turns(self._costs, settings.engine_requests)
         self._triton = TritonPool(settings.triton_url, settings.triton_timeout_seconds, probing, self._turns)
-        self._networks = TritonNetworks(self._triton, self._families)
+        self._networks = TritonNetworks(self._triton, self._families, Embeddings(settings.embedding_cache_bytes))
         await self._decoders.prove()
         await self._database.open()
         await self._listener.start()

@@ -200,6 +200,9 @@ class Extensions(Block):
     """When guidance is on, and how it works. Default: the family's."""
     priority: str | None = None
     """Who goes first when jobs wait: high, normal (default) or low."""
+    deadline_seconds: Number | None = None
+    """Within how many seconds the picture is to be finished, 0.1 to 86,400: a request that would be late is refused at
+    once with 429 and Retry-After. Default: none."""
     n: UInt32 | None = None
     """Pictures, 1 (default) to 10: each is a job of its own, with the seed after that of the one before. All are taken,
     or none."""

@@ -40,6 +40,7 @@ _BEYOND: Final[dict[str, Any]] = {
     },
     "guidance": {"type": "object"},
     "priority": {"type": "string", "enum": ["low", "normal", "high"]},
+    "deadline_seconds": {"type": "number", "minimum": 0.1, "maximum": 86400},
 }
 _ERRORS: Final[dict[int, str]] = {
     400: "A field is wrong: param names it.",

@@ -59,6 +59,7 @@ PARAMETERS: Mapping[str, str] = MappingProxyType(
         "imagegen.clip_skip": "clip_skip",
         "imagegen.guidance": "guidance",
         "imagegen.priority": "priority",
+        "imagegen.deadline_seconds": "deadline_seconds",
         "imagegen.n": "n",
         "imagegen.preview_interval": "partial_images",
         "width, height": "size",

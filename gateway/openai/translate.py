@@ -35,6 +35,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "loras": ("imagegen", "loras"),
         "guidance": ("imagegen", "guidance"),
         "priority": ("imagegen", "priority"),
+        "deadline_seconds": ("imagegen", "deadline_seconds"),
     }
 )
 """Names of this API, and where the documented JSON has them."""

@@ -24,7 +24,7 @@ def set_extensions(message: pb.GenerateRequest, block: Extensions) -> None:
     Raises:
         BadRequestError: there is no such sampler, method of guidance or priority.
     """
-    for name in ("preview_interval", "steps", "guidance_scale", "prompt_weights", "clip_skip"):
+    for name in ("preview_interval", "steps", "guidance_scale", "prompt_weights", "clip_skip", "deadline_seconds"):
         value = getattr(block, name)
         if value is not None:
             setattr(message, name, value)

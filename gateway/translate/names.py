@@ -86,6 +86,7 @@ _FIELDS: Mapping[str, str] = MappingProxyType(
         "guidance.norm_threshold": "imagegen.guidance.norm_threshold",
         "guidance.momentum": "imagegen.guidance.momentum",
         "priority": "imagegen.priority",
+        "deadline_seconds": "imagegen.deadline_seconds",
         "n": "imagegen.n",
         "output.format": "output_format",
         "output.quality": "quality",

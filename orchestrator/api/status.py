@@ -27,6 +27,7 @@ _TABLE: tuple[tuple[type[ImagegenError], int, str], ...] = (
     (errors.PreconditionError, code_pb2.FAILED_PRECONDITION, "FAILED_PRECONDITION"),
     (errors.FilteredError, code_pb2.FAILED_PRECONDITION, "FILTERED"),
     (errors.QueueFullError, code_pb2.RESOURCE_EXHAUSTED, "QUEUE_FULL"),
+    (errors.DeadlineUnreachableError, code_pb2.RESOURCE_EXHAUSTED, "DEADLINE_UNREACHABLE"),
     (errors.TooManyJobsError, code_pb2.RESOURCE_EXHAUSTED, "TOO_MANY_JOBS"),
     (errors.RateLimitedError, code_pb2.RESOURCE_EXHAUSTED, "RATE_LIMITED"),
     (errors.MessageLateError, code_pb2.DEADLINE_EXCEEDED, "MESSAGE_LATE"),

@@ -1,6 +1,11 @@
-"""What a request is expected to cost, from its plan and the measured costs."""
+"""What a request is expected to cost, and how long it waits: the one place where seconds are estimated.
+
+Work is in seconds of an engine that works for one request alone, from its plan and the measured costs. Of streams the
+scheduler says when they start (scheduling/scheduler.py); of durable jobs, which several servers run, QueueForecast.
+"""
 
 from collections import defaultdict, deque
+from dataclasses import dataclass
 from statistics import median
 
 from orchestrator.diffusion.guider import rows_of
@@ -22,6 +27,32 @@ WINDOW = 15
 """Requests of one kind that a correction is the median of."""
 FEWEST, MOST = 0.2, 5.0
 """Bounds of a correction."""
+LEAST_SECONDS = 0.1
+"""Of a job, so that none is free in the order."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueForecast:
+    """When durable jobs start and end, from what the database counts of all servers.
+
+    Attributes:
+        pace: seconds of work that a running job gets done in a second, of the last jobs that ended: less than 1 where
+            several share an engine, or files and stores take their time; 1 where none has ended.
+        running: jobs that run.
+        left: seconds of work that they still need.
+    """
+
+    pace: float = 1.0
+    running: int = 0
+    left: float = 0.0
+
+    def run(self, work: float) -> float:
+        """Seconds that a job of so much work will run for, at least LEAST_SECONDS."""
+        return max(work / self.pace, LEAST_SECONDS)
+
+    def wait(self, ahead: float) -> float:
+        """Seconds until a job starts before which so much work waits, beside what runs."""
+        return (ahead + self.left) / (self.pace * max(1, self.running))
 
 
 class Forecaster:

@@ -94,10 +94,16 @@ class Runner:
         """The plan of a request with its prompts, which is what `generate` needs."""
         return await with_prompts(plan, params, self.families.get(plan.family), self.pipelines[plan.family])
 
-    def open_turn(self, account: Account, plan: Plan, options: JobOptions, tag: float | None = None) -> Turn:
-        """A place in the order for a request; `tag` is its start tag, if the database has given it one."""
+    def open_turn(
+        self, account: Account, plan: Plan, options: JobOptions, tag: float | None = None, age: float = 0.0
+    ) -> Turn:
+        """A place in the order for a request that came `age` seconds ago.
+
+        `tag` is its start tag, if the database has given it one.
+        """
         engines = partial(self.source.engines, plan.family)
-        return self.turns.open(account.id, options.priority, self.work(plan), engines, tag=tag)
+        deadline = None if options.deadline_seconds is None else options.deadline_seconds - age
+        return self.turns.open(account.id, options.priority, self.work(plan), engines, tag=tag, deadline=deadline)
 
     def work(self, plan: Plan) -> Work:
         """What the engines will have to do for a plan."""

@@ -26,6 +26,7 @@ from orchestrator.jobs.records import (
     to_attempt,
     to_record,
 )
+from orchestrator.jobs.scheduling import FIRST_SECONDS
 from orchestrator.jobs.serialization import dump_artifact, dump_error
 
 LEASE_SECONDS = 7.0
@@ -48,7 +49,8 @@ WITH next AS (
         alone = %(idle)s AND %(alone)s, not_before = NULL, fence = fence + 1, attempts = attempts + 1,
         first_event = {NEXT_EVENT}, started_at = clock_timestamp()
     FROM next WHERE jobs.id = next.id AND (%(idle)s OR NOT quarantined)
-    RETURNING jobs.id, account_id, request_id, request, request_object, task, family, seed, priority, cost, tag,
+    RETURNING jobs.id, account_id, request_id, request, request_object, task, family, seed, priority, tag,
+              coalesce(work_seconds, %(first)s) AS work_seconds,
               fence, attempts, first_event, quarantined, overruns, trace,
               extract(epoch FROM started_at - created_at)::float8 AS age
 ), others AS (
@@ -227,7 +229,8 @@ class Attempts:
             The attempt; None if none waits, or the next must run alone and this process is not idle.
         """
         keys = {"worker_id": self._worker_id, "max_crashes": self._max_crashes, "lease": LEASE_SECONDS}
-        rows = await self._database.run(_CLAIM, keys | {"idle": idle, "alone": alone, "last_event": 0})
+        keys |= {"idle": idle, "alone": alone, "last_event": 0, "first": FIRST_SECONDS}
+        rows = await self._database.run(_CLAIM, keys)
         return to_attempt(rows[0]) if rows else None
 
     async def renew(self, fences: Mapping[str, int], *, alone: bool) -> set[str]:

@@ -153,7 +153,7 @@ class Execution:
         plan = await self._runner.plan(account, params)
         self._runner.check_ready(plan)
         plan = await self._runner.tokenize(plan, params)
-        turn = self._runner.open_turn(account, plan, options, attempt.tag)
+        turn = self._runner.open_turn(account, plan, options, attempt.tag, attempt.age)
         return Job(
             attempt.job_id, account, plan, replace(options, request_id=attempt.request_id), turn=turn, durable=True
         )

@@ -51,6 +51,7 @@ class NewJob:
         number: of this job among those of the request, from 0.
         stored: the serialized request, or the name in the result store under which it is.
         task, family, seed, cost, held_bytes: what its plan says (tasks/plan.py).
+        work_seconds: that it is expected to need an engine for (generation/forecast.py).
     """
 
     id: str
@@ -61,6 +62,7 @@ class NewJob:
     family: str
     seed: int
     cost: float
+    work_seconds: float
     held_bytes: int = 0
     number: int = 0
 
@@ -87,6 +89,7 @@ class NewJob:
             "family": self.family,
             "seed": self.seed,
             "cost": self.cost,
+            "work_seconds": self.work_seconds,
             "priority": request.options.priority.value,
             "webhook_url": request.webhook_url,
             "webhook_data": request.webhook_data,
@@ -167,7 +170,8 @@ class Attempt:
     """A job that runs; the process that holds this owns it until the database says otherwise.
 
     Attributes:
-        job_id, account_id, account, request_id, task, family, seed, priority, cost, tag: of the job; account is a name.
+        job_id, account_id, account, request_id, task, family, seed, priority, work_seconds, tag: of the job; account is
+            a name.
         request: serialized; None where it is in the result store, under the name request_object.
         fence: what this attempt writes counts only while the job's fence is this.
         number: 1 for the first.
@@ -188,7 +192,7 @@ class Attempt:
     family: str
     seed: int
     priority: Priority
-    cost: float
+    work_seconds: float
     tag: float
     fence: int
     number: int
@@ -328,7 +332,7 @@ def to_attempt(row: Row) -> Attempt:
         family=row["family"],
         seed=row["seed"],
         priority=Priority(row["priority"]),
-        cost=row["cost"],
+        work_seconds=row["work_seconds"],
         tag=row["tag"],
         fence=row["fence"],
         number=row["attempts"],

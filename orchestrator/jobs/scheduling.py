@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from orchestrator.database.pool import Database
 from orchestrator.errors import QueueFullError
+from orchestrator.generation.forecast import QueueForecast
 from orchestrator.params import Priority
 from orchestrator.scheduling.order import HEAD_START
 
@@ -21,25 +22,30 @@ _HIGHEST, _LOWEST = 2**31 - 1, -(2**31)
 MAX_AGE_SECONDS, MAX_AGE_WHEN_FULL_SECONDS = 1.0, 0.1
 """How old statistics may be: in general, and where they refuse a job."""
 
-_FIRST_SECONDS, _LEAST_SECONDS = 1.0, 0.1
+FIRST_SECONDS = 1.0
+"""Of the work of a job of the version before, which has none."""
 _MIN_RETRY_AFTER, _MAX_RETRY_AFTER = 1.0, 60.0
 
+# Of a running job at least a twentieth is taken to be left.
 _STATS = """
-WITH recent AS (
-    SELECT cost, extract(epoch FROM ended_at - started_at)::float8 AS seconds FROM (
-        SELECT * FROM imagegen.jobs WHERE ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT 100
-    ) AS ended WHERE state = 'succeeded'
+WITH pace AS (
+    SELECT coalesce(sum(work_seconds) / nullif(sum(extract(epoch FROM ended_at - started_at)::float8), 0), 1) AS pace
+    FROM (SELECT * FROM imagegen.jobs WHERE ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT 100) AS ended
+    WHERE state = 'succeeded' AND work_seconds IS NOT NULL
+), running AS (
+    SELECT held_bytes, coalesce(work_seconds, %(first)s) AS work,
+           extract(epoch FROM clock_timestamp() - started_at)::float8 AS age
+    FROM imagegen.jobs WHERE state = 'running'
 )
 SELECT (SELECT count(*) FROM (SELECT FROM imagegen.jobs WHERE state = 'queued' LIMIT %(most)s) AS line) AS queued,
-       (SELECT count(*) FROM imagegen.jobs WHERE state = 'running') AS running,
+       (SELECT count(*) FROM running) AS running,
        (SELECT coalesce(sum(held_bytes), 0)::bigint FROM imagegen.jobs
         WHERE state IN ('queued', 'running') AND held_bytes > 0) AS held_bytes,
-       (SELECT coalesce(extract(epoch FROM clock_timestamp() - min(started_at)), 0)::float8 FROM imagegen.jobs
-        WHERE state = 'running') AS longest,
-       (SELECT avg(seconds) FROM recent) AS seconds,
-       (SELECT sum(cost) / nullif(sum(seconds), 0) FROM recent) AS speed,
+       (SELECT coalesce(max(age), 0)::float8 FROM running) AS longest,
+       (SELECT pace FROM pace) AS pace,
+       (SELECT coalesce(sum(greatest(work - pace * age, 0.05 * work)), 0)::float8 FROM running, pace) AS left,
        (SELECT coalesce(jsonb_object_agg(family, work), '{}') FROM (
-            SELECT family, jsonb_build_array(count(*), sum(cost)) AS work
+            SELECT family, sum(coalesce(work_seconds, %(first)s)) AS work
             FROM imagegen.jobs WHERE state = 'queued' GROUP BY family
         ) AS by_family) AS work
 """
@@ -58,46 +64,40 @@ class QueueStats:
         queued, running: jobs; queued ones are counted up to the most that may wait.
         held_bytes: of the pictures that came with the requests of both.
         longest: seconds for which the oldest attempt has run; 0 where none runs.
-        seconds: mean length of the last jobs; 1 where there were none.
-        speed: their work in a second, in the unit of Plan.cost; None where there were none.
-        work: by family, the jobs that wait and their cost.
+        pace, left: see QueueForecast.
+        work: by family, seconds of work of the jobs that wait.
     """
 
     queued: int = 0
     running: int = 0
     held_bytes: int = 0
     longest: float = 0.0
-    seconds: float = _FIRST_SECONDS
-    speed: float | None = None
-    work: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    pace: float = 1.0
+    left: float = 0.0
+    work: Mapping[str, float] = field(default_factory=dict)
 
-    def estimate(self, cost: float) -> float:
-        """Seconds that a job of that cost will run for. At least 0.1, so that no job is free in the order."""
-        return max(cost / self.speed if self.speed else self.seconds, _LEAST_SECONDS)
+    @property
+    def forecast(self) -> QueueForecast:
+        """When jobs start and end."""
+        return QueueForecast(pace=self.pace, running=self.running, left=self.left)
 
     def backlogs(self) -> dict[str, float]:
         """Seconds that the waiting jobs of each family need one after another; families without any are left out.
 
         It does not depend on how many jobs run at once, so that a scaler may divide it by what one Triton can do.
         """
-        return {
-            family: cost / self.speed if self.speed else jobs * self.seconds
-            for family, (jobs, cost) in self.work.items()
-        }
-
-    def wait(self, position: int) -> float:
-        """Seconds until a job with `position` jobs before it starts; those that run count as half done on average."""
-        return (position + self.running / 2) * self.seconds / max(1, self.running)
+        return {family: work / self.pace for family, work in self.work.items()}
 
     @property
     def backlog(self) -> float:
         """Seconds until a job starts that comes now; 0 where none waits."""
-        return self.wait(self.queued) if self.queued else 0.0
+        return self.forecast.wait(sum(self.work.values())) if self.queued else 0.0
 
     @property
     def retry_after(self) -> float:
         """Seconds after which about one more job has left the queue."""
-        return min(max(_MIN_RETRY_AFTER, self.seconds / max(1, self.running)), _MAX_RETRY_AFTER)
+        running = max(1, self.running)
+        return min(max(_MIN_RETRY_AFTER, self.forecast.run(self.left / running) / running), _MAX_RETRY_AFTER)
 
 
 class QueueStatsCache:
@@ -127,11 +127,11 @@ class QueueStatsCache:
             return self._stats
         self._read_at = now  # those who come meanwhile take the old ones
         try:
-            (row,) = await self._database.run(_STATS, {"most": self._max_queued})
+            (row,) = await self._database.run(_STATS, {"most": self._max_queued, "first": FIRST_SECONDS})
         except BaseException:
             self._read_at = before
             raise
-        self._stats = QueueStats(**{**row, "seconds": row["seconds"] or _FIRST_SECONDS})
+        self._stats = QueueStats(**row)
         self._entered, self._entered_bytes = self._pending, 0
         return self._stats
 

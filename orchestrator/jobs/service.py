@@ -55,6 +55,7 @@ class DurableJobs:
             ResultStoreUnavailableError: its pictures cannot be stored.
         """
         plan = await self._runner.plan(account, request.params)
+        work = self._runner.work(plan)
         seeds = [(plan.seed + number) % SEEDS for number in range(count)]
         stored = await asyncio.to_thread(lambda: [request.serialize(seed) for seed in seeds])
         jobs = [
@@ -67,6 +68,7 @@ class DurableJobs:
                 family=plan.family,
                 seed=seed,
                 cost=plan.cost,
+                work_seconds=work.seconds,
                 held_bytes=plan.held_bytes,
                 number=number,
             )
@@ -94,7 +96,7 @@ class DurableJobs:
         return JobEstimate(
             credits=price * count if account.credits_counted else Decimal(0),
             wait_seconds=stats.backlog,
-            run_seconds=stats.estimate(plan.cost),
+            run_seconds=stats.forecast.run(self._runner.work(plan).seconds),
             task=plan.task.name.value,
             family=plan.family,
         )

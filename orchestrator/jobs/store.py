@@ -9,6 +9,7 @@ from orchestrator.accounts import limits
 from orchestrator.database.pool import Connection, Database, Row
 from orchestrator.errors import (
     CancelledByClientError,
+    DeadlineUnreachableError,
     InvalidRequestError,
     NotEnoughCreditsError,
     NotFoundError,
@@ -21,9 +22,10 @@ from orchestrator.generation.events import Event, Queued
 from orchestrator.generation.job import JobState
 from orchestrator.jobs.attempts import OF_ACCOUNT, end_without_picture
 from orchestrator.jobs.records import COLUMNS, DELIVERY, EventBatch, JobRecord, NewJob, to_record
-from orchestrator.jobs.scheduling import QueueStats, QueueStatsCache, rank
+from orchestrator.jobs.scheduling import FIRST_SECONDS, QueueStats, QueueStatsCache, rank
 from orchestrator.jobs.serialization import StoredEvent, load_event
 from orchestrator.scheduling.order import start_tag, virtual_time
+from orchestrator.scheduling.scheduler import DEADLINE_MARGIN
 
 MAX_POSITION = 10_000
 """Places are counted up to here: what waits behind gets this one."""
@@ -53,7 +55,8 @@ _INSERT = f"""
 WITH j AS (
     INSERT INTO imagegen.jobs (
         id, account_id, request_id, idempotency_key, request_digest, manifest, request, request_object, held_bytes,
-        task, family, seed, state, priority, rank, tag, cost, price, webhook_url, webhook_data, webhook_events, trace
+        task, family, seed, state, priority, rank, tag, cost, price, webhook_url, webhook_data, webhook_events, trace,
+        work_seconds
     ) VALUES (
         %(id)s, %(account_id)s, %(request_id)s, %(idempotency_key)s, %(digest)s, %(manifest)s, %(request)s,
         %(request_object)s, %(held_bytes)s,
@@ -62,7 +65,7 @@ WITH j AS (
         CASE WHEN coalesce(%(webhook_url)s::text, {_OF_ACCOUNT.format(column="webhook_url")}) IS NOT NULL
         THEN %(webhook_data)s::text END,
         CASE WHEN %(webhook_url)s::text IS NULL THEN {_OF_ACCOUNT.format(column="webhook_events")}
-        ELSE %(webhook_events)s::text[] END, %(trace)s
+        ELSE %(webhook_events)s::text[] END, %(trace)s, %(work_seconds)s
     )
     ON CONFLICT (account_id, idempotency_key) DO NOTHING
     RETURNING *
@@ -82,12 +85,21 @@ ORDER BY j.created_at DESC, j.id DESC LIMIT %(page_size)s
 
 _POSITIONS = """
 WITH line AS (
-    SELECT id, row_number() OVER (ORDER BY rank DESC, created_at) - 1 AS position
-    FROM imagegen.jobs WHERE state = 'queued' ORDER BY rank DESC, created_at LIMIT %(most)s
+    SELECT id, row_number() OVER before - 1 AS position,
+           sum(coalesce(work_seconds, %(first)s)) OVER before - coalesce(work_seconds, %(first)s) AS ahead
+    FROM imagegen.jobs WHERE state = 'queued'
+    WINDOW before AS (ORDER BY rank DESC, created_at ROWS UNBOUNDED PRECEDING)
+    ORDER BY rank DESC, created_at LIMIT %(most)s
 )
-SELECT j.id, coalesce(line.position, %(most)s) AS position
+SELECT j.id, coalesce(line.position, %(most)s) AS position,
+       coalesce(line.ahead, (SELECT max(ahead) FROM line), 0)::float8 AS ahead
 FROM imagegen.jobs j LEFT JOIN line ON line.id = j.id
 WHERE j.id = ANY(%(job_ids)s) AND j.state = 'queued'
+"""
+
+_AHEAD = """
+SELECT coalesce(sum(coalesce(work_seconds, %(first)s)), 0)::float8 AS ahead
+FROM imagegen.jobs WHERE state = 'queued' AND rank >= %(rank)s
 """
 
 # What is left of an earlier attempt is not shown.
@@ -151,7 +163,7 @@ class JobStore:
         except _KnownError:
             known = await self.find_all(jobs)
             return known or await self._enter(jobs)  # they were forgotten in that moment
-        except (QueueFullError, TooManyJobsError, RateLimitedError, NotEnoughCreditsError):
+        except (QueueFullError, DeadlineUnreachableError, TooManyJobsError, RateLimitedError, NotEnoughCreditsError):
             known = await self.find_all(jobs)
             if known is None:
                 raise
@@ -213,8 +225,9 @@ class JobStore:
         if not asked:
             return {}
         stats = await self._stats.read()
-        rows = await self._database.run(_POSITIONS, {"job_ids": asked, "most": MAX_POSITION})
-        return {row["id"]: Queued(row["position"], stats.wait(row["position"])) for row in rows}
+        keys = {"job_ids": asked, "most": MAX_POSITION, "first": FIRST_SECONDS}
+        rows = await self._database.run(_POSITIONS, keys)
+        return {row["id"]: Queued(row["position"], stats.forecast.wait(row["ahead"])) for row in rows}
 
     async def events(self, after: Mapping[str, int]) -> dict[str, EventBatch]:
         """What has happened to jobs after those numbers, by job id; a job that is not there is left out."""
@@ -266,7 +279,7 @@ class JobStore:
             for job in jobs:
                 stats = await self._stats.enter(job.held_bytes)
                 entered.append(job)
-            rows = await self._write(jobs, [stats.estimate(job.cost) for job in jobs])
+            rows = await self._write(jobs, [stats.forecast.run(job.work_seconds) for job in jobs])
             queued = True
         finally:
             for job in entered:
@@ -288,6 +301,7 @@ class JobStore:
         self._check_bytes(before["held_bytes"], job.held_bytes)
         virtual = virtual_time(before["now"], before["running"], before["waiting"])
         tag = start_tag(virtual, entered.fair_tag, seconds, waits=before["waits"])
+        await self._check_deadline(connection, job, rank(tag, job.request.options.priority))
         order = {"rank": rank(tag, job.request.options.priority), "tag": tag, "price": entered.taken}
         found = await connection.execute(_INSERT, columns | order)
         await limits.set_fair_tag(connection, job.account_id, tag + seconds)
@@ -295,6 +309,18 @@ class JobStore:
         if not rows:
             raise _KnownError
         return rows[0]
+
+    async def _check_deadline(self, connection: Connection, job: NewJob, place: int) -> None:
+        """Raise DeadlineUnreachableError if a job that gets that rank is expected to end too late, with a margin."""
+        deadline = job.request.options.deadline_seconds
+        if deadline is None:
+            return
+        expected = (await self._stats.read()).forecast
+        found = await connection.execute(_AHEAD, {"rank": place, "first": FIRST_SECONDS})
+        (row,) = await found.fetchall()
+        wait, run = expected.wait(row["ahead"]) if row["ahead"] else 0.0, expected.run(job.work_seconds)
+        if DEADLINE_MARGIN * (wait + run) > deadline:
+            raise DeadlineUnreachableError(deadline, wait, run)
 
     async def check_bytes(self, job: NewJob) -> None:
         """Look whether there is room for the pictures of a job, before they are written anywhere.

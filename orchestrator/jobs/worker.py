@@ -25,7 +25,7 @@ STOP_SECONDS = 10.0
 HAND_BACK_SECONDS = 2.0
 """After the grace time: for attempts to stop, then for their cancellation, then to hand back what ignores it."""
 OVERRUN_FACTOR = 20.0
-"""An attempt may take this many times what jobs of its cost took lately."""
+"""An attempt may take this many times as long as expected."""
 
 log = structlog.get_logger()
 
@@ -152,7 +152,7 @@ class Worker:
         run.task.add_done_callback(lambda _: self._forget(run))
         if self._draining:  # since it was claimed
             run.stop(ShuttingDownError("this server is stopping"))
-        run.limit = max(run.limit, OVERRUN_FACTOR * (await self._latest_stats()).estimate(attempt.cost))
+        run.limit = max(run.limit, OVERRUN_FACTOR * (await self._latest_stats()).forecast.run(attempt.work_seconds))
 
     def _forget(self, run: Run) -> None:
         if self._runs.get(run.attempt.job_id) is run:

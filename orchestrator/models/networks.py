@@ -9,6 +9,7 @@ import numpy as np
 from orchestrator.arrays import Floats
 from orchestrator.errors import FamilyConfigError
 from orchestrator.models.contracts import AddedRows, ControlRows, Ids, ImageRows, Networks
+from orchestrator.models.embeddings import Embeddings, RememberedEncoders
 from orchestrator.models.source import ModelDigest
 from orchestrator.models.specs import CONTROL, LIKENESS, LORA_SCALE, TEXT_ENCODERS, UNETS, spec_of
 from orchestrator.models.tables import NetworkTable
@@ -209,20 +210,24 @@ class TritonFamily:
     table: NetworkTable
     infos: Mapping[str, ModelInfo]
 
-    def networks(self, engines: Inference, loras: tuple[float, ...] = ()) -> Networks:
+    def networks(
+        self, engines: Inference, loras: tuple[float, ...] = (), embeddings: Embeddings | None = None
+    ) -> Networks:
         """The networks, run by `engines`, with scales of the table's LoRAs; empty for none of them.
+
+        `embeddings` keeps what text encoders answer.
 
         Raises:
             FamilyConfigError: a model's batch or picture does not fit.
         """
+        fixed = self.table.fixed_batch
+        texts = engines if embeddings is None else RememberedEncoders(engines, embeddings, whole=fixed > 0)
         models = {
-            role: FAMILY_NETWORKS[role](engines, info, self.table.fixed_batch, loras)
+            role: FAMILY_NETWORKS[role](texts if role in TEXT_ENCODERS else engines, info, fixed, loras)
             for role, info in self.infos.items()
         }
         if self.table.pooled:
-            models["joint_text_encoder"] = TritonPooledTextEncoder(
-                engines, self.infos["text_encoder"], self.table.fixed_batch
-            )
+            models["joint_text_encoder"] = TritonPooledTextEncoder(texts, self.infos["text_encoder"], fixed)
         max_rows = min(info.max_batch_size for info in self.infos.values())
         return Networks(**{"unet": None, **models}, max_rows=max_rows)  # type: ignore[arg-type]  # by name
 

@@ -8,6 +8,7 @@ from orchestrator import metrics
 from orchestrator.errors import EngineUnavailableError, FamilyConfigError
 from orchestrator.models import networks, tool_networks
 from orchestrator.models.contracts import RETRY_AFTER_SECONDS, Networks
+from orchestrator.models.embeddings import Embeddings
 from orchestrator.models.families import Families, Family
 from orchestrator.models.networks import TritonFamily
 from orchestrator.models.pool import Route, TritonPool
@@ -22,8 +23,9 @@ log = structlog.get_logger()
 class TritonNetworks:
     """A NetworkSource over Tritons. `refresh` checks them; a model that fails meanwhile is not ready from then on."""
 
-    def __init__(self, pool: TritonPool, families: Families) -> None:
-        self._pool, self._families = pool, families
+    def __init__(self, pool: TritonPool, families: Families, embeddings: Embeddings | None = None) -> None:
+        """Nothing is ready yet. `embeddings` keeps what text encoders answer."""
+        self._pool, self._families, self._embeddings = pool, families, embeddings
         self._connected: dict[str, TritonFamily] = {}
         self._missing: dict[str, list[str]] = {}
         self._named_tools = families.tools.roles
@@ -36,7 +38,7 @@ class TritonNetworks:
             raise EngineUnavailableError(
                 f"the networks of family {family!r} are not ready", retry_after=RETRY_AFTER_SECONDS
             )
-        return self._connected[family].networks(Route(self._pool, turn), loras)
+        return self._connected[family].networks(Route(self._pool, turn), loras, self._embeddings)
 
     def engines(self, family: str) -> list[str]:
         """See contracts.NetworkSource."""

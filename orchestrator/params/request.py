@@ -18,6 +18,7 @@ MAX_GUIDANCE = 50.0
 MAX_SEED = 2**63 - 1
 MAX_CLIP_SKIP = 4
 MAX_TEXT = 100_000
+MIN_DEADLINE, MAX_DEADLINE = 0.1, 86_400.0
 MAX_DPI = 2400
 MIN_FILE_SIZE, MAX_FILE_SIZE = 1024, 2**31 - 1
 
@@ -233,21 +234,24 @@ class JobOptions:
         request_id: 1 to 128 characters of A-Z a-z 0-9 . _ : -; the client's, or a drawn UUID.
         priority: who goes first.
         detach_on_disconnect: the work goes on when the client disconnects.
+        deadline_seconds: from its arrival, in which it is to end, 0.1 to 86,400; None if it has no deadline.
 
     Raises:
-        InvalidRequestError: request_id has another form.
+        InvalidRequestError: request_id has another form, or the deadline is out of range.
     """
 
     request_id: str
     priority: Priority = Priority.NORMAL
     detach_on_disconnect: bool = False
+    deadline_seconds: float | None = None
 
     def __post_init__(self) -> None:
-        """Check the form of the id."""
+        """Check the form of the id, and the deadline."""
         violations = Violations()
         violations.check(
             "request_id",
             is_request_id(self.request_id),
             "must be 1 to 128 characters of A-Z a-z 0-9 . _ : -",
         )
+        violations.within("deadline_seconds", self.deadline_seconds, MIN_DEADLINE, MAX_DEADLINE, " seconds")
         violations.raise_if_any()

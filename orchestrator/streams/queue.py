@@ -2,7 +2,7 @@
 
 import asyncio
 import contextvars
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import structlog
@@ -10,13 +10,20 @@ import structlog
 from common import tracing
 from orchestrator import metrics
 from orchestrator.accounts.account import Account
-from orchestrator.errors import CancelledByClientError, EngineUnavailableError, ImagegenError, ShuttingDownError
+from orchestrator.errors import (
+    CancelledByClientError,
+    DeadlineUnreachableError,
+    EngineUnavailableError,
+    ImagegenError,
+    ShuttingDownError,
+)
 from orchestrator.generation import outcomes
 from orchestrator.generation.events import Artifact, Queued
 from orchestrator.generation.job import Job
 from orchestrator.generation.runner import Runner
 from orchestrator.models.contracts import RETRY_AFTER_SECONDS
 from orchestrator.params import JobOptions, RequestParams
+from orchestrator.scheduling.scheduler import DEADLINE_MARGIN, Forecast, Task
 from orchestrator.scheduling.turns import Turns
 from orchestrator.streams.admission import Admission
 
@@ -60,6 +67,7 @@ class StreamQueue:
             UnsupportedTaskError: the family lacks a network for the task.
             EngineUnavailableError: the family's networks are not ready, and streams do not wait for them.
             QueueFullError, ShuttingDownError: try again later.
+        DeadlineUnreachableError: the picture would be late.
         """
         self._check_open()
         self._admission.check_room()  # before the work of planning
@@ -71,6 +79,12 @@ class StreamQueue:
         self._admission.check_room(plan.held_bytes)
         job = Job(job_id, account, plan, options, turn=self._runner.open_turn(account, plan, options))
         self._admission.enqueue(job, options.priority, plan.held_bytes)
+        try:
+            self._check_deadline(job)
+        except DeadlineUnreachableError:
+            self._admission.withdraw(job)
+            job.turn.close()
+            raise
         self._jobs.add(job)
         self._report_positions()
         self._dispatch()
@@ -158,19 +172,36 @@ class StreamQueue:
         for family, value in seconds.items():
             metrics.STREAM_BACKLOG.labels(family).set(value)
 
-    def _report_positions(self) -> None:
-        """Report to those that wait how many start before them, and when: by their slot, and by the engines."""
+    def _check_deadline(self, job: Job) -> None:
+        """Raise DeadlineUnreachableError if the forecast has a request end too late, with a margin."""
+        deadline = job.options.deadline_seconds
+        if deadline is None:
+            return
         forecast = self._runner.turns.forecast()
+        expected = forecast[job.turn.task]
+        wait = next((wait for each, _, wait in self._places(forecast) if each is job), expected.wait)
+        run = expected.end - expected.wait
+        if DEADLINE_MARGIN * (wait + run) > deadline:
+            raise DeadlineUnreachableError(deadline, wait, run)
+
+    def _report_positions(self) -> None:
+        """Report to those that wait how many start before them, and when."""
+        for job, index, seconds in self._places(self._runner.turns.forecast()):
+            if job.queued is None or job.queued.position != index:
+                job.publish(Queued(index, seconds))
+
+    def _places(self, forecast: Mapping[Task, Forecast]) -> list[tuple[Job, int, float]]:
+        """Those that wait: how many start before each, and when it starts, by its slot and by the engines."""
         running = [job for job in self._admission.running if job.turn.task in forecast]
         ends = sorted(forecast[job.turn.task].end for job in running)
         free = self._admission.free
         ahead = [job for job in running if not job.turn.task.started and forecast[job.turn.task].wait > 0]
+        places = []
         for index, job in enumerate((*in_order(self._runner.turns, ahead), *self._admission.waiting)):
             place = index - len(ahead) - free
             slot = ends[min(place, len(ends) - 1)] if place >= 0 and ends else 0.0
-            seconds = max(forecast[job.turn.task].wait, slot)
-            if job.queued is None or job.queued.position != index:
-                job.publish(Queued(index, seconds))
+            places.append((job, index, max(forecast[job.turn.task].wait, slot)))
+        return places
 
     async def _run(self, job: Job) -> None:
         """Run one job to its end; nothing that goes wrong in it leaves here."""

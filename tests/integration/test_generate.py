@@ -150,6 +150,7 @@ async def test_a_long_prompt_is_cut_not_refused(client: Client) -> None:
         (text_to_image(priority=9), "priority"),
         (text_to_image(request_id="a b"), "request_id"),
         (text_to_image(preview_interval=151), "preview_interval"),
+        (text_to_image(deadline_seconds=0.05), "deadline_seconds"),
     ],
 )
 async def test_bad_input_names_the_field(client: Client, request_: pb.GenerateRequest, field: str) -> None:
@@ -164,6 +165,19 @@ async def test_bad_input_names_the_field(client: Client, request_: pb.GenerateRe
     assert [v.field for v in bad.field_violations] == [field]
     assert (info.domain, info.reason) == ("imagegen", "INVALID_REQUEST")
     assert field in (caught.value.details() or "")
+
+
+async def test_a_deadline_that_cannot_be_met_is_refused_at_once(client: Client) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await client.generate(text_to_image(steps=150, deadline_seconds=0.1))
+    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    found = details(caught.value)
+    info, retry = found["ErrorInfo"], found["RetryInfo"]
+    assert isinstance(info, error_details_pb2.ErrorInfo)
+    assert info.reason == "DEADLINE_UNREACHABLE"
+    assert isinstance(retry, error_details_pb2.RetryInfo)
+    assert retry.retry_delay.ToTimedelta().total_seconds() >= 1
+    await client.generate(text_to_image(steps=2, deadline_seconds=86_400))
 
 
 async def test_a_message_beyond_the_limit_is_refused(client: Client) -> None:

@@ -174,6 +174,18 @@ async def test_a_job_can_be_asked_for_again(client: httpx.AsyncClient) -> None:
     assert kept == {"url": f"sha256:{hashlib.sha256(file).hexdigest()}", "width": 64}
 
 
+async def test_a_deadline_that_cannot_be_met_is_refused_at_once(client: httpx.AsyncClient) -> None:
+    body = {**generate(), "imagegen": {"steps": 150, "deadline_seconds": 0.1}}
+    refused = await client.post("/rest_api/process", json=body)
+    assert refused.status_code == 429
+    assert int(refused.headers["Retry-After"]) >= 1
+    assert "deadline_seconds is 0.1" in refused.text
+    assert (await client.get("/v1/jobs")).json()["jobs"] == []
+    wrong = await client.post("/rest_api/process", json={**generate(), "imagegen": {"deadline_seconds": 0}})
+    assert wrong.status_code == 400
+    assert "imagegen.deadline_seconds" in wrong.text
+
+
 async def test_a_webhook_tells_of_the_end(tiny_triton: int, tmp_path: Path) -> None:
     """Signed by the secret that GET /rest_api/me returns, with the request as it was sent, and a link that works."""
     async with receiving() as receiver, rest(tiny_triton, tmp_path, webhook_private=True) as client:

@@ -86,12 +86,14 @@ def to_options(request: pb.GenerateRequest, drawn_id: str) -> JobOptions:
     """How a request is run; `drawn_id` names it if the client does not.
 
     Raises:
-        InvalidRequestError: the request id has a wrong form, or the priority an unknown number.
+        InvalidRequestError: the request id has a wrong form, the priority an unknown number, or the deadline is out of
+            range.
     """
     return JobOptions(
         request_id=request.request_id if request.HasField("request_id") else drawn_id,
         priority=choice(PRIORITIES, request.priority, "priority") or Priority.NORMAL,
         detach_on_disconnect=request.detach_on_disconnect,
+        **given(request, "deadline_seconds"),
     )
 
 

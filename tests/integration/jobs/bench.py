@@ -195,17 +195,23 @@ def again(job: NewJob) -> NewJob:
 
 
 def new_job(account_id: int, key: str | None = None, **changes: Any) -> NewJob:
-    """A small job of an account; `changes` are fields of NewJob or JobRequest, `body` and `priority` besides."""
+    """A small job of an account; `changes` are fields of NewJob or JobRequest, `body`, `priority` and `deadline`."""
     body, priority = changes.pop("body", b"request"), changes.pop("priority", Priority.NORMAL)
+    deadline = changes.pop("deadline", None)
     hooks: dict[str, Any] = {name: changes.pop(name) for name in ("webhook_url", "webhook_data") if name in changes}
     hooks["webhook_events"] = changes.pop("webhook_events", ("complete", "failed"))
     request = JobRequest(
         params=RequestParams(family="starter", task=TextToImage(), limits=Limits(), prompt="red house"),
-        options=JobOptions(request_id=key or f"request-{next(_numbers)}", priority=priority),
+        options=JobOptions(
+            request_id=key or f"request-{next(_numbers)}",
+            priority=priority,
+            deadline_seconds=deadline,
+        ),
         serialize=lambda _: body,
         idempotency_key=key,
         digest=hashlib.sha256(body).digest(),
         **hooks,
     )
     values: dict[str, Any] = {"task": "text_to_image", "family": "starter", "seed": 7, "cost": 1000.0, "stored": body}
+    values["work_seconds"] = 10.0
     return NewJob(id=new_job_id(), account_id=account_id, request=request, **(values | changes))

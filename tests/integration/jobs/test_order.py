@@ -67,13 +67,13 @@ async def test_accounts_take_turns(bench: Bench) -> None:
 
 async def test_longer_jobs_take_fewer_turns(bench: Bench) -> None:
     ada, bob = await bench.account("ada"), await bench.account("bob")
-    first = await bench.start((await bench.store.submit(new_job(ada, cost=1000.0))).id)
+    first = await bench.start((await bench.store.submit(new_job(ada, work_seconds=1.0))).id)
     await bench.database.run("UPDATE imagegen.jobs SET started_at = started_at - interval '1 s'")
-    assert await bench.attempts.finish(first, ARTIFACT, None)  # 1000 of cost take a second
+    assert await bench.attempts.finish(first, ARTIFACT, None)  # a second of work takes a second
     bench.forget_stats()
     for _ in range(30):
-        await bench.store.submit(new_job(ada, cost=3000.0))
-        await bench.store.submit(new_job(bob, cost=1000.0))
+        await bench.store.submit(new_job(ada, work_seconds=3.0))
+        await bench.store.submit(new_job(bob, work_seconds=1.0))
     owners = await _owners(bench, await _claim(bench, 24))
     assert abs(owners[ada] - 6) <= 1
 

@@ -326,13 +326,18 @@ async def test_a_queue_that_has_been_busy_tells_waits_in_its_own_speed(bench: Be
     assert await bench.attempts.finish(attempt, ARTIFACT, None)
     bench.forget_stats()
     stats = await bench.stats.read()
-    assert stats.seconds == pytest.approx(30, abs=5)
-    assert stats.estimate(2000) == pytest.approx(60, abs=10)
+    assert stats.pace == pytest.approx(1 / 3, rel=0.2), "ten seconds of work took thirty"
+    assert stats.forecast.run(20) == pytest.approx(60, abs=10)
     job = await bench.store.submit(new_job(account))
     assert job.queued == Queued(0, 0.0)
     await _begin(bench, account)
-    await bench.store.submit(new_job(account))
+    behind = await bench.store.submit(new_job(account, work_seconds=1.0))
+    assert behind.queued is not None
     bench.forget_stats()
     stats = await bench.stats.read()
     (family,) = stats.backlogs()
-    assert stats.backlogs()[family] == pytest.approx(60, abs=10), "two wait, one runs"
+    assert stats.backlogs()[family] == pytest.approx(33, abs=8), "two wait, of 10 s and 1 s"
+    placed = await bench.store.get(behind.id, account)
+    assert placed.queued is not None
+    assert placed.queued.position == 1
+    assert placed.queued.estimated_wait == pytest.approx(60, abs=10), "10 s of work run, and 10 s wait before it"

@@ -9,7 +9,13 @@ import pytest
 
 from orchestrator.accounts import limits
 from orchestrator.database.pool import Connection
-from orchestrator.errors import DatabaseUnavailableError, ImagegenError, InvalidRequestError, QueueFullError
+from orchestrator.errors import (
+    DatabaseUnavailableError,
+    DeadlineUnreachableError,
+    ImagegenError,
+    InvalidRequestError,
+    QueueFullError,
+)
 from orchestrator.generation.job import JobState, new_job_id
 from orchestrator.jobs.records import JobRecord
 from tests.database import new_url
@@ -93,6 +99,20 @@ async def test_a_full_queue_refuses_and_takes_again() -> None:
         assert (await small.store.submit(new_job(account))).state is JobState.QUEUED
         with pytest.raises(QueueFullError):
             await small.store.submit(new_job(account))
+
+
+async def test_a_deadline_that_cannot_be_met_is_refused_and_costs_nothing(bench: Bench) -> None:
+    ada, bob = await bench.account("ada", credits=100), await bench.account("bob")
+    await bench.start((await bench.store.submit(new_job(bob, work_seconds=30.0))).id)
+    for _ in range(3):
+        await bench.store.submit(new_job(ada, work_seconds=20.0))
+    bench.forget_stats()
+    before = await bench.value("SELECT credits FROM imagegen.accounts WHERE name = 'ada'")
+    with pytest.raises(DeadlineUnreachableError) as refused:
+        await bench.store.submit(new_job(ada, work_seconds=10.0, deadline=60.0))
+    assert refused.value.wait == pytest.approx(90, abs=5), "30 s run, and 60 s wait before it"
+    assert await bench.value("SELECT credits FROM imagegen.accounts WHERE name = 'ada'") == before
+    assert (await bench.store.submit(new_job(ada, work_seconds=10.0, deadline=140.0))).state is JobState.QUEUED
 
 
 async def test_limits_of_accounts_refuse_before_anything_is_written(bench: Bench) -> None:

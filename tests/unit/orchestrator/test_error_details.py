@@ -11,7 +11,15 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from imagegen.v1 import generation_pb2 as pb
 from orchestrator import errors
 from orchestrator.api import status
-from orchestrator.errors import ImagegenError, InvalidRequestError, Reason, RetryableError, TooManyJobsError, Violation
+from orchestrator.errors import (
+    DeadlineUnreachableError,
+    ImagegenError,
+    InvalidRequestError,
+    Reason,
+    RetryableError,
+    TooManyJobsError,
+    Violation,
+)
 
 CODES = {
     "InvalidRequestError": ("INVALID_ARGUMENT", "INVALID_REQUEST"),
@@ -22,6 +30,7 @@ CODES = {
     "PreconditionError": ("FAILED_PRECONDITION", "FAILED_PRECONDITION"),
     "FilteredError": ("FAILED_PRECONDITION", "FILTERED"),
     "QueueFullError": ("RESOURCE_EXHAUSTED", "QUEUE_FULL"),
+    "DeadlineUnreachableError": ("RESOURCE_EXHAUSTED", "DEADLINE_UNREACHABLE"),
     "TooManyJobsError": ("RESOURCE_EXHAUSTED", "TOO_MANY_JOBS"),
     "RateLimitedError": ("RESOURCE_EXHAUSTED", "RATE_LIMITED"),
     "MessageLateError": ("DEADLINE_EXCEEDED", "MESSAGE_LATE"),
@@ -52,6 +61,8 @@ def classes(root: type[ImagegenError] = ImagegenError) -> list[type[ImagegenErro
 def make(kind: type[ImagegenError], text: str = "what happened") -> ImagegenError:
     if kind is TooManyJobsError:
         return TooManyJobsError(4, 5)
+    if kind is DeadlineUnreachableError:
+        return DeadlineUnreachableError(10.0, 8.0, 4.0)
     return kind(Violation("steps", text)) if kind is InvalidRequestError else kind(text)
 
 

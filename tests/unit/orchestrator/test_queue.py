@@ -11,6 +11,7 @@ import pytest
 from orchestrator import metrics
 from orchestrator.errors import (
     CancelledByClientError,
+    DeadlineUnreachableError,
     EngineFaultError,
     EngineUnavailableError,
     ImagegenError,
@@ -55,6 +56,22 @@ async def test_waiting_jobs_are_told_their_position_whenever_it_changes(world: W
 
 def positions(seen: list[Event]) -> list[int]:
     return [event.position for event in seen if isinstance(event, Queued)]
+
+
+async def test_a_deadline_that_cannot_be_met_is_refused_with_the_expected_wait(world: World) -> None:
+    hold(world.networks)
+    running = await world.submit(steps=50)
+    await until(running, Started)
+    with pytest.raises(DeadlineUnreachableError, match=r"is expected in .* deadline_seconds is 5$") as refused:
+        await world.submit(steps=5, deadline=5.0)
+    assert refused.value.wait > 0
+    assert refused.value.retry_after >= 1
+    taken = await world.submit(steps=5, deadline=86_400.0)
+    assert len(world.admission.waiting) == 1, "the refused one does not wait"
+    release_all(world.networks)
+    await events(running)
+    await events(taken)
+    world.assert_idle()
 
 
 async def test_the_best_class_runs_first(world: World) -> None:

@@ -1,5 +1,6 @@
 """Protobuf to params: presence, ranges by path, enums."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,10 @@ def test_what_is_set_is_used_as_it_is() -> None:
         (request(output=pb.Output(format=pb.IMAGE_FORMAT_JPEG, max_file_size=0)), "output.max_file_size"),
         (request(preview_interval=151), "preview_interval"),
         (request(request_id=""), "request_id"),
+        (request(deadline_seconds=0.0), "deadline_seconds"),
+        (request(deadline_seconds=86_400.1), "deadline_seconds"),
+        (request(deadline_seconds=math.inf), "deadline_seconds"),
+        (request(deadline_seconds=math.nan), "deadline_seconds"),
         (request(size=pb.Size(min_length=64)), "size.min_length"),
         (request(layout=pb.Layout(padding_pixels=2049)), "layout.padding_pixels"),
         (request(layout=pb.Layout(padding_share=0.46)), "layout.padding_share"),

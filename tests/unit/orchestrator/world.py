@@ -224,10 +224,11 @@ class World:
         *,
         account: Account = ALICE,
         priority: Priority = Priority.NORMAL,
+        deadline: float | None = None,
         **fields: Any,
     ) -> Job:
         """A job of the small family; `fields` are those of RequestParams."""
-        options = JobOptions(request_id="r1", priority=priority)
+        options = JobOptions(request_id="r1", priority=priority, deadline_seconds=deadline)
         return await self.queue.submit(account, params(**fields), options, new_job_id())
 
     async def make(self, **fields: Any) -> Artifact:

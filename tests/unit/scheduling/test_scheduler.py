@@ -145,6 +145,29 @@ def test_what_came_later_does_not_make_a_deadline_late() -> None:
     assert urgent.latency <= 25.0
 
 
+def test_deadlines_are_met_or_refused_at_once() -> None:
+    drawn = random.Random(22)  # noqa: S311  # no secret
+    requests, at = [], 0.0
+    for number in range(150):
+        at += drawn.expovariate(0.9 / 10)
+        steps = drawn.choice((4, 8, 18))
+        deadline = drawn.choice((2.0, 4.0, 12.0)) * steps if number % 2 else None
+        requests.append(picture(arrival=at, steps=steps, account=f"a{number % 5}", deadline=deadline))
+    fleet(FLAT).run(requests)
+    asked = [request for request in requests if request.deadline is not None]
+    taken = [request for request in asked if not request.is_refused]
+    assert 15 < len(taken) < len(asked) - 15
+    assert all(request.latency <= (request.deadline or 0.0) for request in taken)
+
+
+def test_a_deadline_buys_no_better_place() -> None:
+    waiting = [picture(account=f"a{number}") for number in range(5)]
+    hurried = picture(arrival=1.0, account="hurried", deadline=20.0)
+    fleet(FLAT).run([*waiting, hurried])
+    assert hurried.is_refused
+    assert latencies(waiting) == pytest.approx([10, 20, 30, 40, 50], abs=0.2)
+
+
 @pytest.mark.parametrize(
     ("accounts", "load", "kinds"),
     [(1, 0.8, (4, 10, 30)), (1, 0.7, (8, 10, 12)), (5, 0.8, (10,)), (5, 0.8, (4, 10, 30))],

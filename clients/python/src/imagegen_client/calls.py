@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import grpc
 
-from imagegen_client.errors import DeadlineError, ImagegenError, from_call
+from imagegen_client.errors import DeadlineError, DeadlineUnreachableError, ImagegenError, from_call
 
 ADDRESS, KEY = "IMAGEGEN_ADDRESS", "IMAGEGEN_API_KEY"
 DEFAULT_ADDRESS = "127.0.0.1:50051"
@@ -85,8 +85,8 @@ def passing(error: Exception) -> bool | float:
     found = error if isinstance(error, ImagegenError) else None
     if isinstance(error, grpc.RpcError):
         found = from_call(error)
-    if found is None or found.code not in _PASSING:
-        return False
+    if found is None or found.code not in _PASSING or isinstance(found, DeadlineUnreachableError):
+        return False  # who has a deadline wants to know at once
     if found.retry_after is not None:
         return min(found.retry_after, MAX_WAIT)
     return found.code is grpc.StatusCode.UNAVAILABLE

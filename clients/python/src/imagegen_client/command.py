@@ -110,6 +110,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=("png", "jpeg", "webp"), help="default: as the output's suffix, else png")
     parser.add_argument("--quality", type=int, help="of jpeg and webp, 0 to 100")
     parser.add_argument("--priority", choices=("high", "normal", "low"))
+    parser.add_argument("--deadline-seconds", type=float, help="refuse at once what would be finished later")
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -120,7 +121,10 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _generate(client: Client, given: argparse.Namespace) -> None:
-    names = ("seed", "negative_prompt", "family", "steps", "sampler", "guidance_scale", "quality", "priority", "format")
+    names = (
+        *("seed", "negative_prompt", "family", "steps", "sampler", "guidance_scale", "quality", "priority", "format"),
+        "deadline_seconds",
+    )
     options: dict[str, Any] = {name: getattr(given, name) for name in names if getattr(given, name) is not None}
     if given.size is not None:
         options["width"], options["height"] = given.size

@@ -84,6 +84,10 @@ class QueueFullError(LimitError):
     """As much waits as may wait."""
 
 
+class DeadlineUnreachableError(LimitError):
+    """The picture would be finished after the request's deadline_seconds."""
+
+
 class TooManyJobsError(LimitError):
     """The account has as many jobs as it may have at a time."""
 
@@ -114,6 +118,7 @@ class InternalError(ImagegenError):
 
 _BY_REASON: Mapping[str, type[ImagegenError]] = {
     "QUEUE_FULL": QueueFullError,
+    "DEADLINE_UNREACHABLE": DeadlineUnreachableError,
     "TOO_MANY_JOBS": TooManyJobsError,
     "RATE_LIMITED": RateLimitedError,
     "NOT_ENOUGH_CREDITS": NotEnoughCreditsError,

@@ -55,6 +55,8 @@ class Options(TypedDict, total=False):
     """Bytes; jpeg and webp."""
     priority: Priority
     """Who goes first when jobs wait."""
+    deadline_seconds: float
+    """Within how many seconds the picture is to be finished, 0.1 to 86,400; what would be late is refused at once."""
     preview_interval: int
     """A preview after each n-th step, for stream and watch."""
     request_id: str
@@ -65,7 +67,7 @@ class Options(TypedDict, total=False):
 
 _PLAIN = (
     *("seed", "negative_prompt", "family", "steps", "guidance_scale", "prompt_weights", "clip_skip"),
-    *("preview_interval", "request_id"),
+    *("preview_interval", "request_id", "deadline_seconds"),
 )
 
 
