@@ -7,17 +7,14 @@ found whatever the negative prompt was. Where they do, the model has a fixed bat
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from orchestrator import metrics
 from orchestrator.arrays import Floats
 from orchestrator.models.contracts import Ids
+from orchestrator.models.inference import Inference
 from orchestrator.models.triton import ModelInfo
-
-if TYPE_CHECKING:
-    from orchestrator.models.networks import Inference
 
 Kept = tuple[Floats, ...]
 """The outputs of a row, or of a call, each (rows, ...); read-only."""
@@ -61,7 +58,7 @@ class Embeddings:
 class RememberedEncoders:
     """An Inference for text encoders, which asks the engines only for what is not kept."""
 
-    def __init__(self, engines: "Inference", embeddings: Embeddings, *, whole: bool) -> None:
+    def __init__(self, engines: Inference, embeddings: Embeddings, *, whole: bool) -> None:
         """Over the engines.
 
         Args:

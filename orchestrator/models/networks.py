@@ -1,8 +1,7 @@
 """The Protocols of contracts.py over Triton's models."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 
@@ -10,6 +9,7 @@ from orchestrator.arrays import Floats
 from orchestrator.errors import FamilyConfigError
 from orchestrator.models.contracts import AddedRows, ControlRows, Ids, ImageRows, Networks
 from orchestrator.models.embeddings import Embeddings, RememberedEncoders
+from orchestrator.models.inference import Engines, Inference
 from orchestrator.models.source import ModelDigest
 from orchestrator.models.specs import CONTROL, LIKENESS, LORA_SCALE, TEXT_ENCODERS, UNETS, spec_of
 from orchestrator.models.tables import NetworkTable
@@ -19,29 +19,6 @@ STEERING = {tensor.name for tensor in (*CONTROL, *LIKENESS)}
 """Inputs of a controlled UNet in addition to a plain one's."""
 TIME_IDS = 6
 """Of AddedRows.time_ids. SDXL's refiner takes 5, an aesthetic score in place of the target size."""
-
-
-class Inference(Protocol):
-    """What runs models: one Triton (triton.py), all of them, or one request's way through them (pool.py)."""
-
-    async def infer(
-        self, info: ModelInfo, inputs: Mapping[str, Floats | Ids], outputs: Sequence[str]
-    ) -> tuple[Floats, ...]:
-        """Run one batch; the answer has the outputs that were asked for, in that order.
-
-        Raises:
-            EngineUnavailableError: nothing that runs the model answers.
-            EngineFaultError: the model refused the tensors or failed.
-        """
-        ...
-
-
-class Engines(Inference, Protocol):
-    """What knows its models, too."""
-
-    async def describe(self, model: str) -> ModelInfo:
-        """What a model is; EngineUnavailableError where it does not answer."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Mapping
 
 from orchestrator.arrays import Floats
-from orchestrator.models.networks import Engines, Inference, Model, OneSizeModel
+from orchestrator.models.inference import Engines, Inference
+from orchestrator.models.networks import Model, OneSizeModel
 from orchestrator.models.specs import TOOL_ROLES
 from orchestrator.models.triton import ModelInfo, check_model
 
