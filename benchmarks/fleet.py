@@ -278,7 +278,7 @@ def simulate(
 
 def announced(requests: Sequence[Request]) -> float | None:
     """Share of the announced waits that were within a quarter of the actual one, of those that waited for a second."""
-    waits = [((r.begun or 0.0) - r.arrival, r.announced) for r in requests if r.announced is not None]
+    waits = [((r.started or 0.0) - r.arrival, r.announced) for r in requests if r.announced is not None]
     waits = [(actual, said) for actual, said in waits if actual > 1.0]
     return round(mean(abs(said - actual) <= 0.25 * actual for actual, said in waits), 3) if waits else None
 
