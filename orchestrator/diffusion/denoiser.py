@@ -46,8 +46,19 @@ class Conditions:
         return replace(self, hidden=self.hidden[-rows:], likeness=likeness, added=added)
 
 
+@dataclass(frozen=True, slots=True)
+class _Fixed:
+    """What the network gets in addition to latents and timestep, in the rows of a call: the same in each step."""
+
+    hidden: Floats
+    added: AddedRows | None
+    masked: Floats | None
+    control: ControlRows | None
+    image: ImageRows | None
+
+
 class Denoiser:
-    """A sampling.Network over a family's UNets. Holds no state of a step but its guider's."""
+    """A sampling.Network over a family's UNets. Holds no state of a step but its guider's, and what all steps share."""
 
     def __init__(  # what one walk needs
         self,
@@ -60,6 +71,7 @@ class Denoiser:
     ) -> None:
         self._networks, self._table, self._conditions = networks, table, conditions
         self._guider, self._guidance_scale, self._steps = guider, guidance_scale, steps
+        self._fixed: dict[int, _Fixed] = {}  # by guidance rows, of a picture that the network sees whole
 
     async def __call__(self, x: Latents, timestep: float, step: int) -> Latents:
         """(1, C, h, w), a timestep and a step of the walk to the prediction after guidance.
@@ -72,10 +84,13 @@ class Denoiser:
         height, width = x.shape[2:]
         views = tiles.views(height, width, *self._tile(height, width))
         if len(views) == 1:
-            return self._guider(await self._predict(x, views, timestep, rows))
+            if rows not in self._fixed:
+                self._fixed[rows] = self._gather(views, rows)
+            return self._guider(await self._predict(x, self._fixed[rows], timestep, rows))
         average = tiles.Average((rows, *x.shape[1:]))
         for batch in tiles.batches(views, max(1, self._networks.max_rows // rows)):
-            answers = await self._predict(np.concatenate([view.cut(x) for view in batch]), batch, timestep, rows)
+            cut = np.concatenate([view.cut(x) for view in batch])
+            answers = await self._predict(cut, self._gather(batch, rows), timestep, rows)
             for number, view in enumerate(batch):
                 average.add(view, answers[number :: len(batch)])
         return self._guider(average.result())
@@ -88,24 +103,34 @@ class Denoiser:
         tile_width, tile_height = self._table.tile_size
         return tile_height // factor, tile_width // factor
 
-    async def _predict(self, x: Latents, views: Sequence[View], timestep: float, rows: int) -> Latents:
-        """The predictions for the latents (n, C, h, w) of n views in one call: (rows·n, C, h, w)."""
+    def _gather(self, views: Sequence[View], rows: int) -> _Fixed:
+        """What is fixed, for a call of so many guidance rows of some views."""
         given, count = self._conditions.last(rows), len(views)
+        is_steered = given.control is not None or given.likeness is not None
+        masked = None
+        if given.masked is not None:
+            masked = guidance.rows(np.concatenate([view.cut(given.masked) for view in views]), rows)
+        return _Fixed(
+            given.hidden if count == 1 else np.repeat(given.hidden, count, axis=0),
+            self._added(given, count),
+            masked,
+            self._control(given, views) if is_steered else None,
+            self._likeness(given, count) if is_steered else None,
+        )
+
+    async def _predict(self, x: Latents, fixed: _Fixed, timestep: float, rows: int) -> Latents:
+        """The predictions for the latents (n, C, h, w) of n views in one call: (rows·n, C, h, w)."""
         sample = guidance.rows(x, rows)
         times = np.full((len(sample), 1), timestep, np.float32)
-        hidden, added = np.repeat(given.hidden, count, axis=0), self._added(given, count)
+        hidden, added = fixed.hidden, fixed.added
         await self._steps.call()
-        if given.masked is not None and self._networks.inpaint_unet is not None:
-            masked = guidance.rows(np.concatenate([view.cut(given.masked) for view in views]), rows)
+        if fixed.masked is not None and self._networks.inpaint_unet is not None:
             name = self._table.inpaint_unet
-            output = await self._networks.inpaint_unet(np.concatenate([sample, masked], axis=1), times, hidden, added)
-        elif self._networks.controlled_unet is not None and (given.control or given.likeness is not None):
-            name, control, image = (
-                self._table.controlled_unet,
-                self._control(given, views),
-                self._likeness(given, count),
-            )
-            output = await self._networks.controlled_unet(sample, times, hidden, control, image, added)
+            filled = np.concatenate([sample, fixed.masked], axis=1)
+            output = await self._networks.inpaint_unet(filled, times, hidden, added)
+        elif self._networks.controlled_unet is not None and (fixed.control or fixed.image):
+            name = self._table.controlled_unet
+            output = await self._networks.controlled_unet(sample, times, hidden, fixed.control, fixed.image, added)
         else:
             assert self._networks.unet is not None  # noqa: S101  # encoding._check_networks
             name = self._table.unet
