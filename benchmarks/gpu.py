@@ -300,6 +300,7 @@ def measure(bench: Bench, *, compiled: bool) -> dict[str, Any]:
     parameters = sum(each.numel() for each in bench.unet.parameters())
     found: dict[str, Any] = {"parameters": parameters, "steps": size.steps, "ms": [], "pictures_s": [], "left_out": []}
     reserve = COMPILE_SECONDS if compiled else 0.0
+    row: dict[str, Any]
     for at in size.sides:
         for rows in size.rows:
             if bench.left < reserve + MARGIN_SECONDS:
