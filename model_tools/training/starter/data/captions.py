@@ -7,6 +7,7 @@ import numpy as np
 
 from model_tools.training.pictures import STYLES, Concept
 from model_tools.training.starter.data.compose import ALONE, COLOURS, COUNTS, IN_SCENE
+from model_tools.training.starter.data.people import describe_people, styled
 from model_tools.training.starter.data.scenes import SCENES
 from model_tools.training.starter.data.words import (
     COUNTED,
@@ -36,6 +37,7 @@ WRAPPED_SHARE = 0.7
 NO_OBJECT, ANYTHING = -1, -2
 PLAIN_COUNT = {True: 7, False: 2}
 COMPOSED = 17000
+PEOPLE, STYLED = 7000, 5000
 LONGEST_TAG = 24
 
 
@@ -60,6 +62,12 @@ def paraphrases() -> dict[str, list[str]]:
 def descriptions() -> dict[str, str]:
     """The 60 descriptions by which the draft's constants were chosen, and the label that each means. Not trained on."""
     found: dict[str, str] = packaged("descriptions.json")
+    return found
+
+
+def people_prompts() -> dict[str, list[str]]:
+    """The 60 prompts about people that no training may see, and the words one of which answering labels begin with."""
+    found: dict[str, list[str]] = packaged("people_prompts.json")
     return found
 
 
@@ -163,6 +171,23 @@ def composed_entries(concepts: list[Concept], names: dict[str, int], random: np.
         yield Entry(dress(text, style, random), style, place, colour, layout, scene)
 
 
+def people_entries(concepts: list[Concept], random: np.random.Generator) -> Iterator[Entry]:
+    """People in clothes, scenes and styles of art, in both styles of the set."""
+    for text, place, layout, scene in describe_people(concepts, PEOPLE, random):
+        for style in concepts[place].rows:
+            yield Entry(dress(text, style, random), style, place, None, layout, scene)
+
+
+def styled_entries(concepts: list[Concept], names: dict[str, int], random: np.random.Generator) -> Iterator[Entry]:
+    """Things with words about the style of art after them: those words leave the thing as it is."""
+    common = [name for name, place in names.items() if concepts[place].weight == 1.0]
+    for _ in range(STYLED):
+        name = str(random.choice(common))
+        text, scene = styled(str(random.choice(PLAIN)).format(x=name), random)
+        for style in concepts[names[name]].rows:
+            yield Entry(dress(text, style, random), style, names[name], None, IN_SCENE if scene else ALONE, scene)
+
+
 def phrase(name: str, colour: str | None, count: str | None, scene: str | None, random: np.random.Generator) -> str:
     """The words for a composed picture."""
     thing = name if colour is None else f"{colour} {bare_of_colour(name)}"
@@ -195,7 +220,7 @@ def make_entries(
     `described`: what a dictionary says of concepts, by their place in the list.
     """
     random, names = np.random.default_rng(seed), names_of(concepts)
-    kept = (*paraphrases(), *descriptions())
+    kept = (*paraphrases(), *descriptions(), *people_prompts())
     kept_out = {wrap(text, style, wrapped=wrapped) for text in kept for style in STYLES for wrapped in (True, False)}
     kept_out |= {text.lower() for text in kept_out}
     entries: dict[str, Entry] = {}
@@ -206,6 +231,8 @@ def make_entries(
         *scene_entries(random),
         *composed_entries(concepts, names, random),
         *described_entries(concepts, described or {}, random),
+        *people_entries(concepts, random),
+        *styled_entries(concepts, names, random),
     ):
         if entry.text not in kept_out and entry.text.lower() not in kept_out:
             entries.setdefault(entry.text, entry)

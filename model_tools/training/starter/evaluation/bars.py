@@ -1,5 +1,6 @@
 """The bars that the starter is held to beyond the retrieval of captions."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from model_tools.training.pictures import STYLES
 from model_tools.training.starter.data import augment
 from model_tools.training.starter.data.augment import Bytes, Floats
 from model_tools.training.starter.data.canvas import place_all
-from model_tools.training.starter.data.captions import paraphrases, wrap
+from model_tools.training.starter.data.captions import paraphrases, people_prompts, wrap
 from model_tools.training.starter.data.compose import COLOURS, COUNTS, Composer, Recipe
 from model_tools.training.starter.data.persons import load_persons
 from model_tools.training.starter.data.scenes import SCENES
@@ -40,7 +41,22 @@ NOT_WHITE = 235
 
 def of_paraphrases(networks: Networks, net: FeatureNet, gallery: Gallery, style: str) -> dict[str, float]:
     """Shares of the 100 paraphrases with one of their labels among the first 1 and 5 found in the gallery."""
-    asked, found = paraphrases(), []
+    return _find(networks, net, gallery, style, paraphrases())
+
+
+def of_people(networks: Networks, net: FeatureNet, gallery: Gallery, style: str) -> dict[str, float]:
+    """The same of the 60 prompts about people. Labels that go on answer too: "woman: bald" for woman."""
+    asked = {
+        text: [known for known in gallery.labels for label in labels if re.match(rf"{re.escape(label)}($|[ :])", known)]
+        for text, labels in people_prompts().items()
+    }
+    return _find(networks, net, gallery, style, asked)
+
+
+def _find(
+    networks: Networks, net: FeatureNet, gallery: Gallery, style: str, asked: dict[str, list[str]]
+) -> dict[str, float]:
+    found = []
     pictures = draw(networks, [wrap(text, style, wrapped=True) for text in asked], list(range(len(asked))), SETTINGS)
     queries = features_of(net, shrink(pictures))
     for query, labels in zip(queries, asked.values(), strict=True):

@@ -20,9 +20,11 @@ from model_tools.training.starter.data.captions import (
     make_entries,
     names_of,
     paraphrases,
+    people_prompts,
     phrase,
 )
-from model_tools.training.starter.data.compose import COLOURS, IN_SCENE
+from model_tools.training.starter.data.compose import ALONE, COLOURS, IN_SCENE
+from model_tools.training.starter.data.people import PERSONS, STYLE_SCENES, describe_people, role_label
 from model_tools.training.starter.data.scenes import SCENES
 from model_tools.training.starter.data.words import plural
 
@@ -63,15 +65,16 @@ def test_every_caption_says_what_it_shows() -> None:
         if entry.colour:
             assert entry.colour in text
         if entry.scene and entry.layout == IN_SCENE:
-            assert any(word in text for word in (*SCENES[entry.scene].names, *SCENES[entry.scene].places))
+            styles = [style for style, scene in STYLE_SCENES.items() if scene == entry.scene]
+            assert any(word in text for word in (*SCENES[entry.scene].names, *SCENES[entry.scene].places, *styles))
         if entry.concept >= 0:
             assert entry.style in CONCEPTS[entry.concept].rows
 
 
 def test_nothing_kept_for_a_measure_is_ever_a_caption() -> None:
     assert len(paraphrases()) == 100
-    assert len(descriptions()) == 60
-    kept = [*paraphrases(), *descriptions()]
+    assert len(descriptions()) == len(people_prompts()) == 60
+    kept = [*paraphrases(), *descriptions(), *people_prompts()]
     concepts = [
         Concept(str(place), text, (), 1.0, {"3d": 0, "flat": 0}) for place, text in enumerate((kept[0], kept[-1]))
     ]
@@ -121,3 +124,34 @@ def test_answers_of_the_paraphrases_are_lists_of_labels() -> None:
         (Path(__file__).parents[5] / "model_tools/training/starter/data/paraphrases.json").read_text("utf-8")
     )
     assert all(isinstance(labels, list) and labels for labels in raw.values())
+
+
+PEOPLE = [
+    Concept(str(place), label, (), 1.0, {"3d": place, "flat": place})
+    for place, label in enumerate(("woman", "man", "woman astronaut", "astronaut", "prince", "person running"))
+]
+
+
+def test_people_are_captioned_in_clothes_scenes_and_styles() -> None:
+    found = list(describe_people(PEOPLE, 2000, np.random.default_rng(0)))
+    assert {PEOPLE[place].label for _, place, _, _ in found} == {concept.label for concept in PEOPLE}
+    for text, place, layout, scene in found:
+        assert layout == (IN_SCENE if scene else ALONE)
+        if scene and not any(word in text for word in ("cyberpunk", "neon", "vaporwave")):
+            assert any(spot in text for spot in SCENES[scene].places), text
+        if PEOPLE[place].label == "woman":
+            assert any(word in text for word in PERSONS["woman"]), text
+    assert {scene for text, _, _, scene in found if "cyberpunk art" in text} >= {"city night"}
+
+
+@pytest.mark.parametrize(
+    ("person", "role", "label"),
+    [
+        ("woman", "astronaut", "woman astronaut"),
+        ("man", "astronaut", "astronaut"),
+        ("woman: bald", "running", "person running"),
+        ("prince", "cook", "prince"),
+    ],
+)
+def test_a_role_is_shown_by_the_nearest_picture_of_the_set(person: str, role: str, label: str) -> None:
+    assert role_label(person, role, {concept.label: place for place, concept in enumerate(PEOPLE)}) == label
