@@ -216,9 +216,12 @@ class Draft(nn.Module):
         """The layer, and white where nothing of the object is near, if it is alone on a canvas beyond its square.
 
         The encoder sees the end of a picture and encodes it as such: in the middle of a wider canvas it shows as lines.
+        So the outermost cells count only as far as the object covers them, the others where it is in the next cell too.
         """
         beyond = (coordinates.abs().amax((1, 2, 3)) > 1)[:, None, None, None].to(layer.dtype) * (1 - composed)
-        near = (4 * functional.max_pool2d(layer[:, -1:], 3, stride=1, padding=1)).clamp(0, 1)
+        cover = layer[:, -1:]
+        within = functional.max_pool2d(cover, 3, stride=1, padding=1)[:, :, 1:-1, 1:-1]
+        near = (4 * torch.maximum(cover, functional.pad(within, (1, 1, 1, 1)))).clamp(0, 1)
         shown = layer[:, :-1] - self.white
         return torch.cat([self.white + shown * (1 - beyond * (1 - near)), layer[:, -1:]], 1)
 
