@@ -13,14 +13,14 @@ import psycopg
 
 from imagegen.v1 import jobs_pb2
 from local import postgres
-from tests.faults.clients import OTHER_SIDE, SIDE, Asked, Clients
+from tests.faults.clients import OTHER_SIDE, SIDE, Asked, Clients, wait_for_all
 from tests.faults.programs import Programs
 from tests.integration.jobs.receiver import Receiver
 
 DELIVER_SECONDS = 90.0
 """For the last webhooks: an attempt that a crash broke off is made again after 30 s."""
 SLOT_SECONDS = 120.0
-"""For as many jobs as there are slots to end, when all is over."""
+"""For another of as many jobs as there are slots to end, when all is over."""
 SLOTS = 8
 
 CATEGORIES = ("lost", "doubled", "wrongly charged", "wrongly failed", "stuck", "broken")
@@ -130,7 +130,7 @@ async def _check_slots(findings: Findings, clients: Clients) -> None:
     """As many jobs as there are slots, at once, more than once: a slot that is lost shows."""
     asked = [Asked(f"slot-{number}", "grpc", "", 10) for number in range(3 * SLOTS)]
     lives = [asyncio.create_task(clients.live(each)) for each in asked]
-    _, pending = await asyncio.wait(lives, timeout=SLOT_SECONDS)
+    pending = await wait_for_all(lives, SLOT_SECONDS)
     findings.expect("stuck", not pending, f"{len(pending)} of {len(asked)} jobs after all faults did not end")
     for life in pending:
         life.cancel()

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -172,3 +172,16 @@ class Clients:
         except grpc.aio.AioRpcError as error:
             return error.code() not in {*_AGAIN, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL}
         return True
+
+
+async def wait_for_all(lives: Iterable[asyncio.Task[None]], seconds: float) -> set[asyncio.Task[None]]:
+    """Wait until all have ended, or none has for `seconds`; returns those that have not.
+
+    How long all of them take says how fast the machine is; that none ends any more says that something is stuck.
+    """
+    pending = set(lives)
+    while pending:
+        done, pending = await asyncio.wait(pending, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        if not done:
+            break
+    return pending
