@@ -45,14 +45,18 @@ def picture_required() -> BadRequestError:
     return BadRequestError(sentences.NO_PICTURE, code=None)
 
 
-def key_missing() -> ApiError:
+class KeyMissingError(ApiError):
     """The documented answer to a request without a key."""
-    return ApiError(403, sentences.NO_KEY)
+
+    def __init__(self) -> None:
+        super().__init__(403, sentences.NO_KEY)
 
 
-def key_unknown() -> ApiError:
+class KeyUnknownError(ApiError):
     """The documented answer to a key that no account has."""
-    return ApiError(404, sentences.UNKNOWN_KEY)
+
+    def __init__(self) -> None:
+        super().__init__(404, sentences.UNKNOWN_KEY)
 
 
 def job_not_found() -> ApiError:

@@ -31,7 +31,7 @@ class JobAnswer(BaseModel):
         results: every picture, this one first; set where more than one was asked for (imagegen.n).
         nsfw_score: 0 to 1, of the safety filter, where it was asked for.
         filtered: true where nsfw_image_url took the place of the picture.
-        warnings: known fields of the request that its task does not use; of the answer to a POST.
+        warnings: known fields of the request that its task does not use; absent without one.
     """
 
     model_config = ConfigDict(

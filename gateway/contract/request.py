@@ -1,8 +1,7 @@
-"""The documented request JSON as pydantic models: what a client may send, whether or not this build serves it yet.
+"""The documented request JSON as pydantic models: what a client may send.
 
 Rules that hold everywhere: no field is required; unknown fields are ignored; null, "", [] and {} count as absent (only
-an empty description stays one, and is refused later as an empty prompt). What is set and not served is refused by
-served.py.
+an empty description stays one, and is refused later as an empty prompt).
 """
 
 from collections.abc import Sequence

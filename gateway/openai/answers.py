@@ -58,6 +58,7 @@ class ImagesAnswer(BaseModel):
         size: of the pictures, WIDTHxHEIGHT in pixels.
         usage: zeros: tokens are not counted here.
         safety_identifier: as it was sent.
+        warnings: known fields that the request's task does not use; null without one.
     """
 
     created: int
@@ -68,6 +69,7 @@ class ImagesAnswer(BaseModel):
     size: str
     usage: dict[str, Any]
     safety_identifier: str | None = None
+    warnings: list[str] | None = None
 
 
 class OpenAIModelAnswer(BaseModel):
@@ -136,8 +138,9 @@ class Stored:
         yield base64.b64encode(left)
 
 
-def common(request: ImagesRequest, artifact: pb.Artifact, created: int) -> dict[str, Any]:
+def common(request: ImagesRequest, job: jobs_pb2.Job, created: int) -> dict[str, Any]:
     """What answer and last event report of a picture."""
+    artifact = job.artifact
     formats = {pb.IMAGE_FORMAT_JPEG: "jpeg", pb.IMAGE_FORMAT_PNG: "png", pb.IMAGE_FORMAT_WEBP: "webp"}
     return {
         "created": created,
@@ -147,18 +150,19 @@ def common(request: ImagesRequest, artifact: pb.Artifact, created: int) -> dict[
         "size": f"{artifact.width}x{artifact.height}",
         "usage": USAGE,
         "safety_identifier": request.safety_identifier or request.user,
+        **({"warnings": list(job.notes.warnings)} if job.notes.warnings else {}),
     }
 
 
 def by_address(request: ImagesRequest, jobs: Sequence[jobs_pb2.Job]) -> bytes:
     """The answer with links."""
     data = [{"url": job.artifact.uri, **_about(job)} for job in jobs]
-    return json.dumps({**common(request, jobs[0].artifact, int(time.time())), "data": data}).encode()
+    return json.dumps({**common(request, jobs[0], int(time.time())), "data": data}).encode()
 
 
 async def by_bytes(request: ImagesRequest, pictures: Sequence[Stored]) -> AsyncIterator[bytes]:
     """The answer with the pictures inside."""
-    head = json.dumps(common(request, pictures[0].job.artifact, int(time.time())))
+    head = json.dumps(common(request, pictures[0].job, int(time.time())))
     yield f'{head[:-1]}, "data": ['.encode()
     for number, picture in enumerate(pictures):
         yield b", " if number else b""

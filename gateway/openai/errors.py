@@ -14,7 +14,6 @@
 | the rest | 500 | server_error | internal_error |
 """
 
-import re
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
@@ -27,7 +26,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from gateway.contract.request import ProcessRequest
-from gateway.errors import ApiError
+from gateway.errors import ApiError, KeyMissingError, KeyUnknownError
 from gateway.routes.calls import request_id_of
 from gateway.routes.openapi import OPENAI_PATHS
 from gateway.translate.jobs import RETRY_AFTER_SECONDS
@@ -39,39 +38,15 @@ from imagegen.v1 import jobs_pb2
 _log = structlog.get_logger()
 
 INVALID, SERVER = "invalid_request_error", "server_error"
-
-# Fields of the documented JSON, which these requests are translated to, by the names that they have here.
-PARAMETERS: Mapping[str, str] = MappingProxyType(
+_CODES = MappingProxyType(
     {
-        "background.generate.description": "prompt",
-        "background.generate.model_type": "model",
-        "background.generate.sample_num": "seed",
-        "background.generate.negative_prompt": "negative_prompt",
-        "background.generate.adapter_type": "adapter",
-        "background.generate.strength": "strength",
-        "background.generate.ip_image2": "mask",
-        "background.generate.context_images": "image",
-        "background.remove": "background",
-        "imagegen.steps": "steps",
-        "imagegen.sampler": "sampler",
-        "imagegen.guidance_scale": "guidance_scale",
-        "imagegen.prompt_weights": "prompt_weights",
-        "imagegen.clip_skip": "clip_skip",
-        "imagegen.guidance": "guidance",
-        "imagegen.priority": "priority",
-        "imagegen.deadline_seconds": "deadline_seconds",
-        "imagegen.n": "n",
-        "imagegen.preview_interval": "partial_images",
-        "width, height": "size",
-        "width": "size",
-        "height": "size",
-        "quality": "output_compression",
-        "url": "image",
-        "background.generate.context_images[0]": "image",
+        403: "permission_denied",
+        413: "request_too_large",
+        500: "internal_error",
+        503: "service_unavailable",
+        504: "timeout",
     }
 )
-_LONGEST_FIRST = sorted(PARAMETERS, key=len, reverse=True)
-_NAMED = re.compile(rf"(?<![\w.])(?:{'|'.join(map(re.escape, _LONGEST_FIRST))})(?![\w.])")
 
 _BAD_REQUEST = frozenset(
     {
@@ -151,16 +126,6 @@ def refused_by_router(status: int, method: str, path: str) -> OpenAIError | None
     return OpenAIError(status, f"{method} {path[:128]} is not served here: docs/openai.md lists what is", code=code)
 
 
-def key_missing() -> OpenAIError:
-    """HTTP 401: there is no key."""
-    return OpenAIError(401, "No API key was sent. Send it as the header Authorization: Bearer KEY")
-
-
-def key_unknown() -> OpenAIError:
-    """HTTP 401: no account has that key."""
-    return OpenAIError(401, "The API key is not known. It may be misspelt or revoked", code="invalid_api_key")
-
-
 def internal(request_id: str) -> OpenAIError:
     """HTTP 500: the log knows more."""
     return OpenAIError(500, f"Something went wrong here. Request id: {request_id}", SERVER, code="internal_error")
@@ -207,20 +172,44 @@ def _wrong(violations: Sequence[pb.Violation], words: str, names: Names) -> Open
     """HTTP 400 or 404 for the fields that the orchestrator refuses; `words` where it names none."""
     if not violations:
         return invalid(words or "The request is wrong", None)
-    fields = [names.field(each.field) for each in violations]
-    params = [PARAMETERS.get(field, field.removeprefix("imagegen.")) for field in fields]
-    message = "; ".join(f"{param} {each.description}" for param, each in zip(params, violations, strict=True))
-    return model_not_found(message) if violations[0].field.endswith("family") else invalid(message, params[0])
+    fields = [names.field(each.field, each.limits) for each in violations]
+    message = "; ".join(f"{field} {each.description}" for field, each in zip(fields, violations, strict=True))
+    if violations[0].field.endswith("family"):
+        return model_not_found(message)
+    return invalid(message, _parameter(fields[0]))
 
 
-def from_api(error: ApiError) -> OpenAIError:
-    """Turn an error of what this API shares with the documented one into the shape of this one."""
-    message = error.body["message"]
+def from_api(error: ApiError, names: Names | None = None) -> OpenAIError:
+    """Turn an error of what this API shares with the documented one into the shape of this one.
+
+    Args:
+        error: about fields of the documented JSON.
+        names: that they have here.
+    """
+    message = (names or Names()).reworded(error.body["message"])
+    if isinstance(error, KeyMissingError):
+        return OpenAIError(401, "No API key was sent. Send it as the header Authorization: Bearer KEY")
+    if isinstance(error, KeyUnknownError):
+        return OpenAIError(401, "The API key is not known. It may be misspelt or revoked", code="invalid_api_key")
     if error.status == 400:
-        fields = _fields(message)
-        said = _NAMED.sub(lambda match: PARAMETERS[match[0]], message)
-        return invalid(said, PARAMETERS.get(fields[0], fields[0]) if fields else None)
-    return OpenAIError(error.status, message, INVALID if error.status < 500 else SERVER, headers=error.headers)
+        return invalid(message, _named(message, names or Names()))
+    kind = INVALID if error.status < 500 else SERVER
+    return OpenAIError(error.status, message, kind, code=_CODES.get(error.status), headers=error.headers)
+
+
+def _parameter(field: str) -> str:
+    """The field of a request that a message names, without the number of an item."""
+    return field.partition("[")[0].rstrip(":")
+
+
+def _named(message: str, names: Names) -> str | None:
+    """The field that a message begins with, if it does; else one that the client has another name for."""
+    first = message.partition(" ")[0].rstrip(":,.")
+    known = {*names.sent_as.values(), *ProcessRequest.model_fields}
+    if first.partition(".")[0].partition("[")[0] in {each.partition("[")[0].partition(".")[0] for each in known}:
+        return _parameter(first)
+    found = {message.find(name): name for name in names.sent_as.values() if name in message}
+    return _parameter(found[min(found)]) if found else None
 
 
 class OpenAIRoute(APIRoute):
@@ -247,12 +236,6 @@ class OpenAIRoute(APIRoute):
         return answer
 
 
-def _fields(message: str) -> list[str]:
-    """Fields of the documented JSON that a message names, in its order; or the one that it begins with."""
-    first = message.partition(" ")[0].partition(".")[0]
-    return [match[0] for match in _NAMED.finditer(message)] or sorted({first} & ProcessRequest.model_fields.keys())
-
-
 def _exhausted(reason: str | None, words: str, retry_after: int) -> OpenAIError:
     if reason is None:
         return OpenAIError(413, "The request is larger than this service takes", code="request_too_large")
@@ -264,7 +247,7 @@ def _exhausted(reason: str | None, words: str, retry_after: int) -> OpenAIError:
 
 
 def _unauthenticated(reason: str | None, *_: object) -> OpenAIError:
-    return key_unknown() if reason == "API_KEY_UNKNOWN" else key_missing()
+    return from_api(KeyUnknownError() if reason == "API_KEY_UNKNOWN" else KeyMissingError())
 
 
 def _unavailable(_: str | None, words: str, retry_after: int) -> OpenAIError:

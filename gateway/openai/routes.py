@@ -18,8 +18,6 @@ from gateway.openai.errors import (
     OpenAIRoute,
     from_grpc,
     from_job,
-    key_missing,
-    key_unknown,
     model_not_found,
     timeout,
     unavailable,
@@ -29,8 +27,9 @@ from gateway.openai.requests import EditRequest, ImagesRequest, read
 from gateway.openai.stream import Stream
 from gateway.openai.translate import Asked
 from gateway.routes import events
-from gateway.routes.calls import Gateway, bearer_of, gateway_of, is_possible, receive, request_id_of
+from gateway.routes.calls import Gateway, account_of, caller_of, gateway_of, own_preset, receive
 from gateway.routes.openapi import OPENAI_TAG
+from gateway.translate import presets as preset
 from gateway.transport import body, idempotency
 from gateway.upstream import waiting
 from gateway.upstream.orchestrator import Caller
@@ -72,7 +71,7 @@ async def retrieve_model(request: Request, model: Annotated[str, Path(descriptio
 
 
 async def _models(request: Request) -> ModelsAnswer:
-    gateway, caller = gateway_of(request), _caller(request)
+    gateway, caller = gateway_of(request), caller_of(request, bearer_first=True)
     try:
         families = (await gateway.orchestrator.families(caller)).families
     except grpc.aio.AioRpcError as error:
@@ -82,12 +81,14 @@ async def _models(request: Request) -> ModelsAnswer:
 
 async def _respond(request: Request, kind: type[ImagesRequest], event: str) -> Response:
     """Create the jobs of a request, and answer with their pictures."""
-    gateway, caller = gateway_of(request), _caller(request)
+    gateway, caller = gateway_of(request), caller_of(request, bearer_first=True)
     key = request.headers.get(idempotency.HEADER)
     async with AsyncExitStack() as held:
-        content = await receive(request, gateway, await _account(gateway, caller), held)
+        content = await receive(request, gateway, await account_of(gateway, caller), held)
         form = request.headers["content-type"] if body.is_multipart(request) else None
-        asked = await body.run_off_loop(len(content), partial(_read, content, form, kind, gateway))
+        sent = await body.run_off_loop(len(content), partial(_read, content, form, kind, gateway))
+        own = await own_preset(preset.named(sent[0].extra), gateway, caller)
+        asked = await body.run_off_loop(len(content), partial(_translate, *sent, own, gateway))
         await _set_previews(asked, gateway, caller)
         jobs = await _create(asked, gateway, caller, idempotency.read_key(key))
     structlog.contextvars.bind_contextvars(jobs=[job.job_id for job in jobs])
@@ -102,27 +103,21 @@ async def _respond(request: Request, kind: type[ImagesRequest], event: str) -> R
     return await _answer(request, asked, jobs, caller, kept=kept)
 
 
-async def _account(gateway: Gateway, caller: Caller) -> str:
-    """The name of a caller's account."""
-    try:
-        account = await gateway.keys.account_of(caller)
-    except grpc.aio.AioRpcError as error:
-        raise from_grpc(error, caller.request_id) from None
-    if account is None:
-        raise key_unknown()
-    return account
-
-
-def _read(content: bytes | bytearray, form_type: str | None, kind: type[ImagesRequest], gateway: Gateway) -> Asked:
-    """Turn a body into proto; `form_type` is its Content-Type where it is a form."""
-    settings = gateway.settings
+def _read(
+    content: bytes | bytearray, form_type: str | None, kind: type[ImagesRequest], gateway: Gateway
+) -> tuple[ImagesRequest, Form]:
+    """Read a body; `form_type` is its Content-Type where it is a form."""
     if form_type is None:
-        form = Form()
-        request = read(body.parse_json(content), kind)
-    else:
-        form = forms.parse(content, form_type, settings.max_input_bytes, _FILES)
-        request = read(form.fields, kind, form)
-    return translate.to_proto(request, form, gateway.presets, settings.openai_models, settings.max_input_bytes)
+        return read(body.parse_json(content), kind), Form()
+    form = forms.parse(content, form_type, gateway.settings.max_input_bytes, _FILES)
+    return read(form.fields, kind, form), form
+
+
+def _translate(request: ImagesRequest, form: Form, own: str | None, gateway: Gateway) -> Asked:
+    """Turn a request into proto; `own` is the preset of its account that it names."""
+    settings = gateway.settings
+    aliases, most = settings.openai_models, settings.max_input_bytes
+    return translate.to_proto(request, form, gateway.presets, own, aliases, most)
 
 
 async def _set_previews(asked: Asked, gateway: Gateway, caller: Caller) -> None:
@@ -145,7 +140,8 @@ async def _set_previews(asked: Asked, gateway: Gateway, caller: Caller) -> None:
 
 async def _create(asked: Asked, gateway: Gateway, caller: Caller, key: str) -> list[jobs_pb2.Job]:
     """Queue the pictures of a request, all or none, in the order of their seeds."""
-    message = jobs_pb2.CreateJobRequest(request=asked.message, webhook=asked.webhook, n=asked.request.n)
+    notes = jobs_pb2.ClientNotes(warnings=asked.warnings, field_names=asked.names.sent_as)
+    message = jobs_pb2.CreateJobRequest(request=asked.message, webhook=asked.webhook, n=asked.request.n, notes=notes)
     message.request.request_id = key
     try:
         first = await gateway.orchestrator.create(message, caller, gateway.settings.rest_retry_seconds)
@@ -213,13 +209,3 @@ def _cancel(jobs: Sequence[jobs_pb2.Job], gateway: Gateway, caller: Caller) -> N
     task = asyncio.get_running_loop().create_task(cancel())
     _running.add(task)
     task.add_done_callback(_running.discard)
-
-
-def _caller(request: Request) -> Caller:
-    """Who asks, by Authorization: Bearer, or else x-api-key. Errors have OpenAI's shape."""
-    key = bearer_of(request) or request.headers.get("x-api-key", "").strip()
-    if not key:
-        raise key_missing()
-    if not is_possible(key):
-        raise key_unknown()
-    return Caller(key, request_id_of(request))

@@ -114,7 +114,7 @@ class Stream:
             yield _sent("error", error.body)
             return
         kind = f"{self.kind}.completed"
-        about = common(self.asked.request, found.artifact, int(time.time()))
+        about = common(self.asked.request, found, int(time.time()))
         about["created_at"] = about.pop("created")
         about |= {"type": kind, "seed": found.artifact.seed, "job": found.job_id}
         yield f"event: {kind}\ndata: ".encode()

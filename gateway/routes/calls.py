@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from gateway import errors
 from gateway.config import Settings
+from gateway.translate import presets
 from gateway.translate.presets import Presets
 from gateway.translate.status import api_error
 from gateway.transport import body, encodings
@@ -71,29 +72,24 @@ def request_id_of(request: Request) -> str:
     return str(request.state.request_id)  # middleware.RequestContext puts it there
 
 
-def caller_of(request: Request) -> Caller:
-    """Who asks, by x-api-key, or else Authorization: Bearer. Whether the key is known is for the orchestrator to say.
+def caller_of(request: Request, *, bearer_first: bool = False) -> Caller:
+    """Who asks, by x-api-key and Authorization: Bearer. Whether the key is known is for the orchestrator to say.
+
+    Args:
+        request: with the headers.
+        bearer_first: which of them wins where both are sent.
 
     Raises:
         ApiError: there is no key, or one that gRPC metadata could not carry and so nobody can have.
     """
-    key = request.headers.get("x-api-key", "").strip() or bearer_of(request)
-    if not key:
-        raise errors.key_missing()
-    if not is_possible(key):
-        raise errors.key_unknown()
-    return Caller(key, request_id_of(request))
-
-
-def bearer_of(request: Request) -> str:
-    """The key of Authorization: Bearer KEY; "" without one."""
     found = _BEARER.fullmatch(request.headers.get("authorization", "").strip())
-    return found[1] if found else ""
-
-
-def is_possible(key: str) -> bool:
-    """Whether gRPC metadata could carry a key; nobody has another."""
-    return len(key) <= 256 and key.isascii() and key.isprintable()
+    keys = [request.headers.get("x-api-key", "").strip(), found[1] if found else ""]
+    key = next(filter(None, reversed(keys) if bearer_first else keys), "")
+    if not key:
+        raise errors.KeyMissingError
+    if not (len(key) <= 256 and key.isascii() and key.isprintable()):
+        raise errors.KeyUnknownError
+    return Caller(key, request_id_of(request))
 
 
 async def account_of(gateway: Gateway, caller: Caller) -> str:
@@ -107,8 +103,22 @@ async def account_of(gateway: Gateway, caller: Caller) -> str:
     except grpc.aio.AioRpcError as error:
         raise api_error(error, caller.request_id) from None
     if account is None:
-        raise errors.key_unknown()
+        raise errors.KeyUnknownError
     return account
+
+
+async def own_preset(name: str | None, gateway: Gateway, caller: Caller) -> str | None:
+    """JSON of the preset of that name that the caller's account has of its own; None for none.
+
+    Raises:
+        ApiError: the orchestrator cannot say.
+    """
+    if name is None:
+        return None
+    try:
+        return await gateway.orchestrator.preset(presets.plain(name), caller)
+    except grpc.aio.AioRpcError as error:
+        raise api_error(error, caller.request_id) from None
 
 
 async def receive(request: Request, gateway: Gateway, account: str, held: AsyncExitStack) -> bytearray:

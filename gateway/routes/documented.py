@@ -15,9 +15,20 @@ from gateway import errors
 from gateway.contract import request as contract
 from gateway.contract import spellings
 from gateway.contract.answers import ErrorAnswer, HealthAnswer, JobAnswer, MessageAnswer
+from gateway.errors import BadRequestError
 from gateway.routes import account, results
 from gateway.routes.account import AccountAnswer
-from gateway.routes.calls import Gateway, JobId, account_of, call_for_job, caller_of, gateway_of, receive, request_id_of
+from gateway.routes.calls import (
+    Gateway,
+    JobId,
+    account_of,
+    call_for_job,
+    caller_of,
+    gateway_of,
+    own_preset,
+    receive,
+    request_id_of,
+)
 from gateway.routes.openapi import (
     ESTIMATE_BODY,
     JOBS_TAG,
@@ -63,14 +74,14 @@ async def process_result(request: Request) -> Response:
         )
     except grpc.aio.AioRpcError as error:
         raise api_error(error, caller.request_id) from None
-    return _answer([jobs.blocking_answer(job, order.names) for job in ended], order.warnings)
+    return _answer([jobs.blocking_answer(job, order.names) for job in ended])
 
 
 @router.post("/rest_api/process", tags=[PICTURES_TAG], openapi_extra=POST_BODY, **job_answers(posts=True))
 async def process(request: Request) -> Response:
     """Queue a request and answer at once."""
-    made, order = await _create(request, gateway_of(request), caller_of(request))
-    return _answer([jobs.answer(job, just_created=True) for job in made], order.warnings)
+    made, _ = await _create(request, gateway_of(request), caller_of(request))
+    return _answer([jobs.answer(job, just_created=True) for job in made])
 
 
 @router.post(
@@ -170,7 +181,7 @@ async def _read(request: Request, gateway: Gateway, caller: Caller, key: str, he
     content = await receive(request, gateway, await account_of(gateway, caller), held)
     form = request.headers["content-type"] if body.is_multipart(request) else None
     document, sent = await body.run_off_loop(len(content), partial(_parts, content, form, gateway))
-    own = await _own_preset(document, gateway, caller)
+    own = await own_preset(preset.named(document), gateway, caller)
     return await body.run_off_loop(len(content), partial(_to_proto, document, sent, own, key, gateway))
 
 
@@ -187,31 +198,28 @@ def _parts(content: bytearray, form: str | None, gateway: Gateway) -> tuple[obje
     return document, sent
 
 
-async def _own_preset(document: object, gateway: Gateway, caller: Caller) -> str | None:
-    """JSON of the account's own preset of the name that a request names; None for none."""
-    name = preset.named(document)
-    if name is None:
-        return None
-    try:
-        return await gateway.orchestrator.preset(preset.plain(name), caller)
-    except grpc.aio.AioRpcError as error:
-        raise api_error(error, caller.request_id) from None
-
-
 def _to_proto(document: object, sent: multipart.Form, own: str | None, key: str, gateway: Gateway) -> _Order:
     """Turn a request into proto; `own` is the preset of its account that it names."""
-    asked = contract.parse(gateway.presets.under(spellings.present(document), own))
-    if sent.data is not None:
-        asked = asked.with_file(sent.name, sent.data)
-    found = translate.translated(asked, key, gateway.settings.max_input_bytes)
+    present, sent_as = spellings.present(document)
+    names = Names(sent_as=sent_as)
+    try:
+        asked = contract.parse(gateway.presets.under(present, own))
+        if sent.data is not None:
+            asked = asked.with_file(sent.name, sent.data)
+        names = Names.of(asked, sent_as)
+        found = translate.translated(asked, key, gateway.settings.max_input_bytes)
+        names = Names.of(found.request, sent_as)
+        webhook = webhooks.to_proto(asked, document)
+    except BadRequestError as error:
+        raise BadRequestError(names.reworded(error.body["message"]), error.body.get("code")) from None
     count = None if asked.imagegen is None else asked.imagegen.n
-    message = jobs_pb2.CreateJobRequest(request=found.message, webhook=webhooks.to_proto(asked, document), n=count)
-    return _Order(message, Names.of(asked), found.warnings)
+    warnings = tuple(map(names.reworded, found.warnings))
+    notes = jobs_pb2.ClientNotes(warnings=warnings, field_names=names.sent_as)
+    message = jobs_pb2.CreateJobRequest(request=found.message, webhook=webhook, n=count, notes=notes)
+    return _Order(message, names, warnings)
 
 
-def _answer(found: Sequence[JobAnswer], warnings: Sequence[str] = ()) -> Response:
+def _answer(found: Sequence[JobAnswer]) -> Response:
     """The answer about the first job; with those about all where there are several."""
-    answer = found[0].model_copy(update={"warnings": list(warnings)}) if warnings else found[0]
-    if len(found) > 1:
-        answer = answer.model_copy(update={"results": list(found)})
+    answer = found[0] if len(found) == 1 else found[0].model_copy(update={"results": list(found)})
     return JSONResponse(answer.model_dump(exclude_none=True))

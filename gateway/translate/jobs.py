@@ -24,8 +24,6 @@ _PENDING: Mapping[jobs_pb2.JobState.ValueType, Status] = MappingProxyType(
 # Errors that are the request's own fault. Most show only once its pictures have been decoded.
 _BAD_REQUEST = frozenset({code_pb2.INVALID_ARGUMENT, code_pb2.FAILED_PRECONDITION, code_pb2.UNIMPLEMENTED})
 _OWN_FAULT = frozenset({code_pb2.INTERNAL, code_pb2.ABORTED})
-TEXT_TO_IMAGE = "text_to_image"
-"""Task of the gRPC schema that starts from no picture."""
 
 
 def answer(job: jobs_pb2.Job, *, just_created: bool = False) -> JobAnswer:
@@ -40,15 +38,15 @@ def answer(job: jobs_pb2.Job, *, just_created: bool = False) -> JobAnswer:
     """
     if job.state in _PENDING:
         status = "received" if just_created and job.state == jobs_pb2.JOB_STATE_QUEUED else _PENDING[job.state]
-        return JobAnswer(status=status, job=job.job_id, queue=job.position if job.HasField("position") else None)
+        position = job.position if job.HasField("position") else None
+        return JobAnswer(status=status, job=job.job_id, queue=position, warnings=_warnings(job))
     if job.state == jobs_pb2.JOB_STATE_SUCCEEDED:
         return _complete(job)
     if job.state == jobs_pb2.JOB_STATE_DELETED:
         raise errors.ApiError(404, sentences.DELETED, status="complete")
     if job.state == jobs_pb2.JOB_STATE_CANCELLED:
         raise errors.job_failed(job.job_id, "The job was cancelled")
-    names = Names(from_picture=job.task != TEXT_TO_IMAGE)
-    raise errors.job_failed(job.job_id, _why(job, names))
+    raise errors.job_failed(job.job_id, _why(job, Names.of_job(job)))
 
 
 def blocking_answer(job: jobs_pb2.Job, names: Names) -> JobAnswer:
@@ -119,7 +117,12 @@ def _complete(job: jobs_pb2.Job) -> JobAnswer:
         request_id=made.request_id,
         nsfw_score=round(made.nsfw_score, 4) if made.HasField("nsfw_score") else None,
         filtered=made.filtered or None,
+        warnings=_warnings(job),
     )
+
+
+def _warnings(job: jobs_pb2.Job) -> list[str] | None:
+    return list(job.notes.warnings) or None
 
 
 def word(name_of: Callable[[Value], str], value: Value, prefix: str) -> str:

@@ -69,6 +69,7 @@ class JobView(BaseModel):
         request_id: in the logs.
         request: the documented JSON that asks for the same picture, its seed in it; a picture that came in the request
             is "sha256:<hex>". Null where it is longer than 16 KiB.
+        warnings: known fields of its request that its task does not use; null without one.
     """
 
     job: str
@@ -92,6 +93,7 @@ class JobView(BaseModel):
     webhook: DeliveryView | None = None
     request_id: str
     request: dict[str, Any] | None = None
+    warnings: list[str] | None = None
 
 
 class ModelView(BaseModel):
@@ -217,6 +219,7 @@ def view(job: jobs_pb2.Job) -> JobView:
         webhook=_delivery(job.webhook) if job.HasField("webhook") else None,
         request_id=job.request_id,
         request=inverse.from_proto(job.request) if job.HasField("request") else None,
+        warnings=list(job.notes.warnings) or None,
     )
 
 
@@ -252,7 +255,7 @@ def request(page_size: int, page_token: str | None, state: State | None) -> jobs
 
 
 def _error(job: jobs_pb2.Job) -> JobErrorView:
-    said = Names().sentence(job.error.violations) if job.error.violations else job.error.message
+    said = Names.of_job(job).sentence(job.error.violations) if job.error.violations else job.error.message
     return JobErrorView(message=said, reason=job.error.reason)
 
 

@@ -51,17 +51,18 @@ def to_proto(request: ProcessRequest, request_id: str, max_input_bytes: int) -> 
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """A request as proto, and what its client is to be warned of."""
+    """A request as proto, the picture that it starts from, and what its client is to be warned of."""
 
     message: pb.GenerateRequest
+    request: ProcessRequest
     warnings: tuple[str, ...]
 
 
 def translated(request: ProcessRequest, request_id: str, max_input_bytes: int) -> Translation:
     """As `to_proto`, with a warning for each field that the request's task does not use."""
-    request = tasks.started(request)
-    chosen = tasks.choose(request)
-    request, warnings = unused.leave_out(request, chosen)
+    whole = tasks.started(request)
+    chosen = tasks.choose(whole)
+    request, warnings = unused.leave_out(whole, chosen)
     message = pb.GenerateRequest(request_id=request_id)
     tasks.set_task(message, request, chosen, max_input_bytes)
     if request.background is not None:
@@ -77,7 +78,7 @@ def translated(request: ProcessRequest, request_id: str, max_input_bytes: int) -
     safety.set_safety(message, request, max_input_bytes)
     if request.imagegen is not None:
         extensions.set_extensions(message, request.imagegen)
-    return Translation(message, tuple(warnings))
+    return Translation(message, whole, tuple(warnings))
 
 
 def _set_generate(message: pb.GenerateRequest, generate: Generate, chosen: str) -> None:

@@ -141,7 +141,7 @@ def _unavailable(details: Details) -> ApiError:
 
 
 def _unauthenticated(details: Details) -> ApiError:
-    return errors.key_unknown() if details.reason == "API_KEY_UNKNOWN" else errors.key_missing()
+    return errors.KeyUnknownError() if details.reason == "API_KEY_UNKNOWN" else errors.KeyMissingError()
 
 
 _TABLE: Mapping[grpc.StatusCode, Callable[[Details], ApiError]] = MappingProxyType(

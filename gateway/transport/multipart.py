@@ -1,7 +1,10 @@
-"""Bodies of multipart/form-data (RFC 7578): one file with the picture, and parameters as JSON or as fields."""
+"""Bodies of multipart/form-data (RFC 7578): their parts, and what they say in the documented API.
+
+There it is one file with the picture, and parameters as JSON or as fields.
+"""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -23,6 +26,21 @@ MAX_FIELD_BYTES = 128 * 1024
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a body.
+
+    Attributes:
+        name: of the field.
+        content: its bytes.
+        is_file: it has a file name.
+    """
+
+    name: str
+    content: bytes
+    is_file: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Form:
     """What came.
 
@@ -39,83 +57,87 @@ class Form:
     data: bytes | None = None
 
 
-def parse(body: bytes | bytearray, content_type: str, max_file_bytes: int) -> Form:
-    """Read a body that is in memory whole; nothing is written to disk.
+def read_parts(body: bytes | bytearray, content_type: str, most: int) -> list[Part]:
+    """The parts of a body that is in memory whole; nothing is written to disk. A file that was not chosen is none.
 
     Raises:
-        BadRequestError: it is not multipart, has a part twice, or its file is too large; the message names the part.
+        BadRequestError: it is not multipart, or has more than `most` parts.
     """
     boundary = parse_options_header(content_type)[1].get(b"boundary")
     if not boundary:
         raise BadRequestError(f"Content-Type: {MEDIA_TYPE} has no boundary")
-    parts = _Parts()
+    parts, ended = _Parts(most), []
     # A file of any size stays in memory: the whole body is there already, and its size is checked.
     config = {"MAX_MEMORY_FILE_SIZE": len(body) + 1, "UPLOAD_ERROR_ON_BAD_CTE": True}
     try:
-        parser = FormParser(MEDIA_TYPE, parts.on_field, parts.on_file, parts.on_end, boundary=boundary, config=config)
+        parser = FormParser(
+            MEDIA_TYPE, parts.on_field, parts.on_file, lambda: ended.append(True), boundary=boundary, config=config
+        )
         parser.write(cast("bytes", body))  # a bytearray serves as well
         parser.finalize()
     except FormParserError as error:
         raise BadRequestError(f"The body is not {MEDIA_TYPE}: {error}") from None
-    if not parts.ended:
+    if not ended:
         raise BadRequestError(f"The body is not {MEDIA_TYPE}: it ends before its last boundary")
-    return _form(parts, max_file_bytes)
+    return parts.found
+
+
+def parse(body: bytes | bytearray, content_type: str, max_file_bytes: int) -> Form:
+    """Read a body as the documented API has it.
+
+    Raises:
+        BadRequestError: as read_parts; it has a part twice, or its file is too large; the message names the part.
+    """
+    parameters: list[Part] = []
+    files: dict[str, bytes] = {}
+    fields: dict[str, list[object]] = {}
+    for part in read_parts(body, content_type, MAX_PARTS):
+        name = part.name
+        if name == PARAMETERS:
+            parameters.append(part)
+        elif part.is_file or (name in FILES and not is_address(part.content)):  # a file may come without a file name
+            if name in files:
+                raise BadRequestError(f"{name:.64} comes twice; send it once")
+            files[name] = part.content
+        elif len(part.content) > MAX_FIELD_BYTES:
+            raise BadRequestError(f"{name:.64} has {len(part.content)} bytes; a field may have {MAX_FIELD_BYTES}")
+        else:
+            field_name = "url" if name in FILES else name.removesuffix("[]")
+            fields.setdefault(field_name, []).append(_value(part.content))
+    if len(parameters) > 1:
+        raise BadRequestError(f"{PARAMETERS} comes twice; send it once")
+    said = {name: values[0] if len(values) == 1 else values for name, values in fields.items()}
+    name, data = _only_file(files, max_file_bytes)
+    return Form(parameters[0].content if parameters else None, said, name, data)
+
+
+def is_address(content: bytes) -> bool:
+    """Whether it is the address of a picture, or the picture in base64, rather than its file."""
+    return content.lstrip()[:10].lower().startswith((b"http://", b"https://", b"storage://", b"base64,", b"data:"))
 
 
 class _Parts:
     """Keeps the parts as the parser finds them."""
 
-    def __init__(self) -> None:
-        self.parameters: bytes | None = None
-        self.files: dict[str, bytes] = {}
-        self.fields: dict[str, list[object]] = {}
-        self.ended = False
-        self._seen = 0
+    def __init__(self, most: int) -> None:
+        self.found: list[Part] = []
+        self._most, self._seen = most, 0
 
-    def on_field(self, part: Field) -> None:
-        name, content = self._name(part.field_name), part.value or b""
-        if name == PARAMETERS:
-            self._keep_parameters(content)
-        elif name in FILES and not _is_text(content):
-            self._keep_file(name, content)  # a file without a file name
-        elif len(content) > MAX_FIELD_BYTES:
-            raise BadRequestError(f"{name:.64} has {len(content)} bytes; a field may have {MAX_FIELD_BYTES}")
-        else:
-            field_name = "url" if name in FILES else name.removesuffix("[]")
-            self.fields.setdefault(field_name, []).append(_value(content))
+    def on_field(self, field: Field) -> None:
+        self.found.append(Part(self._name(field.field_name), field.value or b"", is_file=False))
 
     def on_file(self, file: File) -> None:
         name = self._name(file.field_name)
         file.file_object.seek(0)
         content = file.file_object.read()
-        if name == PARAMETERS:
-            self._keep_parameters(content)
-        elif content or file.file_name:  # a form whose file was not chosen sends neither
-            self._keep_file(name, content)
-
-    def on_end(self) -> None:
-        self.ended = True
+        if content or file.file_name:  # a form whose file was not chosen sends neither
+            self.found.append(Part(name, content, is_file=True))
 
     def _name(self, name: bytes | None) -> str:
         self._seen += 1
-        if self._seen > MAX_PARTS:
-            raise BadRequestError(f"The body has more than {MAX_PARTS} parts")
+        if self._seen > self._most:
+            raise BadRequestError(f"The body has more than {self._most} parts")
         return (name or b"").decode("utf-8", "replace")
-
-    def _keep_parameters(self, content: bytes) -> None:
-        if self.parameters is not None:
-            raise BadRequestError(f"{PARAMETERS} comes twice; send it once")
-        self.parameters = content
-
-    def _keep_file(self, name: str, content: bytes) -> None:
-        if name in self.files:
-            raise BadRequestError(f"{name:.64} comes twice; send it once")
-        self.files[name] = content
-
-
-def _is_text(content: bytes) -> bool:
-    """Whether it is the address of a picture rather than the picture itself."""
-    return content.lstrip()[:10].lower().startswith((b"http://", b"https://", b"storage://", b"base64,", b"data:"))
 
 
 def _value(content: bytes) -> object:
@@ -129,17 +151,17 @@ def _value(content: bytes) -> object:
     return text
 
 
-def _form(found: _Parts, max_file_bytes: int) -> Form:
-    fields = {name: values[0] if len(values) == 1 else values for name, values in found.fields.items()}
-    names = list(found.files)
+def _only_file(files: Mapping[str, bytes], most: int) -> tuple[str, bytes | None]:
+    """The part that holds the picture, and its content; "" and None without one."""
+    names: Sequence[str] = list(files)
     if len(names) > 1:
         raise BadRequestError(f"{names[1]:.64} does not go with {names[0]:.64}: send one file")
     if not names:
-        return Form(found.parameters, fields)
+        return "", None
     (name,) = names
-    content, shown = found.files[name], f"{name or 'the file':.64}"
+    content, shown = files[name], f"{name or 'the file':.64}"
     if not content:
         raise BadRequestError(f"{shown} is empty")
-    if len(content) > max_file_bytes:
-        raise BadRequestError(f"{shown} has {len(content)} bytes; the limit is {max_file_bytes}")
-    return Form(found.parameters, fields, shown, content)
+    if len(content) > most:
+        raise BadRequestError(f"{shown} has {len(content)} bytes; the limit is {most}")
+    return shown, content

@@ -35,6 +35,7 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
         """Store a request, as one or more jobs; their pictures go to the result store."""
         if request.HasField("webhook"):
             await asyncio.to_thread(self._check_webhook, request.webhook)
+        converters.check_notes(request.notes)
         count = _count(request)
         apply_policy(request.request, account.get())
         with _within("request"):

@@ -148,7 +148,7 @@ def _guarded(work: Callable[[bytes, str, DecodeLimits, str], T], data: bytes, li
         raise _refusal(field, "is empty: 0 bytes")
     name = sniff.format_of(data)
     if name is None:
-        raise _refusal(field, f"is not a picture that can be read; send {sniff.FORMATS}")
+        raise _refusal(field, not_a_picture(data))
     try:
         return work(data, name, limits, field)
     except (InvalidRequestError, MemoryError):
@@ -226,6 +226,12 @@ def _decode(allocate: Allocate, data: bytes, name: str, limits: DecodeLimits, fi
         picture = stored.stored(image, data, profile)
         limits.check(picture.size, field)  # again: a header may have lied
         return stored.upright(picture, allocate)
+
+
+def not_a_picture(data: bytes) -> str:
+    """What is wrong with a file of none of the formats, to continue a sentence that begins with its field."""
+    kind = sniff.described(data)
+    return f"is {f'{kind}, ' if kind else ''}not a picture that can be read; send {sniff.FORMATS}"
 
 
 def _refusal(field: str, description: str) -> InvalidRequestError:

@@ -14,6 +14,30 @@ _MAGIC = (
     (b"II+\x00", "TIFF"),  # BigTIFF
     (b"MM\x00+", "TIFF"),
 )
+# What is often sent in place of a picture, by what it begins with, without white space and in lower case.
+_OTHERS = (
+    (b"<!doctype html", "a web page (HTML)"),
+    (b"<html", "a web page (HTML)"),
+    (b"<head", "a web page (HTML)"),
+    (b"<body", "a web page (HTML)"),
+    (b"<svg", "an SVG drawing"),
+    (b"<?xml", "an XML document"),
+    (b"%pdf-", "a PDF document"),
+    (b"%!ps", "a PostScript document"),
+    (b"8bps", "a Photoshop document"),
+    (b"pk\x03\x04", "a ZIP archive"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"rar!", "a RAR archive"),
+    (b"\x1aE\xdf\xa3".lower(), "a video (Matroska, WebM)"),
+    (b"\x00\x00\x00\x0cjxl ", "a JPEG XL picture"),
+    (b"\xff\x0a", "a JPEG XL picture"),
+    (b"\x00\x00\x00\x0cjp  ", "a JPEG 2000 picture"),
+    (b"\xff\x4f\xff\x51".lower(), "a JPEG 2000 picture"),
+    (b"\x00\x00\x01\x00", "an icon (ICO)"),
+    (b"{", "JSON"),
+    (b"[", "JSON"),
+)
+_TEXT = frozenset(range(0x20, 0x7F)) | frozenset(b"\t\n\r")
 _AVIF = {b"avif", b"avis"}
 _HEIF = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
 
@@ -30,6 +54,17 @@ def format_of(data: bytes) -> str | None:
         brands = {data[8:12], *(data[at : at + 4] for at in range(16, end, 4))}
         return "AVIF" if brands & _AVIF else "HEIC" if brands & _HEIF else None
     return None
+
+
+def described(data: bytes) -> str | None:
+    """What a file is that format_of does not know, for a reader: "a web page (HTML)"; None where that does not show."""
+    start = data[:256].removeprefix(b"\xef\xbb\xbf").lstrip()
+    if data[4:8] == b"ftyp":
+        return "a video (MP4, QuickTime)"
+    for magic, words in _OTHERS:
+        if data[: len(magic)].lower() == magic or start[: len(magic)].lower() == magic:
+            return words
+    return "text" if start and _TEXT.issuperset(start) else None
 
 
 def webp_size(data: bytes) -> tuple[int, int] | None:

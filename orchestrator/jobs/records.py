@@ -27,6 +27,7 @@ class JobRequest:
         webhook_url: where its end is reported to; None for the account's own webhook, if it has one.
         webhook_data: JSON text that is sent with the report.
         webhook_events: which ends are reported there: complete, failed.
+        client_notes: what is kept with it for the client of a gateway, serialized; None for nothing.
     """
 
     params: RequestParams
@@ -38,6 +39,7 @@ class JobRequest:
     webhook_url: str | None = None
     webhook_data: str | None = None
     webhook_events: tuple[str, ...] = ("complete",)
+    client_notes: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +96,7 @@ class NewJob:
             "webhook_url": request.webhook_url,
             "webhook_data": request.webhook_data,
             "webhook_events": list(request.webhook_events),
+            "client_notes": request.client_notes,
             "trace": tracing.text(),
         }
 
@@ -139,7 +142,7 @@ class JobRecord:
         error: why it ended without a picture.
         queued: its place in the queue, while it waits.
         webhook: what became of it; None if there is none.
-        manifest: what it was asked for, as JobRequest.manifest.
+        manifest, client_notes: as of JobRequest.
     """
 
     id: str
@@ -163,6 +166,7 @@ class JobRecord:
     queued: Queued | None = None
     webhook: WebhookState | None = None
     manifest: bytes | None = None
+    client_notes: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -242,7 +246,7 @@ _HAS_WEBHOOK = f"""
 COLUMNS = f"""
     j.id, j.account_id, j.request_id, j.state, j.task, j.family, j.seed, j.priority, j.created_at, j.started_at,
     j.ended_at, j.attempts, j.fence, j.sequence, j.first_event, j.artifact::text AS artifact, j.picture, j.expires_at,
-    j.manifest,
+    j.manifest, j.client_notes,
     j.error::text AS error, {_HAS_WEBHOOK} AS has_webhook, d.state AS delivery, d.attempts AS tries,
     d.last_status, d.last_error, d.next_at, d.delivered_at
 """
@@ -316,6 +320,7 @@ def to_record(row: Row) -> JobRecord:
         error=load_error(row["error"]) if row["error"] else None,
         webhook=_to_webhook(row) if row["has_webhook"] else None,
         manifest=row["manifest"],
+        client_notes=row["client_notes"],
     )
 
 

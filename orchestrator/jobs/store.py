@@ -56,7 +56,7 @@ WITH j AS (
     INSERT INTO imagegen.jobs (
         id, account_id, request_id, idempotency_key, request_digest, manifest, request, request_object, held_bytes,
         task, family, seed, state, priority, rank, tag, cost, price, webhook_url, webhook_data, webhook_events, trace,
-        work_seconds
+        work_seconds, client_notes
     ) VALUES (
         %(id)s, %(account_id)s, %(request_id)s, %(idempotency_key)s, %(digest)s, %(manifest)s, %(request)s,
         %(request_object)s, %(held_bytes)s,
@@ -65,7 +65,7 @@ WITH j AS (
         CASE WHEN coalesce(%(webhook_url)s::text, {_OF_ACCOUNT.format(column="webhook_url")}) IS NOT NULL
         THEN %(webhook_data)s::text END,
         CASE WHEN %(webhook_url)s::text IS NULL THEN {_OF_ACCOUNT.format(column="webhook_events")}
-        ELSE %(webhook_events)s::text[] END, %(trace)s, %(work_seconds)s
+        ELSE %(webhook_events)s::text[] END, %(trace)s, %(work_seconds)s, %(client_notes)s
     )
     ON CONFLICT (account_id, idempotency_key) DO NOTHING
     RETURNING *

@@ -191,7 +191,9 @@ class RequestParams:
             said = bool(self.prompt.strip())
             violations.check("prompt", said, "is empty; say what the picture shows", Reason.REQUIRED)
         for path, text in (("prompt", self.prompt), ("negative_prompt", self.negative_prompt)):
-            violations.check(path, len(text) <= MAX_TEXT, f"is longer than {MAX_TEXT} characters")
+            fits, limits = len(text) <= MAX_TEXT, {"maximum": MAX_TEXT}
+            described = f"is longer than {MAX_TEXT} characters"
+            violations.check(path, fits, described, Reason.ABOVE_MAXIMUM, limits)
         self.task.validate(violations)
         for path, source in self.sources.items():
             source.validate(path, violations, self.limits.max_input_bytes)

@@ -112,8 +112,8 @@ class _FromPicture:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ImageToImage(_FromPicture):
-    """A picture changed by the prompt.
+class _Steered(_FromPicture):
+    """Changed by a share, and steered by other pictures.
 
     Attributes:
         strength: above 0 to 1.
@@ -121,7 +121,6 @@ class ImageToImage(_FromPicture):
         likeness: 0 to 1, how much they do.
     """
 
-    name: ClassVar[TaskName] = TaskName.IMAGE_TO_IMAGE
     strength: float = 0.6
     references: tuple[ImageSource, ...] = ()
     likeness: float = 0.6
@@ -129,6 +128,9 @@ class ImageToImage(_FromPicture):
     @property
     def sources(self) -> dict[str, ImageSource]:
         """The picture, and those that steer."""
+        return self._steering_sources()
+
+    def _steering_sources(self) -> dict[str, ImageSource]:
         references = {f"{self.name}.references[{n}]": source for n, source in enumerate(self.references)}
         return {f"{self.name}.image": self.image, **references}
 
@@ -143,8 +145,15 @@ class ImageToImage(_FromPicture):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Inpaint(_FromPicture):
-    """A part of a picture painted again: where mask is white, or transparent; strength above 0 to 1."""
+class ImageToImage(_Steered):
+    """A picture changed by the prompt."""
+
+    name: ClassVar[TaskName] = TaskName.IMAGE_TO_IMAGE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inpaint(_Steered):
+    """A part of a picture painted again: where mask is white, or transparent."""
 
     name: ClassVar[TaskName] = TaskName.INPAINT
     mask: ImageSource
@@ -153,13 +162,8 @@ class Inpaint(_FromPicture):
 
     @property
     def sources(self) -> dict[str, ImageSource]:
-        """The picture and its mask."""
-        return {f"{self.name}.image": self.image, f"{self.name}.mask": self.mask}
-
-    def validate(self, violations: Violations) -> None:
-        """Note what is wrong, except with the pictures."""
-        _FromPicture.validate(self, violations)
-        self._share(violations, "strength", self.strength, above_zero=True)
+        """The picture, its mask, and those that steer."""
+        return {**self._steering_sources(), f"{self.name}.mask": self.mask}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,7 +3,7 @@
 import asyncio
 
 from orchestrator.arrays import Pixels
-from orchestrator.diffusion.inputs import ImagePrompt, Start
+from orchestrator.diffusion.inputs import Start
 from orchestrator.diffusion.stages import Stage, Steps
 from orchestrator.imaging.layers import opaque, resized, with_alpha
 from orchestrator.params import EdgesParams, ImageToImage
@@ -11,7 +11,7 @@ from orchestrator.tasks.canvas import Canvas
 from orchestrator.tasks.context import TaskContext, TaskResult
 from orchestrator.tasks.finish import finish
 from orchestrator.tasks.frame import Frame
-from orchestrator.tasks.painting import Scene, Steering, cut, paint
+from orchestrator.tasks.painting import Scene, Steering, cut, image_prompt, paint
 from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
 
@@ -34,12 +34,10 @@ async def repaint(
 
         def scene() -> Scene:
             start = opaque(canvas.put(source))
-            others = tuple(map(opaque, pictures.others))
-            prompt = ImagePrompt(others[0], likeness, more=others[1:]) if others else None
             return Scene(
                 size=canvas.size,
                 start=Start(start, strength),
-                image_prompt=prompt,
+                image_prompt=image_prompt(pictures, likeness),
                 steering=Steering.of(start, edges),
             )
 

@@ -19,7 +19,7 @@ from orchestrator.tasks.canvas import Canvas
 from orchestrator.tasks.context import TaskContext, TaskResult
 from orchestrator.tasks.finish import finish
 from orchestrator.tasks.frame import Frame
-from orchestrator.tasks.painting import Scene, Steering, cut, paint
+from orchestrator.tasks.painting import Scene, Steering, cut, image_prompt, paint
 from orchestrator.tasks.pictures import load, size_of
 from orchestrator.tasks.plan import Plan, task_of
 
@@ -46,6 +46,7 @@ async def inpaint(plan: Plan, context: TaskContext) -> TaskResult:
                 size=canvas.size,
                 start=Start(start, task.strength),
                 mask=canvas.put_mask(mask[part.rows, part.columns]),
+                image_prompt=image_prompt(pictures, task.likeness),
                 steering=Steering.of(start, task.edges),
             )
             return whole, mask, part, canvas, scene

@@ -9,14 +9,14 @@ from orchestrator.diffusion.latents import Size
 from orchestrator.diffusion.stages import Steps
 from orchestrator.imaging import geometry
 from orchestrator.imaging.edges import Edges, canny, control_picture
-from orchestrator.imaging.layers import resized
+from orchestrator.imaging.layers import opaque, resized
 from orchestrator.imaging.masks import Mask
 from orchestrator.params import EdgesParams
 from orchestrator.tasks.canvas import Canvas
 from orchestrator.tasks.context import PrepareResult, TaskContext
 from orchestrator.tasks.enlarge import grow
 from orchestrator.tasks.frame import covering
-from orchestrator.tasks.pictures import size_of
+from orchestrator.tasks.pictures import Pictures, size_of
 from orchestrator.tasks.plan import Plan
 
 
@@ -69,6 +69,12 @@ class Painted:
 
     pixels: Pixels
     steps: int
+
+
+def image_prompt(pictures: Pictures, likeness: float) -> ImagePrompt | None:
+    """The pictures that steer, next to the one that a task starts from; None without one. Call it in a thread."""
+    others = tuple(map(opaque, pictures.others))
+    return ImagePrompt(others[0], likeness, more=others[1:]) if others else None
 
 
 async def paint(plan: Plan, context: TaskContext, scene: Scene) -> Painted:

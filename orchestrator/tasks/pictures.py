@@ -7,9 +7,11 @@ from typing import Any, TypeVar
 
 from orchestrator.arrays import Pixels
 from orchestrator.diffusion.latents import Size
-from orchestrator.errors import InvalidRequestError, Violation
-from orchestrator.imaging.decode import Measured
+from orchestrator.errors import InvalidRequestError, Reason, Violation
+from orchestrator.imaging import sniff
+from orchestrator.imaging.decode import Measured, not_a_picture
 from orchestrator.params import ImageFormat, ImageSource
+from orchestrator.params.storage import is_storage
 from orchestrator.provenance.marking import Parent, inspect
 from orchestrator.tasks import memory
 from orchestrator.tasks.context import TaskContext
@@ -32,7 +34,7 @@ class Pictures:
         replace: what goes behind the picture.
         caption: what is laid over the result.
         replacement: what takes the place of a picture that the safety filter stops.
-        others: that go with it: new face of face_swap, references of image_to_image, in their order.
+        others: that go with it: new face of face_swap, references of image_to_image and inpaint, in their order.
         parents: what the files of image, replace and caption, those that are given, state about their origin.
     """
 
@@ -145,6 +147,8 @@ class _File:
 
 async def _fetch(source: ImageSource, field: str, context: TaskContext) -> _File:
     data = (source.data if source.url is None else await context.fetch(source.url, field)) or b""
+    if data and source.url is not None and is_storage(source.url) and sniff.format_of(data) is None:
+        raise InvalidRequestError(Violation(field, not_a_picture(data), Reason.STORAGE_NOT_IMAGE))
     measured = await context.decoders.measure(data, context.limits, field)
     return _File(field, data, source.url is not None, measured)
 

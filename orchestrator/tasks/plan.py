@@ -149,7 +149,7 @@ def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Plan:
     if faces_wanted(params.enhancements) is not None and not family.abilities >= FACE_NEEDS:
         raise UnsupportedTaskError(f"family {family.name} has no networks for face_enhance")
     if not family.abilities >= likeness_needs(params.task):
-        raise UnsupportedTaskError(f"family {family.name} has no networks for image_to_image with references")
+        raise UnsupportedTaskError(f"family {family.name} has no networks for {params.task.name} with references")
     kind = control_kind(params.task, family)
     _check_prompts(params, family)
     sampler = params.sampler or family.default_sampler
@@ -200,7 +200,7 @@ def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Plan:
 
 def likeness_needs(task: Task) -> frozenset[str]:
     """What pictures whose likeness steers need of a family."""
-    return frozenset({"likeness"} if isinstance(task, ImageToImage) and task.references else ())
+    return frozenset({"likeness"} if isinstance(task, (ImageToImage, Inpaint)) and task.references else ())
 
 
 async def with_prompts(plan: Plan, params: RequestParams, family: Family, pipeline: Pipeline) -> Plan:
@@ -290,7 +290,7 @@ def _sources(task: Task, background: BackgroundParams, caption: Caption | None) 
         yield task.image
     if isinstance(task, Inpaint):
         yield task.mask
-    if isinstance(task, ImageToImage):
+    if isinstance(task, (ImageToImage, Inpaint)):
         yield from task.references
     if isinstance(task, FaceSwap):
         yield task.face

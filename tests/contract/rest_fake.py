@@ -87,6 +87,7 @@ class Script:
         files: pictures by name: media type and chunks.
         requests: of CreateJob.
         webhooks: that came with them.
+        notes: that came with the newest of them, and go along with its job.
         account: as GetAccount answers it.
         presets: of the account, by name: their JSON.
         metadata: of the newest call.
@@ -107,6 +108,7 @@ class Script:
     files: dict[str, tuple[str, list[bytes]]] = field(default_factory=dict)
     requests: list[pb.GenerateRequest] = field(default_factory=list)
     webhooks: list[jobs_pb2.Webhook | None] = field(default_factory=list)
+    notes: jobs_pb2.ClientNotes = field(default_factory=jobs_pb2.ClientNotes)
     account: accounts_pb2.Account = field(default_factory=accounts_pb2.Account)
     presets: dict[str, str] = field(default_factory=dict)
     metadata: dict[str, str | bytes] = field(default_factory=dict)
@@ -146,7 +148,15 @@ class FakeJobs(
                 raise InvalidRequestError(Violation("family", "is not one of realistic, fantasy"))
         except ImagegenError as error:
             await self._refuse(context, error)
-        return self.script.created
+        self.script.notes = request.notes
+        return self._noted(self.script.created)
+
+    def _noted(self, job: jobs_pb2.Job) -> jobs_pb2.Job:
+        """The job with the notes of its client, as the orchestrator answers it."""
+        found = jobs_pb2.Job()
+        found.CopyFrom(job)
+        found.notes.CopyFrom(self.script.notes)
+        return found
 
     async def EstimateJob(self, _: jobs_pb2.EstimateJobRequest, context: Context) -> jobs_pb2.JobEstimate:  # noqa: N802
         await self._enter(context, "EstimateJob")
@@ -156,7 +166,7 @@ class FakeJobs(
         await self._enter(context, "GetJob")
         if request.job_id != JOB:
             await self._refuse(context, NotFoundError("no such job"))
-        return self.script.ended or self.script.created
+        return self._noted(self.script.ended or self.script.created)
 
     async def ListJobs(  # noqa: N802
         self, _: jobs_pb2.ListJobsRequest, context: Context

@@ -173,7 +173,7 @@ async def test_a_wrong_field_of_generate(stack: Stack, change: dict[str, Any], f
         ({"enhancements": ["shine"]}, "enhancements "),
         ({"webhooks": {"complete": "ftp://hooks.example/"}}, "webhooks.complete must be an http or https URL"),
         ({"safe": True, "nsfw_parameters": {"threshold": "high"}}, "nsfw_parameters.threshold must be a number"),
-        ({"safe": True, "nsfw_parameters": {"image_url": "no"}}, "nsfw_parameters.nsfw_image_url must be"),
+        ({"safe": True, "nsfw_parameters": {"image_url": "no"}}, "nsfw_parameters.image_url must be"),
         ({"background": "blue"}, "background must be a JSON object"),
     ],
 )
@@ -202,7 +202,65 @@ async def test_what_is_not_used_is_answered_as_a_warning(stack: Stack) -> None:
             "padding",
             "enhancements light",
         ]
+        job = answer.json()["job"]
+        for place in (f"/rest_api/result/{job}", f"/v1/jobs/{job}"):
+            assert (await stack.client.get(place)).json()["warnings"] == answer.json()["warnings"]
+        listed = (await stack.client.get("/v1/jobs")).json()
+        assert listed["jobs"][0]["warnings"] is None or listed["jobs"][0]["warnings"] == answer.json()["warnings"]
         assert "warnings" not in (await post(stack, path)).json()
+        assert "warnings" not in (await stack.client.get(f"/rest_api/result/{job}")).json()
+
+
+LONG = "x" * 100_001
+GENERATE = "background.generate"
+
+
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        (
+            {"background": {"generate": {"description": "a", "additional_prompt": LONG}}},
+            f"{GENERATE}.additional_prompt",
+        ),
+        ({"background": {"generate": {"description": LONG, "additional_prompt": "a"}}}, f"{GENERATE}.description"),
+        (
+            {"background": {"generate": {"description": LONG[:60_000], "additional_prompt": LONG[:60_000]}}},
+            f"{GENERATE}.description with {GENERATE}.additional_prompt",
+        ),
+        (
+            {"url": "https://a.example/", "background": {"generate": {"additional_prompt": LONG}}},
+            f"{GENERATE}.additional_prompt",
+        ),
+        ({"background": {"generate": {"description": "a", "negative_prompt": LONG}}}, f"{GENERATE}.negative_prompt"),
+        ({"remove_background": {"type": "x"}}, "remove_background.type"),
+        ({"remove_background": "x"}, "remove_background"),
+        ({"remove_background": {"background": "no colour"}}, "remove_background.background"),
+        ({"background_url": "x"}, "background_url"),
+        ({"background": {"background_url": "x"}}, "background.background_url"),
+        ({"background": {"generate": {"background_url": "x"}}}, f"{GENERATE}.background_url"),
+        ({"background_url": 5}, "background_url"),
+        ({"safe": True, "nsfw_parameters": {"thresold": 2}}, "nsfw_parameters.thresold"),
+        ({"safe": True, "nsfw_parameters": {"image_url": "x"}}, "nsfw_parameters.image_url"),
+        ({"output_quality": 101, "output_format": "jpg"}, "output_quality"),
+        (
+            {"url": None, "background": {"generate": {"adapter_type": "img2img", "context_images": ["x"]}}},
+            f"{GENERATE}.context_images[0]",
+        ),
+        (
+            {
+                "url": None,
+                "background": {"generate": {"adapter_type": "img2img", "context_images": ["https://a.example/", "x"]}},
+            },
+            f"{GENERATE}.context_images[1]",
+        ),
+    ],
+)
+async def test_a_field_that_becomes_another_is_named_as_it_was_sent(
+    stack: Stack, fields: dict[str, Any], named: str
+) -> None:
+    answer = await stack.client.post(RESULT, json={"url": "https://a.example/", **fields})
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["message"].startswith(f"{named} ")
 
 
 @pytest.mark.parametrize("name", ["face", "control", "control2", "upscale", "inpainting", "img2img"])

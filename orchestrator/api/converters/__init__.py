@@ -3,6 +3,7 @@
 from orchestrator.api.converters.answers import from_event, to_artifact, to_family
 from orchestrator.api.converters.jobs import (
     check_hook,
+    check_notes,
     from_stored,
     to_count,
     to_estimate,
@@ -44,6 +45,7 @@ __all__ = [
     "STATES",
     "VERTICAL",
     "check_hook",
+    "check_notes",
     "from_event",
     "from_stored",
     "new_request_id",

@@ -24,6 +24,8 @@ from orchestrator.webhooks.message import Event, check_webhook
 DEFAULT_PAGE, MAX_PAGE = 20, 100
 MAX_COUNT = 10
 """Jobs of one CreateJob."""
+MAX_NOTES = 16 * 1024
+"""Bytes of a job's ClientNotes, serialized."""
 
 DELIVERY_STATES = {
     "pending": jobs_pb2.DELIVERY_STATE_PENDING,
@@ -38,7 +40,8 @@ def to_job_request(asked: jobs_pb2.CreateJobRequest, limits: Limits, name: str) 
     Raises:
         UnsupportedTaskError, InvalidRequestError: as to_params.
     """
-    request = asked.request
+    request, notes = asked.request, asked.notes.SerializeToString(deterministic=True)
+    asked.ClearField("notes")
     options, params = to_options(request, name), to_params(request, limits)
     key = request.request_id if request.HasField("request_id") else None
     request.ClearField("request_id")
@@ -58,6 +61,7 @@ def to_job_request(asked: jobs_pb2.CreateJobRequest, limits: Limits, name: str) 
         webhook_url=asked.webhook.url if asked.webhook.HasField("url") else None,
         webhook_data=asked.webhook.data if asked.webhook.HasField("data") else None,
         webhook_events=_to_events(asked.webhook),
+        client_notes=notes or None,
     )
 
 
@@ -70,6 +74,12 @@ def to_count(count: int) -> int:
     if not 1 <= count <= MAX_COUNT:
         raise InvalidRequestError(Violation("n", f"must be from 1 to {MAX_COUNT}, not {count}"))
     return count
+
+
+def check_notes(notes: jobs_pb2.ClientNotes) -> None:
+    """See that the notes are not too long; InvalidRequestError names their field."""
+    if (size := notes.ByteSize()) > MAX_NOTES:
+        raise InvalidRequestError(Violation("notes", f"must be at most {MAX_NOTES} bytes, not {size}"))
 
 
 def to_estimate(estimate: JobEstimate) -> jobs_pb2.JobEstimate:
@@ -128,6 +138,8 @@ def to_job(record: JobRecord) -> jobs_pb2.Job:
     if record.manifest is not None:
         message.request.ParseFromString(record.manifest)
         message.request.seed = record.seed
+    if record.client_notes is not None:
+        message.notes.ParseFromString(record.client_notes)
     if record.queued is not None:
         message.position = record.queued.position
     if record.state is JobState.SUCCEEDED and record.artifact is not None:

@@ -26,8 +26,9 @@ def _inpaint(task: pb.Inpaint) -> params.Inpaint:
     return params.Inpaint(
         image=to_source(task.image),
         mask=to_source(task.mask),
+        references=tuple(map(to_source, task.references)),
         edges=to_edges(task),
-        **given(task, "strength", "mask_by_opacity"),
+        **given(task, "strength", "mask_by_opacity", "likeness"),
     )
 
 

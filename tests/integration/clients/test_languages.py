@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
+import pytest_asyncio
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha import reflection_pb2
 
@@ -124,33 +125,67 @@ async def test_generate_is_sent_again_before_its_first_event_alone() -> None:
         assert fake.calls == 1
 
 
-async def test_the_go_example(endpoints: Endpoints, tmp_path: Path) -> None:
-    """With Debian's Go, its plug-ins and its gRPC."""
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def typescript(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the TypeScript example, with the packages of its lock."""
+    if shutil.which("npm") is None:
+        pytest.skip("needs node and npm")
+    folder = tmp_path_factory.mktemp("examples") / "typescript"
+    ignored = shutil.ignore_patterns("node_modules")
+    shutil.copytree(REPOSITORY / "examples/typescript", folder, ignore=ignored)
+    await run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], folder, HOME=os.environ.get("HOME", "/root"))
+    return folder
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def generated(typescript: Path) -> Path:
+    """What `buf generate` writes in proto/, with the plug-ins that buf.gen.yaml names."""
     if not HAS_GO:
         pytest.skip("needs Debian's golang-go, protoc-gen-go, protoc-gen-go-grpc and golang-google-grpc-dev")
-    sources, package = tmp_path / "src", "github.com/imagegen/imagegen/examples/go"
-    (sources / package).mkdir(parents=True)
-    shutil.copy(REPOSITORY / "examples/go/main.go", sources / package)
-    (sources / package / "codec.go").write_text(CODEC)
+    protos = typescript.parent / "proto"
+    shutil.copytree(REPOSITORY / "proto", protos)
+    plugins = f"{typescript / 'node_modules/.bin'}:{os.environ['PATH']}"
+    buf = str(Path(sys.executable).parent / "buf")
+    await run([buf, "generate"], protos, PATH=plugins, HOME=str(typescript.parent))
+    return typescript.parent / "gen"
+
+
+async def test_the_go_example(endpoints: Endpoints, generated: Path, tmp_path: Path) -> None:
+    """With Debian's Go, and the package that buf generated."""
+    module = tmp_path / "src/github.com/imagegen/imagegen"
+    shutil.copytree(REPOSITORY / "examples/go", module / "examples/go")
+    (module / "examples/go/codec.go").write_text(CODEC)
+    shutil.copytree(generated / "go", module / "gen/go")
     shutil.copy(SERVICE_CONFIG, tmp_path)
-    protos = sorted(str(path) for path in (REPOSITORY / "proto/imagegen/v1").glob("*.proto"))
-    outputs = [f"--{kind}_out={sources}" for kind in ("go", "go-grpc")]
-    await run([sys.executable, "-m", "grpc_tools.protoc", f"-I{REPOSITORY / 'proto'}", *outputs, *protos], tmp_path)
     go = {"GO111MODULE": "off", "GOPATH": f"{tmp_path}:{GO_SOURCES}", "HOME": str(Path.home())}
-    await run(["go", "build", "-o", "example", package], tmp_path, **go)
+    await run(["go", "build", "-o", "example", "github.com/imagegen/imagegen/examples/go"], tmp_path, **go)
     said = await run(["./example", "red apple", "apple.png"], tmp_path, **environment(endpoints))
     assert "STAGE_DENOISE" in said
     assert decode((tmp_path / "apple.png").read_bytes()).shape == (512, 512, 3)
 
 
-async def test_the_typescript_example(endpoints: Endpoints, tmp_path: Path) -> None:
+async def test_the_generated_typescript_is_well_typed(typescript: Path, generated: Path) -> None:
+    """All of the schema, for strict TypeScript; its messages are built and read by protobuf-es."""
+    shutil.copytree(generated / "es", typescript / "es")
+    (typescript / "use.ts").write_text(
+        'import { create, fromBinary, toBinary } from "@bufbuild/protobuf";\n'
+        'import { GenerateRequestSchema } from "./es/imagegen/v1/generation_pb";\n'
+        'const sent = create(GenerateRequestSchema, { prompt: "red apple", seed: 7n });\n'
+        "const read = fromBinary(GenerateRequestSchema, toBinary(GenerateRequestSchema, sent));\n"
+        "console.log(read.prompt, read.seed);\n"
+    )
+    files = [str(path.relative_to(typescript)) for path in sorted((typescript / "es").rglob("*.ts"))]
+    assert {Path(name).name for name in files} == {
+        f"{path.stem}_pb.ts" for path in (REPOSITORY / "proto/imagegen/v1").glob("*.proto")
+    }
+    options = ["--noEmit", "--strict", "--skipLibCheck", "--target", "es2022", "--module", "nodenext"]
+    await run(["npx", "tsc", *options, "use.ts", *files], typescript)
+    assert await run(["npx", "tsx", "use.ts"], typescript) == "red apple 7n\n"
+
+
+async def test_the_typescript_example(endpoints: Endpoints, typescript: Path) -> None:
     """Type-checked, and run by node; its packages are those of its lock."""
-    if shutil.which("npm") is None:
-        pytest.skip("needs node and npm")
-    folder = tmp_path / "typescript"
-    ignored = shutil.ignore_patterns("node_modules")
-    shutil.copytree(REPOSITORY / "examples/typescript", folder, ignore=ignored)
-    await run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], folder, HOME=os.environ.get("HOME", "/root"))
+    folder = typescript
     await run(["npx", "tsc", "-p", "."], folder)
     where = {**environment(endpoints), "IMAGEGEN_PROTO": str(REPOSITORY / "proto")}
     said = await run(["npx", "tsx", "generate.ts", "red apple", "apple.png"], folder, **where)

@@ -1,12 +1,14 @@
 """The orchestrator's errors in the client's words."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from google.protobuf.descriptor import Descriptor
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.contract import request as contract
 from gateway.contract.request import ProcessRequest
 from gateway.translate.names import Names
 from imagegen.v1 import generation_pb2 as pb
@@ -37,7 +39,7 @@ def wrong(
         ("inpaint.mask", "background.generate.ip_image2"),
         ("inpaint.mask.url", "background.generate.ip_image2"),
         ("face_swap.face", "background.generate.ip_image2"),
-        ("image_to_image.references[1].url", "background.generate.context_images"),
+        ("image_to_image.references[1].url", "background.generate.context_images[1]"),
         ("edit.enlargement", "upscale_parameters.type"),
         ("control.edges.scale", "background.generate.controlnet_conditioning_scale"),
         ("image_to_image.strength", "background.generate.strength"),
@@ -96,7 +98,7 @@ def test_no_path_that_rest_sets_is_told_as_it_is() -> None:
         "detach_on_disconnect",
         *("output", "output.delivery", "layout", "background", "safety", "safety.enabled", "safety.inputs"),
         *("face.likeness", "face_swap.likeness", "image_to_image.likeness"),
-        *("control.control_kind", "inpaint.mask_by_opacity"),
+        *("control.control_kind", "inpaint.mask_by_opacity", "inpaint.likeness"),
         *(f"{task}.edges{threshold}" for task in tasks for threshold in ("", ".low_threshold", ".high_threshold")),
     }
     same = {path for path in paths(pb.GenerateRequest.DESCRIPTOR) if Names().field(path) == path}
@@ -109,10 +111,69 @@ def test_no_path_that_rest_sets_is_told_as_it_is() -> None:
 
 
 def test_names_of_a_request() -> None:
-    assert Names.of(ProcessRequest()) == Names(from_picture=False, quality="quality")
+    assert Names.of(ProcessRequest()) == Names()
     found = Names.of(ProcessRequest(url="https://a.example/", output_quality=101))
-    assert found == Names(from_picture=True, quality="output_quality")
+    assert found == Names(from_picture=True, sent_as={"quality": "output_quality"})
     assert found.field("output.quality") == "output_quality"
+
+
+DESCRIPTION, MORE = "background.generate.description", "background.generate.additional_prompt"
+
+
+@pytest.mark.parametrize(
+    ("texts", "name"),
+    [
+        ({"description": "a" * 11}, DESCRIPTION),
+        ({"additional_prompt": "a" * 11}, MORE),
+        ({"description": "a", "additional_prompt": "b" * 11}, MORE),
+        ({"description": "a" * 11, "additional_prompt": "b"}, DESCRIPTION),
+        ({"description": "a" * 6, "additional_prompt": "b" * 6}, f"{DESCRIPTION} with {MORE}"),
+        ({"description": ""}, DESCRIPTION),
+        ({}, DESCRIPTION),
+    ],
+)
+def test_the_text_is_named_that_makes_a_prompt_too_long(texts: dict[str, str], name: str) -> None:
+    found = Names.of(contract.parse({"background": {"generate": texts}}))
+    assert found.field("request.prompt", {"maximum": 10}) == name
+
+
+def test_a_fault_that_is_not_of_length_is_of_the_whole_prompt() -> None:
+    texts = {"description": "(a", "additional_prompt": "b)"}
+    found = Names.of(contract.parse({"background": {"generate": texts}}))
+    assert found.field("prompt") == f"{DESCRIPTION} with {MORE}"
+
+
+@pytest.mark.parametrize(
+    ("document", "path", "name"),
+    [
+        ({"print_size": "a4"}, "size.width", "print_size"),
+        ({"print_size": "a4"}, "size", "print_size"),
+        ({"nsfw_parameters": {"thresold": 2}}, "safety.threshold", "nsfw_parameters.thresold"),
+        ({"nsfw_parameters": {"thresold": 2, "threshold": 2}}, "safety.threshold", "nsfw_parameters.threshold"),
+        ({"nsfw_parameters": {"image_url": "x"}}, "safety.replacement.url", "nsfw_parameters.image_url"),
+        ({"nsfw_parameters": {"nsfw_image_url": "x"}}, "safety.replacement", "nsfw_parameters.nsfw_image_url"),
+    ],
+)
+def test_a_field_that_stands_for_another_is_named_itself(document: dict[str, Any], path: str, name: str) -> None:
+    assert Names.of(contract.parse(document)).field(path) == name
+
+
+def test_context_images_are_counted_as_the_client_counts_them() -> None:
+    document = {"background": {"generate": {"adapter_type": "img2img", "context_images": ["a", "b", "c"]}}}
+    without_url = Names.of(contract.parse(document).starting_from_context())
+    assert without_url.field("image_to_image.image.url") == "background.generate.context_images[0]"
+    assert without_url.field("image_to_image.references[0].url") == "background.generate.context_images[1]"
+    with_url = Names.of(contract.parse(document | {"url": "d"}))
+    assert with_url.field("image_to_image.image.url") == "url"
+    assert with_url.field("image_to_image.references[0].url") == "background.generate.context_images[0]"
+
+
+def test_a_block_that_moved_takes_its_fields_along() -> None:
+    names = Names(sent_as={"background.remove": "remove_background.type", "imagegen.loras": "model"})
+    assert names.field("loras[1].name") == "model[1].name"
+    assert names.reworded("background.remove must be x; background.remover and a.background.remove") == (
+        "remove_background.type must be x; background.remover and a.background.remove"
+    )
 
 
 def test_enhancements_are_known_by_their_names_and_a_file_by_its_part() -> None:

@@ -28,7 +28,29 @@ from tests.unit.gateway.asking import URL
     ],
 )
 def test_an_older_spelling(old: dict[str, Any], present: dict[str, Any]) -> None:
-    assert spellings.present({"width": 10, **old}) == {"width": 10, "background": present}
+    assert spellings.present({"width": 10, **old})[0] == {"width": 10, "background": present}
+
+
+@pytest.mark.parametrize(
+    ("document", "names"),
+    [
+        (
+            {"remove_background": {"type": "item", "background": "red"}},
+            {"background.remove": "remove_background.type", "background.color": "remove_background.background"},
+        ),
+        ({"remove_background": "item"}, {"background.remove": "remove_background"}),
+        ({"remove_background": "item", "background": {"remove": "human"}}, {}),
+        ({"background_url": URL}, {"background.replace": "background_url"}),
+        ({"background": {"background_url": URL}}, {"background.replace": "background.background_url"}),
+        (
+            {"background": {"generate": {"background_url": URL}}},
+            {"background.replace": "background.generate.background_url"},
+        ),
+        ({"background_url": URL, "background": {"replace": URL}}, {}),
+    ],
+)
+def test_a_field_that_moved_keeps_the_name_that_it_was_sent_by(document: dict[str, Any], names: dict[str, str]) -> None:
+    assert spellings.present(document)[1] == names
 
 
 @pytest.mark.parametrize(
@@ -42,12 +64,12 @@ def test_an_older_spelling(old: dict[str, Any], present: dict[str, Any]) -> None
     ],
 )
 def test_what_is_switched_off_changes_nothing(document: dict[str, Any]) -> None:
-    found = spellings.present(document)
+    found, _ = spellings.present(document)
     assert isinstance(found, dict)
     assert found.get("background") == document.get("background")
 
 
 @pytest.mark.parametrize("document", [None, 5, "text", [1], {"background": "blue", "remove_background": True}])
 def test_what_has_another_form_goes_on_as_it_is(document: object) -> None:
-    found = spellings.present(document)
+    found, _ = spellings.present(document)
     assert found == ({"background": "blue"} if isinstance(document, dict) else document)

@@ -97,9 +97,37 @@ OTHERS = {
 )
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_files_are_not_opened(name: str) -> None:
-    assert (
-        refusal(OTHERS[name]) == "is not a picture that can be read; send JPEG, PNG, WebP, AVIF, HEIC, BMP, TIFF or GIF"
-    )
+    said = refusal(OTHERS[name])
+    assert said.startswith("is ")
+    assert said.endswith("not a picture that can be read; send JPEG, PNG, WebP, AVIF, HEIC, BMP, TIFF or GIF")
+
+
+SAID = {
+    "text": "text",
+    "SVG": "an SVG drawing",
+    "XML": "an XML document",
+    "HTML": "a web page (HTML)",
+    "PDF": "a PDF document",
+    "PostScript": "a PostScript document",
+    "zip": "a ZIP archive",
+    "gzip": "a gzip archive",
+    "ICO": "an icon (ICO)",
+    "JPEG 2000": "a JPEG 2000 picture",
+    "Photoshop": "a Photoshop document",
+    "MP4": "a video (MP4, QuickTime)",
+}
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_what_a_file_is_instead_is_said(name: str) -> None:
+    assert refusal(OTHERS[name]).startswith(f"is {SAID[name]}, not a picture that can be read; ")
+
+
+@pytest.mark.parametrize(
+    "page", [b"<!DOCTYPE HTML>\n<p>", b"\n  <HTML><body>", b"\xef\xbb\xbf<!doctype html>", b"<head>"]
+)
+def test_a_page_in_any_spelling_is_a_page(page: bytes) -> None:
+    assert refusal(page).startswith("is a web page (HTML), ")
 
 
 @pytest.mark.parametrize("name", VALID)

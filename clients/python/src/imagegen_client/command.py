@@ -19,6 +19,7 @@ from imagegen_client.tasks import (
     Control,
     Edit,
     Face,
+    FaceSwap,
     GenerateBackground,
     ImageToImage,
     Inpaint,
@@ -28,10 +29,11 @@ from imagegen_client.tasks import (
 )
 
 _TASKS: dict[str, Callable[[argparse.Namespace], Task]] = {
-    "image_to_image": lambda given: ImageToImage(given.image, strength=given.strength),
-    "inpaint": lambda given: Inpaint(given.image, given.mask, strength=given.strength),
+    "image_to_image": lambda given: ImageToImage(given.image, strength=given.strength, references=given.reference),
+    "inpaint": lambda given: Inpaint(given.image, given.mask, strength=given.strength, references=given.reference),
     "generate_background": lambda given: GenerateBackground(given.image),
     "face": lambda given: Face(given.image),
+    "face_swap": lambda given: FaceSwap(given.image, given.face, strength=given.strength),
     "control": lambda given: Control(given.image, strength=given.strength),
     "upscale": lambda given: Upscale(given.image),
     "outpaint": lambda given: Outpaint(given.image),
@@ -64,19 +66,30 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="imagegen", description=__doc__.partition("\n")[0])
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def add(name: str, run: Callable[[Client, argparse.Namespace], None], text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text, parents=[common])
+    def add(
+        name: str, run: Callable[[Client, argparse.Namespace], None], text: str, *aliases: str
+    ) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, aliases=aliases, help=text, description=text, parents=[common])
         command.set_defaults(run=run)
         return command
 
-    generate = add("generate", _generate, "Generate a picture from text.")
+    generate = add("generate", _generate, "Generate a picture from text.", "draw")
     generate.add_argument("prompt")
     _add_options(generate)
     edit = add("edit", _generate, "Generate a picture from a picture.")
     edit.add_argument("image", help="path or address")
     edit.add_argument("prompt", nargs="?")
     edit.add_argument(
-        "--task", choices=_TASKS, help="default: inpaint with --mask, else image_to_image; edit without prompt"
+        "--task",
+        choices=_TASKS,
+        help="default: inpaint with --mask, face_swap with --face, else image_to_image; edit without prompt",
+    )
+    edit.add_argument("--face", help="path or address of the picture with the new face of face_swap")
+    edit.add_argument(
+        "--reference",
+        action="append",
+        default=[],
+        help="path or address of a picture whose likeness steers; repeatable",
     )
     edit.add_argument("--mask", help="path or address of the mask of inpaint: white changes")
     edit.add_argument("--strength", type=float, help="how much is changed, above 0 to 1")
@@ -137,10 +150,11 @@ def _generate(client: Client, given: argparse.Namespace) -> None:
 def _task(given: argparse.Namespace) -> Task | None:
     if not hasattr(given, "image"):
         return None
-    without = "inpaint" if given.mask else "image_to_image" if given.prompt else "edit"
+    without = "inpaint" if given.mask else "face_swap" if given.face else "image_to_image" if given.prompt else "edit"
     name = given.task or without
-    if name == "inpaint" and not given.mask:
-        raise ValueError("the task inpaint needs --mask")
+    for task, option in (("inpaint", "mask"), ("face_swap", "face")):
+        if name == task and not getattr(given, option):
+            raise ValueError(f"the task {task} needs --{option}")
     return _TASKS[name](given)
 
 

@@ -1,5 +1,6 @@
 """What can be asked for. Every task starts from a picture, but for the one that has none: text alone."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -27,27 +28,44 @@ class Edges:
 
 @dataclass(frozen=True, slots=True)
 class ImageToImage:
-    """A picture changed by the prompt; `strength` above 0 to 1 says how much."""
+    """A picture changed by the prompt; `strength` above 0 to 1 says how much.
+
+    `references` are up to 3 pictures whose likeness steers; `likeness` 0 to 1 says how much.
+    """
 
     image: Source
     strength: float | None = None
     edges: Edges | None = None
+    references: Sequence[Source] = ()
+    likeness: float | None = None
 
     def add_to(self, request: pb.GenerateRequest) -> None:
         """Set the task of a request."""
-        task = pb.ImageToImage(image=to_source(self.image), strength=self.strength, edges=_edges(self.edges))
-        request.image_to_image.CopyFrom(task)
+        request.image_to_image.CopyFrom(
+            pb.ImageToImage(
+                image=to_source(self.image),
+                strength=self.strength,
+                edges=_edges(self.edges),
+                references=map(to_source, self.references),
+                likeness=self.likeness,
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Inpaint:
-    """A part of a picture painted by the prompt: where the mask is white, or, by opacity, transparent."""
+    """A part of a picture painted by the prompt: where the mask is white, or, by opacity, transparent.
+
+    `references` and `likeness` are as of ImageToImage.
+    """
 
     image: Source
     mask: Source
     strength: float | None = None
     edges: Edges | None = None
     mask_by_opacity: bool | None = None
+    references: Sequence[Source] = ()
+    likeness: float | None = None
 
     def add_to(self, request: pb.GenerateRequest) -> None:
         """Set the task of a request."""
@@ -58,6 +76,8 @@ class Inpaint:
                 strength=self.strength,
                 edges=_edges(self.edges),
                 mask_by_opacity=self.mask_by_opacity,
+                references=map(to_source, self.references),
+                likeness=self.likeness,
             )
         )
 
@@ -94,6 +114,30 @@ class Face:
                 face_only=self.face_only,
                 likeness=self.likeness,
                 edges=_edges(self.edges),
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class FaceSwap:
+    """A picture whose largest face takes the looks of that of another, `face`.
+
+    `strength` 0 to 1 says how much of the new face is generated over, `likeness` 0 to 1 how like it the result is.
+    """
+
+    image: Source
+    face: Source
+    strength: float | None = None
+    likeness: float | None = None
+
+    def add_to(self, request: pb.GenerateRequest) -> None:
+        """Set the task of a request."""
+        request.face_swap.CopyFrom(
+            pb.FaceSwap(
+                image=to_source(self.image),
+                face=to_source(self.face),
+                strength=self.strength,
+                likeness=self.likeness,
             )
         )
 
@@ -159,7 +203,7 @@ class Edit:
             request.background.remove = pb.Removal.Value(f"REMOVAL_{self.remove_background.upper()}")
 
 
-Task: TypeAlias = ImageToImage | Inpaint | GenerateBackground | Face | Control | Upscale | Outpaint | Edit
+Task: TypeAlias = ImageToImage | Inpaint | GenerateBackground | Face | FaceSwap | Control | Upscale | Outpaint | Edit
 
 
 def _edges(edges: Edges | None) -> pb.Edges | None:
