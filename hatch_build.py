@@ -1,4 +1,7 @@
-"""Generates the package imagegen.v1, the code of the schema, into the wheel of the server."""
+"""Generates the package imagegen.v1, the code of the schema, into the wheel of the server.
+
+clients/python has a hook of its own: an sdist must hold all that builds it, and that wheel renames what is generated.
+"""
 
 import subprocess
 import sys

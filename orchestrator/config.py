@@ -305,6 +305,15 @@ class Settings(EnvironmentSettings):
         None, "PEM file of the certificate that signs C2PA manifests, and those between it and its CA"
     )
     c2pa_key_file: Path | None = setting(None, "PEM file of its key")
+    c2pa_signer_url: WebUrl | None = setting(
+        None,
+        "in place of a key file: URL of a service that keeps the key, and answers a POST of bytes with their signature"
+        " ([the protocol](responsible-use.md#a-key-that-stays-elsewhere))",
+    )
+    c2pa_signer_token: str | None = setting(
+        None, "what that service knows this one by: Authorization: Bearer …", secret=True
+    )
+    c2pa_signer_seconds: float = setting(10.0, "longest time for one of its signatures", unit="s", low=0.1, high=300)
     c2pa_algorithm: Annotated[str, choice("es256", "es384", "es512", "ps256", "ps384", "ps512", "ed25519")] = setting(
         "es256", "of the signature: es256, es384, es512, ps256, ps384, ps512 or ed25519"
     )
@@ -331,9 +340,14 @@ class Settings(EnvironmentSettings):
             ("tls_cert_file", "tls_key_file"),
             ("tls_key_file", "tls_cert_file"),
             ("tls_client_ca_file", "tls_cert_file"),
-            ("c2pa_cert_file", "c2pa_key_file"),
             ("c2pa_key_file", "c2pa_cert_file"),
+            ("c2pa_signer_url", "c2pa_cert_file"),
+            ("c2pa_signer_token", "c2pa_signer_url"),
         )
+        if self.c2pa_cert_file and bool(self.c2pa_key_file) is bool(self.c2pa_signer_url):
+            raise SettingsError(
+                "IMAGEGEN_C2PA_CERT_FILE needs either IMAGEGEN_C2PA_KEY_FILE or IMAGEGEN_C2PA_SIGNER_URL, not both"
+            )
         if self.anonymous and not is_loopback(self.grpc_address):
             raise SettingsError(
                 f"IMAGEGEN_ANONYMOUS is true, and IMAGEGEN_GRPC_ADDRESS={self.grpc_address!r} is not on loopback: "

@@ -17,6 +17,7 @@ ImagegenError
 │   ├── DatabaseUnavailableError the database does not answer
 │   ├── ResultStoreUnavailableError  the result store, or a storage of the account, does not answer
 │   ├── ShuttingDownError        this server takes no new work
+│   ├── SignerUnavailableError   what signs manifests does not answer
 │   └── EngineUnavailableError   Triton, or a model in it, does not answer
 ├── MessageLateError             the message did not arrive in time
 ├── CorruptResultError           a stored picture is not what was stored
@@ -190,6 +191,10 @@ class ResultStoreUnavailableError(RetryableError):
 
 class ShuttingDownError(RetryableError):
     """This server is stopping and takes no new work."""
+
+
+class SignerUnavailableError(RetryableError):
+    """What signs manifests, or stamps them with a time, does not answer."""
 
 
 class EngineUnavailableError(RetryableError):

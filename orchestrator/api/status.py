@@ -39,6 +39,7 @@ _TABLE: tuple[tuple[type[ImagegenError], int, str], ...] = (
     (errors.PoisonJobError, code_pb2.ABORTED, "POISON_JOB"),
     (errors.AttemptTimeoutError, code_pb2.DEADLINE_EXCEEDED, "ATTEMPT_TIMEOUT"),
     (errors.ShuttingDownError, code_pb2.UNAVAILABLE, "SHUTTING_DOWN"),
+    (errors.SignerUnavailableError, code_pb2.UNAVAILABLE, "SIGNER_UNAVAILABLE"),
     (errors.EngineUnavailableError, code_pb2.UNAVAILABLE, "ENGINE_UNAVAILABLE"),
     (errors.CancelledByClientError, code_pb2.CANCELLED, "CANCELLED"),
     (errors.EngineFaultError, code_pb2.INTERNAL, "ENGINE_FAULT"),

@@ -22,6 +22,7 @@ from orchestrator.errors import (
     ImagegenError,
     ResultStoreUnavailableError,
     ShuttingDownError,
+    SignerUnavailableError,
 )
 from orchestrator.generation import outcomes
 from orchestrator.generation.events import Artifact, Event
@@ -42,7 +43,12 @@ BATCH_SECONDS = 0.25
 CLOSE_SECONDS = 2.0
 """For a statement that is under way when the block ends."""
 
-_UNREACHABLE = (EngineUnavailableError, ResultStoreUnavailableError, DatabaseUnavailableError)
+_UNREACHABLE = (
+    EngineUnavailableError,
+    ResultStoreUnavailableError,
+    DatabaseUnavailableError,
+    SignerUnavailableError,
+)
 
 log = structlog.get_logger()
 

@@ -82,9 +82,7 @@ class Marking:
         Raises:
             SettingsError: they cannot be used.
         """
-        signer = Signer.load(
-            settings.c2pa_cert_file, settings.c2pa_key_file, settings.c2pa_algorithm, settings.c2pa_timestamp_url
-        )
+        signer = Signer.load(settings)
         invisible = None if settings.invisible_mark is None else int(settings.invisible_mark, 16)
         return cls(version=version, xmp=settings.mark_pictures, signer=signer, invisible=invisible)
 

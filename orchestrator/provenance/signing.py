@@ -5,6 +5,7 @@ C2PA Technical Specification 2.2; the library is the Content Authenticity Initia
 
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,22 +13,32 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import structlog
 
 from common.errors import SettingsError
+from orchestrator.config import Settings
+from orchestrator.errors import SignerUnavailableError
 from orchestrator.imaging import codec
 from orchestrator.models.source import ModelDigest
 from orchestrator.params import ImageFormat, OutputParams
 from orchestrator.provenance.origin import Origin
+from orchestrator.provenance.remote import RemoteKey
 from orchestrator.provenance.xmp import SOFTWARE
+from orchestrator.web.services import ServiceError
+from orchestrator.web.urls import redacted
 
 try:
     import c2pa
 except ImportError:  # an extra: only who signs or verifies manifests needs it
     c2pa = None
 
+log = structlog.get_logger()
+
 DETAILS = "org.imagegen.generation"
 """Label of the assertion that names seed, family and networks."""
 _PARENT = "parent"
+# What the library's errors say where the time-stamping authority is at fault; it has no class of its own for them.
+_ASKS_AUTHORITY = re.compile(r"http resolver|time.?stamp", re.IGNORECASE)
 # No thumbnails: they would double the work, and show what a crop has removed. Nothing is fetched from elsewhere.
 _SETTINGS: Mapping[str, Any] = {
     "builder": {"thumbnail": {"enabled": False}},
@@ -89,53 +100,89 @@ class Signer:
 
     Attributes:
         certificates: PEM, the signing certificate first, then those between it and its CA.
-        key: PEM (PKCS #8) of its private key.
+        key: PEM (PKCS #8) of its private key, or a service that keeps it.
         algorithm: of the signature, as IMAGEGEN_C2PA_ALGORITHM has it (C2PA 2.2, section 13.2.1).
         timestamp_url: of an RFC 3161 time-stamping authority; None for none.
     """
 
     certificates: bytes
-    key: bytes
+    key: bytes | RemoteKey
     algorithm: str = "es256"
     timestamp_url: str | None = None
 
     @classmethod
-    def load(
-        cls, certificate_file: Path | None, key_file: Path | None, algorithm: str, timestamp_url: str | None
-    ) -> "Signer | None":
+    def load(cls, settings: Settings) -> "Signer | None":
         """The signer that the settings name; None if they name none.
 
         Raises:
-            SettingsError: a file cannot be read, they do not belong together, or the package is not installed.
+            SettingsError: a file cannot be read, certificate and key do not belong together, the service that keeps
+                the key gives no signature, or the package is not installed.
         """
-        if certificate_file is None or key_file is None:
+        certificate_file, key_file, url = settings.c2pa_cert_file, settings.c2pa_key_file, settings.c2pa_signer_url
+        if certificate_file is None:
             return None
         if c2pa is None:
             raise SettingsError("IMAGEGEN_C2PA_CERT_FILE: signing needs the package c2pa-python; install it")
-        named = f"IMAGEGEN_C2PA_CERT_FILE={str(certificate_file)!r}, IMAGEGEN_C2PA_KEY_FILE={str(key_file)!r}"
+        holder = f"IMAGEGEN_C2PA_KEY_FILE={str(key_file)!r}" if key_file else f"IMAGEGEN_C2PA_SIGNER_URL={url!r}"
+        named = f"IMAGEGEN_C2PA_CERT_FILE={str(certificate_file)!r}, {holder}"
+        algorithm, seconds = settings.c2pa_algorithm, settings.c2pa_signer_seconds
         try:
-            signer = cls(certificate_file.read_bytes(), key_file.read_bytes(), algorithm, timestamp_url)
-            replace(signer, timestamp_url=None).sign(_TRIAL, ImageFormat.PNG, _TRIAL_CLAIM)
-        except (OSError, c2pa.C2paError) as error:
+            key = (
+                key_file.read_bytes()
+                if key_file
+                else RemoteKey(url or "", algorithm, settings.c2pa_signer_token or "", seconds)
+            )
+            signer = cls(certificate_file.read_bytes(), key, algorithm, settings.c2pa_timestamp_url)
+            trial = replace(signer, timestamp_url=None).sign(_TRIAL, ImageFormat.PNG, _TRIAL_CLAIM)
+        except (OSError, c2pa.C2paError, SignerUnavailableError) as error:
             needed = "the key must belong to the certificate, and C2PA must accept it (C2PA 2.2, section 14.5)"
             raise SettingsError(f"{named}: cannot sign: {error}; {needed}") from error
+        found = read(trial)
+        if found is None or not found.valid:
+            raise SettingsError(f"{named}: what they sign does not verify: the key must belong to the certificate")
         return signer
 
     @cached_property
-    def _native(self) -> "c2pa.Signer":
+    def _local(self) -> "c2pa.Signer":
         url = self.timestamp_url.encode() if self.timestamp_url else None
-        info = c2pa.C2paSignerInfo(self.algorithm.encode(), self.certificates, self.key, url)
-        return c2pa.Signer.from_info(info)
+        return c2pa.Signer.from_info(c2pa.C2paSignerInfo(self.algorithm.encode(), self.certificates, self.key, url))
 
     def sign(self, data: bytes, image_format: ImageFormat, claim: Claim) -> bytes:
-        """The file with a manifest; nothing may be written into it afterwards."""
+        """The file with a manifest; nothing may be written into it afterwards.
+
+        Raises:
+            SignerUnavailableError: the service that keeps the key, or the time-stamping authority, gives no answer.
+        """
         builder = c2pa.Builder(_manifest(claim), _context())
         if claim.parent is not None:
             ingredient = {"title": "input", "relationship": "parentOf", "instance_id": _PARENT}
             builder.add_ingredient(ingredient, _media_type(claim.parent), io.BytesIO(claim.parent))
-        signed = io.BytesIO()
-        builder.sign(self._native, image_format.media_type, io.BytesIO(data), signed)
+        signed, refusals = io.BytesIO(), list[ServiceError]()
+        signer = self._local if isinstance(self.key, bytes) else self._asking(self.key, refusals)
+        try:
+            builder.sign(signer, image_format.media_type, io.BytesIO(data), signed)
+        except c2pa.C2paError as error:
+            if refusals:
+                raise SignerUnavailableError(f"the service that signs manifests: {refusals[0]}") from error
+            if self.timestamp_url and _ASKS_AUTHORITY.search(str(error)):
+                log.warning("no time stamp", url=redacted(self.timestamp_url), reason=str(error))
+                raise SignerUnavailableError("the time-stamping authority does not answer") from error
+            raise
         return signed.getvalue()
+
+    def _asking(self, key: RemoteKey, refusals: list[ServiceError]) -> "c2pa.Signer":
+        """The library's signer over a service; why it gives no signature goes to `refusals`."""
+
+        def ask(content: bytes) -> bytes:
+            try:
+                return key.sign(content)
+            except ServiceError as error:
+                log.warning("no signature", url=redacted(key.url), reason=str(error))
+                refusals.append(error)
+                raise
+
+        algorithm = c2pa.C2paSigningAlg[self.algorithm.upper()]
+        return c2pa.Signer.from_callback(ask, algorithm, self.certificates.decode(), self.timestamp_url)
 
 
 def read_anchors(file: Path | None) -> str | None:
@@ -197,8 +244,9 @@ def _manifest(claim: Claim) -> dict[str, Any]:
     return {
         "claim_generator_info": [{"name": SOFTWARE, "version": claim.version}],
         "assertions": [
-            {"label": "c2pa.actions.v2", "data": {"actions": actions}},
-            {"label": DETAILS, "data": details},
+            # "created": stated by this service itself, and not gathered from others (C2PA 2.2, section 10.2).
+            {"label": "c2pa.actions.v2", "data": {"actions": actions}, "created": True},
+            {"label": DETAILS, "data": details, "created": True},
         ],
     }
 

@@ -191,6 +191,57 @@ async def test_a_mask_is_painted_where_it_is_clear(client: openai.AsyncOpenAI) -
     assert not np.array_equal(changed[~outside], start[~outside])
 
 
+async def test_a_mask_with_several_pictures(client: openai.AsyncOpenAI) -> None:
+    """It is the mask of the first; the others steer what is painted, and nothing outside of it."""
+    start, mask = scene(96, 64), np.full((64, 96, 4), 255, np.uint8)
+    mask[16:48, 24:72, 3] = 0
+    other = np.random.default_rng(5).integers(0, 256, (64, 64, 3), np.uint8)
+    made = []
+    for more in ([], [other], [other, start]):
+        answer = await client.images.edit(
+            image=[named(encode(each)) for each in (start, *more)],
+            mask=named(encode(mask)),
+            prompt="apple",
+            extra_body={"seed": 1},
+        )
+        made.append(decode(files(answer)[0]))
+        outside = mask[..., 3] > 0
+        assert np.array_equal(made[-1][outside], start[outside])
+    assert len({each.tobytes() for each in made}) == 3
+    sent = [named(encode(start)), named(b"not a picture")]
+    with pytest.raises(openai.BadRequestError, match=r"image\[1\]") as caught:
+        await client.images.edit(image=sent, mask=named(encode(mask)), prompt="apple")
+    assert caught.value.param == "image"
+
+
+async def test_fields_that_change_nothing_are_warnings(client: openai.AsyncOpenAI) -> None:
+    answer = await client.images.generate(prompt="a red apple", extra_body={"strength": 0.5})
+    (warning,) = (answer.model_extra or {})["warnings"]
+    assert warning.startswith("strength is not used: ")
+    assert "warnings" not in ((await client.images.generate(prompt="a red apple")).model_extra or {})
+
+
+async def test_a_field_is_named_as_it_was_sent(client: openai.AsyncOpenAI) -> None:
+    """By its own name where it is one of this API, else by that of the documented JSON."""
+    long, generate = "x" * 100_001, "background.generate"
+    for fields, named_ in (
+        ({"prompt": long}, "prompt"),
+        ({"prompt": "a", "extra_body": {"negative_prompt": long}}, "negative_prompt"),
+        ({"prompt": "a", "extra_body": {"background": {"generate": {"additional_prompt": long}}}}, generate),
+        ({"prompt": "a", "extra_body": {"background": {"generate": {"negative_prompt": long}}}}, generate),
+        ({"prompt": "a", "extra_body": {"steps": 151}}, "steps"),
+        ({"prompt": "a", "extra_body": {"imagegen": {"steps": 151}}}, "imagegen.steps"),
+        ({"prompt": "a", "model": "small+none"}, "model"),
+        ({"prompt": "a", "extra_body": {"loras": [{"name": "none"}]}}, "loras"),
+        ({"prompt": "a", "size": "20000x64"}, "size"),
+        ({"prompt": "a", "output_format": "jpeg", "extra_body": {"output_compression": 101}}, "output_compression"),
+        ({"prompt": "a", "extra_body": {"safe": True, "nsfw_parameters": {"thresold": 2}}}, "nsfw_parameters.thresold"),
+    ):
+        with pytest.raises(openai.BadRequestError) as caught:
+            await client.images.generate(**fields)  # type: ignore[call-overload]  # each call has other arguments
+        assert (caught.value.param or "").startswith(named_), (fields.keys(), caught.value.message)
+
+
 async def test_several_pictures(client: openai.AsyncOpenAI) -> None:
     """The first one is edited; the likeness of the others steers: one or several, in their order."""
     other = np.random.default_rng(5).integers(0, 256, (64, 64, 3), np.uint8)

@@ -133,9 +133,12 @@ MASK[16:48, 24:72] = 255
 def _tasks() -> list[tuple[str, Callable[[bytes], Any]]]:
     return [
         ("image_to_image", lambda data: ig.ImageToImage(data, strength=0.5, edges=ig.Edges(scale=0.2))),
+        ("image_to_image", lambda data: ig.ImageToImage(data, references=[data, encode(MASK)], likeness=0.5)),
         ("inpaint", lambda data: ig.Inpaint(data, encode(MASK))),
+        ("inpaint", lambda data: ig.Inpaint(data, encode(MASK), references=[data])),
         ("generate_background", ig.GenerateBackground),
         ("face", lambda _: ig.Face(encode(scene(faces=1)))),
+        ("face_swap", lambda _: ig.FaceSwap(encode(scene(faces=1)), encode(scene(faces=1)), strength=0.2)),
         ("control", lambda data: ig.Control(data, kind="canny")),
         ("upscale", lambda data: ig.Upscale(data, fidelity=3)),
         ("outpaint", ig.Outpaint),

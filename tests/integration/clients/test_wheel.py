@@ -120,6 +120,9 @@ async def test_the_command_line(imagegen: Shell) -> None:
     """Each command, and its errors in one line."""
     (imagegen.folder / "scene.png").write_bytes(encode(scene()))
     assert (await imagegen("generate", "red apple", "--seed", "7", "--size", "96x64")).strip() == "7.png"
+    await imagegen("draw", "red apple", "--seed", "7", "--size", "96x64", "-o", "drawn.png")
+    assert (imagegen.folder / "drawn.png").read_bytes() == (imagegen.folder / "7.png").read_bytes()
+    await imagegen("edit", "scene.png", "apple", "--reference", "7.png", "-o", "steered.png")
     assert decode((imagegen.folder / "7.png").read_bytes()).shape == (64, 96, 3)
     await imagegen("edit", "scene.png", "apple", "--strength", "0.5", "--output", "edited.jpg")
     assert (imagegen.folder / "edited.jpg").read_bytes().startswith(b"\xff\xd8")

@@ -41,6 +41,7 @@ CODES = {
     "AttemptTimeoutError": ("DEADLINE_EXCEEDED", "ATTEMPT_TIMEOUT"),
     "PoisonJobError": ("ABORTED", "POISON_JOB"),
     "ShuttingDownError": ("UNAVAILABLE", "SHUTTING_DOWN"),
+    "SignerUnavailableError": ("UNAVAILABLE", "SIGNER_UNAVAILABLE"),
     "EngineUnavailableError": ("UNAVAILABLE", "ENGINE_UNAVAILABLE"),
     "CancelledByClientError": ("CANCELLED", "CANCELLED"),
     "AttemptLostError": ("CANCELLED", "CANCELLED"),

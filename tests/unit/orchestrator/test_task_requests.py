@@ -55,6 +55,10 @@ FULL: list[tuple[Message, Task]] = [
         pb.ImageToImage(image=BYTES, references=[URL, BYTES], likeness=0.25),
         ImageToImage(image=FILE, references=(PLACE, FILE), likeness=0.25),
     ),
+    (
+        pb.Inpaint(image=BYTES, mask=URL, mask_by_opacity=True, references=[URL, BYTES], likeness=0.25),
+        Inpaint(image=FILE, mask=PLACE, mask_by_opacity=True, references=(PLACE, FILE), likeness=0.25),
+    ),
     (pb.Edit(image=BYTES, enlargement=pb.ENLARGEMENT_TEXT), Edit(image=FILE, enlargement=Enlargement.TEXT)),
     (
         pb.FaceSwap(image=BYTES, face=URL, strength=0.0, likeness=1.0),

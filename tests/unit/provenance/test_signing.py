@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from common.errors import SettingsError
+from orchestrator.config import Settings
 from orchestrator.errors import PreconditionError
 from orchestrator.imaging import codec
 from orchestrator.models.source import ModelDigest
@@ -138,14 +139,15 @@ def test_bytes_that_are_no_file_have_no_manifest(start: bytes) -> None:
 def test_a_key_of_another_certificate_is_refused_at_start(tmp_path: Path, own: credentials.Credentials) -> None:
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     certificate.write_bytes(own.chain)
+    settings = Settings(c2pa_cert_file=certificate, c2pa_key_file=key)
     with pytest.raises(SettingsError, match="IMAGEGEN_C2PA_CERT_FILE"):
-        Signer.load(certificate, key, "es256", None)
+        Signer.load(settings)
     key.write_bytes(b"no key")
     with pytest.raises(SettingsError, match="IMAGEGEN_C2PA_CERT_FILE"):
-        Signer.load(certificate, key, "es256", None)
+        Signer.load(settings)
     key.write_bytes(credentials.create().key)
     with pytest.raises(SettingsError, match=r"cannot sign: .*the key must belong to the certificate"):
-        Signer.load(certificate, key, "es256", None)
+        Signer.load(settings)
     key.write_bytes(own.key)
-    assert Signer.load(certificate, key, "es256", None) is not None
-    assert Signer.load(None, None, "es256", None) is None
+    assert Signer.load(settings) is not None
+    assert Signer.load(Settings()) is None
