@@ -73,12 +73,17 @@ class Generate(Block):
     """With adapter_type generate_background: what the background starts from. As background.color, or [r, g, b]."""
 
 
+def _removal(value: object) -> object:
+    """A removal by its name; true is the default one, false none."""
+    return ("auto" if value else None) if isinstance(value, bool) else value
+
+
 class Background(Block):
     """What happens to the background; `generate` generates one."""
 
     generate: Generate | None = None
-    remove: str | None = None
-    """Cuts out the main object (auto, v2), persons (human), things (item) or what prompt names (generative)."""
+    remove: Annotated[str | None, BeforeValidator(_removal, json_schema_input_type=str | bool | None)] = None
+    """Cuts out the main object (auto, v2, true), persons (human), things (item) or what prompt names (generative)."""
     prompt: str | None = None
     """With remove "generative": what stays. Words for persons keep persons, words for things keep things; else the main
     object stays."""

@@ -5,6 +5,7 @@ an empty description stays one, and is refused later as an empty prompt).
 """
 
 from collections.abc import Sequence
+from types import MappingProxyType
 
 from pydantic import ConfigDict, PrivateAttr, ValidationError
 from pydantic.config import JsonDict
@@ -189,6 +190,18 @@ class ProcessRequest(Block):
         return copy
 
 
+# What a field takes, by the kind of pydantic's error.
+_ACCEPTED = MappingProxyType(
+    {
+        "string_type": "must be text",
+        "bool_type": "must be true or false",
+        "bool_parsing": "must be true or false",
+        "list_type": "must be a list",
+        "dict_type": "must be a JSON object",
+    }
+)
+
+
 def parse(document: object) -> ProcessRequest:
     """Read a JSON document (dicts, lists, text, numbers, None) as a request.
 
@@ -201,7 +214,8 @@ def parse(document: object) -> ProcessRequest:
         reasons: dict[str, str] = {}
         for each in error.errors(include_url=False, include_context=False, include_input=False):
             # A union reports each of its branches; the first one speaks for the field.
-            reasons.setdefault(_path(each["loc"], document), each["msg"].replace("Input should be", "must be", 1))
+            said = _ACCEPTED.get(each["type"]) or each["msg"].replace("Input should be", "must be", 1)
+            reasons.setdefault(_path(each["loc"], document), said)
         raise BadRequestError("; ".join(f"{path} {reason}" for path, reason in reasons.items())) from None
 
 

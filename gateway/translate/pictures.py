@@ -2,6 +2,7 @@
 
 import binascii
 import re
+from urllib.parse import unquote
 
 from gateway.errors import BadRequestError
 from imagegen.v1 import generation_pb2 as pb
@@ -47,8 +48,12 @@ def _data_start(text: str, field: str) -> int:
 
 
 def _decode(text: str, start: int, field: str, max_bytes: int) -> bytes:
-    """Decode base64 from `start` on, of either alphabet of RFC 4648, padded or not; white space in it is left out."""
-    digits = "".join(text[start:].split()).translate(_URL_SAFE).rstrip("=")
+    """Decode base64 from `start` on, of either alphabet of RFC 4648, padded or not; white space in it is left out.
+
+    It may be percent-encoded, as a URL may be (RFC 2397).
+    """
+    given = text[start:]
+    digits = "".join((unquote(given) if "%" in given else given).split()).translate(_URL_SAFE).rstrip("=")
     size = len(digits) * 3 // 4
     if size > max_bytes:
         raise BadRequestError(f"{field} has {size} bytes; the limit is {max_bytes}")

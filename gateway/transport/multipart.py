@@ -4,6 +4,7 @@ There it is one file with the picture, and parameters as JSON or as fields.
 """
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -23,6 +24,8 @@ PARAMETERS = "parameters"
 MAX_PARTS = 64
 MAX_FIELD_BYTES = 128 * 1024
 """Of a field that is not the picture and not the JSON."""
+_PATH = re.compile(r"[A-Za-z_]\w{0,63}(?:\[\w{1,64}\]|\.\w{1,64}){0,4}")
+_STEP = re.compile(r"\w+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,7 @@ def parse(body: bytes | bytearray, content_type: str, max_file_bytes: int) -> Fo
         raise BadRequestError(f"{PARAMETERS} comes twice; send it once")
     said = {name: values[0] if len(values) == 1 else values for name, values in fields.items()}
     name, data = _only_file(files, max_file_bytes)
-    return Form(parameters[0].content if parameters else None, said, name, data)
+    return Form(parameters[0].content if parameters else None, _nested(said), name, data)
 
 
 def is_address(content: bytes) -> bool:
@@ -149,6 +152,22 @@ def _value(content: bytes) -> object:
         except ValueError:
             return text
     return text
+
+
+def _nested(fields: Mapping[str, object]) -> dict[str, object]:
+    """The object that fields mean: a[b] and a.b, as forms have them, are {"a": {"b": …}}."""
+    found: dict[str, object] = {}
+    for name, value in fields.items():
+        place, steps = found, _STEP.findall(name) if _PATH.fullmatch(name) else [name]
+        for step in steps[:-1]:
+            inner = place.setdefault(step, {})
+            if not isinstance(inner, dict):
+                raise BadRequestError(f"{name:.64} does not go with {step:.64}: send it in one form")
+            place = inner
+        if steps[-1] in place:
+            raise BadRequestError(f"{name:.64} comes twice; send it once")
+        place[steps[-1]] = value
+    return found
 
 
 def _only_file(files: Mapping[str, bytes], most: int) -> tuple[str, bytes | None]:

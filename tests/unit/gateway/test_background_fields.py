@@ -30,6 +30,8 @@ def test_the_background_goes_with_every_task(adapter: str) -> None:
         ({"remove": "auto"}, pb.Background(remove=pb.REMOVAL_AUTO)),
         ({"remove": "Item"}, pb.Background(remove=pb.REMOVAL_ITEM)),
         ({"remove": "v2"}, pb.Background(remove=pb.REMOVAL_AUTO)),
+        ({"remove": True}, pb.Background(remove=pb.REMOVAL_AUTO)),
+        ({"remove": False, "color": "auto"}, pb.Background(color=pb.Color(auto=True))),
         ({"color": "auto"}, pb.Background(color=pb.Color(auto=True))),
         ({"color": "transparent"}, pb.Background(color=pb.Color(rgba=0))),
         ({"replace": "base64,QUJD"}, pb.Background(remove=pb.REMOVAL_AUTO, replace=pb.ImageSource(data=b"ABC"))),
@@ -73,7 +75,7 @@ def test_a_prompt_without_generative_removal_changes_nothing() -> None:
     ("asked", "field"),
     [
         ({"remove": "everything"}, "remove"),
-        ({"remove": True}, "remove"),
+        ({"remove": 5}, "remove"),
         ({"color": "nocolour"}, "color"),
         ({"color": [1, 2, 3]}, "color"),
         ({"replace": "file:///a.png"}, "replace"),

@@ -211,7 +211,7 @@ def test_dpi_and_reorientation_alone_change_nothing() -> None:
         ({"print_size": "a11"}, "print_size must be one of a0, "),
         ({"print_size": "a6", "dpi": 0}, "dpi must be from 1 to 2400, not 0"),
         ({"print_size": "a6", "dpi": 2401}, "dpi must be from 1 to 2400, not 2401"),
-        ({"print_size": 4}, "print_size must be a valid string"),
+        ({"print_size": 4}, "print_size must be text"),
     ],
 )
 def test_what_is_wrong_with_paper(fields: dict[str, Any], said: str) -> None:

@@ -62,6 +62,35 @@ def test_a_list_may_be_named_as_one_and_a_picture_may_be_an_address() -> None:
     assert found == multipart.Form(None, {"enhancements": "denoise", "url": "https://a.example/b.png"})
 
 
+def test_objects_may_be_named_by_brackets_and_dots() -> None:
+    found = parse(
+        ("background[remove]", (None, "auto")),
+        ("background[generate][description]", (None, "a fox")),
+        ("caption.position", (None, "RB")),
+        ("nsfw_parameters[threshold]", (None, "0.5")),
+        ("odd..name", (None, "x")),
+    )
+    assert found.fields == {
+        "background": {"remove": "auto", "generate": {"description": "a fox"}},
+        "caption": {"position": "RB"},
+        "nsfw_parameters": {"threshold": "0.5"},
+        "odd..name": "x",
+    }
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (("background", "background[remove]"), r"background\[remove\] does not go with background"),
+        (("background[remove]", "background.remove"), "background.remove comes twice"),
+        (("background[remove]", "background"), "background comes twice"),
+    ],
+)
+def test_a_field_in_two_forms_is_refused(names: tuple[str, ...], words: str) -> None:
+    with pytest.raises(BadRequestError, match=words):
+        parse(*((name, (None, "auto")) for name in names))
+
+
 def test_parameters_may_come_as_a_file_and_a_picture_as_text() -> None:
     """Some clients give every part a file name, some give none."""
     assert parse(("parameters", ("p.json", b"{}", "application/json"))) == multipart.Form(b"{}")

@@ -1,6 +1,7 @@
 """Where a picture is, in each documented form, and what is not a picture's place."""
 
 import base64
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -99,3 +100,11 @@ def test_base64_is_read_however_it_is_written(data: bytes, url_safe: bool, padde
     lines = between.join(text[start : start + 76] for start in range(0, len(text), 76)) + between
     for head in ("base64,", "data:image/png;base64,"):
         assert pictures.source(head + lines, "url", LIMIT).data == data
+
+
+def test_a_data_uri_may_be_percent_encoded() -> None:
+    """As any URL may be (RFC 2397)."""
+    data = bytes(range(256))
+    text = quote(base64.b64encode(data).decode(), safe="")
+    assert "%2B" in text
+    assert pictures.source(f"data:image/png;base64,{text}", "url", LIMIT).data == data

@@ -79,7 +79,7 @@ def test_a_request_without_one_is_as_it_was() -> None:
     ]
     for document in documents:
         assert presets.under(document) is document
-    with pytest.raises(BadRequestError, match=r"^preset must be a valid string"):
+    with pytest.raises(BadRequestError, match=r"^preset must be text"):
         contract.parse({"preset": 5})
 
 
