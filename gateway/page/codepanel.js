@@ -1,10 +1,15 @@
 // Code: what the form asks for, or what gave the picture that is shown, in four languages.
 
 import { html, useEffect, useState } from "./vendor/preact.js";
-import { curl, grpcurl, openai, pythonClient } from "./code.js";
+import { openai } from "./code-openai.js";
+import { pythonClient } from "./code-python.js";
+import { curl, grpcurl } from "./code-shell.js";
 import { Icon } from "./icons.js";
-import { estimateOf, formOf, notify } from "./jobs.js";
+import { estimateOf } from "./jobs.js";
+import { formOf } from "./recall.js";
 import { missing } from "./request.js";
+import { SEED } from "./seeds.js";
+import { notify } from "./store.js";
 import { TASK, isPlain } from "./tasks.js";
 
 const LANGUAGES = [
@@ -13,7 +18,6 @@ const LANGUAGES = [
   ["openai", "OpenAI"],
   ["grpc", "gRPC"],
 ];
-const SEED = "background.generate.sample_num";
 
 function formOfPicture(job) {
   const form = job && formOf(job);
