@@ -144,8 +144,8 @@ export const Seed = ({ field, id, value }) =>
         type="button"
         id="dice"
         onClick=${() => setValue(field.path, randomSeed())}
-        aria-label="Draw a seed"
-        title="Draw a seed"
+        aria-label="New random seed"
+        title="New random seed"
       >
         <${Icon} name="dice" />
       </button>

@@ -15,6 +15,10 @@ const STAGES = {
 const followed = new Map(); // job id to its AbortController
 let polling = null;
 
+// Other tabs of this browser: a job that ends in one is in the gallery of all.
+const tabs = new BroadcastChannel("imagegen-jobs");
+export const onEndedElsewhere = (work) => tabs.addEventListener("message", work);
+
 export const isActive = (job) => job?.state === "queued" || job?.state === "running";
 
 export function watch() {
@@ -91,6 +95,7 @@ function finish(job, answer = {}) {
       : {};
   });
   refreshAccount();
+  tabs.postMessage("ended");
 }
 
 const refreshAccount = async () => {

@@ -2,6 +2,7 @@
 
 import { html, render, useEffect } from "./vendor/preact.js";
 import { AccountButton, KeyForm } from "./account.js";
+import { onEndedElsewhere } from "./follow.js";
 import { Form } from "./form.js";
 import { Gallery } from "./gallery.js";
 import { followHistory } from "./history.js";
@@ -115,8 +116,12 @@ document.addEventListener("paste", (event) => {
 });
 
 // Another tab, or another client, may have generated something meanwhile.
+const renew = () => {
+  if (get().account && get().gallery.state === "ready") loadGallery();
+};
+onEndedElsewhere(renew);
 document.addEventListener("visibilitychange", () => {
-  if (document.visibilityState === "visible" && get().account && get().gallery.state === "ready") loadGallery();
+  if (document.visibilityState === "visible") renew();
 });
 
 applyTheme(localStorage.getItem("imagegen-theme") ?? "auto");
