@@ -96,7 +96,7 @@ export function CodePanel({ state, job }) {
       ${text.none ? html`<p class="quiet" id="code-none">${text.none}</p>` : html`<pre id="code" tabindex="0" aria-label="Code">${folded(text.text ?? "…")}</pre>`}
     </div>
     <p class="quiet">
-      Key:
+      Key:${" "}
       <code>export IMAGEGEN_API_KEY=…</code
       >${files.length > 0 && html`. In this folder: ${files.map((picture) => html`<a key=${picture.name} href=${picture.src ?? undefined} download=${picture.name}>${picture.name}</a>`)}`}${language === "python" && html`. <code>pip install ./clients/python</code>`}
     </p>`;

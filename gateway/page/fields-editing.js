@@ -42,6 +42,15 @@ export const EDITING = [
         { tasks: PICTURES.filter((id) => id !== "outpaint") },
       ),
       { path: "padding", label: "Padding", kind: "side", placeholder: "0 or 5%", tasks: PICTURES },
+      select(
+        "upscale_parameters.type",
+        "Enlarge by",
+        [
+          ["", "Photo"],
+          ["text_x4", "Text and labels"],
+        ],
+        { tasks: ["enhance", "cutout"] },
+      ),
       {
         path: "min_length",
         label: "Shorter side at least",

@@ -58,15 +58,6 @@ export const TASK_FIELDS = {
       tasks: ["upscale"],
       hint: "1 generates most detail, 9 changes least.",
     },
-    select(
-      "upscale_parameters.type",
-      "Enlarge by",
-      [
-        ["", "Photo"],
-        ["text_x4", "Text and labels"],
-      ],
-      { tasks: ["enhance", "cutout"] },
-    ),
   ],
 };
 
@@ -100,11 +91,6 @@ export const SAMPLING = {
       tasks: GENERATING,
     },
     { path: "imagegen.sampler", label: "Sampler", kind: "sampler", tasks: GENERATING },
-    select("imagegen.priority", "Priority", [
-      ["", "Normal"],
-      ["high", "High"],
-      ["low", "Low"],
-    ]),
   ],
 };
 

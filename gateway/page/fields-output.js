@@ -64,8 +64,13 @@ export const OUTPUT = [
   },
   {
     id: "advanced",
-    title: "Webhook and more",
+    title: "Queue, webhook and more",
     fields: [
+      select("imagegen.priority", "Priority", [
+        ["", "Normal"],
+        ["high", "High"],
+        ["low", "Low"],
+      ]),
       { path: "webhooks.complete", label: "Webhook", kind: "text", placeholder: "https://…" },
       select(
         "webhooks.events",

@@ -1,6 +1,7 @@
 """Small copies of pictures, for lists of many."""
 
 import cv2
+import numpy as np
 
 from orchestrator.arrays import Pixels
 from orchestrator.imaging.codec import encode
@@ -18,5 +19,5 @@ def thumbnail(picture: Pixels) -> bytes:
     It is reduced by the mean over areas, and never enlarged.
     """
     size = fitting(picture, SIDE)
-    small = cv2.resize(picture, size, interpolation=cv2.INTER_AREA) if size != picture.shape[1::-1] else picture
+    small: Pixels = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
     return encode(small, OutputParams(format=ImageFormat.WEBP, quality=QUALITY)).data
