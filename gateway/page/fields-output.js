@@ -71,6 +71,16 @@ export const OUTPUT = [
         ["high", "High"],
         ["low", "Low"],
       ]),
+      {
+        path: "imagegen.deadline_seconds",
+        label: "Deadline, seconds",
+        kind: "number",
+        min: 0.1,
+        max: 86400,
+        step: 0.1,
+        placeholder: "None",
+        hint: "What would be later is refused at once.",
+      },
       { path: "webhooks.complete", label: "Webhook", kind: "text", placeholder: "https://…" },
       select(
         "webhooks.events",
