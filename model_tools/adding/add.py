@@ -23,11 +23,12 @@ from model_tools.adding import options, table
 from model_tools.adding.aspect_sizes import aspect_sizes
 from model_tools.adding.hub import find_checkpoint
 from model_tools.adding.kinds import open_checkpoint
+from model_tools.adding.names import names_in
 from model_tools.adding.preview import fit_preview
 from model_tools.adding.progress import Progress, peak_memory
 from model_tools.adding.staging import AddError, Staging
+from model_tools.checkpoints.errors import CheckpointError
 from model_tools.checkpoints.inputs import Inputs
-from model_tools.checkpoints.weights import CheckpointError
 from model_tools.export import recipes, tensorrt, write
 from model_tools.export.graphs import ExportError
 from orchestrator.errors import FamilyConfigError
@@ -216,7 +217,7 @@ class Addition:
         chosen = self.options
         if chosen.families.is_file():
             Families.load(chosen.families)
-        there = table.names_in(chosen.families)
+        there = names_in(chosen.families)
         taken = chosen.name in there["networks"] or chosen.name in there["families"]
         if taken and not chosen.replace:
             raise AddError(f"{chosen.families} has a family {chosen.name} already; --replace replaces it")
@@ -226,7 +227,7 @@ class Addition:
 
     def _stale(self) -> list[str]:
         """Model folders of the family that is replaced."""
-        old = table.names_in(self.options.families)["networks"].get(self.options.name, {})
+        old = names_in(self.options.families)["networks"].get(self.options.name, {})
         named = {value for key, value in old.items() if key in FAMILY_ROLES}
         return sorted(model for model in named if model.startswith(f"{self.options.name}_"))
 

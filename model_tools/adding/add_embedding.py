@@ -22,8 +22,9 @@ from model_tools.adding import config, table
 from model_tools.adding.exchange import exchange
 from model_tools.adding.family import WRONG, Added, declare_options
 from model_tools.adding.staging import AddError
+from model_tools.checkpoints.errors import CheckpointError
 from model_tools.checkpoints.licences import settle
-from model_tools.checkpoints.weights import CheckpointError, read_state, require_finite, require_no_pickle
+from model_tools.checkpoints.weights import read_state, require_finite, require_no_pickle
 from orchestrator.models.specs import TEXT_ENCODERS
 from orchestrator.models.tables import MAX_EMBEDDINGS, MAX_VECTORS
 

@@ -22,9 +22,9 @@ from model_tools.adding import config, table
 from model_tools.adding.exchange import exchange
 from model_tools.adding.family import WRONG, Added, declare_options
 from model_tools.adding.staging import AddError
+from model_tools.checkpoints.errors import CheckpointError
 from model_tools.checkpoints.licences import settle
 from model_tools.checkpoints.lora import Halves, Lora, LoraLayers
-from model_tools.checkpoints.weights import CheckpointError
 from orchestrator.models.specs import TEXT_ENCODERS, UNETS
 from orchestrator.models.tables import MAX_LORAS, LoraTable
 from orchestrator.params import MAX_LORA_WEIGHT

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from engines.additions import AdditionsError
 from engines.network import NetworkError, find_graph
+from model_tools.adding.names import names_in
 from model_tools.adding.staging import AddError
-from model_tools.adding.table import names_in
-from model_tools.checkpoints.weights import CheckpointError
+from model_tools.checkpoints.errors import CheckpointError
 from orchestrator.errors import FamilyConfigError
 from orchestrator.models.families import Families
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from model_tools.adding.aspect_sizes import parse_sizes
+from model_tools.adding.names import NAME
 from model_tools.checkpoints.adapters import ControlSource
 from model_tools.checkpoints.lora import Lora
 from model_tools.checkpoints.presets import FEW_STEPS
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 PRECISIONS = ("fp32", "fp16", "bf16", "fp8", "int8")
 ENGINES = ("openvino", "onnx", "tensorrt")
-NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 
 import diffusers
 
-from model_tools.checkpoints.weights import CheckpointError
+from model_tools.checkpoints.errors import CheckpointError
 
 ONLY: Mapping[str, object] = {"trained_betas": None, "rescale_betas_zero_snr": False, "beta_schedule": "scaled_linear"}
 """What other values are not known here."""

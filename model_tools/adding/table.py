@@ -125,12 +125,6 @@ def _line(key: str, value: object) -> str:
     return f"{key} = {json.dumps(value)}"  # of these types JSON is TOML
 
 
-def names_in(path: Path) -> dict[str, Any]:
-    """The file's tables "networks" and "families"; empty where there is no file."""
-    data = tomllib.loads(path.read_text("utf-8")) if path.is_file() else {}
-    return {kind: data.get(kind, {}) for kind in ("networks", "families")}
-
-
 def with_tables(text: str, name: str, tables: str) -> str:
     """The file's text with the tables at its end, in place of those of that name."""
     kept = without_tables(text, name).rstrip("\n")

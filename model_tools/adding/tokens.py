@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from transformers import CLIPTokenizer
 
-from model_tools.checkpoints.weights import CheckpointError
+from model_tools.checkpoints.errors import CheckpointError
 from orchestrator.diffusion.tokenizer import Tokenizer
 
 if TYPE_CHECKING:

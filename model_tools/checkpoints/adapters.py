@@ -11,17 +11,10 @@ from diffusers import AutoencoderKL, ControlNetModel, UNet2DConditionModel
 from diffusers.loaders import single_file_utils as ldm
 from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
 
+from model_tools.checkpoints.errors import CheckpointError
 from model_tools.checkpoints.layout import Config, read_json, require_class
 from model_tools.checkpoints.single_file import convert
-from model_tools.checkpoints.weights import (
-    CheckpointError,
-    State,
-    build,
-    find_weights,
-    read_state,
-    require_finite,
-    require_no_pickle,
-)
+from model_tools.checkpoints.weights import State, build, find_weights, read_state, require_finite, require_no_pickle
 
 if TYPE_CHECKING:
     from torch import nn

@@ -12,12 +12,13 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from model_tools.checkpoints import adapters, licences
 from model_tools.checkpoints.adapters import ControlSource, VaeSource, build_unet, build_vae
+from model_tools.checkpoints.errors import CheckpointError
 from model_tools.checkpoints.inputs import Inputs
 from model_tools.checkpoints.layout import Config, Folder, Source, refuse_others
 from model_tools.checkpoints.lora import Lora, LoraLayers
 from model_tools.checkpoints.requirements import require_unet, require_vae
 from model_tools.checkpoints.single_file import SingleFile
-from model_tools.checkpoints.weights import CheckpointError, State, build
+from model_tools.checkpoints.weights import State, build
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from model_tools.checkpoints.weights import CheckpointError, State, find_weights, read_state
+from model_tools.checkpoints.errors import CheckpointError
+from model_tools.checkpoints.weights import State, find_weights, read_state
 
 Config = dict[str, Any]
 STEMS = dict.fromkeys(("unet", "transformer", "vae"), "diffusion_pytorch_model")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from huggingface_hub.repocard import metadata_load
 from yaml import YAMLError
 
-from model_tools.checkpoints.weights import CheckpointError, metadata
+from model_tools.checkpoints.errors import CheckpointError
+from model_tools.checkpoints.weights import metadata
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

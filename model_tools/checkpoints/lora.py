@@ -22,15 +22,8 @@ from diffusers.utils.state_dict_utils import (
     convert_unet_state_dict_to_peft,
 )
 
-from model_tools.checkpoints.weights import (
-    CheckpointError,
-    State,
-    listed,
-    metadata,
-    read_state,
-    require_finite,
-    require_no_pickle,
-)
+from model_tools.checkpoints.errors import CheckpointError
+from model_tools.checkpoints.weights import State, listed, metadata, read_state, require_finite, require_no_pickle
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from model_tools.checkpoints.weights import CheckpointError
+from model_tools.checkpoints.errors import CheckpointError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

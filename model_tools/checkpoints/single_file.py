@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 from diffusers.loaders import single_file_utils as ldm
 
 from model_tools.checkpoints import published
+from model_tools.checkpoints.errors import CheckpointError
 from model_tools.checkpoints.layout import Config, Folder
-from model_tools.checkpoints.weights import CheckpointError, State, read_state, require_no_pickle, tensor_names
+from model_tools.checkpoints.weights import State, read_state, require_no_pickle, tensor_names
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

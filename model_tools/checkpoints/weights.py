@@ -11,6 +11,8 @@ import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from model_tools.checkpoints.errors import CheckpointError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
     from pathlib import Path
@@ -23,10 +25,6 @@ FREQUENCIES = ("inv_freq", "original_inv_freq")
 """Buffers of rotary embeddings, which follow from the configuration."""
 MOST_NAMED = 3
 """Tensors that a message names; of more it says how many."""
-
-
-class CheckpointError(Exception):
-    """A checkpoint that cannot be used; the message names the file or tensor, and what is wrong with it."""
 
 
 def find_weights(folder: Path, stem: str, *, allow_pickle: bool = False) -> list[Path]:

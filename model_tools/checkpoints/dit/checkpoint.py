@@ -15,8 +15,9 @@ import transformers
 
 from model_tools.checkpoints import licences
 from model_tools.checkpoints.dit.tensors import with_plain_norms
+from model_tools.checkpoints.errors import CheckpointError
 from model_tools.checkpoints.layout import Config, Folder
-from model_tools.checkpoints.weights import CheckpointError, State, build
+from model_tools.checkpoints.weights import State, build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from model_tools.checkpoints.dit.checkpoint import Text, TransformerCheckpoint
 from model_tools.checkpoints.dit.tensors import JointAttention, RotaryIds, attend, grid, pack, rotate, unpack
 from model_tools.checkpoints.dit.text import LanguageContract
+from model_tools.checkpoints.errors import CheckpointError
 from model_tools.checkpoints.presets import Preset
-from model_tools.checkpoints.weights import CheckpointError
 
 if TYPE_CHECKING:
     from diffusers import AutoencoderKLFlux2, Flux2Transformer2DModel

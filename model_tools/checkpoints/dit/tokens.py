@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from model_tools.checkpoints.dit.checkpoint import Text, read_tokenizer
-from model_tools.checkpoints.weights import CheckpointError
+from model_tools.checkpoints.errors import CheckpointError
 from orchestrator.diffusion.texts import TextTokenizer
 
 if TYPE_CHECKING:

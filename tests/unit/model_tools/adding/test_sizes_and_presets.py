@@ -8,7 +8,7 @@ import pytest
 from model_tools.adding.aspect_sizes import aspect_sizes, parse_sizes
 from model_tools.adding.schedule import schedule_table
 from model_tools.checkpoints import presets
-from model_tools.checkpoints.weights import CheckpointError
+from model_tools.checkpoints.errors import CheckpointError
 from orchestrator.params import SamplerName
 
 pytestmark = pytest.mark.tools

@@ -9,8 +9,8 @@ from transformers import CLIPTokenizer
 
 from model_tools.adding.tokens import write_tokenizers
 from model_tools.checkpoints.checkpoint import Checkpoint
+from model_tools.checkpoints.errors import CheckpointError
 from model_tools.checkpoints.inputs import Inputs
-from model_tools.checkpoints.weights import CheckpointError
 from model_tools.goldens.cases import TEXTS
 from orchestrator.diffusion.tokenizer import Tokenizer
 

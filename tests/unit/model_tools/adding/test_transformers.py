@@ -15,8 +15,8 @@ from model_tools.adding.schedule import flow_table
 from model_tools.checkpoints.dit import architectures, parts
 from model_tools.checkpoints.dit.checkpoint import read_tokenizer
 from model_tools.checkpoints.dit.tokens import write_texts
+from model_tools.checkpoints.errors import CheckpointError
 from model_tools.checkpoints.inputs import Inputs
-from model_tools.checkpoints.weights import CheckpointError
 from model_tools.export import write
 from model_tools.export.parts import Part
 from model_tools.export.verify import Check

@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save_file
 
 from model_tools.checkpoints.adapters import ControlSource
 from model_tools.checkpoints.checkpoint import Checkpoint
+from model_tools.checkpoints.errors import CheckpointError
 from model_tools.checkpoints.inputs import Inputs
-from model_tools.checkpoints.weights import CheckpointError, find_weights
+from model_tools.checkpoints.weights import find_weights
 
 Copy = Callable[[str], Path]
 PIPELINES = {"sd": diffusers.StableDiffusionPipeline, "sdxl": diffusers.StableDiffusionXLPipeline}

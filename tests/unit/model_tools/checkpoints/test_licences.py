@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from model_tools.checkpoints.errors import CheckpointError
 from model_tools.checkpoints.licences import is_commercial, read_licence, settle
-from model_tools.checkpoints.weights import CheckpointError
 
 pytestmark = pytest.mark.tools
 

@@ -8,9 +8,9 @@ import torch
 from safetensors.torch import save_file
 
 from model_tools.checkpoints.checkpoint import Checkpoint
+from model_tools.checkpoints.errors import CheckpointError
 from model_tools.checkpoints.inputs import Inputs
 from model_tools.checkpoints.lora import Lora
-from model_tools.checkpoints.weights import CheckpointError
 
 RANK = 2
 ATTENTION = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_q"

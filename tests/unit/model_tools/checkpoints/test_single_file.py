@@ -13,9 +13,9 @@ from model_tools.adding.schedule import schedule_table
 from model_tools.checkpoints import published
 from model_tools.checkpoints.adapters import ControlSource
 from model_tools.checkpoints.checkpoint import Checkpoint
+from model_tools.checkpoints.errors import CheckpointError
 from model_tools.checkpoints.inputs import Inputs
 from model_tools.checkpoints.single_file import SingleFile
-from model_tools.checkpoints.weights import CheckpointError
 from tests.unit.model_tools.checkpoints import ldm_names
 
 Copy = Callable[[str], Path]
