@@ -17,8 +17,8 @@ help: ## list these targets
 doctor: ## check this machine, and say what to do
 	@$(LOCAL) doctor
 
-demo: ## draw 20 pictures, from text and by every adapter, into demo/, and stop
-	@$(LOCAL) demo
+demo: ## draw 20 pictures, from text and by every adapter, into demo/, and stop; MODEL=NAME: by a published model (fetched)
+	@$(if $(MODEL),$(MAKE) --no-print-directory tools && .tools/bin/python -m model_tools get $(MODEL) --if-missing && )$(LOCAL) demo $(MODEL)
 
 up: ## start PostgreSQL, Triton, orchestrator and gateway; prints how to use them
 	@$(LOCAL) up

@@ -14,7 +14,7 @@ _COMMANDS = {
     "up": "start PostgreSQL, Triton, the orchestrator and the gateway; return when they are ready",
     "down": "stop them; return when they are gone",
     "status": "print which of them run; exit status 1 unless all are ready",
-    "demo": "generate the pictures of the README into demo/, starting and stopping what does not run",
+    "demo": "generate the README's pictures into demo/ (`demo FAMILY`: by it), starting and stopping what does not run",
     "doctor": "check this machine, and say what to do; exit status 1 if there is a problem to solve",
     "env": "install the environments only: `env` what the services need, `env dev` what tests and linters need too",
     "operate": "run a command of the orchestrator on the stack's database: operate accounts list",
@@ -37,6 +37,10 @@ def main() -> int:
         each = commands.add_parser(name, help=text, description=text)
         if name == "operate":
             each.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="the orchestrator's")
+        if name == "demo":
+            each.add_argument(
+                "arguments", nargs="*", metavar="FAMILY", help="of families.toml; the starter's by default"
+            )
         if name == "env":
             each.add_argument("arguments", nargs="*", choices=["service", "triton", "c2pa", "dev", []], metavar="NAME")
     parsed = parser.parse_args()

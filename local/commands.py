@@ -17,7 +17,7 @@ _EXAMPLE = '{"prompt": "red apple", "size": "512x512", "response_format": "url"}
 
 
 def run(command: str, arguments: list[str]) -> int:
-    """Run "up", "down", "status", "demo", or "operate" with its arguments; returns the exit status.
+    """Run "up", "down", "status", or "demo" and "operate" with their arguments; returns the exit status.
 
     Raises:
         LocalError: it could not be done.
@@ -25,7 +25,9 @@ def run(command: str, arguments: list[str]) -> int:
     settings = Settings.from_env(os.environ)
     if command == "operate":
         return _operate(settings, arguments)
-    return {"up": _up, "down": _down, "status": _status, "demo": _demo}[command](settings)
+    if command == "demo":
+        return _demo(settings, arguments)
+    return {"up": _up, "down": _down, "status": _status}[command](settings)
 
 
 def _up(wanted: Settings) -> int:
@@ -66,8 +68,11 @@ def _operate(settings: Settings, arguments: list[str]) -> int:
     return 0
 
 
-def _demo(wanted: Settings) -> int:
-    folder = HOME / "demo"
+def _demo(wanted: Settings, families: list[str]) -> int:
+    if len(families) > 1:
+        raise LocalError(f"demo takes one family, not {len(families)}: {', '.join(families)}")
+    family = families[0] if families else None
+    folder = HOME / "demo" / family if family else HOME / "demo"
     interrupted = wanted.state_dir / _INTERRUPTED_DEMO
     with stack.choosing_ports(wanted) as (settings, notes):
         _print_all(notes)
@@ -75,7 +80,7 @@ def _demo(wanted: Settings) -> int:
             interrupted.touch()
         started = stack.up(settings)
     try:
-        demo.run(settings, folder)
+        demo.run(settings, folder, family=family)
     finally:
         if interrupted.exists():
             stack.down(settings)

@@ -25,6 +25,7 @@ def run(
     folder: Path,
     texts: Sequence[Shot] = TEXT_SHOTS,
     adapters: Sequence[Shot] = ADAPTER_SHOTS,
+    family: str | None = None,
 ) -> None:
     """Make the demo's pictures with a stack that runs, write them and the sheets, and print a table.
 
@@ -33,11 +34,18 @@ def run(
         folder: where the pictures go; created if missing.
         texts: pictures from text.
         adapters: pictures from pictures.
+        family: that draws all of them, and what it cannot do is left out; None for the shots' own.
 
     Raises:
-        LocalError: a request failed; with the server's message.
+        LocalError: a request failed, or the stack does not know the family; with the server's message.
     """
     client = RestClient(settings.rest_url, read_api_key(settings))
+    if family:
+        tasks = _tasks_of(client, family)
+        chosen = [shot.drawn_by(family) for shot in adapters if shot.task is None or shot.task in tasks]
+        if left_out := [shot.name for shot in adapters if shot.task is not None and shot.task not in tasks]:
+            print(f"{family} does not serve {', '.join(left_out)}")
+        texts, adapters = [shot.drawn_by(family) for shot in texts], chosen
     folder.mkdir(parents=True, exist_ok=True)
     shots = (*texts, *adapters)
     answers, pictures = [], []
@@ -57,6 +65,21 @@ def run(
     cv2.imwrite(str(folder / "contact_sheet.png"), sheet.draw(pictures[:first], captions[:first]))
     cv2.imwrite(str(folder / "adapters.png"), sheet.draw(*_pairs(adapters, pictures[first:]), columns=4))
     print("\n".join(list_lines(shots, answers)))
+
+
+def _tasks_of(client: RestClient, family: str) -> list[str]:
+    """What a family of the running stack can do.
+
+    Raises:
+        LocalError: it has no such family.
+    """
+    families = {each["name"]: each["tasks"] for each in client.families()}
+    if family not in families:
+        raise LocalError(
+            f"the stack that runs has no family {family}; it has {', '.join(families)} (`make down` and try again, if"
+            " it was added since)"
+        )
+    return list(families[family])
 
 
 def list_lines(shots: Sequence[Shot], answers: Sequence[Mapping[str, Any]]) -> list[str]:

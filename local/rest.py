@@ -46,6 +46,14 @@ class RestClient:
             answer = self._call("GET", f"/rest_api/result/{answer['job']}")
         return answer
 
+    def families(self) -> list[dict[str, Any]]:
+        """The families that the gateway lists, each with its name and tasks.
+
+        Raises:
+            LocalError: the request failed.
+        """
+        return list(self._call("GET", "/v1/families")["families"])
+
     def fetch(self, url: str) -> bytes:
         """Return the file behind a result_url of the same gateway.
 

@@ -8,12 +8,22 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 PICTURES = Path(__file__).resolve().parent / "pictures"
 """Photographs and drawings of the demo; NOTICE.md has their licences."""
+
+TASKS = {
+    "generate_background": "generate_background",
+    "face": "face",
+    "control": "control",
+    "control2": "control",
+    "inpainting": "inpaint",
+    "img2img": "image_to_image",
+}
+"""The schema's tasks by the documented adapters."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +59,24 @@ class Shot:
         """The model family that draws it."""
         generate = self.about.get("background", {}).get("generate", {})
         return str(generate.get("model_type", "realistic"))
+
+    @property
+    def task(self) -> str | None:
+        """The task that its family must serve, by the schema's names; None where no family is named."""
+        generate = self.about.get("background", {}).get("generate")
+        if generate is None:
+            return None
+        if "fit" in self.about:
+            return "outpaint"
+        return TASKS.get(str(generate.get("adapter_type", "")), "text_to_image")
+
+    def drawn_by(self, family: str) -> Shot:
+        """The same, drawn by another family; as it is where no family draws it."""
+        if self.task is None:
+            return self
+        block = self.about["background"]
+        generate = {**block["generate"], "model_type": family}
+        return replace(self, about={**self.about, "background": {**block, "generate": generate}})
 
     @property
     def prompt(self) -> str:

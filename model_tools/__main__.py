@@ -9,6 +9,8 @@ COMMANDS = {
     "add": "model_tools.adding.add",
     "add-embedding": "model_tools.adding.add_embedding",
     "add-lora": "model_tools.adding.add_lora",
+    "catalogue": "model_tools.catalogue.catalogue",
+    "get": "model_tools.catalogue.get",
     "engines": "model_tools.export.engines_command",
     "starter": "model_tools.training.starter.command",
     "tools": "model_tools.training.tool_networks.command",

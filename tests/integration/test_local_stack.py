@@ -67,6 +67,14 @@ def test_up_serves_pictures_and_down_leaves_nothing(
     assert table[1].split()[:4] == ["small", "96x64", "5", "4"]
     assert "denoise s" in table[0]
 
+    steered = Shot("steered", {"background": {"generate": {**GENERATE, "adapter_type": "control"}}}, "chelsea.jpg")
+    of_another = Shot("small", {"width": 96, "height": 64, "background": {"generate": {"description": "a red fox"}}})
+    demo.run(settings, tmp_path / "by", (of_another,), (steered, *FROM_PICTURE), family="tiny")
+    assert {path.stem for path in (tmp_path / "by").glob("*.png")} == {"small", "half", "contact_sheet", "adapters"}
+    assert "tiny does not serve steered" in capsys.readouterr().out
+    with pytest.raises(LocalError, match="has no family dragon; it has tiny"):
+        demo.run(settings, tmp_path / "by", (of_another,), family="dragon")
+
     for name in ("triton", "gateway"):
         os.kill(before[name], signal.SIGKILL)
     started = stack.up(settings)

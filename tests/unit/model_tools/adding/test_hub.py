@@ -6,7 +6,7 @@ import pytest
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from model_tools.adding import hub
-from model_tools.checkpoints.weights import CheckpointError
+from model_tools.checkpoints.errors import CheckpointError
 
 pytestmark = pytest.mark.tools
 
@@ -26,8 +26,8 @@ def test_full_weights_are_asked_for_and_halves_where_there_are_no_others(
 ) -> None:
     asked: list[tuple[list[str], list[str]]] = []
 
-    def download(name: str, *, allow_patterns: list[str], ignore_patterns: list[str]) -> str:
-        assert name == "some/model"
+    def download(name: str, *, allow_patterns: list[str], ignore_patterns: list[str], **where: object) -> str:
+        assert (name, where) == ("some/model", {"revision": None, "endpoint": None})
         asked.append((allow_patterns, ignore_patterns))
         for part in ("unet", "vae"):
             (tmp_path / part).mkdir(exist_ok=True)
@@ -55,6 +55,7 @@ def test_without_a_hub_it_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(hub, "snapshot_download", fail)
     monkeypatch.chdir(tmp_path)
     with pytest.raises(
-        CheckpointError, match=r"some/model: not a folder or file here, .*: outgoing traffic has been disabled$"
+        CheckpointError,
+        match=r"some/model: not a folder or file here, .*: outgoing traffic has been disabled and more$",
     ):
         hub.find_checkpoint("some/model")
