@@ -209,7 +209,7 @@ class Decoder(nn.Module):
 
 
 class Bench:
-    """The networks on their device, and what is left of the time."""
+    """The networks on their device, and the remaining time."""
 
     def __init__(self, size: Size, device: torch.device) -> None:
         self.size, self.device = size, device

@@ -55,7 +55,7 @@ def _make_folder(settings: Settings) -> Path:
 def _fill(folder: Path, settings: Settings, triton_host: host.Host, models: Collection[str]) -> list[str]:
     """Fill the working folder; returns the repositories in it.
 
-    If models are named, there are links to these alone. Triton can be told which ones to load, but only in a mode in
+    If models are named, there are links to these alone. Triton itself can load named models, but only in a mode in
     which everybody who reaches it can load and unload models.
     """
     wheel = Path(triton_host.pytriton) / "tritonserver"

@@ -8,7 +8,7 @@ import { forgetThumbnails } from "./thumbnails.js";
 
 // A key that is revoked, or has expired, while the page is open. What is in the form stays.
 api.onKeyRefused((message) => {
-  if (!get().account) return; // it is told where the key is entered
+  if (!get().account) return; // that is reported where the key is entered
   const gallery = { ...get().gallery, order: [], state: "signed-out" };
   set({
     account: null,

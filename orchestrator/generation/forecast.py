@@ -51,7 +51,7 @@ class QueueForecast:
         return max(work / self.pace, LEAST_SECONDS)
 
     def wait(self, ahead: float) -> float:
-        """Seconds until a job starts before which so much work waits, beside what runs."""
+        """Seconds until a job starts before which so much work waits, next to what runs."""
         return (ahead + self.left) / (self.pace * max(1, self.running))
 
 

@@ -190,7 +190,7 @@ def test_every_triton_is_called_and_nothing_runs_that_nobody_calls(name: str) ->
 
 
 def test_a_group_loads_the_models_that_it_names() -> None:
-    """By links to them: where Triton is told which ones to load, whoever reaches it can load and unload models."""
+    """By links to them: where Triton itself loads named models, whoever reaches it can load and unload models."""
     found = {(each["kind"], each["metadata"]["name"]): each for each in resources("gpu-fleet")}
     (small,) = found["Deployment", "trial-triton-small"]["spec"]["template"]["spec"]["containers"]
     (named,) = [word.removeprefix("--models=").split(",") for word in small["command"] if word.startswith("--models=")]

@@ -219,7 +219,7 @@ def serve(engines: Path, models: list[str], arguments: list[str]) -> None:
 def chosen(repository: Path, models: list[str]) -> Path:
     """A repository of links to some models of another one.
 
-    Triton can be told which ones to load, but only in a mode in which everybody who reaches it can load and unload.
+    Triton itself can load named models, but only in a mode in which everybody who reaches it can load and unload.
 
     Raises:
         EnginesError: a model is not there.
