@@ -200,14 +200,14 @@ def test_a_group_loads_the_models_that_it_names() -> None:
     found = {(each["kind"], each["metadata"]["name"]): each for each in resources("cpu-trial", *models)}
     (container,) = found["Deployment", "trial-triton-a"]["spec"]["template"]["spec"]["containers"]
     assert {"name": "IMAGEGEN_TRITON_MODELS", "value": "x,y"} in container["env"]
+    assert found["Deployment", "trial-triton-b"]["spec"]["replicas"] == 2
+    assert ("Deployment", "trial-triton-shared") not in found, "groups of one's own replace it"
     gpu = ("--set", "triton.groups.shared.models={x,y}", "--set", "engineBuild.enabled=false")
     found = {(each["kind"], each["metadata"]["name"]): each for each in resources("gpu-single", *gpu)}
     (container,) = found["Deployment", "trial-triton-shared"]["spec"]["template"]["spec"]["containers"]
     (script,) = [word for word in container["command"] if "tritonserver" in word]
     assert "for model in 'x' 'y' ; do" in script
     assert "--model-repository=/tmp/models --model-control-mode=none" in script
-    assert found["Deployment", "trial-triton-b"]["spec"]["replicas"] == 2
-    assert ("Deployment", "trial-triton-shared") not in found, "groups of one's own replace it"
 
 
 @each_profile
