@@ -67,8 +67,8 @@ BROKEN: Mapping[str, tuple[bytes, str]] = {
     "half a JPEG": (GOOD_JPEG[: len(GOOD_JPEG) // 2], "broken or cut off"),
     "a PNG's signature": (GOOD[:8], "broken or cut off"),
     "30,000 x 30,000 pixels in 1 MB": (bomb(), "30000 x 30000 pixels; the limit is"),
-    "SVG": (SVG, "is not a picture"),
-    "text": (TEXT, "is not a picture"),
+    "SVG": (SVG, "is an SVG drawing, not a picture"),
+    "text": (TEXT, "is text, not a picture"),
     "zeros": (bytes(1000), "is not a picture"),
 }
 """Files, and what is said of them."""

@@ -267,7 +267,8 @@ async def test_positions_are_those_of_the_queue(bench: Bench) -> None:
     urgent = await bench.store.submit(new_job(account, priority=Priority.HIGH))
     places = await bench.store.positions([job.id for job in [*jobs, urgent]])
     assert [places[job.id].position for job in [urgent, *jobs]] == [0, 1, 2, 3, 4]
-    assert [places[job.id].estimated_wait for job in [urgent, *jobs]] == [0.0, 1.0, 2.0, 3.0, 4.0]
+    # Each of them is expected to need an engine for ten seconds (new_job).
+    assert [places[job.id].estimated_wait for job in [urgent, *jobs]] == [0.0, 10.0, 20.0, 30.0, 40.0]
     first = await bench.claim()
     assert first is not None
     assert first.job_id == urgent.id
