@@ -69,7 +69,7 @@ async def test_an_attempt_that_runs_too_long_is_retried_and_at_last_fails(tmp_pa
     async with running(new_url(), tmp_path, attempt_seconds=1.0, max_attempts=2) as plant:
         hold(plant.world.networks)
         job = await plant.submit(steps=30)
-        with pytest.raises(AttemptTimeoutError, match="ran longer than 1 seconds"):
+        with pytest.raises(AttemptTimeoutError, match=r"ran longer than \d+ seconds"):
             await plant.watch(job)
         failed = await plant.get(job)
         assert (failed.state, failed.attempts) == (JobState.FAILED, 2)
