@@ -367,7 +367,12 @@ def test_every_documented_field_can_be_set(page: Page) -> None:
     same = {"output_quality", "nsfw_parameters.thresold", "nsfw_parameters.image_url"}  # other names of fields
     by_itself = {"imagegen.preview_interval"}
     guidance = {path for path in documented if path.startswith("imagegen.guidance.")}
-    as_json = guidance | {"imagegen.loras", "imagegen.prompt_weights", "imagegen.clip_skip"}  # by "More fields"
+    as_json = guidance | {
+        "imagegen.loras",
+        "imagegen.prompt_weights",
+        "imagegen.clip_skip",
+        "imagegen.deadline_seconds",
+    }  # by "More fields"
     assert documented - reached - by_task - same - by_itself - as_json == {
         "upscale_parameters"
     }  # an object without a schema
