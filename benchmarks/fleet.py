@@ -17,9 +17,10 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from orchestrator.generation.forecast import DEADLINE_MARGIN
 from orchestrator.params import Priority
 from orchestrator.scheduling.costs import Cost, CostModel
-from orchestrator.scheduling.scheduler import DEADLINE_MARGIN, Scheduler, Task, Work
+from orchestrator.scheduling.scheduler import Scheduler, Task, Work
 
 OVERHEAD_SECONDS = 0.001
 LINGER_SECONDS = 0.005

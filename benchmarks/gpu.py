@@ -49,9 +49,9 @@ SMALL = Size((32, 64), (0, 1), 16, 32, 32, (32, 16, 16, 16), (1, 2), (64,), (1,)
 TOKENS = 77
 REPEATS = 7
 MARGIN_SECONDS = 30.0
-"""No measurement is begun with less time left."""
+"""No measurement is started with less time left."""
 COMPILE_SECONDS = 150.0
-"""Compiling is begun only if so much of the time is left."""
+"""Compiling is started only if so much of the time is left."""
 
 
 class Residual(nn.Module):

@@ -10,6 +10,7 @@ from statistics import median
 
 from orchestrator.diffusion.guider import rows_of
 from orchestrator.diffusion.latents import choose_aspect_size
+from orchestrator.errors import DeadlineUnreachableError
 from orchestrator.models.families import NEEDS, Family
 from orchestrator.models.tables import NetworkTable
 from orchestrator.params import Edit, Upscale
@@ -29,6 +30,18 @@ FEWEST, MOST = 0.2, 5.0
 """Bounds of a correction."""
 LEAST_SECONDS = 0.1
 """Of a job, so that none is free in the order."""
+DEADLINE_MARGIN = 1.25
+"""A deadline counts as reachable if it is so many times the expected seconds ahead: forecasts are that good."""
+
+
+def check_deadline(deadline: float | None, wait: float, run: float) -> None:
+    """Check that a request that is to wait and to run for so many seconds ends by its deadline, with a margin.
+
+    Raises:
+        DeadlineUnreachableError: it is expected to end later.
+    """
+    if deadline is not None and DEADLINE_MARGIN * (wait + run) > deadline:
+        raise DeadlineUnreachableError(deadline, wait, run)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

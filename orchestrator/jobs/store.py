@@ -19,13 +19,13 @@ from orchestrator.errors import (
     Violation,
 )
 from orchestrator.generation.events import Event, Queued
+from orchestrator.generation.forecast import check_deadline
 from orchestrator.generation.job import JobState
 from orchestrator.jobs.attempts import OF_ACCOUNT, end_without_picture
 from orchestrator.jobs.records import COLUMNS, DELIVERY, EventBatch, JobRecord, NewJob, to_record
 from orchestrator.jobs.scheduling import FIRST_SECONDS, QueueStats, QueueStatsCache, rank
 from orchestrator.jobs.serialization import StoredEvent, load_event
 from orchestrator.scheduling.order import start_tag, virtual_time
-from orchestrator.scheduling.scheduler import DEADLINE_MARGIN
 
 MAX_POSITION = 10_000
 """Places are counted up to here: what waits behind gets this one."""
@@ -301,8 +301,9 @@ class JobStore:
         self._check_bytes(before["held_bytes"], job.held_bytes)
         virtual = virtual_time(before["now"], before["running"], before["waiting"])
         tag = start_tag(virtual, entered.fair_tag, seconds, waits=before["waits"])
-        await self._check_deadline(connection, job, rank(tag, job.request.options.priority))
-        order = {"rank": rank(tag, job.request.options.priority), "tag": tag, "price": entered.taken}
+        place = rank(tag, job.request.options.priority)
+        await self._check_deadline(connection, job, place)
+        order = {"rank": place, "tag": tag, "price": entered.taken}
         found = await connection.execute(_INSERT, columns | order)
         await limits.set_fair_tag(connection, job.account_id, tag + seconds)
         rows = await found.fetchall()
@@ -318,9 +319,8 @@ class JobStore:
         expected = (await self._stats.read()).forecast
         found = await connection.execute(_AHEAD, {"rank": place, "first": FIRST_SECONDS})
         (row,) = await found.fetchall()
-        wait, run = expected.wait(row["ahead"]) if row["ahead"] else 0.0, expected.run(job.work_seconds)
-        if DEADLINE_MARGIN * (wait + run) > deadline:
-            raise DeadlineUnreachableError(deadline, wait, run)
+        wait = expected.wait(row["ahead"]) if row["ahead"] else 0.0
+        check_deadline(deadline, wait, expected.run(job.work_seconds))
 
     async def check_bytes(self, job: NewJob) -> None:
         """Look whether there is room for the pictures of a job, before they are written anywhere.

@@ -37,8 +37,6 @@ BACKLOG_WEIGHT = 2.0
 for about w / (1 + w) of the time, so 1 + w as many will come until it is idle again (of M/M/1); by simulation twice."""
 
 NEVER = float("-inf")
-DEADLINE_MARGIN = 1.25
-"""A deadline counts as reachable if it is so many times the expected seconds ahead: forecasts are that good."""
 
 _NEXT = NEVER
 _arrivals = count()

@@ -19,11 +19,12 @@ from orchestrator.errors import (
 )
 from orchestrator.generation import outcomes
 from orchestrator.generation.events import Artifact, Queued
+from orchestrator.generation.forecast import check_deadline
 from orchestrator.generation.job import Job
 from orchestrator.generation.runner import Runner
 from orchestrator.models.contracts import RETRY_AFTER_SECONDS
 from orchestrator.params import JobOptions, RequestParams
-from orchestrator.scheduling.scheduler import DEADLINE_MARGIN, Forecast, Task
+from orchestrator.scheduling.scheduler import Forecast, Task
 from orchestrator.scheduling.turns import Turns
 from orchestrator.streams.admission import Admission
 
@@ -67,7 +68,7 @@ class StreamQueue:
             UnsupportedTaskError: the family lacks a network for the task.
             EngineUnavailableError: the family's networks are not ready, and streams do not wait for them.
             QueueFullError, ShuttingDownError: try again later.
-        DeadlineUnreachableError: the picture would be late.
+            DeadlineUnreachableError: the picture would be late.
         """
         self._check_open()
         self._admission.check_room()  # before the work of planning
@@ -180,9 +181,7 @@ class StreamQueue:
         forecast = self._runner.turns.forecast()
         expected = forecast[job.turn.task]
         wait = next((wait for each, _, wait in self._places(forecast) if each is job), expected.wait)
-        run = expected.end - expected.wait
-        if DEADLINE_MARGIN * (wait + run) > deadline:
-            raise DeadlineUnreachableError(deadline, wait, run)
+        check_deadline(deadline, wait, expected.end - expected.wait)
 
     def _report_positions(self) -> None:
         """Report to those that wait how many start before them, and when."""
