@@ -1,4 +1,4 @@
-"""JSON is sent to servers of clients: to public addresses only, within bounds of time; what they say is not read."""
+"""Bodies are sent to servers: to public addresses unless others are allowed; time and what is read are bounded."""
 
 import asyncio
 import ipaddress
@@ -28,14 +28,21 @@ class PostError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A status, and for how many seconds the server does not want to be asked again, if it says so."""
+    """What a server has answered.
+
+    Attributes:
+        status: of HTTP.
+        retry_after: for how many seconds the server does not want to be asked again, if it says so.
+        body: as much of it as was asked for.
+    """
 
     status: int
     retry_after: float | None
+    body: bytes = b""
 
 
 class Poster:
-    """Sends JSON over HTTP/1.1. Follows no redirects, knows no cookies, no proxies and no passwords."""
+    """Sends bodies over HTTP/1.1. Follows no redirects, knows no cookies, no proxies and no passwords."""
 
     def __init__(
         self,
@@ -82,17 +89,19 @@ class Poster:
             return str(ipaddress.IPv6Network((address, 64), strict=False))  # one host's, as a rule
         return str(address)
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Send a body of JSON; whatever status comes back is an answer.
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes, *, read: int = 0) -> Answer:
+        """Send a body, JSON unless the headers have another type; whatever status comes back is an answer.
+
+        `read` is how many bytes of the answer are read, at the least if it has as many.
 
         Raises:
             PostError: the URL may not be asked for, or nothing came back in time.
         """
         with _reported(self._seconds):
             async with asyncio.timeout(self._seconds):
-                return await self._post(url, headers, body)
+                return await self._post(url, headers, body, read)
 
-    async def _post(self, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
+    async def _post(self, url: str, headers: Mapping[str, str], body: bytes, read: int) -> Answer:
         parsed = parse(url, ports=self._ports)
         target = httpcore2.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path)
         named = {"User-Agent": "imagegen", "Content-Type": "application/json", "Content-Length": str(len(body))}
@@ -101,7 +110,13 @@ class Poster:
         async with self._pool.stream("POST", target, headers=fields, content=body, extensions=timeouts) as response:
             received = {name.lower(): value for name, value in response.headers}
             after = received.get(b"retry-after", b"")[:10]
-            return Answer(response.status, float(after) if after.isdigit() else None)
+            answer = bytearray()
+            if read:
+                async for part in response.aiter_stream():
+                    answer += part
+                    if len(answer) >= read:
+                        break
+            return Answer(response.status, float(after) if after.isdigit() else None, bytes(answer))
 
 
 @contextmanager

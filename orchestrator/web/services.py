@@ -2,14 +2,12 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Mapping
-
-import httpcore2
+from collections.abc import Mapping
+from urllib.parse import urlsplit
 
 from orchestrator.config import ANY_PORT
-from orchestrator.web import tls_errors
-from orchestrator.web.addresses import PublicNetwork, is_public
-from orchestrator.web.urls import UrlError, parse
+from orchestrator.web.addresses import is_public
+from orchestrator.web.posting import Poster, PostError
 
 
 class ServiceError(Exception):
@@ -29,44 +27,21 @@ async def post(url: str, headers: Mapping[str, str], body: bytes, *, seconds: fl
     Raises:
         ServiceError: it answers with another status than 200, with nothing or with too much, or not in time.
     """
+    resolve = _resolve if urlsplit(url).scheme.lower() == "https" else _resolve_private
+    poster = Poster(seconds=seconds, max_connections=1, allow_private=True, ports=ANY_PORT, resolve=resolve)
     try:
-        async with asyncio.timeout(seconds):
-            return await _post(url, headers, body, most)
-    except UrlError as error:
-        raise ServiceError(f"its URL {error}") from error
-    except TimeoutError as error:
-        raise ServiceError(f"no answer within {seconds:g} seconds") from error
-    except (httpcore2.NetworkError, httpcore2.ProtocolError, httpcore2.TimeoutException) as error:
-        raise ServiceError(f"it {tls_errors.describe(error) or f'cannot be reached: {error!r}'}") from error
-
-
-async def _post(url: str, headers: Mapping[str, str], body: bytes, most: int) -> bytes:
-    parsed = parse(url, ports=ANY_PORT)
-    network = PublicNetwork(allow_private=True, resolve=_resolve if parsed.scheme == "https" else _resolve_private)
-    target = httpcore2.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path)
-    named = {"User-Agent": "imagegen", "Content-Length": str(len(body)), **headers}
-    fields = [(b"Host", parsed.netloc), *((name.encode(), value.encode()) for name, value in named.items())]
-    try:
-        async with (
-            httpcore2.AsyncConnectionPool(network_backend=network) as pool,
-            pool.stream("POST", target, headers=fields, content=body) as response,
-        ):
-            if response.status != 200:
-                raise ServiceError(f"it answers with status {response.status}")
-            return await _read(response.aiter_stream(), most)
+        answer = await poster.post(url, headers, body, read=most + 1)
+    except PostError as error:
+        raise ServiceError(f"{error} ({error.detail})" if error.detail else str(error)) from error
     finally:
-        network.close()
-
-
-async def _read(chunks: AsyncIterator[bytes], most: int) -> bytes:
-    body = b""
-    async for chunk in chunks:
-        body += chunk
-        if len(body) > most:
-            raise ServiceError(f"it answers with more than {most} bytes")
-    if not body:
+        await poster.close()
+    if answer.status != 200:
+        raise ServiceError(f"it answers with status {answer.status}")
+    if len(answer.body) > most:
+        raise ServiceError(f"it answers with more than {most} bytes")
+    if not answer.body:
         raise ServiceError("its answer is empty")
-    return body
+    return answer.body
 
 
 async def _resolve(host: str, port: int) -> list[str]:

@@ -9,6 +9,9 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="needs the tools' environment: make test-tools")
 
+from model_tools.export import write  # noqa: E402  # needs torch
+from model_tools.export.parts import Part  # noqa: E402  # needs torch
+from model_tools.export.verify import Check  # noqa: E402  # needs torch
 from model_tools.goldens import random_checkpoints  # noqa: E402  # needs torch
 
 Copy = Callable[[str], Path]
@@ -38,3 +41,16 @@ def copy(made: Path, tmp_path: Path) -> Copy:
         return Path(shutil.copytree(made / name, tmp_path / "given" / name))
 
     return give
+
+
+@pytest.fixture
+def without_export(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put a stand-in in the place of export, which tests/checkpoints has."""
+
+    def write_part(_: Part, folder: Path, **__: object) -> write.Written:
+        (folder / "1").mkdir(parents=True)
+        (folder / "config.pbtxt").write_text(f'name: "{folder.name}"')
+        return write.Written("0" * 64, Check(1e-6, 0.0), 10)
+
+    monkeypatch.setattr(write, "write_part", write_part)
+    monkeypatch.setattr(write, "free_memory", lambda: None)

@@ -17,14 +17,15 @@ from model_tools.checkpoints.dit.checkpoint import read_tokenizer
 from model_tools.checkpoints.dit.tokens import write_texts
 from model_tools.checkpoints.errors import CheckpointError
 from model_tools.checkpoints.inputs import Inputs
-from model_tools.export import write
-from model_tools.export.parts import Part
-from model_tools.export.verify import Check
 from model_tools.goldens import random_transformers
 from orchestrator.diffusion.texts import TextTokenizer
 from orchestrator.models.families import Families
 
-pytestmark = [pytest.mark.tools, pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")]
+pytestmark = [
+    pytest.mark.tools,
+    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning"),
+    pytest.mark.usefixtures("without_export"),
+]
 
 NAMES = tuple(random_transformers.CHECKPOINTS)
 TEXTS = (
@@ -44,19 +45,6 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in NAMES:
         random_transformers.make(folder, name)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _without_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a stand-in in the place of export, which tests/checkpoints has."""
-
-    def write_part(_: Part, folder: Path, **__: object) -> write.Written:
-        (folder / "1").mkdir(parents=True)
-        (folder / "config.pbtxt").write_text(f'name: "{folder.name}"')
-        return write.Written("0" * 64, Check(1e-6, 0.0), 10)
-
-    monkeypatch.setattr(write, "write_part", write_part)
-    monkeypatch.setattr(write, "free_memory", lambda: None)
 
 
 def run(checkpoint: Path, folder: Path, *words: str) -> int:

@@ -13,8 +13,6 @@ import huggingface_hub
 import pytest
 
 from model_tools.catalogue import get
-from model_tools.export import write
-from model_tools.export.verify import Check
 from model_tools.goldens import random_checkpoints, random_transformers
 from orchestrator.models.families import Families
 from tests.unit.model_tools.catalogue.hub_server import COMMIT, Hub, entry
@@ -22,9 +20,12 @@ from tests.unit.model_tools.catalogue.hub_server import COMMIT, Hub, entry
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from model_tools.export.parts import Part
 
-pytestmark = [pytest.mark.tools, pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")]
+pytestmark = [
+    pytest.mark.tools,
+    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning"),
+    pytest.mark.usefixtures("without_export"),
+]
 
 ROOT = Path(__file__).parents[4]
 
@@ -57,19 +58,6 @@ def catalogue(tmp_path: Path) -> Path:
     few = entry("sd") + 'add = { few-step = "lcm", precision = "fp32" }\n'
     path.write_text(few + entry("z-image"), "utf-8")
     return path
-
-
-@pytest.fixture(autouse=True)
-def _without_export(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put a stand-in in the place of export, which tests/checkpoints has."""
-
-    def write_part(_: Part, folder: Path, **__: object) -> write.Written:
-        (folder / "1").mkdir(parents=True)
-        (folder / "config.pbtxt").write_text(f'name: "{folder.name}"')
-        return write.Written("0" * 64, Check(1e-6, 0.0), 10)
-
-    monkeypatch.setattr(write, "write_part", write_part)
-    monkeypatch.setattr(write, "free_memory", lambda: None)
 
 
 def run(name: str, hub: Hub | str, catalogue: Path, *words: str) -> int:
