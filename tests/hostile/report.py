@@ -1,5 +1,6 @@
 """A run as JSON, and as the table of docs/security.md."""
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -63,5 +64,6 @@ def write(found: dict[str, Any], page: Path = PAGE) -> None:
         else "without cgroups, which this machine lacks"
     )
     peak = ", ".join(f"{name} {size} MB" for name, size in found["peak"].items())
-    summary = f"{found['sent']:,} inputs and attempts {said}: {found['kills']} kills. Peaks: {peak}.\n\n"
-    page.write_text(f"{head}{BEGIN}\n{summary}{table(found)}\n{END}{tail}", "utf-8")
+    summary = f"{found['sent']:,} inputs and attempts {said}: {found['kills']} kills. Peaks: {peak}."
+    wrapped = textwrap.fill(summary, 100)  # as all prose of docs/ is
+    page.write_text(f"{head}{BEGIN}\n{wrapped}\n\n{table(found)}\n{END}{tail}", "utf-8")
