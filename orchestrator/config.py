@@ -346,7 +346,8 @@ class Settings(EnvironmentSettings):
         )
         if self.c2pa_cert_file and bool(self.c2pa_key_file) is bool(self.c2pa_signer_url):
             raise SettingsError(
-                "IMAGEGEN_C2PA_CERT_FILE needs either IMAGEGEN_C2PA_KEY_FILE or IMAGEGEN_C2PA_SIGNER_URL, not both"
+                f"IMAGEGEN_C2PA_CERT_FILE={str(self.c2pa_cert_file)!r} needs either IMAGEGEN_C2PA_KEY_FILE or "
+                "IMAGEGEN_C2PA_SIGNER_URL, not both"
             )
         if self.anonymous and not is_loopback(self.grpc_address):
             raise SettingsError(
