@@ -155,14 +155,7 @@ class QueueFullError(RetryableError):
 
 
 class DeadlineUnreachableError(RetryableError):
-    """The picture would be finished after the request's deadline: `wait` and `run` are the expected seconds."""
-
-    def __init__(self, deadline: float, wait: float, run: float) -> None:
-        late = wait + run - deadline
-        expected = f"the picture is expected in {wait + run:.1f} s, {wait:.1f} s of it in line"
-        said = f"{expected}; deadline_seconds is {deadline:g}"
-        super().__init__(said, retry_after=max(1.0, min(late, wait) if run < deadline else wait))
-        self.wait, self.run = wait, run
+    """The picture would be finished after the request's deadline."""
 
 
 class TooManyJobsError(RetryableError):

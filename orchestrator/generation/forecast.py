@@ -41,7 +41,12 @@ def check_deadline(deadline: float | None, wait: float, run: float) -> None:
         DeadlineUnreachableError: it is expected to end later.
     """
     if deadline is not None and DEADLINE_MARGIN * (wait + run) > deadline:
-        raise DeadlineUnreachableError(deadline, wait, run)
+        late = wait + run - deadline
+        raise DeadlineUnreachableError(
+            f"the picture is expected in {wait + run:.1f} s, {wait:.1f} s of it in line; "
+            f"deadline_seconds is {deadline:g}",
+            retry_after=max(1.0, min(late, wait) if run < deadline else wait),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,10 +26,10 @@ async def executions(port: int) -> dict[tuple[str, int], int]:
 
 
 async def test_every_request_runs_alone_at_the_same_batch(tiny_triton: int, tmp_path: Path) -> None:
-    """Four requests at once: all executions have eight rows, and each network ran as often as it was asked."""
+    """Four prompts at once: all executions have eight rows, and each network ran as often as it was asked."""
     async with serving(settings(tiny_triton, tmp_path, families=families(tmp_path, 8))) as (_, client):
         before = await executions(tiny_triton)
-        requests = [text_to_image(seed=seed, steps=3) for seed in range(4)]
+        requests = [text_to_image(f"apple {seed}", seed=seed, steps=3) for seed in range(4)]
         together = await asyncio.gather(*(client.generate(request) for request in requests))
         after = await executions(tiny_triton)
         grown = {key: count - before.get(key, 0) for key, count in after.items() if count > before.get(key, 0)}

@@ -12,7 +12,6 @@ from imagegen.v1 import generation_pb2 as pb
 from orchestrator import errors
 from orchestrator.api import status
 from orchestrator.errors import (
-    DeadlineUnreachableError,
     ImagegenError,
     InvalidRequestError,
     Reason,
@@ -62,8 +61,6 @@ def classes(root: type[ImagegenError] = ImagegenError) -> list[type[ImagegenErro
 def make(kind: type[ImagegenError], text: str = "what happened") -> ImagegenError:
     if kind is TooManyJobsError:
         return TooManyJobsError(4, 5)
-    if kind is DeadlineUnreachableError:
-        return DeadlineUnreachableError(10.0, 8.0, 4.0)
     return kind(Violation("steps", text)) if kind is InvalidRequestError else kind(text)
 
 

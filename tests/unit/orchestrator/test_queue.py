@@ -64,7 +64,6 @@ async def test_a_deadline_that_cannot_be_met_is_refused_with_the_expected_wait(w
     await until(running, Started)
     with pytest.raises(DeadlineUnreachableError, match=r"is expected in .* deadline_seconds is 5$") as refused:
         await world.submit(steps=5, deadline=5.0)
-    assert refused.value.wait > 0
     assert refused.value.retry_after >= 1
     taken = await world.submit(steps=5, deadline=86_400.0)
     assert len(world.admission.waiting) == 1, "the refused one does not wait"
