@@ -1,23 +1,26 @@
-"""`python -m tests.fresh [--short] [--only TEXT] [--record FILE]`: README's commands on fresh machines, in a table.
+"""`python -m tests.fresh [--short] [--only TEXT] [--resume] [--record FILE]`: README's commands on fresh machines.
 
 As root, on a machine with debootstrap. Each case has a machine of its own: a minimal root of a system with the packages
 of README's line, a fresh clone of HEAD, and no network; pip takes its packages from a folder, as from a warm cache.
-`--short` is what CI runs, on this machine itself: short.py.
+Prints a table. `--short` is what CI runs, on this machine itself: short.py. The whole takes about an hour: what passed
+is kept, and `--resume` goes on after it.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.fresh import cases, machines, short, systems, wheels
 
-WORK = Path("/var/tmp/imagegen-fresh")  # noqa: S108 - kept from one run to the next, and made by root
+WORK = Path("/var/tmp/imagegen-fresh")  # noqa: S108 - kept from one run to the next, and root's
+PASSED = WORK / "passed.jsonl"
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--short", action="store_true", help="the part that CI runs, on this machine")
     parser.add_argument("--only", default="", help="systems and cases whose names together contain this")
+    parser.add_argument("--resume", action="store_true", help="do not repeat what has passed since the last whole run")
     parser.add_argument("--record", type=Path, help="file that the table is written to")
     options = parser.parse_args()
     if options.short:
         return short.run()
+    if not (options.resume or options.only):
+        PASSED.unlink(missing_ok=True)
     rows, untested = run(options.only)
     table = "\n".join([*list_lines(rows), *(f"Not tested: {line}" for line in untested)])
     print(table)
@@ -72,8 +78,17 @@ def run(only: str) -> tuple[list[Row], list[str]]:
             except subprocess.CalledProcessError as error:
                 untested.append(f"{system.name}: {str(error.stderr).strip()[-300:] or error}")
                 continue
-            rows += [run_case(system.name, case, root, packages, source) for case in wanted]
+            passed = {row.case: row for row in load_passed() if row.system == system.name}
+            rows += [passed.get(case.name) or run_case(system.name, case, root, packages, source) for case in wanted]
     return rows, untested
+
+
+def load_passed() -> list[Row]:
+    """Return the cases that have passed since the last run that did not resume."""
+    if not PASSED.exists():
+        return []
+    stored = [json.loads(line) for line in PASSED.read_text(encoding="utf-8").splitlines()]
+    return [Row(**{**row, "result": cases.Result(**row["result"])}) for row in stored]
 
 
 def run_case(system: str, case: cases.Case, root: Path, packages: Path, source: Path) -> Row:
@@ -85,6 +100,10 @@ def run_case(system: str, case: cases.Case, root: Path, packages: Path, source: 
     except (cases.FailedError, subprocess.TimeoutExpired, AssertionError) as error:
         result = cases.Result(ok=False, text=str(error))
     row = Row(system, case.name, result, time.monotonic() - started)
+    if result.ok:
+        PASSED.parent.mkdir(parents=True, exist_ok=True)
+        with PASSED.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(asdict(row)) + "\n")
     print(f"{'ok' if result.ok else 'FAILED'}  {system}: {case.name}, {row.seconds:.0f} s {result.text}", flush=True)
     return row
 
