@@ -21,7 +21,7 @@ from orchestrator.memory import PictureMemory
 from orchestrator.params import Edit, Fit, ImageFormat, ImageSource, LayoutParams, OutputParams, SizeParams
 from orchestrator.tasks.budget import Budgets
 from tests.unit.orchestrator.world import DECODING
-from tests.unit.tasks.studio import EVERYTHING, Studio
+from tests.unit.tasks.task_harness import EVERYTHING, Studio
 
 LIMIT = 4 << 30
 """Of the group: the chart's."""

@@ -21,7 +21,7 @@ import pytest
 pytest.importorskip("torch", reason="needs the tools' environment: make test-tools")
 
 from model_tools.goldens import random_checkpoints
-from tests.checkpoints import theirs
+from tests.checkpoints import diffusers_pipelines
 from tests.checkpoints.cases import CASES, Asked
 from tests.golden.measure import MIN_PSNR, psnr
 
@@ -63,7 +63,7 @@ class Family:
     precision: str = "fp32"
     loras: str = ""
 
-    def source(self, folder: Path) -> theirs.Source:
+    def source(self, folder: Path) -> diffusers_pipelines.Source:
         """The same, as diffusers is given it."""
         given = dict(zip(self.more[::2], self.more[1::2], strict=True))
         paths = {
@@ -71,7 +71,7 @@ class Family:
             for option, value in given.items()
             if option != "--few-step"
         }
-        return theirs.Source(
+        return diffusers_pipelines.Source(
             folder / self.base,
             paths.get("--inpaint"),
             paths.get("--controlnet"),
@@ -172,7 +172,7 @@ def test_the_whole_stack_equals_diffusers(
 ) -> None:
     key = f"{name}/{case.name}/"
     arrays = {path.removeprefix(key): array for path, array in drawn.items() if path.startswith(key)}
-    expected = theirs.picture(FAMILIES[name].source(checkpoints), case, arrays)
+    expected = diffusers_pipelines.picture(FAMILIES[name].source(checkpoints), case, arrays)
     ratio = psnr(arrays["painted"], expected)
     record_property("psnr_db", ratio)
     print(f"{name} {case.name}: {ratio:.1f} dB")  # noqa: T201 - the measure

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("torch", reason="needs the tools' environment: make test-tools")
 
 from model_tools.goldens import random_transformers
-from tests.checkpoints import adding, theirs_flow
+from tests.checkpoints import adding, diffusers_transformers
 from tests.checkpoints.cases import FLOW_CASES, Asked
 from tests.golden.measure import MIN_PSNR, psnr
 
@@ -81,7 +81,7 @@ def test_the_whole_stack_equals_diffusers(
 ) -> None:
     key = f"{name}/{case.name}/"
     arrays = {path.removeprefix(key): array for path, array in drawn.items() if path.startswith(key)}
-    expected = theirs_flow.picture(transformers / FAMILIES[name].base, case, arrays)
+    expected = diffusers_transformers.picture(transformers / FAMILIES[name].base, case, arrays)
     ratio = psnr(arrays["painted"], expected)
     record_property("psnr_db", ratio)
     print(f"{name} {case.name}: {ratio:.1f} dB")  # noqa: T201 - the measure

@@ -14,7 +14,7 @@ import grpc
 from local.settings import Ports
 from tests.accounts import new_key
 from tests.database import new_url
-from tests.integration.both import until_serving
+from tests.integration.both_protocols import until_serving
 from tests.integration.stack import REPOSITORY
 
 CGROUPS = Path("/sys/fs/cgroup")

@@ -11,7 +11,7 @@ import httpx
 import prometheus_client
 import pytest
 
-from tests.integration.both import both_here
+from tests.integration.both_protocols import both_here
 from tests.integration.stack import TINY_FAMILIES, text_to_image
 
 PROMETHEUS = shutil.which("prometheus") or ""

@@ -17,7 +17,7 @@ from imagegen.v1 import jobs_pb2
 from local.settings import Ports
 from orchestrator.config import Settings
 from tests.accounts import new_key
-from tests.integration.both import until_serving
+from tests.integration.both_protocols import until_serving
 from tests.integration.stack import REPOSITORY, Client, details, serving, settings, text_to_image
 
 

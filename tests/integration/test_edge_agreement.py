@@ -17,7 +17,7 @@ from imagegen.v1 import generation_pb2 as pb
 from local import triton
 from orchestrator.arrays import Pixels
 from orchestrator.imaging.edges import canny, drawing_edges, edge_agreement
-from tests.integration.both import Both, both
+from tests.integration.both_protocols import BothProtocols, both
 from tests.integration.pictures import decode, encode
 from tests.integration.stack import REPOSITORY
 
@@ -87,7 +87,7 @@ def drawings() -> list[tuple[str, Pixels]]:
 
 
 @pytest_asyncio.fixture(loop_scope="function", name="served")
-async def _served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Both]:
+async def _served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BothProtocols]:
     folder, families = tmp_path_factory.mktemp("edges"), REPOSITORY / "families/families.toml"
     with triton.running([REPOSITORY / "model_repository"], folder / "triton") as server:
         async with both(server.grpc_port, families, folder, LOG_LEVEL="warning") as found:
@@ -95,7 +95,7 @@ async def _served(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bot
 
 
 async def test_edges_are_kept_the_more_the_larger_the_scale(
-    served: Both, record_property: Callable[[str, object], None]
+    served: BothProtocols, record_property: Callable[[str, object], None]
 ) -> None:
     async def agreement(caption: str, drawing: Pixels, scale: float) -> float:
         task = pb.Control(image=pb.ImageSource(data=encode(drawing)), edges=pb.Edges(scale=scale), edges_only=True)

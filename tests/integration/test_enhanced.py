@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from gateway.translate.enhancements import KINDS
 from imagegen.v1 import generation_pb2 as pb
-from tests.integration.both import Both, Said, both, inline
+from tests.integration.both_protocols import BothProtocols, Said, both, inline
 from tests.integration.pictures import decode, encode, scene
 from tests.integration.stack import ADAPTERS_FAMILIES
 
@@ -24,12 +24,12 @@ LOGO = encode(np.full((10, 20, 3), (0, 0, 255), np.uint8))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="served")
-async def _served(adapters_triton: int, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Both]:
+async def _served(adapters_triton: int, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BothProtocols]:
     async with both(adapters_triton, ADAPTERS_FAMILIES, tmp_path_factory.mktemp("enhanced")) as found:
         yield found
 
 
-async def same(served: Both, data: bytes, message: dict[str, Any], body: dict[str, Any]) -> Any:
+async def same(served: BothProtocols, data: bytes, message: dict[str, Any], body: dict[str, Any]) -> Any:
     """The picture, which is one by both ways."""
     said = await served.grpc(pb.Edit(image=pb.ImageSource(data=data)), prompt="", **message)
     rest = await served.rest(url=inline(data), **body)
@@ -39,7 +39,7 @@ async def same(served: Both, data: bytes, message: dict[str, Any], body: dict[st
 
 
 @pytest.mark.parametrize("name", [name for name in KINDS if name != "face_enhance"])
-async def test_each_enhancement(served: Both, name: str) -> None:
+async def test_each_enhancement(served: BothProtocols, name: str) -> None:
     plain = decode(PHOTOGRAPH)
     for level in (0.0, 1.0):
         enhancement = pb.Enhancement(kind=KINDS[name], level=level)
@@ -53,7 +53,7 @@ async def test_each_enhancement(served: Both, name: str) -> None:
         assert (found == plain).all() == (level == 0)
 
 
-async def test_faces(served: Both) -> None:
+async def test_faces(served: BothProtocols) -> None:
     """Over gRPC with a seed, so that it is one picture; where there is no face, nothing is painted."""
     enhancement = pb.Enhancement(kind=pb.ENHANCEMENT_KIND_FACE_ENHANCE, level=1.0)
     task = pb.Edit(image=pb.ImageSource(data=FACES))
@@ -67,7 +67,7 @@ async def test_faces(served: Both) -> None:
     np.testing.assert_array_equal(decode(none.picture), decode(PHOTOGRAPH))
 
 
-async def test_a_caption(served: Both) -> None:
+async def test_a_caption(served: BothProtocols) -> None:
     caption = pb.Caption(
         image=pb.ImageSource(data=LOGO), horizontal=pb.HORIZONTAL_PLACE_LEFT, vertical=pb.VERTICAL_PLACE_TOP
     )
@@ -76,7 +76,7 @@ async def test_a_caption(served: Both) -> None:
     assert (columns.min(), columns.max() + 1, rows.min(), rows.max() + 1) == (5, 29, 5, 17)
 
 
-async def test_a_print_lies_as_its_picture(served: Both) -> None:
+async def test_a_print_lies_as_its_picture(served: BothProtocols) -> None:
     """A6 at 100 dpi, 413 x 583, for a picture that is wider than high."""
     size, output = pb.Size(width=413, height=583, reorient=True), pb.Output(dpi=100)
     found = await same(served, PHOTOGRAPH, {"size": size, "output": output}, {"print_size": "a6", "dpi": 100})
@@ -87,7 +87,7 @@ async def test_a_print_lies_as_its_picture(served: Both) -> None:
             assert [round(each) for each in image.info["dpi"]] == [100, 100]
 
 
-async def test_a_file_is_the_same_as_base64(served: Both) -> None:
+async def test_a_file_is_the_same_as_base64(served: BothProtocols) -> None:
     form = {"files": {"image": ("a.png", PHOTOGRAPH)}, "data": {"parameters": json.dumps({"enhancements": ["light"]})}}
     answer = (await served.http.post("/rest_api/process_result", **form)).json()  # type: ignore[arg-type]  # files, data
     assert answer["status"] == "complete", answer
@@ -96,7 +96,7 @@ async def test_a_file_is_the_same_as_base64(served: Both) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (2, 7)])
-async def test_slivers_with_everything(served: Both, size: tuple[int, int]) -> None:
+async def test_slivers_with_everything(served: BothProtocols, size: tuple[int, int]) -> None:
     data = encode(np.full((*size, 3), 90, np.uint8))
     said: Said = await served.rest(url=inline(data), enhancements=list(KINDS), caption={"url": inline(LOGO)})
     assert said.code == "200", said
@@ -127,7 +127,7 @@ async def test_slivers_with_everything(served: Both, size: tuple[int, int]) -> N
     ],
 )
 async def test_what_is_wrong_is_named_by_both(
-    served: Both, message: dict[str, Any], field: str, body: dict[str, Any], words: str
+    served: BothProtocols, message: dict[str, Any], field: str, body: dict[str, Any], words: str
 ) -> None:
     said = await served.grpc(pb.Edit(image=pb.ImageSource(data=PHOTOGRAPH)), **message)
     assert (said.code, said.fields) == ("INVALID_ARGUMENT", (field,))

@@ -10,7 +10,7 @@ import pytest_asyncio
 from google.protobuf.message import Message
 
 from imagegen.v1 import generation_pb2 as pb
-from tests.integration.both import Both, Said, both, inline
+from tests.integration.both_protocols import BothProtocols, Said, both, inline
 from tests.integration.hostile_files import BROKEN, GOOD, SCRIPT, SLIVERS, cmyk, long_gif, polyglot
 from tests.integration.pictures import box_mask, decode, encode, scene
 from tests.integration.stack import ADAPTERS_FAMILIES
@@ -25,7 +25,7 @@ MAX_GROWTH, MAX_MEMORY = 100.0, 900.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="served")
-async def _served(adapters_triton: int, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Both]:
+async def _served(adapters_triton: int, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BothProtocols]:
     folder = tmp_path_factory.mktemp("hostile")
     changes = {"FETCH_PRIVATE": "true", "FETCH_SECONDS": FETCH_SECONDS, "LOG_LEVEL": "warning"}
     async with both(adapters_triton, ADAPTERS_FAMILIES, folder, **changes) as found:
@@ -54,14 +54,14 @@ def assert_clear(said: Said, words: str, field: str, code: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*BROKEN])
-async def test_a_file_that_is_no_good_picture(served: Both, name: str) -> None:
+async def test_a_file_that_is_no_good_picture(served: BothProtocols, name: str) -> None:
     data, words = BROKEN[name]
     assert_clear(await served.grpc(pb.Edit(image=source(data))), words, "edit.image", "INVALID_ARGUMENT")
     assert_clear(await served.rest(url=inline(data)), words, "url", "400")
 
 
 @pytest.mark.parametrize("name", [*BROKEN])
-async def test_a_page_that_is_no_good_picture(served: Both, web: Web, name: str) -> None:
+async def test_a_page_that_is_no_good_picture(served: BothProtocols, web: Web, name: str) -> None:
     """The name and the media type of a file say nothing."""
     data, words = BROKEN[name]
     url = web.put("/picture.png", data)
@@ -69,7 +69,7 @@ async def test_a_page_that_is_no_good_picture(served: Both, web: Web, name: str)
     assert_clear(await served.rest(url=url), words, "url", "400")
 
 
-async def test_nothing_at_all(served: Both, web: Web) -> None:
+async def test_nothing_at_all(served: BothProtocols, web: Web) -> None:
     """Zero bytes, in the request and behind a URL."""
     said = await served.grpc(pb.Edit(image=source(b"")))
     assert_clear(said, "is empty", "edit.image.data", "INVALID_ARGUMENT")
@@ -81,7 +81,7 @@ async def test_nothing_at_all(served: Both, web: Web) -> None:
 
 
 @pytest.mark.parametrize("name", ["10,000 frames", "polyglot"])
-async def test_a_picture_with_more_in_it(served: Both, name: str) -> None:
+async def test_a_picture_with_more_in_it(served: BothProtocols, name: str) -> None:
     """The first frame, the picture alone; what follows it comes nowhere."""
     data = long_gif() if name == "10,000 frames" else polyglot()
     said = [await served.grpc(pb.Edit(image=source(data))), await served.rest(url=inline(data))]
@@ -91,7 +91,7 @@ async def test_a_picture_with_more_in_it(served: Both, name: str) -> None:
     assert said[0].picture == said[1].picture
 
 
-async def test_cmyk_without_a_profile(served: Both) -> None:
+async def test_cmyk_without_a_profile(served: BothProtocols) -> None:
     """Cyan is cyan, and not its opposite."""
     for said in (await served.grpc(pb.Edit(image=source(cmyk()))), await served.rest(url=inline(cmyk()))):
         red, green, blue = decode(said.picture).mean(axis=(0, 1))
@@ -113,7 +113,7 @@ TASKS: Mapping[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", [*SLIVERS])
 @pytest.mark.parametrize("task", [*TASKS])
-async def test_slivers(served: Both, name: str, task: str) -> None:
+async def test_slivers(served: BothProtocols, name: str, task: str) -> None:
     """A picture of the size, or a clear reason; over both protocols the same."""
     data = SLIVERS[name]
     message = pb.GenerateRequest.DESCRIPTOR.fields_by_name[task].message_type
@@ -146,7 +146,7 @@ def rest_body(task: str, data: bytes) -> dict[str, Any]:
     return {**body, "background": {"generate": generate}}
 
 
-async def test_a_sliver_of_its_own_size_is_too_long(served: Both) -> None:
+async def test_a_sliver_of_its_own_size_is_too_long(served: BothProtocols) -> None:
     data = SLIVERS["1 x 20,000"]
     said = await served.grpc(pb.Edit(image=source(data)))
     assert_clear(said, "1 x 20000 pixels; the limit is 16704", "size", "INVALID_ARGUMENT")
@@ -154,7 +154,7 @@ async def test_a_sliver_of_its_own_size_is_too_long(served: Both) -> None:
     assert (said.code, said.text) == ("400", "Image cannot be upscaled above 14142 x 14142 pixels limit.")
 
 
-async def inpainted(served: Both, mask: bytes) -> list[Said]:
+async def inpainted(served: BothProtocols, mask: bytes) -> list[Said]:
     """The scene, inpainted by a mask, over both protocols."""
     generate = {"description": "a red apple", "sample_num": 7, "adapter_type": "inpainting", "ip_image2": inline(mask)}
     return [
@@ -163,7 +163,7 @@ async def inpainted(served: Both, mask: bytes) -> list[Said]:
     ]
 
 
-async def test_a_mask_of_another_size_is_resized(served: Both) -> None:
+async def test_a_mask_of_another_size_is_resized(served: BothProtocols) -> None:
     """The left half of a mask of 10 x 10 is the left half of the picture."""
     for said in await inpainted(served, encode(box_mask(10, 10, 0, 0, 5, 10))):
         after, before = decode(said.picture).astype(int), scene().astype(int)
@@ -171,7 +171,7 @@ async def test_a_mask_of_another_size_is_resized(served: Both) -> None:
         assert np.abs(after[:, :44] - before[:, :44]).mean() > 5
 
 
-async def test_a_mask_all_black_selects_nothing(served: Both) -> None:
+async def test_a_mask_all_black_selects_nothing(served: BothProtocols) -> None:
     for said, field in zip(
         await inpainted(served, encode(box_mask(96, 64, 0, 0, 0, 0))), ("inpaint.mask", "ip_image2"), strict=True
     ):
@@ -180,20 +180,20 @@ async def test_a_mask_all_black_selects_nothing(served: Both) -> None:
         assert "nothing" in said.text
 
 
-async def test_a_mask_all_white_changes_all(served: Both) -> None:
+async def test_a_mask_all_white_changes_all(served: BothProtocols) -> None:
     for said in await inpainted(served, encode(box_mask(96, 64, 0, 0, 96, 64))):
         assert np.abs(decode(said.picture).astype(int) - scene()).mean() > 5
 
 
 @pytest.mark.parametrize("mask", [*BROKEN])
-async def test_a_mask_that_is_no_picture(served: Both, mask: str) -> None:
+async def test_a_mask_that_is_no_picture(served: BothProtocols, mask: str) -> None:
     data, words = BROKEN[mask]
     over_grpc, over_rest = await inpainted(served, data)
     assert_clear(over_grpc, words, "inpaint.mask", "INVALID_ARGUMENT")
     assert_clear(over_rest, words, "ip_image2", "400")
 
 
-async def test_two_faces_are_one_avatar(served: Both) -> None:
+async def test_two_faces_are_one_avatar(served: BothProtocols) -> None:
     """Of equal ones the left: covering the right one changes nothing."""
     two = scene(256, 128, faces=2)
     left = two.copy()
@@ -210,7 +210,7 @@ async def test_two_faces_are_one_avatar(served: Both) -> None:
 
 
 @pytest.mark.parametrize(("adapter", "word"), [("generate_background", "object"), ("face", "face")])
-async def test_nothing_in_the_picture(served: Both, adapter: str, word: str) -> None:
+async def test_nothing_in_the_picture(served: BothProtocols, adapter: str, word: str) -> None:
     """No object, no face: said as that, by both protocols."""
     empty = encode(np.full((64, 96, 3), 200, np.uint8))
     task: Message = pb.Face(image=source(empty)) if adapter == "face" else pb.GenerateBackground(image=source(empty))
@@ -223,7 +223,7 @@ async def test_nothing_in_the_picture(served: Both, adapter: str, word: str) -> 
     assert over_rest.text.startswith("url needs a picture with ")
 
 
-async def test_memory_stays_bounded_and_the_service_goes_on(served: Both) -> None:
+async def test_memory_stays_bounded_and_the_service_goes_on(served: BothProtocols) -> None:
     """Every file of this module at once, by both protocols, many times over; then a request like any other."""
     files = [data for data, _ in BROKEN.values()] + [*SLIVERS.values(), cmyk(), polyglot(), long_gif()]
 

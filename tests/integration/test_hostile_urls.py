@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from imagegen.v1 import generation_pb2 as pb
 from orchestrator.web import addresses
-from tests.integration.both import Both, Said, both, both_here
+from tests.integration.both_protocols import BothProtocols, Said, both, both_here
 from tests.integration.hostile_files import GOOD
 from tests.integration.pictures import decode, scene
 from tests.integration.stack import ADAPTERS_FAMILIES
@@ -33,7 +33,7 @@ async def _web() -> AsyncIterator[Web]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="served")
-async def _served(adapters_triton: int, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Both]:
+async def _served(adapters_triton: int, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BothProtocols]:
     """May fetch from loopback."""
     folder = tmp_path_factory.mktemp("urls")
     changes = {"FETCH_PRIVATE": "true", "FETCH_SECONDS": str(FETCH_SECONDS), "MAX_INPUT_BYTES": str(MAX_BYTES)}
@@ -41,7 +41,7 @@ async def _served(adapters_triton: int, tmp_path_factory: pytest.TempPathFactory
         yield found
 
 
-async def ask(served: Both, url: str) -> tuple[Said, Said]:
+async def ask(served: BothProtocols, url: str) -> tuple[Said, Said]:
     """Over both protocols at once, gRPC first."""
     return await asyncio.gather(served.grpc(pb.Edit(image=pb.ImageSource(url=url))), served.rest(url=url))
 
@@ -73,7 +73,7 @@ PAGES: Mapping[str, tuple[Callable[[Web], str], str]] = {
 
 
 @pytest.mark.parametrize("name", [*PAGES])
-async def test_a_page_that_misbehaves(served: Both, web: Web, name: str) -> None:
+async def test_a_page_that_misbehaves(served: BothProtocols, web: Web, name: str) -> None:
     make, words = PAGES[name]
     begin = time.monotonic()
     assert_refused(await ask(served, make(web)), words)
@@ -91,7 +91,7 @@ async def test_a_page_that_misbehaves(served: Both, web: Web, name: str) -> None
         "a.png",
     ],
 )
-async def test_what_is_no_url_of_the_web(served: Both, url: str) -> None:
+async def test_what_is_no_url_of_the_web(served: BothProtocols, url: str) -> None:
     assert_refused(await ask(served, url), "http")
 
 
@@ -106,13 +106,13 @@ async def test_what_is_no_url_of_the_web(served: Both, url: str) -> None:
         ("http://" + "a" * 2042, "2048"),
     ],
 )
-async def test_a_url_of_a_wrong_form(served: Both, url: str, words: str) -> None:
+async def test_a_url_of_a_wrong_form(served: BothProtocols, url: str, words: str) -> None:
     said = await ask(served, url)
     assert_refused(said, words)
     assert "password@" not in said[0].text + said[1].text
 
 
-async def test_memory_stays_bounded_and_the_service_goes_on(served: Both, web: Web) -> None:
+async def test_memory_stays_bounded_and_the_service_goes_on(served: BothProtocols, web: Web) -> None:
     """Every page at once, twice; then one that does as it should."""
     good = web.put("/good.png", GOOD)
     await ask(served, good)
@@ -169,7 +169,9 @@ def names() -> Names:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="strict")
-async def _strict(adapters_triton: int, names: Names, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Both]:
+async def _strict(
+    adapters_triton: int, names: Names, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[BothProtocols]:
     """Fetches by the rules, with names of this test."""
     is_public = addresses.is_public
     with pytest.MonkeyPatch.context() as patch:
@@ -204,7 +206,7 @@ PRIVATE = [
 
 @pytest.mark.parametrize("url", PRIVATE)
 @pytest.mark.parametrize("way", ["at once", "by a redirect"])
-async def test_a_private_address(strict: Both, public: Web, secret: Web, url: str, way: str) -> None:
+async def test_a_private_address(strict: BothProtocols, public: Web, secret: Web, url: str, way: str) -> None:
     """Nobody there is asked for anything."""
     url = url.format(port=secret.port)
     if way == "by a redirect":
@@ -213,7 +215,9 @@ async def test_a_private_address(strict: Both, public: Web, secret: Web, url: st
     assert dict(secret.asked) == {}
 
 
-async def test_a_name_that_is_private_the_second_time(strict: Both, public: Web, secret: Web, names: Names) -> None:
+async def test_a_name_that_is_private_the_second_time(
+    strict: BothProtocols, public: Web, secret: Web, names: Names
+) -> None:
     """The page comes from the public address, and sends on to its own name, which has another address by then."""
     url = public.url("/first", "rebinding.example")
     public.put("/first", redirect("/again.png"))
@@ -226,7 +230,7 @@ async def test_a_name_that_is_private_the_second_time(strict: Both, public: Web,
     assert dict(secret.asked) == {}
 
 
-async def test_a_public_name(strict: Both, public: Web) -> None:
+async def test_a_public_name(strict: BothProtocols, public: Web) -> None:
     """The rules let pass what they should."""
     public.put("/good.png", GOOD)
     for said in await ask(strict, public.url("/good.png", "pictures.example")):

@@ -18,7 +18,7 @@ import pytest_asyncio
 
 from local import triton
 from orchestrator.arrays import Pixels
-from tests.integration.both import Both, both
+from tests.integration.both_protocols import BothProtocols, both
 from tests.integration.pictures import decode
 from tests.integration.stack import REPOSITORY
 from tests.integration.web import Web, serve_web
@@ -49,7 +49,7 @@ def starter_triton(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module", name="served")
-async def _served(starter_triton: int, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Both]:
+async def _served(starter_triton: int, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[BothProtocols]:
     folder, families = tmp_path_factory.mktemp("seed"), REPOSITORY / "families/families.toml"
     async with both(starter_triton, families, folder, FETCH_PRIVATE="true", LOG_LEVEL="warning") as found:
         yield found
@@ -84,7 +84,7 @@ async def test_the_examples_are_the_pages() -> None:
 
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("number", range(len(SIZES)))
-async def test_an_example(served: Both, web: Web, number: int) -> None:
+async def test_an_example(served: BothProtocols, web: Web, number: int) -> None:
     """It is complete, of the page's size, and shows something."""
     body = copy.deepcopy(EXAMPLES[number])
     if "url" in body:
@@ -97,7 +97,7 @@ async def test_an_example(served: Both, web: Web, number: int) -> None:
         assert_like(picture, PICTURES[EXAMPLES[number]["url"]])
 
 
-async def drawn(served: Both, body: dict[str, Any]) -> bytes:
+async def drawn(served: BothProtocols, body: dict[str, Any]) -> bytes:
     """The picture, asked for as the documents say: once, and, while it is in progress, by its job."""
     answer = (await served.http.post("/rest_api/process_result", json=body)).json()
     end = time.monotonic() + WAIT_SECONDS

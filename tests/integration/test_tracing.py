@@ -19,7 +19,7 @@ from prometheus_client import REGISTRY
 
 from common import logs, tracing
 from imagegen.v1 import generation_pb2 as pb
-from tests.integration.both import Both, both_here
+from tests.integration.both_protocols import BothProtocols, both_here
 from tests.integration.stack import TINY_FAMILIES, text_to_image
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -65,7 +65,7 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture
-async def ways(tiny_triton: int, tmp_path: Path, collector: Collector) -> AsyncIterator[Both]:
+async def ways(tiny_triton: int, tmp_path: Path, collector: Collector) -> AsyncIterator[BothProtocols]:
     assert collector is not None
     async with both_here(tiny_triton, TINY_FAMILIES, tmp_path) as found:
         yield found
@@ -76,7 +76,7 @@ def facts(span: trace_pb2.Span) -> dict[str, Any]:
     return {each.key: each.value.string_value or each.value.int_value for each in span.attributes}
 
 
-async def test_a_request_is_followed_from_its_client_to_every_step(ways: Both, collector: Collector) -> None:
+async def test_a_request_is_followed_from_its_client_to_every_step(ways: BothProtocols, collector: Collector) -> None:
     answer = await ways.http.post("/rest_api/process_result", json=BODY, headers={"traceparent": CALLER})
     assert answer.json()["status"] == "complete"
     tracing.stop()
@@ -100,7 +100,7 @@ async def test_a_request_is_followed_from_its_client_to_every_step(ways: Both, c
     assert all(each.kind == trace_pb2.Span.SPAN_KIND_CLIENT for each in calls)
 
 
-async def test_a_stream_is_a_part_of_its_call(ways: Both, collector: Collector) -> None:
+async def test_a_stream_is_a_part_of_its_call(ways: BothProtocols, collector: Collector) -> None:
     await ways.client.generate(text_to_image(size=pb.Size(width=64, height=64)))
     tracing.stop()
     by_id = {each.span_id: each for each in collector.spans}
@@ -113,7 +113,7 @@ async def test_a_stream_is_a_part_of_its_call(ways: Both, collector: Collector) 
 
 
 async def test_log_lines_and_exemplars_carry_the_trace(
-    ways: Both, collector: Collector, capsys: pytest.CaptureFixture[str]
+    ways: BothProtocols, collector: Collector, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before, config = logging.getLogger().handlers[:], structlog.get_config()
     logs.configure("info")

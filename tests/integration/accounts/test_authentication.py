@@ -20,7 +20,7 @@ from orchestrator.errors import (
     PreconditionError,
     QueueFullError,
 )
-from tests.integration.accounts.bank import until
+from tests.integration.accounts.account_rows import until
 
 
 class Clock:

@@ -15,7 +15,7 @@ from orchestrator.errors import NotEnoughCreditsError, TooManyJobsError
 from orchestrator.streams import leases
 from orchestrator.streams.leases import Leases
 from tests.database import server_url
-from tests.integration.accounts.bank import account, credits_of, until, value
+from tests.integration.accounts.account_rows import account, credits_of, until, value
 
 PRICE = Decimal(2)
 

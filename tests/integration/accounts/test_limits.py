@@ -18,7 +18,7 @@ from orchestrator.errors import (
     TooManyJobsError,
 )
 from orchestrator.streams.leases import Leases
-from tests.integration.accounts.bank import account, credits_of, locked, until_waiting, value
+from tests.integration.accounts.account_rows import account, credits_of, locked, until_waiting, value
 
 LEASE = "INSERT INTO imagegen.leases VALUES (%(id)s, %(account)s, %(price)s, now() + interval '1 minute')"
 

@@ -13,7 +13,7 @@ from orchestrator.accounts import limits
 from orchestrator.accounts.account import Account
 from orchestrator.database.pool import Connection, Database
 from orchestrator.errors import RateLimitedError
-from tests.integration.accounts.bank import account
+from tests.integration.accounts.account_rows import account
 
 EARLIER = "UPDATE imagegen.accounts SET rate_tat = rate_tat - make_interval(secs => %s)"
 """Time goes by: within one transaction now() does not change, so that the arithmetic is seen exactly."""

@@ -17,7 +17,7 @@ from orchestrator.api.auth import EdgeInterceptor
 from orchestrator.database.pool import Database
 from orchestrator.streams.leases import Leases
 from tests.accounts import new_key
-from tests.integration.accounts.bank import account
+from tests.integration.accounts.account_rows import account
 
 
 @pytest.fixture

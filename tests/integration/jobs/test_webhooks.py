@@ -21,7 +21,7 @@ from orchestrator.webhooks import message as webhook_messages
 from orchestrator.webhooks.deliveries import Deliveries
 from orchestrator.webhooks.delivery import MAX_PER_ADDRESS, POST_SECONDS, Deliverer
 from tests.database import new_url
-from tests.integration.jobs.plant import ANONYMOUS, Plant, running
+from tests.integration.jobs.job_harness import ANONYMOUS, JobHarness, running
 from tests.integration.jobs.receiver import Receiver, receiving
 from tests.integration.web import Web
 
@@ -34,7 +34,7 @@ async def receiver() -> AsyncIterator[Receiver]:
 
 
 @pytest.fixture
-async def plant(tmp_path: Path) -> AsyncIterator[Plant]:
+async def harness(tmp_path: Path) -> AsyncIterator[JobHarness]:
     """May send to loopback."""
     async with running(new_url(), tmp_path, webhook_private=True) as opened:
         yield opened
@@ -46,24 +46,24 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(webhook_messages, "WAITS", (0.01,) * 9)
 
 
-async def until(plant: Plant, job: JobRecord, state: str) -> WebhookState:
+async def until(harness: JobHarness, job: JobRecord, state: str) -> WebhookState:
     """The webhook of a job once it is there."""
     async with asyncio.timeout(20):
-        while (now := (await plant.get(job)).webhook) is None or now.state != state:  # noqa: ASYNC110  # no event
+        while (now := (await harness.get(job)).webhook) is None or now.state != state:  # noqa: ASYNC110  # no event
             await asyncio.sleep(0.02)
     return now
 
 
-async def secret(plant: Plant) -> bytes:
-    (row,) = await plant.database.run("SELECT webhook_secret FROM imagegen.accounts WHERE id = 1")
+async def secret(harness: JobHarness) -> bytes:
+    (row,) = await harness.database.run("SELECT webhook_secret FROM imagegen.accounts WHERE id = 1")
     return bytes(row["webhook_secret"])
 
 
-async def test_a_webhook_tells_of_the_picture(plant: Plant, receiver: Receiver) -> None:
-    job = await plant.submit(webhook=receiver.url, data='{"url": "https://a.example/ü.png"}')
-    assert (await plant.get(job)).webhook == WebhookState()
-    sent = await until(plant, job, "delivered")
-    done = await plant.get(job)
+async def test_a_webhook_tells_of_the_picture(harness: JobHarness, receiver: Receiver) -> None:
+    job = await harness.submit(webhook=receiver.url, data='{"url": "https://a.example/ü.png"}')
+    assert (await harness.get(job)).webhook == WebhookState()
+    sent = await until(harness, job, "delivered")
+    done = await harness.get(job)
     assert done.artifact is not None
     assert receiver.bodies == [
         {
@@ -73,97 +73,99 @@ async def test_a_webhook_tells_of_the_picture(plant: Plant, receiver: Receiver) 
             "results": None,
         }
     ]
-    receiver.verify(0, await secret(plant))
+    receiver.verify(0, await secret(harness))
     assert receiver.heads[0]["content-type"] == "application/json"
     assert (sent.attempts, sent.last_status, sent.last_error, sent.next_at) == (1, 204, None, None)
     assert sent.delivered_at is not None
 
 
-async def test_what_nobody_asked_for_is_not_told(plant: Plant, receiver: Receiver) -> None:
+async def test_what_nobody_asked_for_is_not_told(harness: JobHarness, receiver: Receiver) -> None:
     """By default a picture alone is: the documents know no other event."""
-    plant.world.networks.error = EngineFaultError("a secret")
-    silent = await plant.submit(webhook=receiver.url, events=())
-    only_failed = await plant.submit(webhook=receiver.url, events=(jobs_pb2.WEBHOOK_EVENT_FAILED,))
-    await until(plant, only_failed, "delivered")
-    while (await plant.get(silent)).error is None:  # noqa: ASYNC110  # no event
+    harness.world.networks.error = EngineFaultError("a secret")
+    silent = await harness.submit(webhook=receiver.url, events=())
+    only_failed = await harness.submit(webhook=receiver.url, events=(jobs_pb2.WEBHOOK_EVENT_FAILED,))
+    await until(harness, only_failed, "delivered")
+    while (await harness.get(silent)).error is None:  # noqa: ASYNC110  # no event
         await asyncio.sleep(0.05)
-    assert (await plant.get(silent)).webhook is None
-    plant.world.networks.error = None
-    await plant.watch(await plant.submit(webhook=receiver.url, events=(jobs_pb2.WEBHOOK_EVENT_FAILED,)))
-    pictured = await plant.submit(webhook=receiver.url, events=())
-    await until(plant, pictured, "delivered")
+    assert (await harness.get(silent)).webhook is None
+    harness.world.networks.error = None
+    await harness.watch(await harness.submit(webhook=receiver.url, events=(jobs_pb2.WEBHOOK_EVENT_FAILED,)))
+    pictured = await harness.submit(webhook=receiver.url, events=())
+    await until(harness, pictured, "delivered")
     assert [body["job"] for body in receiver.bodies] == [only_failed.id, pictured.id]
 
 
-async def test_the_accounts_own_webhook_is_told_where_the_request_names_none(plant: Plant, receiver: Receiver) -> None:
-    await admin.change(plant.database, "anonymous", {"webhook_url": receiver.url, "webhook_events": ["failed"]})
-    await plant.watch(await plant.submit(data='{"a": 1}'))  # a picture, which it is not called for
-    await admin.change(plant.database, "anonymous", {"webhook_events": ["complete", "failed"]})
-    job = await plant.submit(data='{"a": 1}')
-    await until(plant, job, "delivered")
-    own = await plant.submit(webhook=f"{receiver.url}/own")
-    await until(plant, own, "delivered")
+async def test_the_accounts_own_webhook_is_told_where_the_request_names_none(
+    harness: JobHarness, receiver: Receiver
+) -> None:
+    await admin.change(harness.database, "anonymous", {"webhook_url": receiver.url, "webhook_events": ["failed"]})
+    await harness.watch(await harness.submit(data='{"a": 1}'))  # a picture, which it is not called for
+    await admin.change(harness.database, "anonymous", {"webhook_events": ["complete", "failed"]})
+    job = await harness.submit(data='{"a": 1}')
+    await until(harness, job, "delivered")
+    own = await harness.submit(webhook=f"{receiver.url}/own")
+    await until(harness, own, "delivered")
     assert [(body["job"], body["data"]) for body in receiver.bodies] == [(job.id, {"a": 1}), (own.id, None)]
-    await admin.change(plant.database, "anonymous", {"webhook_url": None})
-    done = await plant.submit(data='{"a": 1}')
-    await plant.watch(done)
-    assert (await plant.get(done)).webhook is None
+    await admin.change(harness.database, "anonymous", {"webhook_url": None})
+    done = await harness.submit(data='{"a": 1}')
+    await harness.watch(done)
+    assert (await harness.get(done)).webhook is None
 
 
-async def test_a_job_without_a_picture_is_told_too(plant: Plant, receiver: Receiver) -> None:
-    plant.world.networks.error = EngineFaultError("a secret")
-    job = await plant.submit(webhook=receiver.url, request_id="r1")
-    await until(plant, job, "delivered")
+async def test_a_job_without_a_picture_is_told_too(harness: JobHarness, receiver: Receiver) -> None:
+    harness.world.networks.error = EngineFaultError("a secret")
+    job = await harness.submit(webhook=receiver.url, request_id="r1")
+    await until(harness, job, "delivered")
     (body,) = receiver.bodies
     assert (body["status"], body["result_url"], body["data"]) == ("failed", None, None)
     assert body["message"] == "internal error; request id name"
 
 
-async def test_a_cancelled_job_is_told_too(plant: Plant, receiver: Receiver) -> None:
-    plant.is_ready = False
-    job = await plant.submit(webhook=receiver.url)
-    await plant.system.jobs.cancel(ANONYMOUS, job.id)
-    await until(plant, job, "delivered")
+async def test_a_cancelled_job_is_told_too(harness: JobHarness, receiver: Receiver) -> None:
+    harness.is_ready = False
+    job = await harness.submit(webhook=receiver.url)
+    await harness.system.jobs.cancel(ANONYMOUS, job.id)
+    await until(harness, job, "delivered")
     assert receiver.bodies[0]["message"] == "the job was cancelled"
 
 
 @pytest.mark.usefixtures("soon")
-async def test_it_is_tried_until_it_is_taken(plant: Plant, receiver: Receiver) -> None:
+async def test_it_is_tried_until_it_is_taken(harness: JobHarness, receiver: Receiver) -> None:
     receiver.answers = [
         "500 Oops\r\n",
         "302 Found\r\nlocation: http://127.0.0.1:1/\r\n",
         "429 Slow\r\nretry-after: 0\r\n",
     ]
-    job = await plant.submit(webhook=receiver.url)
-    sent = await until(plant, job, "delivered")
+    job = await harness.submit(webhook=receiver.url)
+    sent = await until(harness, job, "delivered")
     assert (sent.attempts, len(set(receiver.ids)), len(receiver.ids)) == (4, 1, 4)
-    receiver.verify(3, await secret(plant))
+    receiver.verify(3, await secret(harness))
 
 
 @pytest.mark.usefixtures("soon")
-async def test_after_the_last_try_it_is_given_up(plant: Plant, receiver: Receiver) -> None:
+async def test_after_the_last_try_it_is_given_up(harness: JobHarness, receiver: Receiver) -> None:
     receiver.answers = ["500 Oops\r\n"] * 20
-    job = await plant.submit(webhook=receiver.url)
-    failed = await until(plant, job, "failed")
+    job = await harness.submit(webhook=receiver.url)
+    failed = await until(harness, job, "failed")
     assert (failed.attempts, failed.last_status) == (10, 500)
     assert failed.last_error == "the receiver answered with status 500"
     assert len(receiver.ids) == 10
 
 
-async def test_a_receiver_that_is_gone_is_not_asked_again(plant: Plant, receiver: Receiver) -> None:
+async def test_a_receiver_that_is_gone_is_not_asked_again(harness: JobHarness, receiver: Receiver) -> None:
     receiver.answers = ["410 Gone\r\n"]
-    job = await plant.submit(webhook=receiver.url)
-    assert (await until(plant, job, "failed")).attempts == 1
+    job = await harness.submit(webhook=receiver.url)
+    assert (await until(harness, job, "failed")).attempts == 1
 
 
-async def test_the_next_try_can_be_seen(plant: Plant, receiver: Receiver) -> None:
+async def test_the_next_try_can_be_seen(harness: JobHarness, receiver: Receiver) -> None:
     receiver.answers = ["503 Busy\r\nretry-after: 900\r\n"]
-    job = await plant.submit(webhook=receiver.url)
+    job = await harness.submit(webhook=receiver.url)
     async with asyncio.timeout(20):
-        while (seen := (await plant.get(job)).webhook) is None or seen.last_status is None:  # noqa: ASYNC110  # no event
+        while (seen := (await harness.get(job)).webhook) is None or seen.last_status is None:  # noqa: ASYNC110  # no event
             await asyncio.sleep(0.02)
     assert (seen.state, seen.attempts, seen.last_status) == ("pending", 1, 503)
-    (row,) = await plant.database.run("SELECT extract(epoch FROM next_at - now()) AS wait FROM imagegen.deliveries")
+    (row,) = await harness.database.run("SELECT extract(epoch FROM next_at - now()) AS wait FROM imagegen.deliveries")
     assert 800 < row["wait"] <= 900
 
 
@@ -182,16 +184,16 @@ async def test_who_dies_in_the_middle_loses_none(tmp_path: Path, receiver: Recei
     assert len(set(receiver.ids)) == 1
 
 
-async def test_two_that_deliver_send_each_once(plant: Plant, receiver: Receiver) -> None:
-    listener = Listener(plant.database.url)
+async def test_two_that_deliver_send_each_once(harness: JobHarness, receiver: Receiver) -> None:
+    listener = Listener(harness.database.url)
     poster = Poster(seconds=5, max_connections=8, allow_private=True, ports=ANY_PORT)
-    other = Deliverer(plant.database, listener, poster, lambda _: None, lambda error, _: str(error))
+    other = Deliverer(harness.database, listener, poster, lambda _: None, lambda error, _: str(error))
     await listener.start()
     await other.start()
     try:
-        jobs = [await plant.submit(webhook=receiver.url) for _ in range(20)]
+        jobs = [await harness.submit(webhook=receiver.url) for _ in range(20)]
         for job in jobs:
-            await until(plant, job, "delivered")
+            await until(harness, job, "delivered")
     finally:
         await other.close()
         await listener.close()
@@ -203,26 +205,26 @@ async def test_two_that_deliver_send_each_once(plant: Plant, receiver: Receiver)
     "10 s, a share of the tries for each host, and nothing but the head is read",
     "orchestrator/webhooks/delivery.py",
 )
-async def test_a_receiver_that_hangs_holds_up_no_other(plant: Plant, receiver: Receiver) -> None:
+async def test_a_receiver_that_hangs_holds_up_no_other(harness: JobHarness, receiver: Receiver) -> None:
     async with receiving("127.0.0.2") as slow:
         slow.answers = [None] * 20
-        hanging = [await plant.submit(webhook=slow.url) for _ in range(20)]
-        quick = [await plant.submit(webhook=receiver.url) for _ in range(5)]
+        hanging = [await harness.submit(webhook=slow.url) for _ in range(20)]
+        quick = [await harness.submit(webhook=receiver.url) for _ in range(5)]
         for job in quick:
-            await until(plant, job, "delivered")
+            await until(harness, job, "delivered")
         assert len(slow.ids) < 8  # not all that may be under way are its
-        assert (await plant.get(hanging[0])).webhook is not None
+        assert (await harness.get(hanging[0])).webhook is not None
 
 
-async def test_a_huge_answer_is_not_read(plant: Plant, web: Web) -> None:
+async def test_a_huge_answer_is_not_read(harness: JobHarness, web: Web) -> None:
     async def huge(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 10000000000\r\n\r\n")
         while not writer.is_closing():
             writer.write(bytes(65536))
             await writer.drain()
 
-    job = await plant.submit(webhook=web.put("/huge", huge))
-    assert (await until(plant, job, "delivered")).last_status == 200
+    job = await harness.submit(webhook=web.put("/huge", huge))
+    assert (await until(harness, job, "delivered")).last_status == 200
     async with asyncio.timeout(10):
         await web.left["/huge"].wait()
 
@@ -234,88 +236,88 @@ async def test_a_huge_answer_is_not_read(plant: Plant, web: Web) -> None:
 )
 async def test_private_addresses_are_refused(tmp_path: Path, receiver: Receiver) -> None:
     """At once where the URL shows it, and when it is sent where a name hides it."""
-    async with running(new_url(), tmp_path, webhook_ports=ANY_PORT) as plant:
+    async with running(new_url(), tmp_path, webhook_ports=ANY_PORT) as harness:
         with pytest.raises(InvalidRequestError, match="not public"):
             webhook_messages.check_webhook(receiver.url, None, allow_private=False, ports=ANY_PORT)
         hidden = receiver.url.replace("127.0.0.1", "localhost")
         webhook_messages.check_webhook(hidden, None, allow_private=False, ports=ANY_PORT)
-        job = await plant.submit(webhook=hidden)
+        job = await harness.submit(webhook=hidden)
         async with asyncio.timeout(20):
-            while (seen := (await plant.get(job)).webhook) is None or seen.last_error is None:  # noqa: ASYNC110  # no event
+            while (seen := (await harness.get(job)).webhook) is None or seen.last_error is None:  # noqa: ASYNC110  # no event
                 await asyncio.sleep(0.02)
         assert (seen.state, seen.last_error, seen.last_status) == ("pending", "the address is not public", None)
         assert receiver.ids == []
 
 
-async def test_a_broken_row_holds_up_no_other(plant: Plant, receiver: Receiver) -> None:
-    plant.is_ready = False
-    broken, job = await plant.submit(webhook=receiver.url), await plant.submit(webhook=receiver.url)
-    await plant.database.run("UPDATE imagegen.jobs SET webhook_url = 'no url' WHERE id = %(id)s", {"id": broken.id})
-    plant.is_ready = True
-    await until(plant, job, "delivered")
+async def test_a_broken_row_holds_up_no_other(harness: JobHarness, receiver: Receiver) -> None:
+    harness.is_ready = False
+    broken, job = await harness.submit(webhook=receiver.url), await harness.submit(webhook=receiver.url)
+    await harness.database.run("UPDATE imagegen.jobs SET webhook_url = 'no url' WHERE id = %(id)s", {"id": broken.id})
+    harness.is_ready = True
+    await until(harness, job, "delivered")
     async with asyncio.timeout(20):
-        while (seen := (await plant.get(broken)).webhook) is None or seen.last_error is None:  # noqa: ASYNC110  # no event
+        while (seen := (await harness.get(broken)).webhook) is None or seen.last_error is None:  # noqa: ASYNC110  # no event
             await asyncio.sleep(0.02)
     assert seen.last_error == "the URL must be an http or https URL with a host"
 
 
-async def test_an_account_with_many_holds_up_no_other(plant: Plant) -> None:
+async def test_an_account_with_many_holds_up_no_other(harness: JobHarness) -> None:
     """Its receiver never answers, and every spelling of its host is another name for one address."""
-    await plant.database.run("INSERT INTO imagegen.accounts (name) VALUES ('ada')")
+    await harness.database.run("INSERT INTO imagegen.accounts (name) VALUES ('ada')")
     async with receiving("127.0.0.1") as slow, receiving("127.0.0.2") as quick:
         slow.answers = [None] * 200
         port = slow.url.rpartition(":")[2].partition("/")[0]
-        plant.is_ready = False
+        harness.is_ready = False
         for number in range(60):
             host = "".join(c.upper() if number >> i & 1 else c for i, c in enumerate("localhost"))
-            job = await plant.submit(webhook=f"http://{host}:{port}/")
-            await plant.system.jobs.cancel(ANONYMOUS, job.id)
+            job = await harness.submit(webhook=f"http://{host}:{port}/")
+            await harness.system.jobs.cancel(ANONYMOUS, job.id)
         ada = Account(id=2, name="ada")
-        mine = await plant.submit(webhook=quick.url, account=ada)
-        await plant.system.jobs.cancel(ada, mine.id)
+        mine = await harness.submit(webhook=quick.url, account=ada)
+        await harness.system.jobs.cancel(ada, mine.id)
         async with asyncio.timeout(POST_SECONDS / 2):  # less than the first of the others takes
             await quick.wait(1)
         assert len(slow.ids) <= MAX_PER_ADDRESS
 
 
-async def test_one_slow_receiver_does_not_hold_up_the_accounts_others(plant: Plant) -> None:
-    plant.is_ready = False
+async def test_one_slow_receiver_does_not_hold_up_the_accounts_others(harness: JobHarness) -> None:
+    harness.is_ready = False
     async with receiving() as slow, receiving("127.0.0.2") as quick:
         slow.answers = [None] * 200
         port = slow.url.rpartition(":")[2].partition("/")[0]
         for host in ("127.0.0.1", "localhost", "LOCALHOST") * 10:  # names of one address
-            job = await plant.submit(webhook=f"http://{host}:{port}/")
-            await plant.system.jobs.cancel(ANONYMOUS, job.id)
-        job = await plant.submit(webhook=quick.url)
-        await plant.system.jobs.cancel(ANONYMOUS, job.id)
-        await until(plant, job, "delivered")
+            job = await harness.submit(webhook=f"http://{host}:{port}/")
+            await harness.system.jobs.cancel(ANONYMOUS, job.id)
+        job = await harness.submit(webhook=quick.url)
+        await harness.system.jobs.cancel(ANONYMOUS, job.id)
+        await until(harness, job, "delivered")
 
 
-async def test_a_secret_that_was_rotated_signs_for_a_while(plant: Plant, receiver: Receiver) -> None:
-    old = await secret(plant)
-    new = await admin.webhook_secret(plant.database, "anonymous", rotate=True, overlap_seconds=3600)
-    await until(plant, await plant.submit(webhook=receiver.url), "delivered")
+async def test_a_secret_that_was_rotated_signs_for_a_while(harness: JobHarness, receiver: Receiver) -> None:
+    old = await secret(harness)
+    new = await admin.webhook_secret(harness.database, "anonymous", rotate=True, overlap_seconds=3600)
+    await until(harness, await harness.submit(webhook=receiver.url), "delivered")
     receiver.verify(0, old)
     receiver.verify(0, new)
-    await plant.database.run("UPDATE imagegen.accounts SET webhook_secret_before_until = now()")
-    await until(plant, await plant.submit(webhook=receiver.url), "delivered")
+    await harness.database.run("UPDATE imagegen.accounts SET webhook_secret_before_until = now()")
+    await until(harness, await harness.submit(webhook=receiver.url), "delivered")
     receiver.verify(1, new)
     assert " " not in receiver.heads[1]["webhook-signature"]
 
 
 @pytest.mark.usefixtures("soon")
-async def test_a_delivery_is_listed_and_sent_again(plant: Plant, receiver: Receiver) -> None:
-    deliveries = Deliveries(plant.database)
+async def test_a_delivery_is_listed_and_sent_again(harness: JobHarness, receiver: Receiver) -> None:
+    deliveries = Deliveries(harness.database)
     receiver.answers = ["500 Broken\r\n"] * 10
-    job = await plant.submit(webhook=receiver.url)
-    await until(plant, job, "failed")
-    await plant.watch(await plant.submit())  # without one
+    job = await harness.submit(webhook=receiver.url)
+    await until(harness, job, "failed")
+    await harness.watch(await harness.submit())  # without one
     (failed,) = await deliveries.list_deliveries(1, 10)
     assert (failed.id, failed.job_id, failed.state.attempts) == (f"msg_{job.id}", job.id, 10)
     assert await deliveries.list_deliveries(1, 10, state="delivered") == []
     again = await deliveries.resend(1, failed.id)
     assert again.state.state == "pending"
-    sent = await until(plant, job, "delivered")
+    sent = await until(harness, job, "delivered")
     assert (sent.attempts, len(set(receiver.ids))) == (11, 1)
     assert await deliveries.list_deliveries(1, 10, after=(failed.created, failed.id)) == []
     for account, name in ((2, failed.id), (1, "msg_none")):

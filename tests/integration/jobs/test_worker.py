@@ -19,7 +19,7 @@ from orchestrator.jobs import attempts, maintenance, worker
 from orchestrator.jobs.records import JobRecord, JobRequest
 from orchestrator.params import Limits
 from tests.database import new_url
-from tests.integration.jobs.plant import ANONYMOUS, Plant, running
+from tests.integration.jobs.job_harness import ANONYMOUS, JobHarness, running
 from tests.unit.orchestrator.world import hold, release_all
 
 ROUNDS, REPEATS = int(os.environ.get("IMAGEGEN_TEST_ROUNDS", "2")), 600
@@ -40,10 +40,10 @@ def fast(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, name, seconds)
 
 
-async def until_idle(plant: Plant) -> None:
+async def until_idle(harness: JobHarness) -> None:
     """All slots are free."""
     async with asyncio.timeout(30):
-        while plant.system.in_flight:  # noqa: ASYNC110  # nobody but a test waits for this
+        while harness.system.in_flight:  # noqa: ASYNC110  # nobody but a test waits for this
             await asyncio.sleep(0.02)
 
 
@@ -66,40 +66,40 @@ class Stubborn(asyncio.Semaphore):
 
 @pytest.mark.usefixtures("fast")
 async def test_an_attempt_that_runs_too_long_is_retried_and_at_last_fails(tmp_path: Path) -> None:
-    async with running(new_url(), tmp_path, attempt_seconds=1.0, max_attempts=2) as plant:
-        hold(plant.world.networks)
-        job = await plant.submit(steps=30)
+    async with running(new_url(), tmp_path, attempt_seconds=1.0, max_attempts=2) as harness:
+        hold(harness.world.networks)
+        job = await harness.submit(steps=30)
         with pytest.raises(AttemptTimeoutError, match=r"ran longer than \d+ seconds"):
-            await plant.watch(job)
-        failed = await plant.get(job)
+            await harness.watch(job)
+        failed = await harness.get(job)
         assert (failed.state, failed.attempts) == (JobState.FAILED, 2)
-        assert await plant.database.run("SELECT job_id FROM imagegen.usage") == []
-        await until_idle(plant)
-        plant.world.networks.permits = None
-        await plant.watch(await plant.submit())
+        assert await harness.database.run("SELECT job_id FROM imagegen.usage") == []
+        await until_idle(harness)
+        harness.world.networks.permits = None
+        await harness.watch(await harness.submit())
 
 
 @pytest.mark.usefixtures("fast")
 async def test_a_task_that_ignores_its_cancellation_costs_no_slot(tmp_path: Path) -> None:
-    async with running(new_url(), tmp_path, attempt_seconds=1.0, max_attempts=1) as plant:
-        plant.world.networks.permits = stubborn = Stubborn()
-        job = await plant.submit(steps=30)
-        await plant.until(job, JobState.RUNNING)
-        await until_idle(plant)  # it was given up
-        plant.world.networks.permits = None
-        await plant.watch(await plant.submit())
-        assert (await plant.get(job)).attempts >= 1
+    async with running(new_url(), tmp_path, attempt_seconds=1.0, max_attempts=1) as harness:
+        harness.world.networks.permits = stubborn = Stubborn()
+        job = await harness.submit(steps=30)
+        await harness.until(job, JobState.RUNNING)
+        await until_idle(harness)  # it was given up
+        harness.world.networks.permits = None
+        await harness.watch(await harness.submit())
+        assert (await harness.get(job)).attempts >= 1
         stubborn.opened.set()
 
 
 @pytest.mark.usefixtures("fast")
 async def test_a_cancelled_job_frees_its_slot_though_its_step_does_not_end(tmp_path: Path) -> None:
-    async with running(new_url(), tmp_path) as plant:
-        hold(plant.world.networks)
-        job = await plant.submit()
-        await plant.until(job, JobState.RUNNING)
-        await plant.system.jobs.cancel(ANONYMOUS, job.id)
-        await until_idle(plant)
+    async with running(new_url(), tmp_path) as harness:
+        hold(harness.world.networks)
+        job = await harness.submit()
+        await harness.until(job, JobState.RUNNING)
+        await harness.system.jobs.cancel(ANONYMOUS, job.id)
+        await until_idle(harness)
 
 
 @pytest.mark.usefixtures("fast")
@@ -139,46 +139,46 @@ async def test_a_drain_hands_back_what_does_not_stop(tmp_path: Path) -> None:
 
 
 async def test_a_quarantined_job_runs_alone(tmp_path: Path) -> None:
-    async with running(new_url(), tmp_path, worker_slots=3) as plant:
-        plant.is_ready = False
-        hold(plant.world.networks)
-        jobs = [await plant.submit() for _ in range(4)]
-        await plant.database.run("UPDATE imagegen.jobs SET quarantined = true WHERE id = %(id)s", {"id": jobs[1].id})
-        plant.is_ready = True
-        await plant.until(jobs[0], JobState.RUNNING)
+    async with running(new_url(), tmp_path, worker_slots=3) as harness:
+        harness.is_ready = False
+        hold(harness.world.networks)
+        jobs = [await harness.submit() for _ in range(4)]
+        await harness.database.run("UPDATE imagegen.jobs SET quarantined = true WHERE id = %(id)s", {"id": jobs[1].id})
+        harness.is_ready = True
+        await harness.until(jobs[0], JobState.RUNNING)
         await asyncio.sleep(2.5)  # longer than between two claims
-        assert plant.system.in_flight == 1
+        assert harness.system.in_flight == 1
         for _ in range(4):
-            assert plant.world.networks.permits is not None
-            plant.world.networks.permits.release()  # all steps of the first
-        await plant.until(jobs[1], JobState.RUNNING)
+            assert harness.world.networks.permits is not None
+            harness.world.networks.permits.release()  # all steps of the first
+        await harness.until(jobs[1], JobState.RUNNING)
         await asyncio.sleep(2.5)
-        assert plant.system.in_flight == 1
-        release_all(plant.world.networks)
+        assert harness.system.in_flight == 1
+        release_all(harness.world.networks)
         for job in jobs:
-            await plant.watch(job)
+            await harness.watch(job)
 
 
 async def test_repeats_of_one_request_cost_no_slot(tmp_path: Path) -> None:
     """They use up the pool of connections: on Python 3.11 a cancellation was lost there, and a slot with it."""
-    async with running(new_url(), tmp_path, worker_slots=4) as plant:
+    async with running(new_url(), tmp_path, worker_slots=4) as harness:
         for round_ in range(ROUNDS):
-            jobs = [await plant.submit(request_id=f"{round_}-{number}", preview_interval=1) for number in range(4)]
-            repeats = (plant.submit(request_id=f"{round_}-0", preview_interval=1) for _ in range(REPEATS))
+            jobs = [await harness.submit(request_id=f"{round_}-{number}", preview_interval=1) for number in range(4)]
+            repeats = (harness.submit(request_id=f"{round_}-0", preview_interval=1) for _ in range(REPEATS))
             answers = await asyncio.gather(*repeats, return_exceptions=True)
             refused = [each for each in answers if isinstance(each, BaseException)]
             assert all(isinstance(each, DatabaseUnavailableError) for each in refused)
             assert {each.id for each in answers if isinstance(each, JobRecord)} == {jobs[0].id}
             for job in jobs:
-                await plant.watch(job)
-        await until_idle(plant)
-        hold(plant.world.networks)
-        last = [await plant.submit() for _ in range(4)]
+                await harness.watch(job)
+        await until_idle(harness)
+        hold(harness.world.networks)
+        last = [await harness.submit() for _ in range(4)]
         for job in last:
-            await plant.until(job, JobState.RUNNING)  # all slots work
-        release_all(plant.world.networks)
+            await harness.until(job, JobState.RUNNING)  # all slots work
+        release_all(harness.world.networks)
         for job in last:
-            await plant.watch(job)
+            await harness.watch(job)
 
 
 def picture(side: int) -> bytes:
@@ -195,15 +195,15 @@ def edited(data: bytes, key: str | None = None) -> JobRequest:
 
 
 @pytest.fixture
-async def bounded(tmp_path: Path) -> AsyncIterator[Plant]:
+async def bounded(tmp_path: Path) -> AsyncIterator[JobHarness]:
     """Room for two large pictures of an account, and for three in all."""
     size = len(picture(400))
     limits = {"max_account_job_bytes": 2 * size, "max_job_bytes": 3 * size}
-    async with running(new_url(), tmp_path, **limits) as plant:
-        yield plant
+    async with running(new_url(), tmp_path, **limits) as harness:
+        yield harness
 
 
-async def test_large_pictures_go_to_the_result_store(bounded: Plant) -> None:
+async def test_large_pictures_go_to_the_result_store(bounded: JobHarness) -> None:
     bounded.is_ready = False
     large, small = edited(picture(400), "large"), edited(picture(64))
     job = await bounded.system.jobs.submit(ANONYMOUS, large)
@@ -227,7 +227,7 @@ async def test_large_pictures_go_to_the_result_store(bounded: Plant) -> None:
     assert row[0]["held"] == 0
 
 
-async def test_pictures_of_waiting_jobs_are_bounded(bounded: Plant) -> None:
+async def test_pictures_of_waiting_jobs_are_bounded(bounded: JobHarness) -> None:
     bounded.is_ready = False
     other = Account(id=2, name="ada")
     await bounded.database.run("INSERT INTO imagegen.accounts (name) VALUES ('ada')")

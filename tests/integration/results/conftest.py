@@ -11,8 +11,8 @@ from orchestrator.results.storages import Storages
 from orchestrator.results.store import ResultStore
 from tests.database import new_url
 from tests.integration.results import s3
-from tests.integration.results.lent import LIMIT
-from tests.integration.results.shelf import URL, Shelf
+from tests.integration.results.account_storages import LIMIT
+from tests.integration.results.store_harness import URL, StoreHarness
 
 
 @pytest.fixture(scope="session")
@@ -32,25 +32,25 @@ async def database() -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def folder_shelf(database: Database, tmp_path: Path) -> Shelf:
+def folder_harness(database: Database, tmp_path: Path) -> StoreHarness:
     """A store in a folder, and a listing of what is there."""
     bucket = Bucket.local(tmp_path / "pictures")
-    return Shelf(database, bucket, ResultStore(database, bucket, public_url=URL, seconds=3600.0), tmp_path)
+    return StoreHarness(database, bucket, ResultStore(database, bucket, public_url=URL, seconds=3600.0), tmp_path)
 
 
 @pytest.fixture
-def s3_shelf(database: Database, server: s3.Server) -> Iterator[Shelf]:
+def s3_harness(database: Database, server: s3.Server) -> Iterator[StoreHarness]:
     """A store in S3, its links presigned, and a listing of what is there."""
     bucket = Bucket.s3(server.place(), s3.HASTY)
     store = ResultStore(database, bucket, public_url=URL, seconds=3600.0, presigned=True)
-    yield Shelf(database, bucket, store, server)
+    yield StoreHarness(database, bucket, store, server)
     server.clear()
 
 
-@pytest.fixture(params=["folder_shelf", "s3_shelf"])
-def shelf(request: pytest.FixtureRequest) -> Shelf:
+@pytest.fixture(params=["folder_harness", "s3_harness"])
+def harness(request: pytest.FixtureRequest) -> StoreHarness:
     """A store of either kind."""
-    found: Shelf = request.getfixturevalue(request.param)
+    found: StoreHarness = request.getfixturevalue(request.param)
     return found
 
 

@@ -12,7 +12,7 @@ from orchestrator.errors import InvalidRequestError
 from orchestrator.results.storages import Storages
 from tests import operator_commands
 from tests.integration.results.s3 import HASTY, Server
-from tests.integration.results.shelf import PICTURE
+from tests.integration.results.store_harness import PICTURE
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -20,7 +20,7 @@ from imagegen.v1 import jobs_pb2
 from orchestrator.config import Settings
 from orchestrator.results.storages import PLACES
 from tests.accounts import new_key
-from tests.integration.both import gateway, url_of
+from tests.integration.both_protocols import gateway, url_of
 from tests.integration.results.s3 import BUCKET, Server
 from tests.integration.stack import Client, details, serving, settings
 

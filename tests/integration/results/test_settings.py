@@ -11,7 +11,7 @@ from orchestrator.database.pool import Database
 from orchestrator.params import ImageFormat
 from orchestrator.results.store import ResultStore
 from tests.integration.results.s3 import Server
-from tests.integration.results.shelf import PICTURE, read
+from tests.integration.results.store_harness import PICTURE, read
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIAKEY", "AWS_SECRET_ACCESS_KEY": "secret"}
 S3_URL = "s3://pictures/results"

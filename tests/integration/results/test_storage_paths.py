@@ -7,9 +7,9 @@ import pytest
 from orchestrator.database.pool import Database
 from orchestrator.params import StorageUrl, StorageUrlError
 from orchestrator.results.storages import Storages
-from tests.integration.results.lent import ALICE, FIELD, give, refusal
+from tests.integration.results.account_storages import ALICE, FIELD, give, refusal
 from tests.integration.results.s3 import BUCKET, Server
-from tests.integration.results.shelf import PICTURE
+from tests.integration.results.store_harness import PICTURE
 
 
 @pytest.mark.parametrize(

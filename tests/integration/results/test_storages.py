@@ -15,9 +15,9 @@ from orchestrator.results.sources import Sources, source_hosts
 from orchestrator.results.storages import Storages
 from orchestrator.web.hosts import Hosts
 from tests.integration.results import endpoints
-from tests.integration.results.lent import ALICE, BOB, FIELD, LIMIT, give, refusal
+from tests.integration.results.account_storages import ALICE, BOB, FIELD, LIMIT, give, refusal
 from tests.integration.results.s3 import BUCKET, Server
-from tests.integration.results.shelf import PICTURE
+from tests.integration.results.store_harness import PICTURE
 
 
 async def test_what_is_written_is_read_by_its_path(database: Database, mine: Server, storages: Storages) -> None:

@@ -15,40 +15,40 @@ from orchestrator.params import ImageFormat
 from orchestrator.results import store as module
 from orchestrator.results.buckets import CHUNK_BYTES
 from tests.integration.results.s3 import BUCKET, Server
-from tests.integration.results.shelf import DIGEST, PICTURE, URL, Shelf, read
+from tests.integration.results.store_harness import DIGEST, PICTURE, URL, StoreHarness, read
 
 DAY = 86_400.0
 JOB = "j" * 22
 
 
 @pytest.mark.parametrize("image_format", [*ImageFormat])
-async def test_what_is_written_is_read(shelf: Shelf, image_format: ImageFormat) -> None:
-    name, expires = await shelf.store.write(shelf.account, PICTURE, image_format)
+async def test_what_is_written_is_read(harness: StoreHarness, image_format: ImageFormat) -> None:
+    name, expires = await harness.store.write(harness.account, PICTURE, image_format)
     assert re.fullmatch(rf"[A-Za-z0-9_-]{{22}}\.{image_format}", name)
-    assert shelf.lying() == [name]
+    assert harness.lying() == [name]
     assert abs((expires - datetime.now(UTC)).total_seconds() - 3600) < 60
-    stored = await shelf.store.open(name)
+    stored = await harness.store.open(name)
     assert (stored.media_type, stored.size, stored.sha256) == (image_format.media_type, len(PICTURE), DIGEST)
     assert await read(stored) == PICTURE
 
 
-async def test_every_picture_has_a_name_of_its_own(shelf: Shelf) -> None:
-    assert len({await shelf.write(b"same") for _ in range(20)}) == 20
+async def test_every_picture_has_a_name_of_its_own(harness: StoreHarness) -> None:
+    assert len({await harness.write(b"same") for _ in range(20)}) == 20
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1, 8 * 1024 * 1024 + 7])
-async def test_pictures_come_in_chunks_of_bounded_size(shelf: Shelf, size: int) -> None:
+async def test_pictures_come_in_chunks_of_bounded_size(harness: StoreHarness, size: int) -> None:
     data = bytes(range(251)) * (size // 251 + 1)
-    name = await shelf.write(data[:size])
-    chunks = [chunk async for chunk in (await shelf.store.open(name)).chunks]
+    name = await harness.write(data[:size])
+    chunks = [chunk async for chunk in (await harness.store.open(name)).chunks]
     assert all(0 < len(chunk) <= CHUNK_BYTES for chunk in chunks)
     assert b"".join(chunks) == data[:size]
 
 
-async def test_a_link_leads_to_the_picture(shelf: Shelf) -> None:
-    written = await shelf.store.write(shelf.account, PICTURE, ImageFormat.WEBP)
-    link = shelf.store.link(*written)
-    if isinstance(shelf.where, Path):
+async def test_a_link_leads_to_the_picture(harness: StoreHarness) -> None:
+    written = await harness.store.write(harness.account, PICTURE, ImageFormat.WEBP)
+    link = harness.store.link(*written)
+    if isinstance(harness.where, Path):
         assert link == f"{URL}/results/{written.name}"
         return
     async with httpx.AsyncClient() as client:
@@ -63,78 +63,78 @@ async def test_a_link_leads_to_the_picture(shelf: Shelf) -> None:
     "128 random bits in a name; an end to its time",
     "orchestrator/results/store.py",
 )
-async def test_a_picture_whose_time_is_over_is_refused_before_it_is_swept(shelf: Shelf) -> None:
-    name = await shelf.write()
-    await shelf.age(3599)
-    assert await read(await shelf.store.open(name)) == PICTURE
-    await shelf.age(1)
+async def test_a_picture_whose_time_is_over_is_refused_before_it_is_swept(harness: StoreHarness) -> None:
+    name = await harness.write()
+    await harness.age(3599)
+    assert await read(await harness.store.open(name)) == PICTURE
+    await harness.age(1)
     with pytest.raises(NotFoundError):
-        await shelf.store.open(name)
-    assert shelf.lying() == [name]
+        await harness.store.open(name)
+    assert harness.lying() == [name]
 
 
-async def test_the_time_begins_when_the_picture_is_whole(shelf: Shelf) -> None:
-    name = await shelf.note()
-    await shelf.age(1800)
-    _, expires = await shelf.store.put(name, PICTURE, ImageFormat.PNG)
+async def test_the_time_begins_when_the_picture_is_whole(harness: StoreHarness) -> None:
+    name = await harness.note()
+    await harness.age(1800)
+    _, expires = await harness.store.put(name, PICTURE, ImageFormat.PNG)
     assert abs((expires - datetime.now(UTC)).total_seconds() - 3600) < 60
 
 
-async def test_a_picture_that_was_never_finished_is_nobodys(shelf: Shelf) -> None:
+async def test_a_picture_that_was_never_finished_is_nobodys(harness: StoreHarness) -> None:
     """A crash between the row and the object, and one between the object and its size in the row."""
-    only_noted, only_lying = await shelf.note(), await shelf.note()
-    await shelf.bucket.put(only_lying, PICTURE, "image/png")
+    only_noted, only_lying = await harness.note(), await harness.note()
+    await harness.bucket.put(only_lying, PICTURE, "image/png")
     for name in (only_noted, only_lying):
         with pytest.raises(NotFoundError):
-            await shelf.store.open(name)
-    await shelf.age(module.WRITING_SECONDS - 1)
-    assert await shelf.store.sweep() == 0  # they may still be written
-    await shelf.age(1)
-    assert await shelf.store.sweep() == 2
-    assert (shelf.lying(), await shelf.rows()) == ([], [])
+            await harness.store.open(name)
+    await harness.age(module.WRITING_SECONDS - 1)
+    assert await harness.store.sweep() == 0  # they may still be written
+    await harness.age(1)
+    assert await harness.store.sweep() == 2
+    assert (harness.lying(), await harness.rows()) == ([], [])
 
 
-async def test_a_put_may_be_repeated(shelf: Shelf) -> None:
-    name = await shelf.note()
+async def test_a_put_may_be_repeated(harness: StoreHarness) -> None:
+    name = await harness.note()
     for _ in range(2):
-        await shelf.store.put(name, PICTURE, ImageFormat.PNG)
-    assert await read(await shelf.store.open(name)) == PICTURE
+        await harness.store.put(name, PICTURE, ImageFormat.PNG)
+    assert await read(await harness.store.open(name)) == PICTURE
 
 
-async def test_what_was_removed_while_it_was_written_leaves_nothing(shelf: Shelf) -> None:
-    name = await shelf.note()
-    await shelf.database.run("DELETE FROM imagegen.results")
+async def test_what_was_removed_while_it_was_written_leaves_nothing(harness: StoreHarness) -> None:
+    name = await harness.note()
+    await harness.database.run("DELETE FROM imagegen.results")
     with pytest.raises(ResultStoreUnavailableError):
-        await shelf.store.put(name, PICTURE, ImageFormat.PNG)
-    assert shelf.lying() == []
+        await harness.store.put(name, PICTURE, ImageFormat.PNG)
+    assert harness.lying() == []
 
 
-async def test_a_picture_that_lost_its_object_is_not_found(shelf: Shelf) -> None:
-    name = await shelf.write()
-    await shelf.bucket.delete(name)
+async def test_a_picture_that_lost_its_object_is_not_found(harness: StoreHarness) -> None:
+    name = await harness.write()
+    await harness.bucket.delete(name)
     with pytest.raises(NotFoundError):
-        await shelf.store.open(name)
+        await harness.store.open(name)
 
 
 @pytest.mark.parametrize(
     "found", [PICTURE[:-1], PICTURE + b"!", b"", bytes([PICTURE[0] ^ 1]) + PICTURE[1:], PICTURE[:-1] + b"!"]
 )
-async def test_a_picture_that_is_not_what_was_stored_is_corrupt(shelf: Shelf, found: bytes) -> None:
+async def test_a_picture_that_is_not_what_was_stored_is_corrupt(harness: StoreHarness, found: bytes) -> None:
     """Cut, longer, of other bytes: not one byte of it is given out."""
-    name, before = await shelf.write(), broken("corrupt")
-    await shelf.bucket.put(name, found, "image/png")
+    name, before = await harness.write(), broken("corrupt")
+    await harness.bucket.put(name, found, "image/png")
     with pytest.raises(CorruptResultError, match="the stored picture is corrupt"):
-        await shelf.store.open(name)
+        await harness.store.open(name)
     assert broken("corrupt") == before + 1
 
 
-async def test_a_large_picture_that_is_corrupt_never_ends_well(shelf: Shelf) -> None:
+async def test_a_large_picture_that_is_corrupt_never_ends_well(harness: StoreHarness) -> None:
     """It is compared while it is read; its last bytes are held back, and an error comes in their place."""
     large = bytes(module.VERIFIED_BYTES + 1)
-    name = await shelf.write(large)
-    assert sum([len(chunk) async for chunk in (await shelf.store.open(name)).chunks]) == len(large)
-    await shelf.bucket.put(name, b"!" + large[1:], "image/png")
-    stored, got = await shelf.store.open(name), list[bytes]()
+    name = await harness.write(large)
+    assert sum([len(chunk) async for chunk in (await harness.store.open(name)).chunks]) == len(large)
+    await harness.bucket.put(name, b"!" + large[1:], "image/png")
+    stored, got = await harness.store.open(name), list[bytes]()
 
     async def collect() -> None:
         async for chunk in stored.chunks:
@@ -145,18 +145,18 @@ async def test_a_large_picture_that_is_corrupt_never_ends_well(shelf: Shelf) -> 
     assert 0 < sum(map(len, got)) < len(large)
 
 
-async def test_a_picture_that_is_missing_before_its_time_is_counted(shelf: Shelf) -> None:
-    name, before = await shelf.write(), broken("missing")
-    await shelf.bucket.delete(name)
+async def test_a_picture_that_is_missing_before_its_time_is_counted(harness: StoreHarness) -> None:
+    name, before = await harness.write(), broken("missing")
+    await harness.bucket.delete(name)
     with pytest.raises(NotFoundError):
-        await shelf.store.open(name)
+        await harness.store.open(name)
     assert broken("missing") == before + 1
 
 
 @pytest.mark.parametrize("kind", ["link", "folder", "pipe"])
-async def test_nothing_but_a_file_is_read(folder_shelf: Shelf, tmp_path: Path, kind: str) -> None:
+async def test_nothing_but_a_file_is_read(folder_harness: StoreHarness, tmp_path: Path, kind: str) -> None:
     """A link to the very same bytes, even."""
-    name = await folder_shelf.write()
+    name = await folder_harness.write()
     file = tmp_path / "pictures" / name
     if kind == "link":
         file.rename(tmp_path / "outside.png")
@@ -165,14 +165,14 @@ async def test_nothing_but_a_file_is_read(folder_shelf: Shelf, tmp_path: Path, k
         file.unlink()
         file.mkdir() if kind == "folder" else os.mkfifo(file)
     with pytest.raises(CorruptResultError):
-        await folder_shelf.store.open(name)
+        await folder_harness.store.open(name)
 
 
-async def test_a_check_writes_and_leaves_nothing(shelf: Shelf) -> None:
-    await shelf.store.check()
-    assert shelf.lying() == []
-    await shelf.write()
-    await shelf.store.check()
+async def test_a_check_writes_and_leaves_nothing(harness: StoreHarness) -> None:
+    await harness.store.check()
+    assert harness.lying() == []
+    await harness.write()
+    await harness.store.check()
 
 
 def broken(kind: str) -> float:
@@ -180,123 +180,127 @@ def broken(kind: str) -> float:
     return REGISTRY.get_sample_value("imagegen_results_broken_total", {"kind": kind}) or 0.0
 
 
-async def test_what_is_deleted_is_gone_and_may_be_deleted_again(shelf: Shelf) -> None:
-    name, other = await shelf.write(), await shelf.write()
+async def test_what_is_deleted_is_gone_and_may_be_deleted_again(harness: StoreHarness) -> None:
+    name, other = await harness.write(), await harness.write()
     for _ in range(2):
-        await shelf.store.delete(name)
+        await harness.store.delete(name)
         with pytest.raises(NotFoundError):
-            await shelf.store.open(name)
-    assert shelf.lying() == [other]
-    assert [row["name"] for row in await shelf.rows()] == [other]
+            await harness.store.open(name)
+    assert harness.lying() == [other]
+    assert [row["name"] for row in await harness.rows()] == [other]
 
 
-async def test_a_sweep_takes_what_is_over_and_nothing_else(shelf: Shelf) -> None:
-    over = [await shelf.write(b"old") for _ in range(5)]
-    fresh = await shelf.write()
-    await shelf.age(3600, *over)
-    assert await shelf.store.sweep() == 5
-    assert shelf.lying() == [fresh]
-    assert [row["name"] for row in await shelf.rows()] == [fresh]
-    assert await shelf.store.sweep() == 0
+async def test_a_sweep_takes_what_is_over_and_nothing_else(harness: StoreHarness) -> None:
+    over = [await harness.write(b"old") for _ in range(5)]
+    fresh = await harness.write()
+    await harness.age(3600, *over)
+    assert await harness.store.sweep() == 5
+    assert harness.lying() == [fresh]
+    assert [row["name"] for row in await harness.rows()] == [fresh]
+    assert await harness.store.sweep() == 0
 
 
 @pytest.mark.parametrize("state", ["queued", "running"])
-async def test_what_a_job_that_is_not_over_has_written_stays(shelf: Shelf, state: str) -> None:
-    await shelf.job(JOB, state)
-    name = await shelf.note(JOB)
-    await shelf.store.put(name, PICTURE, ImageFormat.PNG)
-    await shelf.age(DAY)
-    assert await shelf.store.sweep() == 0
-    assert shelf.lying() == [name]
-    await shelf.database.run("UPDATE imagegen.jobs SET state = 'failed'")
-    assert await shelf.store.sweep() == 1
-    assert shelf.lying() == []
+async def test_what_a_job_that_is_not_over_has_written_stays(harness: StoreHarness, state: str) -> None:
+    await harness.job(JOB, state)
+    name = await harness.note(JOB)
+    await harness.store.put(name, PICTURE, ImageFormat.PNG)
+    await harness.age(DAY)
+    assert await harness.store.sweep() == 0
+    assert harness.lying() == [name]
+    await harness.database.run("UPDATE imagegen.jobs SET state = 'failed'")
+    assert await harness.store.sweep() == 1
+    assert harness.lying() == []
 
 
-async def test_two_sweepers_share_the_work(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_two_sweepers_share_the_work(harness: StoreHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each picture is removed once; neither waits for the other's rows."""
     monkeypatch.setattr(module, "SWEEP_BATCH", 3)
     for _ in range(20):
-        await shelf.write(b"old")
-    await shelf.age(DAY)
-    swept = await asyncio.gather(*(shelf.store.sweep() for _ in range(3)))
+        await harness.write(b"old")
+    await harness.age(DAY)
+    swept = await asyncio.gather(*(harness.store.sweep() for _ in range(3)))
     assert sum(swept) == 20
-    assert (shelf.lying(), await shelf.rows()) == ([], [])
+    assert (harness.lying(), await harness.rows()) == ([], [])
 
 
-async def test_a_sweeper_leaves_to_another_what_that_one_holds(shelf: Shelf) -> None:
-    held, free = await shelf.write(), await shelf.write()
-    await shelf.age(DAY)
-    async with shelf.database.transaction() as connection:
+async def test_a_sweeper_leaves_to_another_what_that_one_holds(harness: StoreHarness) -> None:
+    held, free = await harness.write(), await harness.write()
+    await harness.age(DAY)
+    async with harness.database.transaction() as connection:
         await connection.execute("SELECT FROM imagegen.results WHERE name = %s FOR UPDATE", (held,))
         async with asyncio.timeout(5):
-            assert await shelf.store.sweep() == 1
-        assert shelf.lying() == [held]
-    assert free not in shelf.lying()
-    assert await shelf.store.sweep() == 1
+            assert await harness.store.sweep() == 1
+        assert harness.lying() == [held]
+    assert free not in harness.lying()
+    assert await harness.store.sweep() == 1
 
 
-async def test_a_sweep_that_dies_after_the_object_is_made_good(shelf: Shelf) -> None:
+async def test_a_sweep_that_dies_after_the_object_is_made_good(harness: StoreHarness) -> None:
     """The row is still there: the next sweep removes it, and does not mind that the object has gone."""
-    name = await shelf.write()
-    await shelf.age(DAY)
-    await shelf.bucket.delete(name)
-    assert await shelf.store.sweep() == 1
-    assert await shelf.rows() == []
+    name = await harness.write()
+    await harness.age(DAY)
+    await harness.bucket.delete(name)
+    assert await harness.store.sweep() == 1
+    assert await harness.rows() == []
 
 
 @pytest.mark.parametrize("name", ["", "..", "../secret.png", "a.png", "%2e%2e/x.png", "A" * 22, f"{'A' * 22}.gif"])
-async def test_a_name_that_is_none_of_ours_is_not_found(shelf: Shelf, name: str) -> None:
+async def test_a_name_that_is_none_of_ours_is_not_found(harness: StoreHarness, name: str) -> None:
     with pytest.raises(NotFoundError):
-        await shelf.store.open(name)
+        await harness.store.open(name)
 
 
-async def test_a_row_alone_reaches_no_other_object(shelf: Shelf) -> None:
+async def test_a_row_alone_reaches_no_other_object(harness: StoreHarness) -> None:
     """Names are drawn, and checked again: a row that somebody has put there by hand opens nothing else."""
     sql = """INSERT INTO imagegen.results (name, account_id, media_type, size, sha256, expires_at)
              VALUES ('../secret.png', 1, 'image/png', 1, '', 'infinity')"""
-    await shelf.database.run(sql)
+    await harness.database.run(sql)
     with pytest.raises(NotFoundError):
-        await shelf.store.open("../secret.png")
+        await harness.store.open("../secret.png")
 
 
-async def test_what_a_killed_process_has_left_of_a_file_is_swept(folder_shelf: Shelf, tmp_path: Path) -> None:
-    name = await folder_shelf.note()
+async def test_what_a_killed_process_has_left_of_a_file_is_swept(folder_harness: StoreHarness, tmp_path: Path) -> None:
+    name = await folder_harness.note()
     for number in (1, 2):
         (tmp_path / f"pictures/{name}#{number}").write_bytes(PICTURE[:100])
     with pytest.raises(NotFoundError):
-        await folder_shelf.store.open(name)
-    await folder_shelf.age(DAY)
-    assert await folder_shelf.store.sweep() == 1
-    assert folder_shelf.lying() == []
+        await folder_harness.store.open(name)
+    await folder_harness.age(DAY)
+    assert await folder_harness.store.sweep() == 1
+    assert folder_harness.lying() == []
 
 
-async def test_what_cannot_be_removed_is_tried_again_and_holds_up_nothing(folder_shelf: Shelf, tmp_path: Path) -> None:
-    stuck, free = await folder_shelf.write(), await folder_shelf.write()
+async def test_what_cannot_be_removed_is_tried_again_and_holds_up_nothing(
+    folder_harness: StoreHarness, tmp_path: Path
+) -> None:
+    stuck, free = await folder_harness.write(), await folder_harness.write()
     file = tmp_path / "pictures" / stuck
     file.unlink()
     (file / "inside").mkdir(parents=True)  # a folder in its place cannot be removed as a file
-    await folder_shelf.age(DAY)
-    assert await folder_shelf.store.sweep() == 1
-    assert free not in folder_shelf.lying()
-    await folder_shelf.store.delete(stuck)  # says nothing, and leaves the row
-    assert [row["name"] for row in await folder_shelf.rows()] == [stuck]
+    await folder_harness.age(DAY)
+    assert await folder_harness.store.sweep() == 1
+    assert free not in folder_harness.lying()
+    await folder_harness.store.delete(stuck)  # says nothing, and leaves the row
+    assert [row["name"] for row in await folder_harness.rows()] == [stuck]
     (file / "inside").rmdir()
     file.rmdir()
-    assert await folder_shelf.store.sweep() == 1
+    assert await folder_harness.store.sweep() == 1
 
 
 @pytest.mark.parametrize(("left", "shown"), [(100.4, "100"), (8 * DAY, "604800"), (-5.0, "1")])
-def test_a_presigned_link_ends_with_the_picture(server: Server, s3_shelf: Shelf, left: float, shown: str) -> None:
-    link = s3_shelf.store.link("a.png", datetime.now(UTC) + timedelta(seconds=left))
+def test_a_presigned_link_ends_with_the_picture(
+    server: Server, s3_harness: StoreHarness, left: float, shown: str
+) -> None:
+    link = s3_harness.store.link("a.png", datetime.now(UTC) + timedelta(seconds=left))
     assert link.startswith(f"{server.url}/pictures/made/here/a.png?")
     assert f"X-Amz-Expires={shown}&" in link
     assert "secret" not in link
 
 
-async def test_a_large_picture_is_one_request_to_s3(server: Server, s3_shelf: Shelf) -> None:
+async def test_a_large_picture_is_one_request_to_s3(server: Server, s3_harness: StoreHarness) -> None:
     """No multipart upload that a crash could leave half done, unseen."""
-    name = await s3_shelf.write(bytes(20 * 1024 * 1024))
+    name = await s3_harness.write(bytes(20 * 1024 * 1024))
     tag = server.client.head_object(Bucket=BUCKET, Key=f"made/here/{name}")["ETag"]
     assert "-" not in tag  # of a multipart upload it would have "-4"
     assert server.uploads() == []

@@ -1,13 +1,13 @@
-"""The studio of these tests."""
+"""The harness of these tests."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.unit.tasks.studio import EVERYTHING, Studio
+from tests.unit.tasks.task_harness import EVERYTHING, TaskHarness
 
 
 @pytest.fixture
-def studio(tmp_path: Path) -> Studio:
+def harness(tmp_path: Path) -> TaskHarness:
     """With every network."""
-    return Studio(EVERYTHING, tmp_path)
+    return TaskHarness(EVERYTHING, tmp_path)

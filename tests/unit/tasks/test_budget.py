@@ -11,7 +11,7 @@ from orchestrator.imaging.decode import BYTES_A_PIXEL, FIXED_MEMORY
 from orchestrator.params import Edit, ImageFormat, SizeParams, TextToImage
 from orchestrator.tasks.budget import Budgets, MemoryBudget
 from orchestrator.tasks.memory import PLAIN, WRITING
-from tests.unit.tasks.studio import Studio, source
+from tests.unit.tasks.task_harness import TaskHarness, source
 
 
 def held() -> float | None:
@@ -117,12 +117,12 @@ async def test_what_is_not_needed_any_more_is_given_back() -> None:
     ("a budget of bytes for all jobs together, from the cgroup's limit; a job takes its share in one go"),
     "orchestrator/tasks/budget.py",
 )
-async def test_many_large_pictures_at_once_keep_within_the_budget(studio: Studio) -> None:
+async def test_many_large_pictures_at_once_keep_within_the_budget(harness: TaskHarness) -> None:
     """12 requests of 4 megapixels each: no more run at a time than have room, and all are served."""
     data = source(np.zeros((2048, 2048, 3), np.uint8))
     task = Edit(image=data)
     room = FIXED_MEMORY + 2 * (BYTES_A_PIXEL["PNG"] + PLAIN + WRITING[ImageFormat.PNG]) * 2048**2
-    studio.budgets, most = Budgets.of(1 << 30, room), 0.0
+    harness.budgets, most = Budgets.of(1 << 30, room), 0.0
 
     async def watch() -> None:
         nonlocal most
@@ -131,21 +131,21 @@ async def test_many_large_pictures_at_once_keep_within_the_budget(studio: Studio
             await asyncio.sleep(0)
 
     watching = asyncio.create_task(watch())
-    results = await asyncio.gather(*(studio.run(task) for _ in range(12)))
+    results = await asyncio.gather(*(harness.run(task) for _ in range(12)))
     watching.cancel()
     assert [(each.width, each.height) for each in results] == [(2048, 2048)] * 12
     assert 0 < most <= room
     assert held() == 0
 
 
-async def test_a_request_that_can_never_fit_is_refused_with_the_numbers(studio: Studio) -> None:
+async def test_a_request_that_can_never_fit_is_refused_with_the_numbers(harness: TaskHarness) -> None:
     task = Edit(image=source(np.zeros((1024, 1024, 3), np.uint8)))
-    studio.budgets = Budgets.of(1 << 30, 50 << 20)
+    harness.budgets = Budgets.of(1 << 30, 50 << 20)
     with pytest.raises(InvalidRequestError, match=r"edit.image: needs \d+ MiB of memory .* the server has 50 MiB"):
-        await studio.run(task)
+        await harness.run(task)
 
 
-async def test_text_alone_takes_memory_for_its_result(studio: Studio) -> None:
-    studio.budgets = Budgets.of(1 << 30, 50 << 20)
+async def test_text_alone_takes_memory_for_its_result(harness: TaskHarness) -> None:
+    harness.budgets = Budgets.of(1 << 30, 50 << 20)
     with pytest.raises(InvalidRequestError, match="size: needs"):
-        await studio.run(TextToImage(), size=SizeParams(width=2048, height=2048))
+        await harness.run(TextToImage(), size=SizeParams(width=2048, height=2048))

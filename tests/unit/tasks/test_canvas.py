@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given
 
 from orchestrator.tasks.canvas import Canvas
-from tests.unit.tasks.studio import noise
+from tests.unit.tasks.task_harness import noise
 
 ASPECT_SIZES = ((128, 128), (192, 96), (96, 192))
 SIDES = st.integers(1, 700)

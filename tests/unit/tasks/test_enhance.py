@@ -28,8 +28,8 @@ from orchestrator.params import (
 )
 from orchestrator.params.enhancement import METHODS
 from orchestrator.tasks.enhance import enhance
-from tests.unit.tasks.studio import Studio, opened, source
-from tests.unit.tasks.studio import noise as noise_picture
+from tests.unit.tasks.task_harness import TaskHarness, opened, source
+from tests.unit.tasks.task_harness import noise as noise_picture
 from tests.unit.tasks.test_face import bright
 
 FACES = Enhancement(kind=EnhancementKind.FACE_ENHANCE)
@@ -44,116 +44,116 @@ def solid(width: int, height: int, *color: int) -> Pixels:
     return np.full((height, width, len(color)), color, np.uint8)
 
 
-async def test_the_order_is_that_of_the_kinds_and_not_of_the_request(studio: Studio) -> None:
+async def test_the_order_is_that_of_the_kinds_and_not_of_the_request(harness: TaskHarness) -> None:
     picture = noise_picture(64, 48) // 3
     kinds = [EnhancementKind.COLOR, EnhancementKind.EXPOSURE_CORRECTION, EnhancementKind.CLEAN]
     results = [
-        await studio.picture(Edit(image=source(picture)), prompt="", enhancements=better(*order))
+        await harness.picture(Edit(image=source(picture)), prompt="", enhancements=better(*order))
         for order in (kinds, kinds[::-1])
     ]
     np.testing.assert_array_equal(results[0], results[1])
     expected = colors.strengthen(light.expose(noise.clean(picture, 1.0), 1.0), 1.0)
     np.testing.assert_array_equal(results[0], expected)
-    assert [time.stage for time in studio.timer.stages] == [Stage.PREPARE, Stage.FINISH]
+    assert [time.stage for time in harness.timer.stages] == [Stage.PREPARE, Stage.FINISH]
 
 
-async def test_the_task_starts_from_the_better_picture(studio: Studio) -> None:
+async def test_the_task_starts_from_the_better_picture(harness: TaskHarness) -> None:
     """And so does what is painted: the start that the pipeline gets is lit."""
     dark = noise_picture(64, 64) // 8
     wanted = better(EnhancementKind.EXPOSURE_CORRECTION)
-    await studio.run(ImageToImage(image=source(dark)), steps=2, enhancements=wanted)
-    start = studio.scenes[0].start
+    await harness.run(ImageToImage(image=source(dark)), steps=2, enhancements=wanted)
+    start = harness.scenes[0].start
     assert start is not None
     assert start.pixels.mean() > 2 * dark.mean()
 
 
-async def test_what_is_transparent_stays_so(studio: Studio) -> None:
+async def test_what_is_transparent_stays_so(harness: TaskHarness) -> None:
     picture = noise_picture(32, 32, 4)
-    result = await studio.picture(
+    result = await harness.picture(
         Edit(image=source(picture)), prompt="", enhancements=better(EnhancementKind.COLOR, EnhancementKind.LIGHT)
     )
     np.testing.assert_array_equal(result[..., 3], picture[..., 3])
     assert (result[..., :3] != picture[..., :3]).any()
 
 
-async def test_a_face_is_painted_over_a_little(studio: Studio) -> None:
+async def test_a_face_is_painted_over_a_little(harness: TaskHarness) -> None:
     picture = bright(128, 96)
-    result = await studio.picture(Edit(image=source(picture)), prompt="", steps=10, enhancements=(FACES,))
+    result = await harness.picture(Edit(image=source(picture)), prompt="", steps=10, enhancements=(FACES,))
     assert result.shape == picture.shape
     changed = np.abs(result.astype(int) - picture).max(axis=2) > 0
     assert 0.02 < changed.mean() < 0.9
-    scene = studio.scenes[0]
+    scene = harness.scenes[0]
     assert scene.start is not None
     assert scene.start.strength == pytest.approx(0.24)
     assert scene.control is not None  # the family can steer by edges
-    assert [time.stage for time in studio.timer.stages] == [
+    assert [time.stage for time in harness.timer.stages] == [
         *(Stage.PREPARE, Stage.FINISH, Stage.ENCODE, Stage.DENOISE, Stage.DECODE)
     ]
-    finishes = [number for number, done in enumerate(studio.steps) if done.stage is Stage.FINISH and not done.tick]
-    assert finishes == [len(studio.steps) - 1]
+    finishes = [number for number, done in enumerate(harness.steps) if done.stage is Stage.FINISH and not done.tick]
+    assert finishes == [len(harness.steps) - 1]
 
 
-async def test_more_level_is_more_strength(studio: Studio) -> None:
+async def test_more_level_is_more_strength(harness: TaskHarness) -> None:
     for level in (0.0, 0.5, 1.0):
         wanted = Enhancement(kind=EnhancementKind.FACE_ENHANCE, level=level)
-        await studio.run(Edit(image=source(bright())), prompt="", steps=10, enhancements=(wanted,))
-    strengths = [scene.start.strength for scene in studio.scenes if scene.start is not None]
+        await harness.run(Edit(image=source(bright())), prompt="", steps=10, enhancements=(wanted,))
+    strengths = [scene.start.strength for scene in harness.scenes if scene.start is not None]
     assert sorted(set(strengths)) == pytest.approx([0.24, 0.4])  # at level 0 nothing is generated
 
 
-async def test_level_0_changes_nothing_and_leaves_smoothing(studio: Studio) -> None:
-    plain = await studio.picture(Edit(image=source(bright())), prompt="")
+async def test_level_0_changes_nothing_and_leaves_smoothing(harness: TaskHarness) -> None:
+    plain = await harness.picture(Edit(image=source(bright())), prompt="")
     pictures = {}
     for smoothing in (None, 0.0, 1.0):
         wanted = Enhancement(kind=EnhancementKind.FACE_ENHANCE, level=0.0, smoothing=smoothing)
-        pictures[smoothing] = await studio.picture(Edit(image=source(bright())), prompt="", enhancements=(wanted,))
+        pictures[smoothing] = await harness.picture(Edit(image=source(bright())), prompt="", enhancements=(wanted,))
     assert (pictures[None] == plain).all()
     assert (pictures[0.0] == plain).all()
     assert (pictures[1.0] != plain).any()
 
 
-async def test_beautified_skin_is_smoother(studio: Studio) -> None:
+async def test_beautified_skin_is_smoother(harness: TaskHarness) -> None:
     results = []
     for method in (EnhancementMethod.BEAUTIFY_REAL, EnhancementMethod.BEAUTIFY):
         wanted = Enhancement(kind=EnhancementKind.FACE_ENHANCE, method=method)
         task = Edit(image=source(bright(128, 96)))
-        results.append(await studio.picture(task, prompt="", steps=4, seed=3, enhancements=(wanted,)))
+        results.append(await harness.picture(task, prompt="", steps=4, seed=3, enhancements=(wanted,)))
     roughness = [sum(float(np.abs(a - b).mean()) for a, b in pairwise(each.astype(float))) for each in results]
     assert roughness[1] < roughness[0]
 
 
-async def test_a_picture_without_faces_stays_as_it_is(studio: Studio) -> None:
+async def test_a_picture_without_faces_stays_as_it_is(harness: TaskHarness) -> None:
     picture = noise_picture(64, 48) // 8
-    result = await studio.picture(Edit(image=source(picture)), prompt="", enhancements=(FACES,))
+    result = await harness.picture(Edit(image=source(picture)), prompt="", enhancements=(FACES,))
     np.testing.assert_array_equal(result, picture)
-    assert studio.scenes == []
+    assert harness.scenes == []
 
 
-async def test_faces_of_a_painted_picture_are_painted_again(studio: Studio) -> None:
-    plain = await studio.picture(TextToImage(), steps=2, seed=1, size=SizeParams(width=64, height=64))
-    again = await studio.picture(
+async def test_faces_of_a_painted_picture_are_painted_again(harness: TaskHarness) -> None:
+    plain = await harness.picture(TextToImage(), steps=2, seed=1, size=SizeParams(width=64, height=64))
+    again = await harness.picture(
         TextToImage(), steps=2, seed=1, size=SizeParams(width=64, height=64), enhancements=(FACES,)
     )
     assert again.shape == plain.shape
-    assert len(studio.scenes) >= 2
+    assert len(harness.scenes) >= 2
 
 
-async def test_a_family_without_the_networks_says_so(studio: Studio) -> None:
-    studio.family_text = studio.family_text.replace('face_landmarks = "face_landmarks"\n', "")
+async def test_a_family_without_the_networks_says_so(harness: TaskHarness) -> None:
+    harness.family_text = harness.family_text.replace('face_landmarks = "face_landmarks"\n', "")
     with pytest.raises(UnsupportedTaskError, match="no networks for face_enhance"):
-        await studio.plan(Edit(image=source(bright())), prompt="", enhancements=(FACES,))
+        await harness.plan(Edit(image=source(bright())), prompt="", enhancements=(FACES,))
 
 
-async def test_faces_need_the_familys_networks_where_an_edit_needs_none(studio: Studio) -> None:
-    studio.ready = False
-    plan = await studio.plan(Edit(image=source(bright())), prompt="", enhancements=(FACES,))
+async def test_faces_need_the_familys_networks_where_an_edit_needs_none(harness: TaskHarness) -> None:
+    harness.ready = False
+    plan = await harness.plan(Edit(image=source(bright())), prompt="", enhancements=(FACES,))
     assert plan.paints
     assert {"vae_encoder", "face_detector", "face_landmarks"} <= plan.needs
-    cheaper = await studio.plan(Edit(image=source(bright())), prompt="")
+    cheaper = await harness.plan(Edit(image=source(bright())), prompt="")
     assert not cheaper.paints
     assert cheaper.cost < plan.cost
     with pytest.raises(EngineUnavailableError):
-        await studio.run(Edit(image=source(bright())), prompt="", enhancements=(FACES,))
+        await harness.run(Edit(image=source(bright())), prompt="", enhancements=(FACES,))
 
 
 @pytest.mark.parametrize(
@@ -166,11 +166,11 @@ async def test_faces_need_the_familys_networks_where_an_edit_needs_none(studio: 
     ],
 )
 async def test_places_of_a_caption(
-    studio: Studio, horizontal: HorizontalPlace, vertical: VerticalPlace, box: tuple[int, int]
+    harness: TaskHarness, horizontal: HorizontalPlace, vertical: VerticalPlace, box: tuple[int, int]
 ) -> None:
     """A logo of 2:1 over 200 x 100: a quarter of the width, 5 % of it to the borders."""
     caption = Caption(image=source(solid(40, 20, *RED)), horizontal=horizontal, vertical=vertical)
-    result = await studio.picture(Edit(image=source(solid(200, 100, 0, 0, 255))), prompt="", caption=caption)
+    result = await harness.picture(Edit(image=source(solid(200, 100, 0, 0, 255))), prompt="", caption=caption)
     rows, columns = np.nonzero((result == RED).all(axis=2))
     assert (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1) == (*box, box[0] + 50, box[1] + 25)
     assert ((result == RED).all(axis=2) | (result == (0, 0, 255)).all(axis=2)).all()
@@ -187,35 +187,35 @@ async def test_places_of_a_caption(
     ],
 )
 async def test_a_caption_fits_whatever_is_asked(
-    studio: Studio, caption: dict[str, float], size: tuple[int, int]
+    harness: TaskHarness, caption: dict[str, float], size: tuple[int, int]
 ) -> None:
     over = Caption(image=source(solid(40, 20, *RED)), **caption)  # type: ignore[arg-type]  # by name
-    result = await studio.picture(Edit(image=source(solid(100, 60, 0, 0, 255))), prompt="", caption=over)
+    result = await harness.picture(Edit(image=source(solid(100, 60, 0, 0, 255))), prompt="", caption=over)
     rows, columns = np.nonzero((result == RED).all(axis=2))
     assert (columns.max() - columns.min() + 1, rows.max() - rows.min() + 1) == size
 
 
-async def test_a_high_caption_is_made_smaller(studio: Studio) -> None:
+async def test_a_high_caption_is_made_smaller(harness: TaskHarness) -> None:
     over = Caption(image=source(solid(10, 100, *RED)), width_share=0.5, padding_share=0.0)
-    result = await studio.picture(Edit(image=source(solid(100, 50, 0, 0, 255))), prompt="", caption=over)
+    result = await harness.picture(Edit(image=source(solid(100, 50, 0, 0, 255))), prompt="", caption=over)
     rows, columns = np.nonzero((result == RED).all(axis=2))
     assert (columns.max() - columns.min() + 1, rows.max() - rows.min() + 1) == (5, 50)
 
 
-async def test_opacity_of_a_caption_and_its_own(studio: Studio) -> None:
+async def test_opacity_of_a_caption_and_its_own(harness: TaskHarness) -> None:
     logo = solid(20, 20, 255, 0, 0, 128)
     over = Caption(image=source(logo), width_share=1.0, padding_share=0.0, opacity=0.5)
-    result = await studio.picture(Edit(image=source(solid(20, 20, 0, 0, 255))), prompt="", caption=over)
+    result = await harness.picture(Edit(image=source(solid(20, 20, 0, 0, 255))), prompt="", caption=over)
     assert result[10, 10].tolist() == [64, 0, 191]
     invisible = Caption(image=source(logo), opacity=0.0)
-    result = await studio.picture(Edit(image=source(solid(20, 20, 0, 0, 255))), prompt="", caption=invisible)
+    result = await harness.picture(Edit(image=source(solid(20, 20, 0, 0, 255))), prompt="", caption=invisible)
     assert (result == (0, 0, 255)).all()
 
 
-async def test_a_caption_lies_over_everything_and_may_come_from_the_web(studio: Studio) -> None:
+async def test_a_caption_lies_over_everything_and_may_come_from_the_web(harness: TaskHarness) -> None:
     url = "https://pictures.example/logo.png"
-    studio.files[url] = source(solid(20, 20, *RED)).data or b""
-    result = await studio.run(
+    harness.files[url] = source(solid(20, 20, *RED)).data or b""
+    result = await harness.run(
         Edit(image=source(solid(40, 40, 0, 255, 0))),
         prompt="",
         size=SizeParams(width=100, height=64),
@@ -228,16 +228,16 @@ async def test_a_caption_lies_over_everything_and_may_come_from_the_web(studio: 
     assert picture[5, 5].tolist() == [0, 0, 255]
 
 
-async def test_text_alone_may_have_a_caption(studio: Studio) -> None:
+async def test_text_alone_may_have_a_caption(harness: TaskHarness) -> None:
     over = Caption(image=source(solid(20, 20, *RED)), padding_share=0.0)
-    result = await studio.picture(TextToImage(), steps=2, size=SizeParams(width=64, height=64), caption=over)
+    result = await harness.picture(TextToImage(), steps=2, size=SizeParams(width=64, height=64), caption=over)
     assert (result[48:, 48:] == RED).all()
     assert not (result[:48, :48] == RED).all()
 
 
-async def test_a_caption_that_cannot_be_read_is_named(studio: Studio) -> None:
+async def test_a_caption_that_cannot_be_read_is_named(harness: TaskHarness) -> None:
     with pytest.raises(InvalidRequestError, match=r"^caption\.image: "):
-        await studio.run(TextToImage(), steps=2, caption=Caption(image=ImageSource(data=b"no picture")))
+        await harness.run(TextToImage(), steps=2, caption=Caption(image=ImageSource(data=b"no picture")))
 
 
 def cut_out_product() -> Pixels:

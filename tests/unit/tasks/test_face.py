@@ -11,7 +11,7 @@ from orchestrator.diffusion.stages import Stage
 from orchestrator.errors import EngineFaultError, EngineUnavailableError, PreconditionError
 from orchestrator.imaging import faces
 from orchestrator.params import BackgroundParams, EdgesParams, Edit, Face, LayoutParams, Removal, SizeParams
-from tests.unit.tasks.studio import Studio, noise, source
+from tests.unit.tasks.task_harness import TaskHarness, noise, source
 
 
 def bright(width: int = 96, height: int = 64) -> Pixels:
@@ -19,10 +19,10 @@ def bright(width: int = 96, height: int = 64) -> Pixels:
     return (noise(width, height) // 4 + 192).astype(np.uint8)
 
 
-async def test_the_head_is_the_image_prompt(studio: Studio) -> None:
-    result = await studio.picture(Face(image=source(bright()), likeness=0.7), steps=2)
+async def test_the_head_is_the_image_prompt(harness: TaskHarness) -> None:
+    result = await harness.picture(Face(image=source(bright()), likeness=0.7), steps=2)
     assert result.shape == (64, 96, 3)
-    (given,) = studio.scenes
+    (given,) = harness.scenes
     assert given.start is None
     assert given.mask is None
     assert given.control is None
@@ -31,26 +31,26 @@ async def test_the_head_is_the_image_prompt(studio: Studio) -> None:
     assert (prompt.scale, prompt.face) == (0.7, False)
     assert prompt.pixels.shape == (512, 512, 3)
     assert prompt.pixels.min() > 150  # of the picture alone, also beyond its border
-    assert studio.prepared[0].edges is None
-    assert studio.timer.stages[0].calls == 2
+    assert harness.prepared[0].edges is None
+    assert harness.timer.stages[0].calls == 2
 
 
-async def test_the_face_only_is_on_grey(studio: Studio) -> None:
-    await studio.run(Face(image=source(bright()), face_only=True), steps=2)
-    prompt = studio.scenes[0].image_prompt
+async def test_the_face_only_is_on_grey(harness: TaskHarness) -> None:
+    await harness.run(Face(image=source(bright()), face_only=True), steps=2)
+    prompt = harness.scenes[0].image_prompt
     assert prompt is not None
     assert prompt.face
     assert (prompt.pixels[0, 0] == faces.NEUTRAL).all()
     assert prompt.pixels[256, 256].min() > 150
 
 
-async def test_likeness_matters(studio: Studio) -> None:
-    results = [await studio.picture(Face(image=source(bright()), likeness=each), steps=2) for each in (0, 0.5, 1)]
+async def test_likeness_matters(harness: TaskHarness) -> None:
+    results = [await harness.picture(Face(image=source(bright()), likeness=each), steps=2) for each in (0, 0.5, 1)]
     assert (results[0] != results[1]).any()
     assert (results[1] != results[2]).any()
 
 
-async def test_the_largest_face_is_taken(studio: Studio) -> None:
+async def test_the_largest_face_is_taken(harness: TaskHarness) -> None:
     """Two faces are found; the other one is dark, so that the picture of the prompt shows which it is."""
     picture = np.full((256, 256, 3), 60, np.uint8)
     picture[:, 128:] = 250
@@ -65,17 +65,17 @@ async def test_the_largest_face_is_taken(studio: Studio) -> None:
     async def landmarks(image: Floats) -> tuple[Floats, Floats]:
         return np.zeros((len(image), 468, 3), np.float32), np.ones((len(image), 1), np.float32)
 
-    use(studio, face_detector=detector, face_landmarks=landmarks)
-    await studio.run(Face(image=source(picture)), steps=2)
-    prompt = studio.scenes[0].image_prompt
+    use(harness, face_detector=detector, face_landmarks=landmarks)
+    await harness.run(Face(image=source(picture)), steps=2)
+    prompt = harness.scenes[0].image_prompt
     assert prompt is not None
     assert prompt.pixels.min() == 250
 
 
-def use(studio: Studio, **networks: Any) -> None:
+def use(harness: TaskHarness, **networks: Any) -> None:
     """Other tools than the fakes."""
-    tools = replace(studio.fakes.tools(), **networks)
-    studio.fakes.tools = lambda turn=None: tools  # type: ignore[method-assign]  # noqa: ARG005
+    tools = replace(harness.fakes.tools(), **networks)
+    harness.fakes.tools = lambda turn=None: tools  # type: ignore[method-assign]  # noqa: ARG005
 
 
 @pytest.mark.parametrize(
@@ -86,51 +86,51 @@ def use(studio: Studio, **networks: Any) -> None:
         (SizeParams(width=128, height=128), LayoutParams(padding_pixels=14), (128, 128, 4)),
     ],
 )
-async def test_sizes(studio: Studio, size: SizeParams, layout: LayoutParams, shape: tuple[int, int, int]) -> None:
-    result = await studio.picture(Face(image=source(bright())), steps=2, size=size, layout=layout)
+async def test_sizes(harness: TaskHarness, size: SizeParams, layout: LayoutParams, shape: tuple[int, int, int]) -> None:
+    result = await harness.picture(Face(image=source(bright())), steps=2, size=size, layout=layout)
     assert result.shape == shape
     if shape[2] == 4:
         assert result[14:-14, 14:-14, 3].min() == 255
         assert result[:14, :, 3].max() == 0
 
 
-async def test_edges_of_the_cut_out_may_steer(studio: Studio) -> None:
-    await studio.run(Face(image=source(bright()), edges=EdgesParams(scale=0.4)), steps=2)
-    control = studio.scenes[0].control
+async def test_edges_of_the_cut_out_may_steer(harness: TaskHarness) -> None:
+    await harness.run(Face(image=source(bright()), edges=EdgesParams(scale=0.4)), steps=2)
+    control = harness.scenes[0].control
     assert control is not None
     assert control.scale == 0.4
-    assert studio.prepared[0].edges is not None
+    assert harness.prepared[0].edges is not None
 
 
-async def test_a_picture_without_a_face_is_refused(studio: Studio) -> None:
+async def test_a_picture_without_a_face_is_refused(harness: TaskHarness) -> None:
     with pytest.raises(PreconditionError, match=r"^face\.image: needs .*: no face was found in the picture$"):
-        await studio.run(Face(image=source(np.zeros((64, 96, 3), np.uint8))))
-    assert studio.fakes.calls == 0
-    assert studio.prepared == []
+        await harness.run(Face(image=source(np.zeros((64, 96, 3), np.uint8))))
+    assert harness.fakes.calls == 0
+    assert harness.prepared == []
 
 
-async def test_what_only_the_detector_takes_for_a_face_is_none(studio: Studio) -> None:
+async def test_what_only_the_detector_takes_for_a_face_is_none(harness: TaskHarness) -> None:
     async def unsure(image: Floats) -> tuple[Floats, Floats]:
         return np.zeros((len(image), 468, 3), np.float32), np.full((len(image), 1), -1, np.float32)
 
-    use(studio, face_landmarks=unsure)
+    use(harness, face_landmarks=unsure)
     with pytest.raises(PreconditionError, match="no face was found"):
-        await studio.run(Face(image=source(bright())))
+        await harness.run(Face(image=source(bright())))
 
 
-async def test_a_wrong_answer_is_a_fault(studio: Studio) -> None:
+async def test_a_wrong_answer_is_a_fault(harness: TaskHarness) -> None:
     async def broken(image: Floats) -> tuple[Floats, Floats]:
         return np.full((len(image), 896, 16), np.nan, np.float32), np.zeros((len(image), 896, 1), np.float32)
 
-    use(studio, face_detector=broken)
+    use(harness, face_detector=broken)
     with pytest.raises(EngineFaultError, match="face detector"):
-        await studio.run(Face(image=source(bright())))
+        await harness.run(Face(image=source(bright())))
 
 
-async def test_networks_that_are_not_ready(studio: Studio) -> None:
-    studio.fakes.waiting = frozenset({"face_detector"})
+async def test_networks_that_are_not_ready(harness: TaskHarness) -> None:
+    harness.fakes.waiting = frozenset({"face_detector"})
     with pytest.raises(EngineUnavailableError, match="the face detector network is not ready"):
-        await studio.run(Face(image=source(bright())))
+        await harness.run(Face(image=source(bright())))
 
 
 def two_things() -> Pixels:
@@ -152,7 +152,7 @@ def two_things() -> Pixels:
     ],
 )
 async def test_persons_and_things(
-    studio: Studio, removal: Removal, middle: tuple[int, int] | None, left_stays: bool, right_stays: bool
+    harness: TaskHarness, removal: Removal, middle: tuple[int, int] | None, left_stays: bool, right_stays: bool
 ) -> None:
     async def detector(image: Floats) -> tuple[Floats, Floats]:
         boxes, scores = np.zeros((len(image), 896, 16), np.float32), np.full((len(image), 896, 1), -9, np.float32)
@@ -162,14 +162,14 @@ async def test_persons_and_things(
             scores[:, 0] = 9
         return boxes, scores
 
-    use(studio, face_detector=detector)
-    result = await studio.picture(Edit(image=source(two_things())), background=BackgroundParams(remove=removal))
+    use(harness, face_detector=detector)
+    result = await harness.picture(Edit(image=source(two_things())), background=BackgroundParams(remove=removal))
     assert (result[30, 30, 3] == 255, result[30, 100, 3] == 255) == (left_stays, right_stays)
-    assert studio.timer.stages[-1].stage is Stage.FINISH
+    assert harness.timer.stages[-1].stage is Stage.FINISH
 
 
-async def test_a_person_is_asked_for_and_there_is_none(studio: Studio) -> None:
+async def test_a_person_is_asked_for_and_there_is_none(harness: TaskHarness) -> None:
     dark = two_things()
     dark[..., :3] = 0
     with pytest.raises(PreconditionError, match=r"^background\.remove: needs .*: no person was found"):
-        await studio.run(Edit(image=source(dark)), background=BackgroundParams(remove=Removal.HUMAN))
+        await harness.run(Edit(image=source(dark)), background=BackgroundParams(remove=Removal.HUMAN))

@@ -23,7 +23,7 @@ from orchestrator.params import (
     TextToImage,
     Upscale,
 )
-from tests.unit.tasks.studio import EVERYTHING, Studio, noise, scene, source
+from tests.unit.tasks.task_harness import EVERYTHING, TaskHarness, noise, scene, source
 
 PICTURE = source(scene(64, 32, item=(20, 8, 16, 16)))
 WITHOUT = frozenset({"unet", "controlled_unet", "image_encoder", "face_encoder", "text_encoder_2"})
@@ -35,8 +35,8 @@ ALONE = (
 
 
 @pytest.fixture
-def alone(tmp_path: Path) -> Studio:
-    return Studio(ALONE, tmp_path, FakeNetworks(without=WITHOUT))
+def alone(tmp_path: Path) -> TaskHarness:
+    return TaskHarness(ALONE, tmp_path, FakeNetworks(without=WITHOUT))
 
 
 def inpaint(**fields: Any) -> Inpaint:
@@ -48,14 +48,14 @@ def inpaint(**fields: Any) -> Inpaint:
 @pytest.mark.parametrize(
     "task", [inpaint(), inpaint(strength=0.5), Outpaint(image=PICTURE), GenerateBackground(image=PICTURE)]
 )
-async def test_what_masks_is_served(alone: Studio, task: Task) -> None:
+async def test_what_masks_is_served(alone: TaskHarness, task: Task) -> None:
     picture = await alone.picture(task, steps=4, width=128, height=128)
     assert picture.shape[:2] == (128, 128)
     assert alone.scenes[0].mask is not None
     assert alone.fakes.calls > 0
 
 
-async def test_a_picture_may_be_edited(alone: Studio) -> None:
+async def test_a_picture_may_be_edited(alone: TaskHarness) -> None:
     assert (await alone.picture(Edit(image=PICTURE))).shape == (32, 64, 3)
 
 
@@ -64,7 +64,7 @@ async def test_a_picture_may_be_edited(alone: Studio) -> None:
     [TextToImage(), ImageToImage(image=PICTURE), Control(image=PICTURE), Upscale(image=PICTURE), Face(image=PICTURE)],
     ids=lambda task: task.name,
 )
-async def test_what_does_not_mask_is_refused(alone: Studio, task: Task) -> None:
+async def test_what_does_not_mask_is_refused(alone: TaskHarness, task: Task) -> None:
     with pytest.raises(UnsupportedTaskError, match=f"^family small has no networks for the task {task.name}$"):
         await alone.plan(task)
 
@@ -77,7 +77,7 @@ async def test_what_does_not_mask_is_refused(alone: Studio, task: Task) -> None:
     ],
 )
 async def test_what_steers_or_paints_beside_the_mask_is_refused(
-    alone: Studio, task: Task, fields: dict[str, bool], message: str
+    alone: TaskHarness, task: Task, fields: dict[str, bool], message: str
 ) -> None:
     wanted = (Enhancement(kind=EnhancementKind.FACE_ENHANCE),) if fields else ()
     with pytest.raises(UnsupportedTaskError, match=message):

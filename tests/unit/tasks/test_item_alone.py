@@ -14,7 +14,7 @@ from orchestrator.params import (
     Removal,
     SizeParams,
 )
-from tests.unit.tasks.studio import Studio, source
+from tests.unit.tasks.task_harness import TaskHarness, source
 
 OBJECT = (200, 40, 30)
 WHITE = BackgroundParams(remove=Removal.AUTO, color=Color(255, 255, 255))
@@ -44,9 +44,9 @@ def layout(**padding: float) -> LayoutParams:
     ],
 )
 async def test_the_object_fills_what_the_padding_leaves(
-    studio: Studio, size: SizeParams, asked: LayoutParams, shape: tuple[int, int], box: tuple[int, int, int, int]
+    harness: TaskHarness, size: SizeParams, asked: LayoutParams, shape: tuple[int, int], box: tuple[int, int, int, int]
 ) -> None:
-    result = await studio.picture(Edit(image=source(product())), prompt="", size=size, layout=asked, background=WHITE)
+    result = await harness.picture(Edit(image=source(product())), prompt="", size=size, layout=asked, background=WHITE)
     assert result.shape == (*shape, 3)
     red = np.abs(result.astype(int) - OBJECT).max(axis=2) < 40
     rows, columns = np.flatnonzero(red.any(axis=1)), np.flatnonzero(red.any(axis=0))
@@ -55,13 +55,13 @@ async def test_the_object_fills_what_the_padding_leaves(
     assert (result[~red].astype(int).min(axis=-1) > 30).all()
 
 
-async def test_an_object_smaller_than_min_length_is_enlarged_with_its_picture(studio: Studio) -> None:
+async def test_an_object_smaller_than_min_length_is_enlarged_with_its_picture(harness: TaskHarness) -> None:
     background = BackgroundParams(remove=Removal.AUTO)
-    plain = await studio.picture(
+    plain = await harness.picture(
         Edit(image=source(product())), prompt="", background=background, size=SizeParams(min_length=64)
     )
     assert plain.shape[:2] == (384, 512)  # 64 / 20 of 120 x 160
     fixed = SizeParams(width=160, min_length=64)
-    assert (await studio.picture(Edit(image=source(product())), prompt="", background=background, size=fixed)).shape[
+    assert (await harness.picture(Edit(image=source(product())), prompt="", background=background, size=fixed)).shape[
         :2
     ] == (120, 160)

@@ -6,7 +6,7 @@ import pytest
 from orchestrator.arrays import Pixels
 from orchestrator.imaging.layers import resized
 from orchestrator.params import Fit, GenerateBackground, LayoutParams, SizeParams
-from tests.unit.tasks.studio import Studio, noise, scene, source
+from tests.unit.tasks.task_harness import TaskHarness, noise, scene, source
 
 ITEM = (30, 20, 36, 28)
 BAND = 8
@@ -39,26 +39,26 @@ def cut_out() -> Pixels:
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3])
-async def test_an_object_that_comes_with_its_opacity(studio: Studio, scale: int) -> None:
+async def test_an_object_that_comes_with_its_opacity(harness: TaskHarness, scale: int) -> None:
     picture = cut_out()
-    result = await studio.picture(GenerateBackground(image=source(picture)), steps=2, layout=WHOLE, size=times(scale))
+    result = await harness.picture(GenerateBackground(image=source(picture)), steps=2, layout=WHOLE, size=times(scale))
     assert result.shape[2] == 3
     once = resized(picture, (96 * scale, 64 * scale))
     np.testing.assert_array_equal(result[inner(scale)], once[inner(scale)][..., :3])
 
 
 @pytest.mark.parametrize("scale", [1, 2])
-async def test_an_object_that_is_found(studio: Studio, scale: int) -> None:
+async def test_an_object_that_is_found(harness: TaskHarness, scale: int) -> None:
     picture = scene(96, 64, item=ITEM)
-    result = await studio.picture(GenerateBackground(image=source(picture)), steps=2, layout=WHOLE, size=times(scale))
+    result = await harness.picture(GenerateBackground(image=source(picture)), steps=2, layout=WHOLE, size=times(scale))
     once = resized(picture, (96 * scale, 64 * scale)).astype(int)
     np.testing.assert_allclose(result[inner(scale)], once[inner(scale)], atol=0 if scale == 1 else 1)
 
 
-async def test_an_object_that_is_moved(studio: Studio) -> None:
+async def test_an_object_that_is_moved(harness: TaskHarness) -> None:
     """A canvas of its own: the object alone is enlarged, in one go, and laid into the middle."""
     picture, size = cut_out(), SizeParams(width=200, height=140)
-    result = await studio.picture(GenerateBackground(image=source(picture)), steps=2, size=size)
+    result = await harness.picture(GenerateBackground(image=source(picture)), steps=2, size=size)
     left, top, width, height = ITEM
     once = resized(picture[top : top + height, left : left + width], (180, 140))[..., :3]
     np.testing.assert_array_equal(result[:, 10:190], once)

@@ -33,7 +33,7 @@ from orchestrator.params import (
     VerticalPlace,
 )
 from orchestrator.tasks import finish, frame
-from tests.unit.tasks.studio import Studio, noise, scene, source
+from tests.unit.tasks.task_harness import TaskHarness, noise, scene, source
 
 SIDE = 256
 """Of what is composed in these tests; larger results are large."""
@@ -71,10 +71,10 @@ TASKS: list[tuple[Task, dict[str, Any]]] = [
 @pytest.mark.parametrize(("task", "fields"), TASKS, ids=lambda each: getattr(each, "name", ""))
 @pytest.mark.parametrize("image_format", ImageFormat)
 async def test_every_task_has_large_results(
-    studio: Studio, task: Task, fields: dict[str, Any], image_format: ImageFormat
+    harness: TaskHarness, task: Task, fields: dict[str, Any], image_format: ImageFormat
 ) -> None:
     asked = {"size": SizeParams(width=600, height=400), "steps": 2, **fields}
-    result = await studio.run(task, output=OutputParams(format=image_format), **asked)
+    result = await harness.run(task, output=OutputParams(format=image_format), **asked)
     assert (result.width, result.height) == (600, 400)
     with Image.open(BytesIO(result.encoded.data)) as image:
         image.load()
@@ -84,7 +84,7 @@ async def test_every_task_has_large_results(
 @pytest.mark.parametrize("fit", Fit)
 @pytest.mark.parametrize("channels", [3, 4])
 async def test_a_large_result_shows_what_a_small_one_shows(
-    studio: Studio, monkeypatch: pytest.MonkeyPatch, fit: Fit, channels: int
+    harness: TaskHarness, monkeypatch: pytest.MonkeyPatch, fit: Fit, channels: int
 ) -> None:
     """The same request, composed whole and by rows."""
     fields: dict[str, Any] = {
@@ -100,38 +100,38 @@ async def test_a_large_result_shows_what_a_small_one_shows(
         ),
     }
     task = Edit(image=source(smooth(90, 70, channels)))
-    by_rows = await studio.picture(task, **fields)
+    by_rows = await harness.picture(task, **fields)
     for owner in (frame, finish):
         monkeypatch.setattr(owner, "COMPOSED_SIDE", 4096)
     monkeypatch.setattr(frame, "COMPOSED_PIXELS", 4096 * 4096)
-    whole = await studio.picture(task, **fields)
+    whole = await harness.picture(task, **fields)
     assert by_rows.shape == whole.shape
     assert np.abs(by_rows.astype(int) - whole).mean() < 2
 
 
-async def test_a_large_inpainted_picture_keeps_its_own_pixels(studio: Studio) -> None:
+async def test_a_large_inpainted_picture_keeps_its_own_pixels(harness: TaskHarness) -> None:
     """They do not go through the size at which the hole is painted."""
     picture = noise(700, 500)
     mask = np.zeros((500, 700, 3), np.uint8)
     mask[200:300, 300:400] = 255
-    result = await studio.picture(Inpaint(image=source(picture), mask=source(mask)), steps=2)
+    result = await harness.picture(Inpaint(image=source(picture), mask=source(mask)), steps=2)
     changed = (result != picture).any(axis=2)
     assert changed[210:290, 310:390].mean() > 0.9
     changed[190:310, 290:410] = False
     assert not changed.any()
 
 
-async def test_webp_has_its_own_limit_and_says_so_before_any_work(studio: Studio) -> None:
-    studio.max_pixels = 200_000_000
+async def test_webp_has_its_own_limit_and_says_so_before_any_work(harness: TaskHarness) -> None:
+    harness.max_pixels = 200_000_000
     fields: dict[str, Any] = {"size": SizeParams(width=16_384), "output": OutputParams(format=ImageFormat.WEBP)}
     with pytest.raises(InvalidRequestError, match=r"output.format: must not be webp: .* 16383 on a side; ask for png"):
-        await studio.run(Edit(image=source(smooth(600, 4))), **fields)
-    assert studio.prepared == []
+        await harness.run(Edit(image=source(smooth(600, 4))), **fields)
+    assert harness.prepared == []
 
 
-async def test_the_documented_sentence_follows_the_limit(studio: Studio) -> None:
-    studio.max_pixels = 200_000_000
+async def test_the_documented_sentence_follows_the_limit(harness: TaskHarness) -> None:
+    harness.max_pixels = 200_000_000
     with pytest.raises(InvalidRequestError, match="the limit is 16704 pixels on a side and 200000000 in all") as caught:
-        await studio.run(Edit(image=source(smooth(600, 600))), size=SizeParams(width_percent=2500))
+        await harness.run(Edit(image=source(smooth(600, 600))), size=SizeParams(width_percent=2500))
     (violation,) = caught.value.violations
     assert violation.limits == {"maximum": 16_704, "max_pixels": 200_000_000}

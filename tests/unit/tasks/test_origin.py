@@ -27,7 +27,7 @@ from orchestrator.params import (
 from orchestrator.provenance import xmp
 from orchestrator.provenance.marking import Marking
 from orchestrator.provenance.origin import Origin
-from tests.unit.tasks.studio import Studio, png, scene, source
+from tests.unit.tasks.task_harness import TaskHarness, png, scene, source
 
 PICTURE = np.full((64, 64, 3), 200, np.uint8)
 MASK = np.zeros((64, 64), np.uint8)
@@ -42,9 +42,9 @@ def marked(origin: Origin) -> bytes:
     return xmp.with_packet(png(PICTURE), ImageFormat.PNG, packet)
 
 
-async def stated(studio: Studio, task: Task, **fields: object) -> Origin | None:
+async def stated(harness: TaskHarness, task: Task, **fields: object) -> Origin | None:
     """What the result's file says."""
-    result = await studio.run(task, **fields)
+    result = await harness.run(task, **fields)
     return xmp.read(result.encoded.data).origin
 
 
@@ -64,47 +64,47 @@ async def stated(studio: Studio, task: Task, **fields: object) -> Origin | None:
     ],
     ids=lambda each: type(each).__name__ if not isinstance(each, Origin) else each.name,
 )
-async def test_each_task_states_its_origin(studio: Studio, task: Task, origin: Origin | None) -> None:
+async def test_each_task_states_its_origin(harness: TaskHarness, task: Task, origin: Origin | None) -> None:
     size = SizeParams(width=96, height=64) if isinstance(task, Outpaint) else SIZE
-    assert await stated(studio, task, size=size, steps=2) is origin
+    assert await stated(harness, task, size=size, steps=2) is origin
 
 
 @pytest.mark.parametrize("image_format", ImageFormat)
-async def test_every_format_states_it(studio: Studio, image_format: ImageFormat) -> None:
+async def test_every_format_states_it(harness: TaskHarness, image_format: ImageFormat) -> None:
     output = OutputParams(format=image_format)
-    assert await stated(studio, TextToImage(), size=SIZE, steps=2, output=output) is Origin.GENERATED
+    assert await stated(harness, TextToImage(), size=SIZE, steps=2, output=output) is Origin.GENERATED
 
 
-async def test_a_clients_picture_in_a_generated_one_gives_a_composite(studio: Studio) -> None:
+async def test_a_clients_picture_in_a_generated_one_gives_a_composite(harness: TaskHarness) -> None:
     caption = Caption(image=source(PICTURE))
-    assert await stated(studio, TextToImage(), size=SIZE, steps=2, caption=caption) is Origin.COMPOSITE
+    assert await stated(harness, TextToImage(), size=SIZE, steps=2, caption=caption) is Origin.COMPOSITE
     behind = BackgroundParams(replace=source(PICTURE))
-    assert await stated(studio, TextToImage(), size=SIZE, steps=2, background=behind) is Origin.COMPOSITE
+    assert await stated(harness, TextToImage(), size=SIZE, steps=2, background=behind) is Origin.COMPOSITE
 
 
-async def test_an_edit_keeps_what_the_clients_picture_states(studio: Studio) -> None:
+async def test_an_edit_keeps_what_the_clients_picture_states(harness: TaskHarness) -> None:
     for origin in (Origin.GENERATED, Origin.COMPOSITE):
         image = ImageSource(data=marked(origin))
-        assert await stated(studio, Edit(image=image), size=SizeParams(width=80)) is origin
+        assert await stated(harness, Edit(image=image), size=SizeParams(width=80)) is origin
     image, caption = ImageSource(data=marked(Origin.GENERATED)), Caption(image=source(PICTURE))
-    assert await stated(studio, Edit(image=image), caption=caption) is Origin.COMPOSITE
+    assert await stated(harness, Edit(image=image), caption=caption) is Origin.COMPOSITE
 
 
-async def test_better_faces_are_painted_ones(studio: Studio) -> None:
+async def test_better_faces_are_painted_ones(harness: TaskHarness) -> None:
     wanted = (Enhancement(kind=EnhancementKind.FACE_ENHANCE),)
-    assert await stated(studio, Edit(image=source(PICTURE)), enhancements=wanted, steps=2) is Origin.COMPOSITE
+    assert await stated(harness, Edit(image=source(PICTURE)), enhancements=wanted, steps=2) is Origin.COMPOSITE
 
 
-async def test_the_operator_can_turn_it_off(studio: Studio) -> None:
-    studio.marking = Marking(version="1", xmp=False)
-    assert await stated(studio, TextToImage(), size=SIZE, steps=2) is None
+async def test_the_operator_can_turn_it_off(harness: TaskHarness) -> None:
+    harness.marking = Marking(version="1", xmp=False)
+    assert await stated(harness, TextToImage(), size=SIZE, steps=2) is None
 
 
-async def test_the_prompt_is_in_the_file_only_where_asked(studio: Studio) -> None:
-    result = await studio.run(TextToImage(), size=SIZE, steps=2)
+async def test_the_prompt_is_in_the_file_only_where_asked(harness: TaskHarness) -> None:
+    result = await harness.run(TextToImage(), size=SIZE, steps=2)
     assert b"red house" not in result.encoded.data
     output = OutputParams(metadata=Metadata.PROMPT)
-    result = await studio.run(TextToImage(), size=SIZE, steps=2, output=output, negative_prompt="fog & <rain>")
+    result = await harness.run(TextToImage(), size=SIZE, steps=2, output=output, negative_prompt="fog & <rain>")
     recipe = result.encoded.data.partition(b"AIPromptInformation>")[2].partition(b"<")[0].decode()
     assert recipe == (
         "red house\nNegative prompt: fog &amp; &lt;rain&gt;\n"
@@ -112,6 +112,6 @@ async def test_the_prompt_is_in_the_file_only_where_asked(studio: Studio) -> Non
     )
 
 
-async def test_the_same_request_gives_the_same_bytes(studio: Studio) -> None:
-    first, second = [await studio.run(TextToImage(), size=SIZE, steps=2) for _ in range(2)]
+async def test_the_same_request_gives_the_same_bytes(harness: TaskHarness) -> None:
+    first, second = [await harness.run(TextToImage(), size=SIZE, steps=2) for _ in range(2)]
     assert first.encoded.data == second.encoded.data

@@ -8,7 +8,7 @@ from orchestrator.errors import EngineUnavailableError, FilteredError, Unsupport
 from orchestrator.imaging.screening import views
 from orchestrator.params import BackgroundParams, Caption, Edit, SafetyParams, SizeParams, Task, TextToImage
 from orchestrator.provenance import xmp
-from tests.unit.tasks.studio import EVERYTHING, Studio, opened, source
+from tests.unit.tasks.task_harness import EVERYTHING, TaskHarness, opened, source
 
 RED = np.zeros((64, 64, 3), np.uint8)
 RED[..., 0] = 255
@@ -18,27 +18,27 @@ BLUE[..., 2] = 255
 LOW = SafetyParams(threshold=0.5)
 
 
-async def test_a_harmless_picture_passes_with_its_score(studio: Studio) -> None:
-    result = await studio.run(Edit(image=source(GREY)), safety=LOW)
+async def test_a_harmless_picture_passes_with_its_score(harness: TaskHarness) -> None:
+    result = await harness.run(Edit(image=source(GREY)), safety=LOW)
     assert result.nsfw_score is not None
     assert result.nsfw_score < 0.1
     assert not result.filtered
     assert np.abs(opened(result.encoded.data).astype(int) - GREY).max() == 0
 
 
-async def test_without_the_filter_nothing_is_scored(studio: Studio) -> None:
-    assert (await studio.run(Edit(image=source(RED)))).nsfw_score is None
-    assert (await studio.run(Edit(image=source(RED)), safety=SafetyParams(enabled=False))).nsfw_score is None
+async def test_without_the_filter_nothing_is_scored(harness: TaskHarness) -> None:
+    assert (await harness.run(Edit(image=source(RED)))).nsfw_score is None
+    assert (await harness.run(Edit(image=source(RED)), safety=SafetyParams(enabled=False))).nsfw_score is None
 
 
-async def test_a_filtered_picture_ends_the_request(studio: Studio) -> None:
+async def test_a_filtered_picture_ends_the_request(harness: TaskHarness) -> None:
     with pytest.raises(FilteredError, match=r"^the safety filter stopped the generated picture; change the prompt"):
-        await studio.run(Edit(image=source(RED)), safety=LOW)
+        await harness.run(Edit(image=source(RED)), safety=LOW)
 
 
-async def test_the_replacement_takes_its_place_in_its_own_size(studio: Studio) -> None:
+async def test_the_replacement_takes_its_place_in_its_own_size(harness: TaskHarness) -> None:
     safety = SafetyParams(threshold=0.5, replacement=source(BLUE))
-    result = await studio.run(Edit(image=source(RED)), safety=safety, size=SizeParams(width=300))
+    result = await harness.run(Edit(image=source(RED)), safety=safety, size=SizeParams(width=300))
     assert (result.filtered, result.width, result.height, result.steps, result.sampler) == (True, 50, 40, 0, None)
     assert result.nsfw_score is not None
     assert result.nsfw_score > 0.9
@@ -46,41 +46,41 @@ async def test_the_replacement_takes_its_place_in_its_own_size(studio: Studio) -
     assert xmp.read(result.encoded.data) == xmp.Statement()  # nothing of it was generated
 
 
-async def test_a_threshold_of_zero_stops_everything(studio: Studio) -> None:
+async def test_a_threshold_of_zero_stops_everything(harness: TaskHarness) -> None:
     safety = SafetyParams(threshold=0.0, replacement=source(BLUE))
     task: Task
     for task in (TextToImage(), Edit(image=source(GREY))):
-        result = await studio.run(task, safety=safety, size=SizeParams(width=64, height=64), steps=2)
+        result = await harness.run(task, safety=safety, size=SizeParams(width=64, height=64), steps=2)
         assert result.filtered
 
 
-async def test_inputs_are_looked_at_before_anything_is_generated(studio: Studio) -> None:
+async def test_inputs_are_looked_at_before_anything_is_generated(harness: TaskHarness) -> None:
     safety = SafetyParams(threshold=0.5, inputs=True)
     with pytest.raises(FilteredError, match=r"stopped edit\.image;"):
-        await studio.run(Edit(image=source(RED)), safety=safety)
+        await harness.run(Edit(image=source(RED)), safety=safety)
     caption = Caption(image=source(RED))
     with pytest.raises(FilteredError, match=r"stopped caption\.image;"):
-        await studio.run(TextToImage(), safety=safety, caption=caption, steps=2)
+        await harness.run(TextToImage(), safety=safety, caption=caption, steps=2)
     behind = BackgroundParams(replace=source(RED))
     with pytest.raises(FilteredError, match=r"stopped background\.replace;"):
-        await studio.run(TextToImage(), safety=safety, background=behind, steps=2)
-    assert studio.prepared == []
-    result = await studio.run(
+        await harness.run(TextToImage(), safety=safety, background=behind, steps=2)
+    assert harness.prepared == []
+    result = await harness.run(
         Edit(image=source(RED)), safety=SafetyParams(threshold=0.5, inputs=True, replacement=source(BLUE))
     )
     assert result.filtered
 
 
-async def test_a_server_without_the_network_says_so(studio: Studio) -> None:
-    studio.family_text = EVERYTHING.replace('nsfw = "nsfw"\n', "")
+async def test_a_server_without_the_network_says_so(harness: TaskHarness) -> None:
+    harness.family_text = EVERYTHING.replace('nsfw = "nsfw"\n', "")
     with pytest.raises(UnsupportedTaskError, match="no safety filter"):
-        await studio.run(Edit(image=source(GREY)), safety=LOW)
+        await harness.run(Edit(image=source(GREY)), safety=LOW)
 
 
-async def test_a_network_that_is_not_ready_lets_nothing_pass(studio: Studio) -> None:
-    studio.fakes.waiting = frozenset({"nsfw"})
+async def test_a_network_that_is_not_ready_lets_nothing_pass(harness: TaskHarness) -> None:
+    harness.fakes.waiting = frozenset({"nsfw"})
     with pytest.raises(EngineUnavailableError, match="nsfw"):
-        await studio.run(Edit(image=source(GREY)), safety=LOW)
+        await harness.run(Edit(image=source(GREY)), safety=LOW)
 
 
 def transparent(alpha: int) -> Pixels:
@@ -88,7 +88,7 @@ def transparent(alpha: int) -> Pixels:
     return np.dstack([RED, np.full((64, 64), alpha, np.uint8)])
 
 
-async def test_what_transparency_hides_on_one_background_shows_on_another(studio: Studio) -> None:
+async def test_what_transparency_hides_on_one_background_shows_on_another(harness: TaskHarness) -> None:
     """White paint on nothing is seen on black, black paint on white."""
     hidden = np.dstack([np.full((64, 64, 3), 255, np.uint8), np.zeros((64, 64), np.uint8)])
     hidden[16:48, 16:48, 3] = 255
@@ -96,7 +96,7 @@ async def test_what_transparency_hides_on_one_background_shows_on_another(studio
     first, second = views(hidden, 224)
     assert np.ptp(first) < 0.1  # on white there is nothing to see
     assert np.ptp(second) > 1.5  # on black there is
-    result = await studio.run(Edit(image=source(transparent(254))), safety=SafetyParams(threshold=1.0))
+    result = await harness.run(Edit(image=source(transparent(254))), safety=SafetyParams(threshold=1.0))
     assert (result.nsfw_score or 0) > 0.9
 
 

@@ -19,7 +19,7 @@ from orchestrator.params import (
 )
 from orchestrator.tasks import enhance, enlarge, upscale
 from orchestrator.tasks.canvas import Canvas
-from tests.unit.tasks.studio import Studio, noise, source
+from tests.unit.tasks.task_harness import TaskHarness, noise, source
 
 
 def watch(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, seen: dict[str, bool]) -> None:
@@ -40,18 +40,18 @@ def transparent() -> Any:
     return np.concatenate([noise(60, 40), alpha], axis=2)
 
 
-async def test_enlarging(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_enlarging(harness: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, bool] = {}
     for owner, name in ((upscale, "with_alpha"), (Canvas, "cut"), (enlarge, "from_pixels"), (enlarge, "to_pixels")):
         watch(monkeypatch, owner, name, seen)
-    await studio.run(Upscale(image=source(transparent())), prompt="", steps=4, size=SizeParams(width=180))
+    await harness.run(Upscale(image=source(transparent())), prompt="", steps=4, size=SizeParams(width=180))
     assert seen == {"with_alpha": False, "cut": False, "from_pixels": False, "to_pixels": False}
 
 
-async def test_cutting_out(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cutting_out(harness: TaskHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, bool] = {}
     watch(monkeypatch, mattes, "has_object", seen)
-    await studio.run(Edit(image=source(transparent())), background=BackgroundParams(remove=Removal.AUTO))
+    await harness.run(Edit(image=source(transparent())), background=BackgroundParams(remove=Removal.AUTO))
     assert seen == {"has_object": False}
 
 
@@ -60,7 +60,9 @@ async def test_cutting_out(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> N
     "two threads of their own",
     "orchestrator/tasks/enhance.py",
 )
-async def test_slow_enhancements_hold_up_each_other_alone(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_slow_enhancements_hold_up_each_other_alone(
+    harness: TaskHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Also once their requests are gone; what is still in line is not started for nobody."""
     go, running, started = threading.Event(), threading.Semaphore(0), 0
 
@@ -74,13 +76,13 @@ async def test_slow_enhancements_hold_up_each_other_alone(studio: Studio, monkey
     monkeypatch.setattr(enhance, "_WORKS", {(EnhancementKind.CLEAN, None): slow})
     wanted = (Enhancement(kind=EnhancementKind.CLEAN),)
     task = Edit(image=source(noise(20, 20)))
-    requests = [asyncio.create_task(studio.run(task, enhancements=wanted)) for _ in range(40)]
+    requests = [asyncio.create_task(harness.run(task, enhancements=wanted)) for _ in range(40)]
     try:
         assert await asyncio.wait_for(asyncio.to_thread(running.acquire), 10)
         for request in requests[:-1]:
             request.cancel()
         await asyncio.gather(*requests[:-1], return_exceptions=True)
-        assert (await asyncio.wait_for(studio.run(task), 10)).width == 20
+        assert (await asyncio.wait_for(harness.run(task), 10)).width == 20
     finally:
         go.set()
     assert (await asyncio.wait_for(requests[-1], 30)).width == 20

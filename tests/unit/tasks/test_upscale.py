@@ -13,7 +13,7 @@ from orchestrator.params import Fit, LayoutParams, SizeParams, Upscale
 from orchestrator.tasks import enlarge
 from orchestrator.tasks.limits import source_blend, upscale_strength
 from orchestrator.tasks.upscale import generation_size
-from tests.unit.tasks.studio import Studio, noise, source
+from tests.unit.tasks.task_harness import TaskHarness, noise, source
 
 
 def ramp(width: int, height: int, channels: int = 3) -> Pixels:
@@ -33,11 +33,11 @@ def ramp(width: int, height: int, channels: int = 3) -> Pixels:
     ],
 )
 async def test_the_size_is_what_was_asked(
-    studio: Studio, own: tuple[int, int], size: SizeParams, expected: tuple[int, int]
+    harness: TaskHarness, own: tuple[int, int], size: SizeParams, expected: tuple[int, int]
 ) -> None:
-    result = await studio.picture(Upscale(image=source(ramp(*own))), prompt="", steps=4, size=size)
+    result = await harness.picture(Upscale(image=source(ramp(*own))), prompt="", steps=4, size=size)
     assert result.shape == (expected[1], expected[0], 3)
-    assert all(side % 8 == 0 for side in studio.scenes[0].size)
+    assert all(side % 8 == 0 for side in harness.scenes[0].size)
 
 
 def test_detail_is_painted_up_to_a_limit() -> None:
@@ -46,13 +46,13 @@ def test_detail_is_painted_up_to_a_limit() -> None:
     assert generation_size((1000, 4096)) == (500, 2048)
 
 
-async def test_what_is_larger_than_a_tile_is_painted_in_tiles(studio: Studio) -> None:
-    await studio.run(Upscale(image=source(ramp(50, 30))), prompt="", steps=4, size=SizeParams(width=100), seed=1)
-    (given,) = studio.scenes
+async def test_what_is_larger_than_a_tile_is_painted_in_tiles(harness: TaskHarness) -> None:
+    await harness.run(Upscale(image=source(ramp(50, 30))), prompt="", steps=4, size=SizeParams(width=100), seed=1)
+    (given,) = harness.scenes
     assert given.size == (232, 192)  # 64 pixels of reflection on each side, multiples of 8
     assert given.guidance_scale == 1
-    assert studio.prepared[0].network_size == (232, 192)
-    assert studio.fakes.calls > 1  # of one step: 0.35 of 4
+    assert harness.prepared[0].network_size == (232, 192)
+    assert harness.fakes.calls > 1  # of one step: 0.35 of 4
 
 
 def test_fidelity_sets_strength_and_what_is_kept() -> None:
@@ -64,51 +64,51 @@ def test_fidelity_sets_strength_and_what_is_kept() -> None:
     assert shares == sorted(shares)
 
 
-async def test_the_more_fidelity_the_nearer_to_the_picture(studio: Studio) -> None:
+async def test_the_more_fidelity_the_nearer_to_the_picture(harness: TaskHarness) -> None:
     picture = noise(32, 32)
     plain = picture.repeat(2, axis=0).repeat(2, axis=1).astype(int)
     distances = []
     for fidelity in (1, 5, 9):
         task = Upscale(image=source(picture), fidelity=fidelity)
-        result = await studio.picture(task, prompt="", steps=10, size=SizeParams(width=64))
+        result = await harness.picture(task, prompt="", steps=10, size=SizeParams(width=64))
         distances.append(np.abs(result - plain).mean())
     assert distances == sorted(distances, reverse=True)
     assert distances[-1] < 0.4 * distances[0]
 
 
-async def test_colours_and_light_stay(studio: Studio) -> None:
+async def test_colours_and_light_stay(harness: TaskHarness) -> None:
     picture = ramp(100, 60)
     task = Upscale(image=source(picture), fidelity=1)
-    result = await studio.picture(task, steps=4, size=SizeParams(width=200))
+    result = await harness.picture(task, steps=4, size=SizeParams(width=200))
     columns = result.mean(axis=(0, 2))
     np.testing.assert_allclose(columns[16:-16:8], np.linspace(40, 215, 200)[16:-16:8], atol=16)
 
 
-async def test_opacity_is_enlarged_plainly(studio: Studio) -> None:
+async def test_opacity_is_enlarged_plainly(harness: TaskHarness) -> None:
     picture = noise(40, 30, 4)
     picture[..., 3] = 255
     picture[:, :20, 3] = 0
-    result = await studio.picture(Upscale(image=source(picture)), prompt="", steps=4, size=SizeParams(width=80))
+    result = await harness.picture(Upscale(image=source(picture)), prompt="", steps=4, size=SizeParams(width=80))
     assert result.shape == (60, 80, 4)
     assert result[:, :38, 3].max() == 0
     assert result[:, 42:, 3].min() == 255
 
 
-async def test_the_upscaling_network_has_a_tile_in_a_call(studio: Studio) -> None:
+async def test_the_upscaling_network_has_a_tile_in_a_call(harness: TaskHarness) -> None:
     task = Upscale(image=source(ramp(600, 300)))
-    await studio.run(task, prompt="", steps=1, size=SizeParams(width=900))
-    prepared = studio.timer.stages[0]
+    await harness.run(task, prompt="", steps=1, size=SizeParams(width=900))
+    prepared = harness.timer.stages[0]
     assert (prepared.stage, prepared.calls) == (Stage.PREPARE, 6)  # 3 x 2 tiles
 
 
-async def test_without_the_network_it_is_resampled(studio: Studio) -> None:
-    studio.fakes.without = frozenset({"upscaler"})
-    result = await studio.picture(Upscale(image=source(ramp(40, 40))), prompt="", steps=2, size=SizeParams(width=80))
+async def test_without_the_network_it_is_resampled(harness: TaskHarness) -> None:
+    harness.fakes.without = frozenset({"upscaler"})
+    result = await harness.picture(Upscale(image=source(ramp(40, 40))), prompt="", steps=2, size=SizeParams(width=80))
     assert result.shape == (80, 80, 3)
-    assert studio.timer.stages[0].calls == 0
-    studio.fakes.waiting = frozenset({"upscaler"})
+    assert harness.timer.stages[0].calls == 0
+    harness.fakes.waiting = frozenset({"upscaler"})
     with pytest.raises(EngineUnavailableError, match="the upscaler network is not ready"):
-        await studio.run(Upscale(image=source(ramp(40, 40))), prompt="", size=SizeParams(width=80))
+        await harness.run(Upscale(image=source(ramp(40, 40))), prompt="", size=SizeParams(width=80))
 
 
 async def ignore(_: object) -> None:
@@ -120,10 +120,10 @@ def steps() -> Steps:
 
 
 @pytest.mark.parametrize("side", [1, 7, 44, 216, 217, 500])
-async def test_the_networks_tiles_leave_no_seam(studio: Studio, side: int) -> None:
+async def test_the_networks_tiles_leave_no_seam(harness: TaskHarness, side: int) -> None:
     """The fake repeats pixels: in tiles too, none is lost or moved."""
     picture = noise(side, 300)
-    result = await enlarge.enlarge(picture, (2 * side, 600), studio.fakes.tools(), steps())
+    result = await enlarge.enlarge(picture, (2 * side, 600), harness.fakes.tools(), steps())
     np.testing.assert_array_equal(result, picture.repeat(2, axis=0).repeat(2, axis=1))
 
 
@@ -187,28 +187,28 @@ async def test_a_wrong_answer_is_the_engines_fault() -> None:
     ("fit", "expected"),
     [(Fit.CANVAS, (100, 100)), (Fit.BOUNDS, (100, 50)), (Fit.COVER, (200, 100)), (Fit.CROP, (100, 100))],
 )
-async def test_every_fit(studio: Studio, fit: Fit, expected: tuple[int, int]) -> None:
+async def test_every_fit(harness: TaskHarness, fit: Fit, expected: tuple[int, int]) -> None:
     fields: dict[str, Any] = {"size": SizeParams(width=100, height=100), "layout": LayoutParams(fit=fit)}
-    result = await studio.picture(Upscale(image=source(ramp(50, 25))), prompt="", steps=2, **fields)
+    result = await harness.picture(Upscale(image=source(ramp(50, 25))), prompt="", steps=2, **fields)
     assert result.shape[:2] == expected[::-1]
 
 
-async def test_too_large_is_refused_before_any_work(studio: Studio) -> None:
+async def test_too_large_is_refused_before_any_work(harness: TaskHarness) -> None:
     with pytest.raises(InvalidRequestError, match=r"^size\.width_percent: "):
-        await studio.run(Upscale(image=source(ramp(600, 200))), prompt="", size=SizeParams(width_percent=3000))
-    assert studio.timer.stages == ()
+        await harness.run(Upscale(image=source(ramp(600, 200))), prompt="", size=SizeParams(width_percent=3000))
+    assert harness.timer.stages == ()
 
 
 PLAIN = "default_guidance_scale = 2.0\nupscale_detail = 0"
 
 
-async def test_a_family_may_leave_detail_to_the_upscaling_network(studio: Studio) -> None:
-    studio.family_text = studio.family_text.replace("default_guidance_scale = 2.0", PLAIN)
+async def test_a_family_may_leave_detail_to_the_upscaling_network(harness: TaskHarness) -> None:
+    harness.family_text = harness.family_text.replace("default_guidance_scale = 2.0", PLAIN)
     picture = noise(60, 40)
-    result = await studio.picture(Upscale(image=source(picture), fidelity=9), prompt="", size=SizeParams(width=120))
+    result = await harness.picture(Upscale(image=source(picture), fidelity=9), prompt="", size=SizeParams(width=120))
     np.testing.assert_array_equal(result, picture.repeat(2, axis=0).repeat(2, axis=1))
-    assert studio.scenes == []
-    assert studio.prepared[0].network_size == (0, 0)
+    assert harness.scenes == []
+    assert harness.prepared[0].network_size == (0, 0)
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.5, 1.0])

@@ -32,7 +32,7 @@ EVERY_END = (jobs_pb2.WEBHOOK_EVENT_COMPLETE, jobs_pb2.WEBHOOK_EVENT_FAILED)
 
 
 @dataclass
-class Plant:
+class JobHarness:
     """A job system and what surrounds it.
 
     Attributes:
@@ -96,7 +96,7 @@ class Plant:
 
 
 @asynccontextmanager
-async def running(url: str, tmp_path: Path, **changes: object) -> AsyncIterator[Plant]:
+async def running(url: str, tmp_path: Path, **changes: object) -> AsyncIterator[JobHarness]:
     """A job system that works; `changes` are settings, where they differ from one slot."""
     folder = tmp_path / "pictures"
     usual = {"database_url": url, "results_url": str(folder), "worker_slots": 1}
@@ -105,10 +105,10 @@ async def running(url: str, tmp_path: Path, **changes: object) -> AsyncIterator[
     database, listener = Database(url), Listener(url, process_id)
     results = ResultStore.from_settings(settings, database, {})
     world = build(tmp_path)
-    plant = Plant(world, database, results, folder)
+    harness = JobHarness(world, database, results, folder)
     parse = partial(converters.from_stored, limits=Limits())
     runner = replace(world.runner, results=results)
-    plant.system = JobSystem(
+    harness.system = JobSystem(
         settings,
         database,
         listener,
@@ -116,8 +116,8 @@ async def running(url: str, tmp_path: Path, **changes: object) -> AsyncIterator[
         results,
         parse,
         process_id=process_id,
-        may_start=lambda: plant.is_ready,
-        streams=lambda: plant.streams,
+        may_start=lambda: harness.is_ready,
+        streams=lambda: harness.streams,
     )
     poster = Poster(
         seconds=POST_SECONDS,
@@ -125,16 +125,16 @@ async def running(url: str, tmp_path: Path, **changes: object) -> AsyncIterator[
         allow_private=settings.webhook_private,
         ports=settings.receiver_ports,
     )
-    plant.deliverer = Deliverer(database, listener, poster, partial(link, results), status.message)
+    harness.deliverer = Deliverer(database, listener, poster, partial(link, results), status.message)
     await database.open()
     await listener.start()
-    await plant.system.start()
-    await plant.deliverer.start()
+    await harness.system.start()
+    await harness.deliverer.start()
     try:
-        yield plant
+        yield harness
     finally:
-        await plant.system.drain(0)
-        await plant.system.close()
-        await plant.deliverer.close()
+        await harness.system.drain(0)
+        await harness.system.close()
+        await harness.deliverer.close()
         await listener.close()
         await database.close()

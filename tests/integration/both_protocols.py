@@ -49,7 +49,7 @@ class Said:
 
 
 @dataclass(frozen=True, slots=True)
-class Both:
+class BothProtocols:
     """Two ways to one orchestrator; pid is that of its process."""
 
     client: Client
@@ -96,7 +96,7 @@ def inline(data: bytes) -> str:
 
 
 @contextlib.asynccontextmanager
-async def both(triton_port: int, families: Path, folder: Path, **changes: str) -> AsyncIterator[Both]:
+async def both(triton_port: int, families: Path, folder: Path, **changes: str) -> AsyncIterator[BothProtocols]:
     """An orchestrator in a process of its own; `changes` are settings, by name without IMAGEGEN_."""
     ports, listener, database_url = Ports.free(), listen(Address("127.0.0.1", 0)), new_url()
     key = await new_key(database_url, "test")
@@ -126,14 +126,14 @@ async def both(triton_port: int, families: Path, folder: Path, **changes: str) -
             await until_serving(channel)
             client = Client(channel)
             await client.generate(text_to_image(steps=1))
-            yield Both(client, http, process.pid)
+            yield BothProtocols(client, http, process.pid)
     finally:
         process.send_signal(signal.SIGTERM)
         await process.wait()
 
 
 @contextlib.asynccontextmanager
-async def both_here(triton_port: int, families: Path, folder: Path) -> AsyncIterator[Both]:
+async def both_here(triton_port: int, families: Path, folder: Path) -> AsyncIterator[BothProtocols]:
     """An orchestrator in this process, into which a test can reach."""
     listener = listen(Address("127.0.0.1", 0))
     config = settings(triton_port, folder, families=families, public_url=url_of(listener), fetch_ports=ANY_PORT)
@@ -142,7 +142,7 @@ async def both_here(triton_port: int, families: Path, folder: Path) -> AsyncIter
         serving(config) as (orchestrator, client),
         gateway(listener, orchestrator.grpc_port, key) as http,
     ):
-        yield Both(client, http, os.getpid())
+        yield BothProtocols(client, http, os.getpid())
 
 
 @contextlib.asynccontextmanager

@@ -17,7 +17,7 @@ DIGEST = hashlib.sha256(PICTURE).digest()
 
 
 @dataclass(frozen=True)
-class Shelf:
+class StoreHarness:
     """A store, and what is under it."""
 
     database: Database

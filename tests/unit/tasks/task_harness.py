@@ -45,7 +45,7 @@ nsfw = "nsfw"
 
 
 @dataclass
-class Studio:
+class TaskHarness:
     """Runs tasks, and keeps what was reported on the way.
 
     Attributes:
