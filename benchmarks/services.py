@@ -123,14 +123,14 @@ def our_stack(work: Workload) -> Iterator[Stack]:
 
 
 def _api_key(database_url: str) -> str:
-    """A key of a new account, made as an operator makes it."""
+    """A key of a new account, by the operator's commands."""
     python = str(REPO / ".venv" / "bin" / "python")
     environment = {**os.environ, "IMAGEGEN_DATABASE_URL": database_url}
     for command in (("accounts", "create", "bench", "--exist-ok"), ("keys", "create", "bench", "--json")):
-        made = subprocess.run(  # noqa: S603  # our own program
+        done = subprocess.run(  # noqa: S603  # our own program
             [python, "-m", "orchestrator", *command], env=environment, check=True, capture_output=True, text=True
         )
-    return str(json.loads(made.stdout)["key"])
+    return str(json.loads(done.stdout)["key"])
 
 
 @contextmanager

@@ -29,20 +29,20 @@ def set_caption(message: pb.GenerateRequest, caption: Caption | None, max_bytes:
         return
     if caption.url is None:
         raise BadRequestError("caption.url is required: the picture that is laid over the result")
-    made = message.caption
-    made.image.CopyFrom(pictures.source(caption.url, "caption.url", max_bytes))
+    proto = message.caption
+    proto.image.CopyFrom(pictures.source(caption.url, "caption.url", max_bytes))
     if caption.position is not None:
-        made.horizontal, made.vertical = _place(caption.position)
+        proto.horizontal, proto.vertical = _place(caption.position)
     if caption.target_width_percentage is not None:
-        made.width_share = _share(caption.target_width_percentage, "caption.target_width_percentage")
-        if not made.width_share:
+        proto.width_share = _share(caption.target_width_percentage, "caption.target_width_percentage")
+        if not proto.width_share:
             raise BadRequestError("caption.target_width_percentage must be above 0")
     if caption.opacity is not None:
-        made.opacity = _share(caption.opacity, "caption.opacity")
+        proto.opacity = _share(caption.opacity, "caption.opacity")
     if isinstance(caption.padding, int):
-        made.padding_pixels = caption.padding
+        proto.padding_pixels = caption.padding
     elif caption.padding is not None:
-        made.padding_share = float(caption.padding.removesuffix("%")) / 100
+        proto.padding_share = float(caption.padding.removesuffix("%")) / 100
 
 
 def _place(position: str) -> tuple[pb.HorizontalPlace.ValueType, pb.VerticalPlace.ValueType]:

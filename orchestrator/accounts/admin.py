@@ -60,7 +60,7 @@ WHERE name = %(name)s RETURNING webhook_secret
 
 
 async def create(database: Database, name: str, *, email: str = "", exist_ok: bool = False) -> bool:
-    """Make an account without limits. Returns whether it was made.
+    """Create an account without limits. Returns whether it was created.
 
     Args:
         database: of the accounts.
@@ -73,10 +73,10 @@ async def create(database: Database, name: str, *, email: str = "", exist_ok: bo
     """
     if not NAME.fullmatch(name):
         raise PreconditionError("an account's name is 1 to 64 characters of A-Z a-z 0-9 . _ @ -")
-    made = bool(await database.run(_CREATE, {"name": name, "email": email}))
-    if not made and not exist_ok:
+    created = bool(await database.run(_CREATE, {"name": name, "email": email}))
+    if not created and not exist_ok:
         raise PreconditionError(f"there is an account {name} already")
-    return made
+    return created
 
 
 async def change(database: Database, name: str, values: Mapping[str, object]) -> None:

@@ -1,4 +1,4 @@
-"""`python -m orchestrator keys`: the operator's, for API keys. A key is shown when it is made, and never again."""
+"""`python -m orchestrator keys`: the operator's, for API keys. A key is shown when it is created, and never again."""
 
 import argparse
 import json

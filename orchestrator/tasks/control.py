@@ -50,7 +50,7 @@ async def _from_noise(plan: Plan, context: TaskContext, steer: Steer) -> TaskRes
     painted = await paint(plan, context, prepared)
 
     async def compose(steps: Steps) -> Pixels:
-        return await cut(painted, canvas, frame.made, context, steps)
+        return await cut(painted, canvas, frame.content_size, context, steps)
 
     return await finish(plan, context, frame, compose, pictures=pictures, steps=painted.steps)
 

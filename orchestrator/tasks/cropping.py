@@ -38,7 +38,7 @@ async def item_alone(
     box = await asyncio.to_thread(object_box, matte)
     item_frame = around_item(frame, (box.width, box.height), plan.size, plan.layout, context.max_pixels)
     part = picture[box.rows, box.columns]
-    return item_frame, await asyncio.to_thread(resized, part, item_frame.made)
+    return item_frame, await asyncio.to_thread(resized, part, item_frame.content_size)
 
 
 async def crop_box(context: TaskContext, picture: Pixels, target: Size, gravity: CropGravity, steps: Steps) -> Box:

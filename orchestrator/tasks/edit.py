@@ -30,8 +30,8 @@ async def edit(plan: Plan, context: TaskContext) -> TaskResult:
         if whole:
             return pictures.main
         if by_strokes:
-            return await _by_strokes(pictures.main, frame.made, context, steps)
-        return await asyncio.to_thread(resized, pictures.main, frame.made)
+            return await _by_strokes(pictures.main, frame.content_size, context, steps)
+        return await asyncio.to_thread(resized, pictures.main, frame.content_size)
 
     return await finish(plan, context, frame, compose, pictures=pictures)
 

@@ -111,9 +111,9 @@ async def _by_network(
             tile = padded[top : top + sides[1], left : left + sides[0]]
             await steps.call()
             answer = await upscaler(await asyncio.to_thread(from_pixels, tile))
-            made = await asyncio.to_thread(_reduced, answer, tile, upscaler.scale, times, kept)
+            enlarged = await asyncio.to_thread(_reduced, answer, tile, upscaler.scale, times, kept)
             part = result[times * top : times * (top + inner[1]), times * left : times * (left + inner[0])]
-            part[...] = made[times * MARGIN :, times * MARGIN :][: part.shape[0], : part.shape[1]]
+            part[...] = enlarged[times * MARGIN :, times * MARGIN :][: part.shape[0], : part.shape[1]]
     return result
 
 
@@ -129,7 +129,7 @@ def _reduced(answer: Floats, tile: Pixels, scale: int, times: int, kept: float |
     if answer.shape != expected:
         raise EngineFaultError(f"the upscaler answered a tensor of shape {answer.shape}, not {expected}")
     try:
-        made = to_pixels(answer)
+        enlarged = to_pixels(answer)
     except FloatingPointError as error:
         raise EngineFaultError(f"the upscaler: {error}") from error
-    return projection.project(made, tile, times, kept)
+    return projection.project(enlarged, tile, times, kept)

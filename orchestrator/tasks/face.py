@@ -35,7 +35,7 @@ async def face(plan: Plan, context: TaskContext) -> TaskResult:
         pictures = await load(plan, context)
         frame = _frame(plan, pictures.main, context.max_pixels)
         cut = await _cut(task, context, await asyncio.to_thread(opaque, pictures.main), steps)
-        size = choose_aspect_size(context.family.networks.aspect_sizes, *frame.made)
+        size = choose_aspect_size(context.family.networks.aspect_sizes, *frame.content_size)
         canvas = Canvas.inside(size, *size_of(cut))
         steering = await asyncio.to_thread(lambda: Steering.of(canvas.put(cut), task.edges))
         prompt = ImagePrompt(cut, task.likeness, face=task.face_only)
@@ -44,7 +44,7 @@ async def face(plan: Plan, context: TaskContext) -> TaskResult:
     painted = await paint(plan, context, scene)
 
     async def compose(steps: Steps) -> Pixels:
-        return await cover(painted, frame.made, context, steps)
+        return await cover(painted, frame.content_size, context, steps)
 
     return await finish(plan, context, frame, compose, pictures=pictures, steps=painted.steps)
 

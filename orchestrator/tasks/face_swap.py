@@ -55,7 +55,7 @@ async def face_swap(plan: Plan, context: TaskContext) -> TaskResult:
 
     def compose() -> Pixels:
         whole = blended if main.shape[2] == 3 else with_alpha(blended, main[..., 3] / 255)
-        return resized(whole, frame.made)
+        return resized(whole, frame.content_size)
 
     return await finish(plan, context, frame, in_thread(compose), pictures=pictures, steps=steps_walked)
 

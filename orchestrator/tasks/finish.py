@@ -36,7 +36,7 @@ from orchestrator.tasks.safety import screen
 Channels = tuple[int, ...]
 """A colour: red, green, blue, and opacity where it has any; 0 to 255 each."""
 Compose = Callable[[Steps], Awaitable[Pixels]]
-"""Composes the task's picture, of frame.made, from what was painted."""
+"""Composes the task's picture, of frame.content_size, from what was painted."""
 
 
 def in_thread(compose: Callable[[], Pixels]) -> Compose:
@@ -54,7 +54,7 @@ async def finish(
     steps: int = 0,
     under: Pixels | None = None,
 ) -> TaskResult:
-    """Compose the task's picture, of frame.made, fit it into frame.target, and write the file.
+    """Compose the task's picture, of frame.content_size, fit it into frame.target, and write the file.
 
     Faces are enhanced first. `under` is laid under the task's picture, in the same place. The background is removed
     before the picture is fitted, and an object that a side of the photograph cuts then lies at that side of the canvas;
@@ -114,7 +114,7 @@ def _around_item(plan: Plan, picture: Pixels, frame: Frame, max_pixels: int) -> 
         return frame, picture
     box = object_box(_matte(picture))
     larger = with_item(frame, (box.width, box.height), plan.size, max_pixels)
-    return larger, resized(picture, larger.made) if larger is not frame else picture
+    return larger, resized(picture, larger.content_size) if larger is not frame else picture
 
 
 def _color(background: BackgroundParams, picture: Pixels) -> Channels | None:

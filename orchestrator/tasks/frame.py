@@ -17,21 +17,21 @@ class Frame:
 
     Attributes:
         own: of the picture that came.
-        made: of what the task generates of it: own's ratio, to the pixel. It has the scale of the result, so that each
-            picture is resized once; of a large result it is what limits.COMPOSED_SIDE and COMPOSED_PIXELS allow.
+        content_size: of what the task generates of it: own's ratio, to the pixel. It has the scale of the result, so
+            that each picture is resized once; of a large result what limits.COMPOSED_SIDE and COMPOSED_PIXELS allow.
         target: of the result: `full` and what is put around it, or less what is cut from it.
-        full: what `made` has become in the result.
+        full: what `content_size` has become in the result.
     """
 
     own: Size
-    made: Size
+    content_size: Size
     target: Size
     full: Size
 
     @property
     def is_large(self) -> bool:
         """Whether what the task generates is enlarged as the file is written."""
-        return self.made != self.full or not _is_composed(self.target)
+        return self.content_size != self.full or not _is_composed(self.target)
 
     @classmethod
     def of(cls, own: Size, size: SizeParams, layout: LayoutParams, max_pixels: int) -> "Frame":
@@ -79,7 +79,7 @@ def result_size(own: Size, size: SizeParams, layout: LayoutParams, max_pixels: i
 
 
 def with_item(frame: Frame, item: Size, size: SizeParams, max_pixels: int) -> Frame:
-    """The frame of a picture whose object, at `made` of the size `item`, has at least min_length on its shorter side.
+    """The frame of a picture whose object, of the size `item` in it, has at least min_length on its shorter side.
 
     A width or a height that was asked for stays as it is; no side becomes more than ITEM_SCALE times as long.
 
@@ -87,7 +87,7 @@ def with_item(frame: Frame, item: Size, size: SizeParams, max_pixels: int) -> Fr
         InvalidRequestError: the result would be too large.
     """
     is_fixed = any((size.width, size.height, size.width_percent, size.height_percent))
-    length = min(item) * frame.full[0] / frame.made[0]  # in the result
+    length = min(item) * frame.full[0] / frame.content_size[0]  # in the result
     if size.min_length is None or is_fixed or length >= size.min_length:
         return frame
     scale = min(ITEM_SCALE, size.min_length / max(1, length))
@@ -97,7 +97,9 @@ def with_item(frame: Frame, item: Size, size: SizeParams, max_pixels: int) -> Fr
 
 
 def around_item(frame: Frame, item: Size, size: SizeParams, layout: LayoutParams, max_pixels: int) -> Frame:
-    """The frame of a box, at `made` of the size `item`, that is cut out of a picture, with the padding around it.
+    """The frame of a box, of the size `item`, that is cut out of a picture, with the padding around it.
+
+    Sizes of items are in pixels of a picture of `content_size`.
 
     Without a width and a height the box keeps its size; one alone keeps the box's ratio.
 
@@ -113,7 +115,7 @@ def around_item(frame: Frame, item: Size, size: SizeParams, layout: LayoutParams
         padding = layout.padding(side, side)
         scale = room((side, side), layout)[axis] / item[axis]
     else:
-        scale = frame.full[0] / frame.made[0]
+        scale = frame.full[0] / frame.content_size[0]
         share = layout.padding_share or 0.0
         padding = layout.padding_pixels or round(share * min(item) * scale / (1 - 2 * share))
     full = _side(item[0] * scale), _side(item[1] * scale)

@@ -39,7 +39,7 @@ async def generate_background(plan: Plan, context: TaskContext) -> TaskResult:
         source = pictures.main
         frame = _frame(plan, size_of(source), context.max_pixels)
         found = await find_object(context, source, FIELD, steps)
-        canvas = Canvas.choose(context.family.networks.aspect_sizes, *frame.made)
+        canvas = Canvas.choose(context.family.networks.aspect_sizes, *frame.content_size)
 
         def work() -> tuple[Pixels, Scene]:
             item = _arranged(plan, task, found, frame, is_photograph=source.shape[2] == 3)
@@ -50,7 +50,7 @@ async def generate_background(plan: Plan, context: TaskContext) -> TaskResult:
     painted = await paint(plan, context, scene)
 
     async def compose(steps: Steps) -> Pixels:
-        background = await cut(painted, canvas, frame.made, context, steps)
+        background = await cut(painted, canvas, frame.content_size, context, steps)
         return await asyncio.to_thread(over, item, background)
 
     return await finish(plan, context, frame, compose, pictures=pictures, steps=painted.steps)
@@ -63,23 +63,23 @@ def _frame(plan: Plan, own: Size, max_pixels: int) -> Frame:
 
 
 def _arranged(plan: Plan, task: GenerateBackground, found: Pixels, frame: Frame, *, is_photograph: bool) -> Pixels:
-    """The object in its place: RGBA of frame.made. It is resized once, if at all.
+    """The object in its place: RGBA of frame.content_size. It is resized once, if at all.
 
     An object that a photograph's edge cuts lies at the canvas's edge (placement.place); one that came cut out already
     may fill its picture, and lies in the middle.
     """
     _, layout = frame.reduced(plan.layout)
-    padded = layout.padding(*frame.made) > 0
+    padded = layout.padding(*frame.content_size) > 0
     moves = task.item_area is not None or (layout.fit is Fit.CANVAS and (plan.size.is_given or padded))
     if not moves:
-        return resized(found, frame.made)
+        return resized(found, frame.content_size)
     matte = without_strays(np.asarray(found[..., 3] / np.float32(255), np.float32))
     box = object_box(matte)
-    size = item_size((box.width, box.height), room(frame.made, layout), task.item_area or 1.0)
-    placement = place(box, size, frame.made, cut_sides(matte) if is_photograph else Sides())
+    size = item_size((box.width, box.height), room(frame.content_size, layout), task.item_area or 1.0)
+    placement = place(box, size, frame.content_size, cut_sides(matte) if is_photograph else Sides())
     part, where = placement.part, placement.box
     item = with_alpha(found[part.rows, part.columns], matte[part.rows, part.columns])
-    return placed(resized(item, (where.width, where.height)), frame.made, where.left, where.top)
+    return placed(resized(item, (where.width, where.height)), frame.content_size, where.left, where.top)
 
 
 def item_size(box: Size, within: Size, area: float) -> Size:

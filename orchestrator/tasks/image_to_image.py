@@ -46,9 +46,9 @@ async def repaint(
     painted = await paint(plan, context, prepared)
 
     async def compose(steps: Steps) -> Pixels:
-        picture = await cut(painted, canvas, frame.made, context, steps)
+        picture = await cut(painted, canvas, frame.content_size, context, steps)
         if source.shape[2] == 3:
             return picture
-        return await asyncio.to_thread(lambda: with_alpha(picture, resized(source, frame.made)[..., 3] / 255))
+        return await asyncio.to_thread(lambda: with_alpha(picture, resized(source, frame.content_size)[..., 3] / 255))
 
     return await finish(plan, context, frame, compose, pictures=pictures, steps=painted.steps)

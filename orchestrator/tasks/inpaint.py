@@ -38,7 +38,7 @@ async def inpaint(plan: Plan, context: TaskContext) -> TaskResult:
         sizes = context.family.networks.aspect_sizes
 
         def work() -> tuple[Pixels, Mask, Box, Canvas, Scene]:
-            whole, mask = resized(pictures.main, frame.made), _mask(task, pictures.mask, frame.made)
+            whole, mask = resized(pictures.main, frame.content_size), _mask(task, pictures.mask, frame.content_size)
             part = seen(mask, max(map(min, sizes)))
             canvas = Canvas.choose(sizes, part.width, part.height)
             start = opaque(canvas.put(whole[part.rows, part.columns]))

@@ -25,6 +25,6 @@ async def text_to_image(plan: Plan, context: TaskContext) -> TaskResult:
     painted = await paint(plan, context, scene)
 
     async def compose(steps: Steps) -> Pixels:
-        return await cover(painted, frame.made, context, steps)
+        return await cover(painted, frame.content_size, context, steps)
 
     return await finish(plan, context, frame, compose, pictures=pictures, steps=painted.steps)

@@ -37,7 +37,7 @@ async def upscale(plan: Plan, context: TaskContext) -> TaskResult:
         frame = Frame.of(size_of(pictures.main), plan.size, plan.layout, context.max_pixels)
         painting = None
         if context.family.upscale_detail:
-            painting = await _prepare(context, pictures.main, generation_size(frame.made), task, steps)
+            painting = await _prepare(context, pictures.main, generation_size(frame.content_size), task, steps)
         await context.begin(painting.scene.prepare_result if painting else PrepareResult((0, 0)))
     painted = await paint(plan, context, painting.scene) if painting else None
     share = 1 - context.family.upscale_detail * (1 - source_blend(task.fidelity))
@@ -45,10 +45,10 @@ async def upscale(plan: Plan, context: TaskContext) -> TaskResult:
     async def compose(steps: Steps) -> Pixels:
         if painting is None or painted is None:
             plain, kept = await asyncio.to_thread(opaque, pictures.main), kept_share(task.fidelity)
-            picture = await enlarge(plain, frame.made, context.tools, steps, kept=kept)
+            picture = await enlarge(plain, frame.content_size, context.tools, steps, kept=kept)
         else:
             detailed = await asyncio.to_thread(painting.joined, painted.pixels, share)
-            picture = await enlarge(detailed, frame.made, context.tools, steps)
+            picture = await enlarge(detailed, frame.content_size, context.tools, steps)
         return await _with_opacity(picture, pictures.main, frame)
 
     return await finish(plan, context, frame, compose, pictures=pictures, steps=painted.steps if painted else 0)
@@ -82,12 +82,12 @@ async def _prepare(context: TaskContext, picture: Pixels, size: Size, task: Upsc
 async def _with_opacity(picture: Pixels, source: Pixels, frame: Frame) -> Pixels:
     if source.shape[2] == 3:
         return picture
-    return await asyncio.to_thread(lambda: with_alpha(picture, resized(source, frame.made)[..., 3] / 255))
+    return await asyncio.to_thread(lambda: with_alpha(picture, resized(source, frame.content_size)[..., 3] / 255))
 
 
-def generation_size(made: Size) -> Size:
+def generation_size(size: Size) -> Size:
     """The size at which detail is painted: the result's own, or what of its ratio fits into GENERATION_SIDE."""
-    return made if max(made) <= GENERATION_SIDE else contained(made, (GENERATION_SIDE, GENERATION_SIDE))
+    return size if max(size) <= GENERATION_SIDE else contained(size, (GENERATION_SIDE, GENERATION_SIDE))
 
 
 def around(size: Size, table: NetworkTable) -> Canvas:

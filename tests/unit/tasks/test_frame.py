@@ -60,9 +60,9 @@ def test_each_fit(fit: Fit, made: tuple[int, int], target: tuple[int, int]) -> N
 
 def test_padding_leaves_room_inside_the_target() -> None:
     found = frame((200, 100), SizeParams(width=400, height=200), padding_pixels=20)
-    assert (found.made, found.target) == ((320, 160), (400, 200))
+    assert (found.content_size, found.target) == ((320, 160), (400, 200))
     found = frame((200, 100), padding_share=0.1)
-    assert (found.made, found.target) == ((160, 80), (200, 100))
+    assert (found.content_size, found.target) == ((160, 80), (200, 100))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_the_limit_of_pixels_counts_too() -> None:
 def test_a_crop_to_a_sliver_stays_bounded() -> None:
     found = frame((1, 20_000), SizeParams(width=64, height=64), fit=Fit.CROP)
     assert found.target == (64, 64)
-    assert max(found.made) <= 4096
+    assert max(found.content_size) <= 4096
 
 
 @given(SIDES, SIDES, SIDES, SIDES)
@@ -127,9 +127,9 @@ def test_what_is_composed_is_bounded_however_large_the_result_is(own: int, high:
             found = frame((own, high), SizeParams(width=width, height=height), fit=fit)
         except InvalidRequestError:
             continue
-        assert max(found.made) <= COMPOSED_SIDE
-        assert found.made[0] * found.made[1] <= COMPOSED_PIXELS * 1.001
-        assert found.is_large or found.made == found.full
+        assert max(found.content_size) <= COMPOSED_SIDE
+        assert found.content_size[0] * found.content_size[1] <= COMPOSED_PIXELS * 1.001
+        assert found.is_large or found.content_size == found.full
         small, layout = found.reduced(LayoutParams(fit=fit, padding_pixels=100))
         assert max(small.target) <= COMPOSED_SIDE
         assert (layout.padding_pixels or 0) <= 100
