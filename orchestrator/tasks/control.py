@@ -43,7 +43,7 @@ async def _from_noise(plan: Plan, context: TaskContext, steer: Steer) -> TaskRes
     async with context.stage(Stage.PREPARE):
         pictures = await load(plan, context)
         frame = Frame.of(size_of(pictures.main), plan.size, plan.layout, context.max_pixels)
-        canvas = Canvas.choose(context.family.networks.aspect_sizes, *frame.own)
+        canvas = Canvas.choose(context.family.networks.aspect_sizes, *frame.source_size)
         steering = await asyncio.to_thread(steer, pictures.main, canvas)
         prepared = Scene(size=canvas.size, steering=steering)
         await context.begin(prepared.prepare_result)

@@ -51,7 +51,7 @@ async def face(plan: Plan, context: TaskContext) -> TaskResult:
 
 def _frame(plan: Plan, source: Pixels, max_pixels: int) -> Frame:
     """The avatar has whatever ratio is asked for; it is smaller than the result only by padding."""
-    target = Frame.of(size_of(source), plan.size, LayoutParams(), max_pixels).target
+    target = Frame.of(size_of(source), plan.size, LayoutParams(), max_pixels).output_size
     return Frame.of(target, SizeParams(), plan.layout, max_pixels)
 
 

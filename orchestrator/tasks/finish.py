@@ -54,7 +54,7 @@ async def finish(
     steps: int = 0,
     under: Pixels | None = None,
 ) -> TaskResult:
-    """Compose the task's picture, of frame.content_size, fit it into frame.target, and write the file.
+    """Compose the task's picture, of frame.content_size, fit it into frame.output_size, and write the file.
 
     Faces are enhanced first. `under` is laid under the task's picture, in the same place. The background is removed
     before the picture is fitted, and an object that a side of the photograph cuts then lies at that side of the canvas;
@@ -82,8 +82,8 @@ async def finish(
         box = None
         if is_item_alone(plan):
             frame, picture = await item_alone(plan, context, picture, frame, finishing)
-        elif layout.fit is Fit.CROP and frame.full != frame.target:
-            box = await crop_box(context, picture, frame.target, layout.gravity, finishing)
+        elif layout.fit is Fit.CROP and frame.full != frame.output_size:
+            box = await crop_box(context, picture, frame.output_size, layout.gravity, finishing)
         result = await asyncio.to_thread(_laid_out, plan, picture, frame, box, color, pictures, under, cut)
         score = None
         if plan.safety is not None:
@@ -91,7 +91,7 @@ async def finish(
             score = await screen(context, plan.safety, seen, None if pictures is None else pictures.replacement)
         result = await _with_invisible_mark(plan, context, result)
         encoded = await asyncio.to_thread(write, plan, context, result, () if pictures is None else pictures.parents)
-    return TaskResult(encoded, *frame.target, steps, plan.sampler if plan.paints else None, nsfw_score=score)
+    return TaskResult(encoded, *frame.output_size, steps, plan.sampler if plan.paints else None, nsfw_score=score)
 
 
 async def _with_faces(plan: Plan, context: TaskContext, compose: Compose, wanted: Enhancement) -> Compose:
@@ -139,7 +139,7 @@ def _laid_out(
 ) -> Composite:
     """The result's layers: a colour, another picture behind, what is under the task's picture, that one, a caption."""
     layer = Layer.lazy if frame.is_large else Layer.eager
-    target = frame.target
+    target = frame.output_size
     layers = []
     if color is not None:
         layers.append(Layer.lazy(filled((1, 1), color), Box(0, 0, *target)))
@@ -160,7 +160,7 @@ def _laid_out(
 
 def _covering(picture: Pixels, frame: Frame) -> Layer:
     """A picture that covers the result, its middle."""
-    target = frame.target
+    target = frame.output_size
     if not frame.is_large:
         return Layer(geometry.cover(picture, *target), Box(0, 0, *target))
     size = covering(size_of(picture), target)

@@ -16,66 +16,66 @@ class Frame:
     """Sizes of one request, pixels.
 
     Attributes:
-        own: of the picture that came.
-        content_size: of what the task generates of it: own's ratio, to the pixel. It has the scale of the result, so
+        source_size: of the picture that came.
+        content_size: of what the task generates of it, in its ratio to the pixel. It has the scale of the result, so
             that each picture is resized once; of a large result what limits.COMPOSED_SIDE and COMPOSED_PIXELS allow.
-        target: of the result: `full` and what is put around it, or less what is cut from it.
+        output_size: of the result: `full` and what is put around it, or less what is cut from it.
         full: what `content_size` has become in the result.
     """
 
-    own: Size
+    source_size: Size
     content_size: Size
-    target: Size
+    output_size: Size
     full: Size
 
     @property
     def is_large(self) -> bool:
         """Whether what the task generates is enlarged as the file is written."""
-        return self.content_size != self.full or not _is_composed(self.target)
+        return self.content_size != self.full or not _is_composed(self.output_size)
 
     @classmethod
-    def of(cls, own: Size, size: SizeParams, layout: LayoutParams, max_pixels: int) -> "Frame":
+    def of(cls, source_size: Size, size: SizeParams, layout: LayoutParams, max_pixels: int) -> "Frame":
         """Sizes by what was asked for.
 
         Raises:
             InvalidRequestError: the result would be too large, or the padding leaves no room.
         """
-        target = _asked(own, size)
-        _check(target, max_pixels, _field(size))
+        output_size = _asked(source_size, size)
+        _check(output_size, max_pixels, _field(size))
         if layout.fit is Fit.CANVAS:
-            return cls.scaled(own, contained(own, room(target, layout)), target)
+            return cls.scaled(source_size, contained(source_size, room(output_size, layout)), output_size)
         if layout.fit is Fit.BOUNDS:
-            full = contained(own, target)
-            return cls.scaled(own, full, full)
-        full = covering(own, target)
+            full = contained(source_size, output_size)
+            return cls.scaled(source_size, full, full)
+        full = covering(source_size, output_size)
         if layout.fit is Fit.COVER:
             _check(full, max_pixels, "layout.fit")
-            return cls.scaled(own, full, full)
-        return cls.scaled(own, _limited(full, max_pixels), target)
+            return cls.scaled(source_size, full, full)
+        return cls.scaled(source_size, _limited(full, max_pixels), output_size)
 
     @classmethod
-    def scaled(cls, own: Size, full: Size, target: Size) -> "Frame":
+    def scaled(cls, source_size: Size, full: Size, output_size: Size) -> "Frame":
         """A frame in which the picture has the size `full`."""
-        return cls(own, _limited(full, COMPOSED_PIXELS, COMPOSED_SIDE), target, full)
+        return cls(source_size, _limited(full, COMPOSED_PIXELS, COMPOSED_SIDE), output_size, full)
 
     def reduced(self, layout: LayoutParams) -> tuple["Frame", LayoutParams]:
         """The frame and the layout at the scale at which a large result is composed; else as they are."""
-        small = _limited(self.target, COMPOSED_PIXELS, COMPOSED_SIDE)
-        scale = max(small) / max(self.target)
+        small = _limited(self.output_size, COMPOSED_PIXELS, COMPOSED_SIDE)
+        scale = max(small) / max(self.output_size)
         if scale == 1:
             return self, layout
-        own = _side(self.own[0] * scale), _side(self.own[1] * scale)
+        source_size = _side(self.source_size[0] * scale), _side(self.source_size[1] * scale)
         full = min(small[0], _side(self.full[0] * scale)), min(small[1], _side(self.full[1] * scale))
         padding = None if layout.padding_pixels is None else round(layout.padding_pixels * scale)
-        return Frame(own, full, small, full), replace(layout, padding_pixels=padding)
+        return Frame(source_size, full, small, full), replace(layout, padding_pixels=padding)
 
 
-def result_size(own: Size, size: SizeParams, layout: LayoutParams, max_pixels: int) -> Size:
-    """About the size of the largest picture on the way to the result, of one of size `own`; nothing is refused here."""
-    asked = _asked(own, size)
+def result_size(source_size: Size, size: SizeParams, layout: LayoutParams, max_pixels: int) -> Size:
+    """About the size of the largest picture on the way to the result; nothing is refused here."""
+    asked = _asked(source_size, size)
     if size.min_length is not None:  # a small object that is cut out may be enlarged further
         asked = asked[0] * ITEM_SCALE, asked[1] * ITEM_SCALE
-    return _limited(covering(own, asked) if layout.fit in {Fit.COVER, Fit.CROP} else asked, max_pixels)
+    return _limited(covering(source_size, asked) if layout.fit in {Fit.COVER, Fit.CROP} else asked, max_pixels)
 
 
 def with_item(frame: Frame, item: Size, size: SizeParams, max_pixels: int) -> Frame:
@@ -91,9 +91,9 @@ def with_item(frame: Frame, item: Size, size: SizeParams, max_pixels: int) -> Fr
     if size.min_length is None or is_fixed or length >= size.min_length:
         return frame
     scale = min(ITEM_SCALE, size.min_length / max(1, length))
-    full, target = ((_side(side[0] * scale), _side(side[1] * scale)) for side in (frame.full, frame.target))
-    _check(target, max_pixels, "size.min_length")
-    return Frame.scaled(frame.own, full, target)
+    full, output_size = ((_side(side[0] * scale), _side(side[1] * scale)) for side in (frame.full, frame.output_size))
+    _check(output_size, max_pixels, "size.min_length")
+    return Frame.scaled(frame.source_size, full, output_size)
 
 
 def around_item(frame: Frame, item: Size, size: SizeParams, layout: LayoutParams, max_pixels: int) -> Frame:
@@ -108,10 +108,10 @@ def around_item(frame: Frame, item: Size, size: SizeParams, layout: LayoutParams
     """
     across, down = (any(pair) for pair in ((size.width, size.width_percent), (size.height, size.height_percent)))
     if across and down:
-        return Frame.scaled(frame.own, contained(item, room(frame.target, layout)), frame.target)
+        return Frame.scaled(frame.source_size, contained(item, room(frame.output_size, layout)), frame.output_size)
     if across or down:
         axis = 0 if across else 1
-        side = frame.target[axis]
+        side = frame.output_size[axis]
         padding = layout.padding(side, side)
         scale = room((side, side), layout)[axis] / item[axis]
     else:
@@ -119,53 +119,53 @@ def around_item(frame: Frame, item: Size, size: SizeParams, layout: LayoutParams
         share = layout.padding_share or 0.0
         padding = layout.padding_pixels or round(share * min(item) * scale / (1 - 2 * share))
     full = _side(item[0] * scale), _side(item[1] * scale)
-    target = full[0] + 2 * padding, full[1] + 2 * padding
-    _check(target, max_pixels, _field(size))
-    return Frame.scaled(frame.own, full, target)
+    output_size = full[0] + 2 * padding, full[1] + 2 * padding
+    _check(output_size, max_pixels, _field(size))
+    return Frame.scaled(frame.source_size, full, output_size)
 
 
-def room(target: Size, layout: LayoutParams) -> Size:
+def room(output_size: Size, layout: LayoutParams) -> Size:
     """What the padding leaves of a canvas.
 
     Raises:
         InvalidRequestError: nothing.
     """
-    padding = layout.padding(*target)
-    inner = target[0] - 2 * padding, target[1] - 2 * padding
+    padding = layout.padding(*output_size)
+    inner = output_size[0] - 2 * padding, output_size[1] - 2 * padding
     if min(inner) < 1:
         name = "padding_share" if layout.padding_share is not None else "padding_pixels"
-        text = f"leaves no room: {padding} pixels on each side of {target[0]} x {target[1]}"
+        text = f"leaves no room: {padding} pixels on each side of {output_size[0]} x {output_size[1]}"
         raise InvalidRequestError(Violation(f"layout.{name}", text))
     return inner
 
 
-def contained(own: Size, into: Size) -> Size:
-    """The largest size of own's ratio that fits into another; at least one pixel on each side."""
-    return max((each for each in _scaled(own, into) if each[0] <= into[0] and each[1] <= into[1]), key=_area)
+def contained(size: Size, into: Size) -> Size:
+    """The largest size of a size's ratio that fits into another; at least one pixel on each side."""
+    return max((each for each in _scaled(size, into) if each[0] <= into[0] and each[1] <= into[1]), key=_area)
 
 
-def covering(own: Size, over: Size) -> Size:
-    """The smallest size of own's ratio that covers another."""
-    return min((each for each in _scaled(own, over) if each[0] >= over[0] and each[1] >= over[1]), key=_area)
+def covering(size: Size, over: Size) -> Size:
+    """The smallest size of a size's ratio that covers another."""
+    return min((each for each in _scaled(size, over) if each[0] >= over[0] and each[1] >= over[1]), key=_area)
 
 
-def _scaled(own: Size, to: Size) -> tuple[Size, Size]:
+def _scaled(size: Size, to: Size) -> tuple[Size, Size]:
     """Own's ratio at the other's width, and at its height: one of the two fits, the other covers, or both do both."""
-    return (to[0], _side(own[1] * to[0] / own[0])), (_side(own[0] * to[1] / own[1]), to[1])
+    return (to[0], _side(size[1] * to[0] / size[0])), (_side(size[0] * to[1] / size[1]), to[1])
 
 
-def _asked(own: Size, size: SizeParams) -> Size:
+def _asked(source: Size, size: SizeParams) -> Size:
     width, height = size.width, size.height
     across, down = size.width_percent, size.height_percent
     if across is not None or (down is not None and width is None):  # one alone keeps the ratio exactly
-        width = _side(own[0] * (across or down or 0) / 100)
+        width = _side(source[0] * (across or down or 0) / 100)
     if down is not None or (across is not None and height is None):
-        height = _side(own[1] * (down or across or 0) / 100)
+        height = _side(source[1] * (down or across or 0) / 100)
     if width is None and height is None:
-        width, height = own
-    if size.reorient and width and height and (width - height) * (own[0] - own[1]) < 0:
+        width, height = source
+    if size.reorient and width and height and (width - height) * (source[0] - source[1]) < 0:
         width, height = height, width
-    asked = width or _side(own[0] * (height or 0) / own[1]), height or _side(own[1] * (width or 0) / own[0])
+    asked = width or _side(source[0] * (height or 0) / source[1]), height or _side(source[1] * (width or 0) / source[0])
     if size.min_length is None or min(asked) >= size.min_length:
         return asked
     least, short = size.min_length, min(asked)

@@ -56,10 +56,12 @@ async def generate_background(plan: Plan, context: TaskContext) -> TaskResult:
     return await finish(plan, context, frame, compose, pictures=pictures, steps=painted.steps)
 
 
-def _frame(plan: Plan, own: Size, max_pixels: int) -> Frame:
+def _frame(plan: Plan, source_size: Size, max_pixels: int) -> Frame:
     """FIT_CANVAS says how large the background is; the other fits are of the whole picture, with the object in it."""
-    frame = Frame.of(own, plan.size, LayoutParams(fit=plan.layout.fit), max_pixels)
-    return Frame.scaled(frame.own, frame.target, frame.target) if plan.layout.fit is Fit.CANVAS else frame
+    frame = Frame.of(source_size, plan.size, LayoutParams(fit=plan.layout.fit), max_pixels)
+    if plan.layout.fit is not Fit.CANVAS:
+        return frame
+    return Frame.scaled(frame.source_size, frame.output_size, frame.output_size)
 
 
 def _arranged(plan: Plan, task: GenerateBackground, found: Pixels, frame: Frame, *, is_photograph: bool) -> Pixels:

@@ -30,7 +30,7 @@ async def repaint(
         pictures = await load(plan, context)
         source = pictures.main
         frame = Frame.of(size_of(source), plan.size, plan.layout, context.max_pixels)
-        canvas = Canvas.choose(context.family.networks.aspect_sizes, *frame.own)
+        canvas = Canvas.choose(context.family.networks.aspect_sizes, *frame.source_size)
 
         def scene() -> Scene:
             start = opaque(canvas.put(source))

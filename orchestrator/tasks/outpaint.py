@@ -42,11 +42,11 @@ async def outpaint(plan: Plan, context: TaskContext) -> TaskResult:
         frame, layout = result.reduced(plan.layout)
         box = place(frame, layout)
         feather = max(1, round(FEATHER_SHARE * min(box.width, box.height)))
-        canvas = Canvas.choose(context.family.networks.aspect_sizes, *frame.target)
+        canvas = Canvas.choose(context.family.networks.aspect_sizes, *frame.output_size)
 
         def work() -> tuple[Pixels, Mask, Scene]:
-            whole = spread(resized(pictures.main, (box.width, box.height)), frame.target, box)
-            mask = masks.outpainting_mask(frame.target, box, feather)
+            whole = spread(resized(pictures.main, (box.width, box.height)), frame.output_size, box)
+            mask = masks.outpainting_mask(frame.output_size, box, feather)
             start, small_mask = canvas.put(opaque(whole)), canvas.put_mask(mask)
             start = _blurred(start, small_mask)
             scene = Scene(
@@ -62,7 +62,7 @@ async def outpaint(plan: Plan, context: TaskContext) -> TaskResult:
     painted = await paint(plan, context, scene)
 
     async def compose(steps: Steps) -> Pixels:
-        new = await cut(painted, canvas, frame.target, context, steps)
+        new = await cut(painted, canvas, frame.output_size, context, steps)
         return await asyncio.to_thread(laid, new)
 
     def laid(new: Pixels) -> Pixels:
@@ -73,7 +73,7 @@ async def outpaint(plan: Plan, context: TaskContext) -> TaskResult:
         result[within] = masks.blend(whole[within], result[within], mask[within], feather)
         return result
 
-    result = Frame.scaled(result.own, result.target, result.target)
+    result = Frame.scaled(result.source_size, result.output_size, result.output_size)
     return await finish(plan, context, result, compose, pictures=pictures, steps=painted.steps)
 
 
@@ -83,11 +83,11 @@ def place(frame: Frame, layout: LayoutParams) -> Box:
     Raises:
         InvalidRequestError: nothing is left to be painted, or no room for the picture.
     """
-    (width, height), inner = frame.target, room(frame.target, layout)
-    fits = frame.own[0] <= inner[0] and frame.own[1] <= inner[1]
-    size = frame.own if fits else contained(frame.own, inner)
-    if size == frame.target:
-        text = f"{width} x {height} leaves nothing to paint around a picture of {frame.own[0]} x {frame.own[1]}"
+    (width, height), inner = frame.output_size, room(frame.output_size, layout)
+    source = frame.source_size
+    size = source if source[0] <= inner[0] and source[1] <= inner[1] else contained(source, inner)
+    if size == frame.output_size:
+        text = f"{width} x {height} leaves nothing to paint around a picture of {source[0]} x {source[1]}"
         raise InvalidRequestError(Violation("size", text))
     return Box((width - size[0]) // 2, (height - size[1]) // 2, *size)
 

@@ -37,12 +37,12 @@ def frame(own: tuple[int, int], size: SizeParams | None = None, **layout: object
     ],
 )
 def test_what_is_left_open_follows_from_the_picture(size: SizeParams, target: tuple[int, int]) -> None:
-    assert frame((300, 200), size).target == target
+    assert frame((300, 200), size).output_size == target
 
 
 def test_a_square_picture_turns_nothing() -> None:
     for width, height in ((100, 140), (140, 100)):
-        assert frame((64, 64), SizeParams(width=width, height=height, reorient=True)).target == (width, height)
+        assert frame((64, 64), SizeParams(width=width, height=height, reorient=True)).output_size == (width, height)
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,9 @@ def test_each_fit(fit: Fit, made: tuple[int, int], target: tuple[int, int]) -> N
 
 def test_padding_leaves_room_inside_the_target() -> None:
     found = frame((200, 100), SizeParams(width=400, height=200), padding_pixels=20)
-    assert (found.content_size, found.target) == ((320, 160), (400, 200))
+    assert (found.content_size, found.output_size) == ((320, 160), (400, 200))
     found = frame((200, 100), padding_share=0.1)
-    assert (found.content_size, found.target) == ((160, 80), (200, 100))
+    assert (found.content_size, found.output_size) == ((160, 80), (200, 100))
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_the_limit_of_pixels_counts_too() -> None:
 
 def test_a_crop_to_a_sliver_stays_bounded() -> None:
     found = frame((1, 20_000), SizeParams(width=64, height=64), fit=Fit.CROP)
-    assert found.target == (64, 64)
+    assert found.output_size == (64, 64)
     assert max(found.content_size) <= 4096
 
 
@@ -117,7 +117,7 @@ def test_one_side_alone_never_leaves_bars(width: int, height: int, side: int) ->
             found = frame((width, height), size)
         except InvalidRequestError:
             continue
-        assert found.full == found.target
+        assert found.full == found.output_size
 
 
 @given(st.integers(1, 30_000), st.integers(1, 30_000), st.integers(64, MAX_SIDE), st.integers(64, MAX_SIDE))
@@ -131,7 +131,7 @@ def test_what_is_composed_is_bounded_however_large_the_result_is(own: int, high:
         assert found.content_size[0] * found.content_size[1] <= COMPOSED_PIXELS * 1.001
         assert found.is_large or found.content_size == found.full
         small, layout = found.reduced(LayoutParams(fit=fit, padding_pixels=100))
-        assert max(small.target) <= COMPOSED_SIDE
+        assert max(small.output_size) <= COMPOSED_SIDE
         assert (layout.padding_pixels or 0) <= 100
 
 
@@ -139,4 +139,4 @@ def test_every_paper_has_room_at_300_dpi() -> None:
     """The largest are A0, B0 and C0, in millimetres."""
     for millimetres in ((841, 1189), (1000, 1414), (917, 1297)):
         width, height = (round(side / 25.4 * 300) for side in millimetres)
-        assert frame((300, 400), SizeParams(width=width, height=height)).target == (width, height)
+        assert frame((300, 400), SizeParams(width=width, height=height)).output_size == (width, height)
