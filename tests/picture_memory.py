@@ -21,7 +21,7 @@ from orchestrator.memory import PictureMemory
 from orchestrator.params import Edit, Fit, ImageFormat, ImageSource, LayoutParams, OutputParams, SizeParams
 from orchestrator.tasks.budget import Budgets
 from tests.unit.orchestrator.world import DECODING
-from tests.unit.tasks.task_harness import EVERYTHING, Studio
+from tests.unit.tasks.task_harness import EVERYTHING, TaskHarness
 
 LIMIT = 4 << 30
 """Of the group: the chart's."""
@@ -58,15 +58,15 @@ class Group:
 
 
 @contextmanager
-def studio(memory: PictureMemory) -> Iterator[Studio]:
+def harness(memory: PictureMemory) -> Iterator[TaskHarness]:
     """Tasks with the real decoders and the budget of the group's limit."""
     with tempfile.TemporaryDirectory() as folder:
-        made = Studio(EVERYTHING, Path(folder))
+        made = TaskHarness(EVERYTHING, Path(folder))
         made.max_pixels, made.budgets = Settings().max_pixels, Budgets.of(memory.fetched, memory.working)
         yield made
 
 
-async def generate(tasks: Studio, data: bytes, size: SizeParams, image_format: ImageFormat) -> None:
+async def generate(tasks: TaskHarness, data: bytes, size: SizeParams, image_format: ImageFormat) -> None:
     """One result, and what it took."""
     start, output = time.perf_counter(), OutputParams(format=image_format, quality=90)
     made = await tasks.run(
@@ -76,7 +76,7 @@ async def generate(tasks: Studio, data: bytes, size: SizeParams, image_format: I
     print(f"{made.width} x {made.height}, {len(made.encoded.data) >> 20} MiB, {seconds:.1f} s", flush=True)
 
 
-async def eight(tasks: Studio, image_format: str) -> None:
+async def eight(tasks: TaskHarness, image_format: str) -> None:
     """Eight small files of many pixels at once, as results of 4096 x 4096."""
     file = BytesIO()
     options = {"lossless": True, "quality": 0, "method": 0} if image_format == "WEBP" else {"compress_level": 9}
@@ -86,7 +86,7 @@ async def eight(tasks: Studio, image_format: str) -> None:
     await asyncio.gather(*(generate(tasks, file.getvalue(), size, ImageFormat.PNG) for _ in range(8)))
 
 
-async def large(tasks: Studio, image_format: str, width: str, height: str) -> None:
+async def large(tasks: TaskHarness, image_format: str, width: str, height: str) -> None:
     """A photograph of 512 x 512, enlarged."""
     size = SizeParams(width=int(width), height=int(height))
     await generate(tasks, PHOTOGRAPH.read_bytes(), size, ImageFormat[image_format])
@@ -102,7 +102,7 @@ def main(what: str, *arguments: str) -> None:
         memory = PictureMemory.of(Settings())
         print(memory)
         before = group.peak
-        with studio(memory) as tasks:
+        with harness(memory) as tasks:
             asyncio.run(KINDS[what](tasks, *arguments))
         print(f"peak {group.peak} MiB; {before} MiB before")
     finally:
