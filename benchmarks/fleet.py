@@ -20,7 +20,7 @@ from typing import Any
 from orchestrator.generation.forecast import DEADLINE_MARGIN
 from orchestrator.params import Priority
 from orchestrator.scheduling.costs import Cost, CostModel
-from orchestrator.scheduling.scheduler import Scheduler, Task, Work
+from orchestrator.scheduling.scheduler import ScheduledRequest, Scheduler, Work
 
 OVERHEAD_SECONDS = 0.001
 LINGER_SECONDS = 0.005
@@ -39,7 +39,7 @@ class Request:
     account: Hashable = "one"
     priority: Priority = Priority.NORMAL
     deadline: float | None = None
-    task: Task | None = None
+    scheduled: ScheduledRequest | None = None
     announced: float | None = None
     announced_end: float | None = None
     started: float | None = None
@@ -86,7 +86,7 @@ class Fleet:
         self._noise = noise
         self.engines = {f"e{number}": _Engine(f"e{number}") for number in range(engines)}
         self._names = list(self.engines)
-        self._requests: dict[Task, Request] = {}
+        self._requests: dict[ScheduledRequest, Request] = {}
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()
         self._timer: float | None = None
@@ -113,29 +113,29 @@ class Fleet:
     def _arrive(self, request: Request, *, announce: bool) -> None:
         tag = self.scheduler.next_tag(request.account, request.work.seconds, self.now)
         deadline = None if request.deadline is None else self.now + request.deadline
-        task = Task(
+        scheduled = ScheduledRequest(
             request.account, request.priority, tag, request.work, lambda: self._names, self.now, deadline=deadline
         )
-        request.task, self._requests[task] = task, request
-        self.scheduler.add(task)
+        request.scheduled, self._requests[scheduled] = scheduled, request
+        self.scheduler.add(scheduled)
         if announce:
-            forecast = self.scheduler.forecast(self.now)[task]
+            forecast = self.scheduler.forecast(self.now)[scheduled]
             request.announced, request.announced_end = forecast.wait, forecast.end
             if request.deadline is not None and DEADLINE_MARGIN * forecast.end > request.deadline:
                 request.is_refused = True
-                self.scheduler.remove(task, self.now)
-                del self._requests[task]
+                self.scheduler.remove(scheduled, self.now)
+                del self._requests[scheduled]
                 return
-        self._ask(task)
+        self._ask(scheduled)
 
-    def _ask(self, task: Task) -> None:
-        self.scheduler.ask(task)
+    def _ask(self, scheduled: ScheduledRequest) -> None:
+        self.scheduler.ask(scheduled)
         self._grant()
 
     def _grant(self) -> None:
         touched = set()
-        for task in self.scheduler.grant(self.now):
-            request, name = self._requests[task], task.engine or ""
+        for scheduled in self.scheduler.grant(self.now):
+            request, name = self._requests[scheduled], scheduled.engine or ""
             if request.started is None:
                 request.started = self.now
             self.engines[name].pending.append(request)
@@ -174,17 +174,17 @@ class Fleet:
     def _return(self, engine: _Engine, batch: Sequence[Request], seconds: float) -> None:
         engine.is_busy = False
         for request in batch:
-            task = request.task
-            assert task is not None  # noqa: S101  # it has arrived
+            scheduled = request.scheduled
+            assert scheduled is not None  # noqa: S101  # it has arrived
             request.steps -= 1
-            task.last = request.work.model
-            self.scheduler.returned(task, seconds, self.now)
+            scheduled.last = request.work.model
+            self.scheduler.returned(scheduled, seconds, self.now)
             if request.steps:
-                self._at(self.now + self._overhead, lambda task=task: self._ask(task))  # type: ignore[misc]
+                self._at(self.now + self._overhead, lambda scheduled=scheduled: self._ask(scheduled))  # type: ignore[misc]
             else:
                 request.ended = self.now
-                self.scheduler.remove(task, self.now)
-                del self._requests[task]
+                self.scheduler.remove(scheduled, self.now)
+                del self._requests[scheduled]
         self._grant()
         self._flush(engine.name)
 

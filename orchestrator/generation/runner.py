@@ -155,7 +155,7 @@ class Runner:
         with running.track_inprogress(), self.budgets.job(job.unless_stopped) as memory:
             result = await run_task(plan, self._task_context(job, plan, timer, roles, memory, models))
         job.turn.release()
-        self.forecaster.learn(plan, job.turn.task.work, job.turn.task.done)
+        self.forecaster.learn(plan, job.turn.request.work, job.turn.request.done)
         return await self._artifact(job, result, models(), timer.stages)
 
     async def discard(self, job: Job) -> None:

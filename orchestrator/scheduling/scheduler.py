@@ -64,7 +64,7 @@ class Work:
 class State(Enum):
     """Where a request is."""
 
-    AWAY = "away"
+    IDLE = "idle"
     """It waits for a slot, or works without networks."""
     ASKING = "asking"
     """It waits to call a network."""
@@ -74,7 +74,7 @@ class State(Enum):
 
 
 @dataclass(eq=False, slots=True)
-class Task:
+class ScheduledRequest:
     """A request, from its arrival to its end. Only the scheduler changes it.
 
     Attributes:
@@ -102,7 +102,7 @@ class Task:
     engines: Callable[[], Sequence[str]]
     arrived: float
     deadline: float | None = None
-    state: State = State.AWAY
+    state: State = State.IDLE
     engine: str | None = None
     owns: bool = False
     started: bool = False
@@ -151,51 +151,51 @@ class Scheduler:
             fixed: requests that may use one engine at once, of whatever shape; 0: as many as saturate it.
         """
         self._costs, self._fixed = costs, fixed
-        self._tasks: set[Task] = set()
-        self._asking: set[Task] = set()
-        self._holding: set[Task] = set()
-        self._owners: dict[str, list[Task]] = defaultdict(list)
+        self._requests: set[ScheduledRequest] = set()
+        self._asking: set[ScheduledRequest] = set()
+        self._holding: set[ScheduledRequest] = set()
+        self._owners: dict[str, list[ScheduledRequest]] = defaultdict(list)
         self._fair_tags: dict[Hashable, float] = {}
         self._arrivals = Arrivals()
-        self._waiting: set[Task] = set()
+        self._waiting: set[ScheduledRequest] = set()
         self._served = NEVER  # the newest tag up to which any of this busy period was served
         self._backlog = 0  # requests that wait, for each engine that works
         self._touched: set[str] = set()  # engines that were given, taken or asked for since all who ask were tried
-        self._flows: dict[tuple[Hashable, Priority], set[Task]] = defaultdict(set)
+        self._flows: dict[tuple[Hashable, Priority], set[ScheduledRequest]] = defaultdict(set)
         self._unordered: set[tuple[Hashable, Priority]] = set()
         self._capacities: dict[tuple[Work, str, int], int] = {}  # as the costs are; forgotten when a request ends
         self._slowdowns: dict[tuple[Work, str, int], float] = {}
 
     # Requests come and go.
 
-    def add(self, task: Task) -> None:
+    def add(self, request: ScheduledRequest) -> None:
         """A request has come. It is in the order from now on."""
-        self._arrivals.note(task.account, task.priority, task.work.seconds, task.arrived)
-        self._tasks.add(task)
-        self._waiting.add(task)
-        self._flows[task.flow].add(task)
-        self._unordered.add(task.flow)
+        self._arrivals.note(request.account, request.priority, request.work.seconds, request.arrived)
+        self._requests.add(request)
+        self._waiting.add(request)
+        self._flows[request.flow].add(request)
+        self._unordered.add(request.flow)
 
-    def remove(self, task: Task, now: float) -> None:
+    def remove(self, request: ScheduledRequest, now: float) -> None:
         """A request has ended, whichever way."""
-        self.release(task, now)
-        self._tasks.discard(task)
-        if task.started:
-            self._served = max(self._served, task.served)
-        if not self._tasks:  # a busy period ends
+        self.release(request, now)
+        self._requests.discard(request)
+        if request.started:
+            self._served = max(self._served, request.served)
+        if not self._requests:  # a busy period ends
             self._served = NEVER
-        self._waiting.discard(task)
-        self._flows[task.flow].discard(task)
-        self._unordered.add(task.flow)
+        self._waiting.discard(request)
+        self._flows[request.flow].discard(request)
+        self._unordered.add(request.flow)
         self._capacities.clear()
         self._slowdowns.clear()
-        if all(other.account != task.account for other in self._tasks):
+        if all(other.account != request.account for other in self._requests):
             self._fair_tags = {account: tag for account, tag in self._fair_tags.items() if tag > now}
 
     def next_tag(self, account: Hashable, seconds: float, now: float) -> float:
         """Start tag of a request that comes now and has none from the database; the account's next comes behind it."""
         virtual = self._virtual(now)
-        waits = any(task.account == account and not task.started for task in self._tasks)
+        waits = any(request.account == account and not request.started for request in self._requests)
         tag = start_tag(virtual, self._fair_tags.get(account, 0.0), seconds, waits=waits)
         self._fair_tags[account] = tag + seconds
         return tag
@@ -204,67 +204,67 @@ class Scheduler:
         """What is expected to come, and with which tags."""
         virtual = self._virtual(now)
         tags: dict[Hashable, float] = defaultdict(lambda: virtual)
-        for task in self._tasks:
-            if not task.started:
-                tags[task.account] = max(tags[task.account], task.tag + task.work.seconds)
+        for request in self._requests:
+            if not request.started:
+                tags[request.account] = max(tags[request.account], request.tag + request.work.seconds)
         return [Newcomers(rate, tags[rate.account]) for rate in self._arrivals.rates(now)]
 
     def _virtual(self, now: float) -> float:
-        newest = max([self._served, *(task.served for task in self._tasks if task.started)])
+        newest = max([self._served, *(request.served for request in self._requests if request.started)])
         served = None if newest == NEVER else newest
-        waiting = min((task.tag for task in self._tasks if not task.started), default=None)
+        waiting = min((request.tag for request in self._requests if not request.started), default=None)
         return virtual_time(now, served, waiting)
 
     # They use engines. Whoever calls these then calls `grant`.
 
-    def ask(self, task: Task) -> None:
+    def ask(self, request: ScheduledRequest) -> None:
         """A request wants to call a network. An engine that is held for it stays its own unless another may pass."""
-        self._holding.discard(task)
-        self._asking.add(task)
-        task.state = State.ASKING
-        if task.owns:
-            self._touched.add(task.engine or "")
+        self._holding.discard(request)
+        self._asking.add(request)
+        request.state = State.ASKING
+        if request.owns:
+            self._touched.add(request.engine or "")
         else:
-            self._waiting.add(task)
+            self._waiting.add(request)
 
-    def returned(self, task: Task, seconds: float, now: float) -> None:
+    def returned(self, request: ScheduledRequest, seconds: float, now: float) -> None:
         """A call has returned after so many seconds: the engine is held for the next one."""
-        self._count(task, now)
-        task.state = State.HOLDING
-        task.hold_until = now + min(max(HOLD_SHARE * seconds, MIN_HOLD), MAX_HOLD)
-        self._holding.add(task)
-        self._touched.add(task.engine or "")
+        self._count(request, now)
+        request.state = State.HOLDING
+        request.hold_until = now + min(max(HOLD_SHARE * seconds, MIN_HOLD), MAX_HOLD)
+        self._holding.add(request)
+        self._touched.add(request.engine or "")
 
-    def release(self, task: Task, now: float) -> None:
+    def release(self, request: ScheduledRequest, now: float) -> None:
         """A request needs no engine for a while."""
-        self._lose(task, now)
-        self._asking.discard(task)
-        task.state, task.refused = State.AWAY, ()
-        if task.started:
-            self._waiting.discard(task)
+        self._lose(request, now)
+        self._asking.discard(request)
+        request.state, request.refused = State.IDLE, ()
+        if request.started:
+            self._waiting.discard(request)
 
     def next_time(self) -> float | None:
         """When `grant` is to be called although nothing has happened; None if it need not be."""
-        return min((task.hold_until for task in self._holding), default=None) if self._asking else None
+        return min((request.hold_until for request in self._holding), default=None) if self._asking else None
 
-    def grant(self, now: float) -> list[Task]:
+    def grant(self, now: float) -> list[ScheduledRequest]:
         """Those that may call now, of those that ask: each has its engine."""
-        for task in [task for task in self._holding if task.hold_until <= now]:
-            self.release(task, now)
+        for request in [request for request in self._holding if request.hold_until <= now]:
+            self.release(request, now)
         self._backlog = round(len(self._waiting) / max(1, sum(map(bool, self._owners.values()))))
-        granted: list[Task] = []
-        reserved: dict[str, Task] = {}
+        granted: list[ScheduledRequest] = []
+        reserved: dict[str, ScheduledRequest] = {}
         refused: set[Work] = set()
-        for task in self.order(now, self._asking):
-            if task.work in refused and not task.owns and not task.done:
+        for request in self.order(now, self._asking):
+            if request.work in refused and not request.owns and not request.done:
                 continue  # one like it, before it in order, found no engine
-            engine = self._place(task, reserved, now)
+            engine = self._place(request, reserved, now)
             if engine is None:
-                refused.add(task.work)
+                refused.add(request.work)
             else:
-                self._give(task, engine, now)
-                granted.append(task)
-        self._touched = {task.engine or "" for task in (*granted, *(each for each in self._asking if each.owns))}
+                self._give(request, engine, now)
+                granted.append(request)
+        self._touched = {request.engine or "" for request in (*granted, *(each for each in self._asking if each.owns))}
         return granted
 
     def is_wanted(self, engine: str) -> bool:
@@ -273,47 +273,47 @@ class Scheduler:
 
     def peers(self, engine: str, last: Hashable) -> int:
         """How many requests hold that engine after a call of the same kind: their next ones could share a batch."""
-        return sum(task.engine == engine and task.last == last for task in self._holding)
+        return sum(request.engine == engine and request.last == last for request in self._holding)
 
     # What will happen.
 
-    def order(self, now: float, tasks: Iterable[Task] | None = None) -> list[Task]:
+    def order(self, now: float, requests: Iterable[ScheduledRequest] | None = None) -> list[ScheduledRequest]:
         """Requests in the order in which engines serve them; all by default."""
-        return sorted(self._tasks if tasks is None else tasks, key=lambda task: self.key(task, now))
+        return sorted(self._requests if requests is None else requests, key=lambda request: self.key(request, now))
 
-    def forecast(self, now: float) -> dict[Task, Forecast]:
+    def forecast(self, now: float) -> dict[ScheduledRequest, Forecast]:
         """When each request will begin to use an engine and end, if as much comes as came lately."""
-        ends: dict[str, list[tuple[float, Task]]] = defaultdict(list)
-        found: dict[Task, Forecast] = {}
+        ends: dict[str, list[tuple[float, ScheduledRequest]]] = defaultdict(list)
+        found: dict[ScheduledRequest, Forecast] = {}
         position = 0
         newcomers = self._newcomers(now)
         order = self.order(now)
-        for task in (*(each for each in order if each.owns), *(each for each in order if not each.owns)):
-            engines = [task.engine] if task.owns and task.engine else task.engines()
-            starts = {engine: self._start(task, engine, ends[engine]) for engine in engines}
+        for request in (*(each for each in order if each.owns), *(each for each in order if not each.owns)):
+            engines = [request.engine] if request.owns and request.engine else request.engines()
+            starts = {engine: self._start(request, engine, ends[engine]) for engine in engines}
             if not starts:
-                found[task] = Forecast(position, 0.0, task.remaining)
+                found[request] = Forecast(position, 0.0, request.remaining)
                 continue
             engine = min(starts, key=starts.__getitem__)
             begin = starts[engine]
             before = [(end, other) for end, other in ends[engine] if end > begin]
-            slowdown = self._slowdown(task, engine, [other for _, other in before])
-            under_way = now - task.since if task.owns else 0.0
-            end = begin + max(task.remaining * slowdown - under_way, 0.0)
-            ends[engine] = [*before, (end, task)]
+            slowdown = self._slowdown(request, engine, [other for _, other in before])
+            under_way = now - request.since if request.owns else 0.0
+            end = begin + max(request.remaining * slowdown - under_way, 0.0)
+            ends[engine] = [*before, (end, request)]
             later = 0.0
-            if begin > 0 and not task.started:
-                length, waited = length_class(task.work.seconds), now - task.arrived
-                later = delay(newcomers, task.flow, task.key[0], length, begin, waited, len(engines))
-            found[task] = Forecast(position, begin + later, end + later)
-            position += not task.started
+            if begin > 0 and not request.started:
+                length, waited = length_class(request.work.seconds), now - request.arrived
+                later = delay(newcomers, request.flow, request.key[0], length, begin, waited, len(engines))
+            found[request] = Forecast(position, begin + later, end + later)
+            position += not request.started
         return found
 
-    def capacity(self, task: Task, engine: str) -> int:
+    def capacity(self, request: ScheduledRequest, engine: str) -> int:
         """How many requests like this one saturate an engine."""
         if self._fixed:
             return self._fixed
-        work = task.work
+        work = request.work
         if work.model is None:
             return 1
         if (known := self._capacities.get((work, engine, self._backlog))) is None:
@@ -326,146 +326,150 @@ class Scheduler:
             known = self._capacities[work, engine, self._backlog] = max(1, rows // work.rows)
         return known
 
-    def key(self, task: Task, now: float) -> tuple[float, float, int]:
+    def key(self, request: ScheduledRequest, now: float) -> tuple[float, float, int]:
         """What requests are ordered by: least first."""
         if self._unordered:
             self._set_keys()
-        if task.deadline is not None and now >= task.deadline - URGENT * task.remaining:
-            return (_NEXT, *task.key[1:])  # what came later, and may pass, must not make it late
-        if task.started and not task.owns and self._has_waited(task, now):
-            return (_NEXT, *task.key[1:])
-        return task.key
+        if request.deadline is not None and now >= request.deadline - URGENT * request.remaining:
+            return (_NEXT, *request.key[1:])  # what came later, and may pass, must not make it late
+        if request.started and not request.owns and self._has_waited(request, now):
+            return (_NEXT, *request.key[1:])
+        return request.key
 
     def _set_keys(self) -> None:
         """Set the keys. An account's own requests share its tags so that its short ones have the earlier of them."""
         for flow in self._unordered:
-            tasks = self._flows[flow]
-            tags = sorted(task.tag for task in tasks)
-            shortest = sorted(tasks, key=lambda task: (task.arrived + length_class(task.work.seconds), task.number))
-            for task, tag in zip(shortest, tags, strict=True):
-                finish = min(tag, task.tag) + length_class(task.work.seconds) - HEAD_START[task.priority]
-                task.key = finish, task.arrived, task.number
-            if not tasks:
+            requests = self._flows[flow]
+            tags = sorted(request.tag for request in requests)
+            shortest = sorted(
+                requests, key=lambda request: (request.arrived + length_class(request.work.seconds), request.number)
+            )
+            for request, tag in zip(shortest, tags, strict=True):
+                finish = min(tag, request.tag) + length_class(request.work.seconds) - HEAD_START[request.priority]
+                request.key = finish, request.arrived, request.number
+            if not requests:
                 del self._flows[flow]
         self._unordered.clear()
 
-    def _place(self, task: Task, reserved: dict[str, Task], now: float) -> str | None:
+    def _place(self, request: ScheduledRequest, reserved: dict[str, ScheduledRequest], now: float) -> str | None:
         """The engine that may work for a request now; None if there is none.
 
         Its own rather than one where it shares a batch, and that rather than an idle one. "" if nobody knows an engine:
         then the call itself finds out.
         """
-        engines = task.engines()
-        if task.owns and task.engine is not None and task.engine in engines:  # who has begun goes on
-            passing = reserved.get(task.engine)
-            if passing is None or not self._passes(passing, task, now):
-                return task.engine
+        engines = request.engines()
+        if request.owns and request.engine is not None and request.engine in engines:  # who has begun goes on
+            passing = reserved.get(request.engine)
+            if passing is None or not self._passes(passing, request, now):
+                return request.engine
         fitting, passable = [], []
-        for engine in self._changed(task, engines, now):
-            if (owner := reserved.get(engine)) is not None and self._passes(owner, task, now):
+        for engine in self._changed(request, engines, now):
+            if (owner := reserved.get(engine)) is not None and self._passes(owner, request, now):
                 continue
-            others = [other for other in self._owners[engine] if other is not task]
-            passed = [self._passes(task, other, now) for other in others]
+            others = [other for other in self._owners[engine] if other is not request]
+            passed = [self._passes(request, other, now) for other in others]
             kept = [o for o, is_passed in zip(others, passed, strict=True) if o.state is State.CALLING or not is_passed]
-            if self._fits(task, kept, engine):
-                is_own = engine == task.engine
-                shares = any(self._alike(task, other) for other in kept)
+            if self._fits(request, kept, engine):
+                is_own = engine == request.engine
+                shares = any(self._alike(request, other) for other in kept)
                 fitting.append((not is_own, not shares, len(others), engine))
             elif all(passed):
                 passable.append(engine)
         if fitting:
             return min(fitting)[-1]
-        reserved.update({engine: task for engine in passable if engine not in reserved})  # once their steps have ended
-        task.refused = engines
+        reserved.update(
+            {engine: request for engine in passable if engine not in reserved}
+        )  # once their steps have ended
+        request.refused = engines
         return None if engines else ""
 
-    def _changed(self, task: Task, engines: Sequence[str], now: float) -> Sequence[str]:
+    def _changed(self, request: ScheduledRequest, engines: Sequence[str], now: float) -> Sequence[str]:
         """The engines that may have a turn for a request now: those that changed since it was refused."""
-        if task.owns or task.refused != engines or self.key(task, now)[0] == _NEXT:
+        if request.owns or request.refused != engines or self.key(request, now)[0] == _NEXT:
             return engines
         return [engine for engine in self._touched if engine in engines]
 
-    def _fits(self, task: Task, others: Sequence[Task], engine: str) -> bool:
+    def _fits(self, request: ScheduledRequest, others: Sequence[ScheduledRequest], engine: str) -> bool:
         """Whether an engine can work for a request together with the others that it works for."""
         if self._fixed or not others:
             return len(others) < max(1, self._fixed)
-        return all(self._alike(task, other) for other in others) and len(others) < self.capacity(task, engine)
+        return all(self._alike(request, other) for other in others) and len(others) < self.capacity(request, engine)
 
-    def _give(self, task: Task, engine: str, now: float) -> None:
-        others = [other for other in self._owners[engine] if other is not task]
-        if not (task.owns and engine == task.engine) and not self._fits(task, others, engine):
+    def _give(self, request: ScheduledRequest, engine: str, now: float) -> None:
+        others = [other for other in self._owners[engine] if other is not request]
+        if not (request.owns and engine == request.engine) and not self._fits(request, others, engine):
             for other in others:
-                if other.state is not State.CALLING and self._passes(task, other, now):
+                if other.state is not State.CALLING and self._passes(request, other, now):
                     self._pause(other, now)
-        if task.owns and task.engine != engine:
-            self._lose(task, now)
-        if not task.owns:
-            task.paused += now - task.since if task.started else 0.0
-            task.owns, task.engine, task.since = True, engine or None, now
-            self._owners[engine].append(task)
-        self._asking.discard(task)
-        self._waiting.discard(task)
+        if request.owns and request.engine != engine:
+            self._lose(request, now)
+        if not request.owns:
+            request.paused += now - request.since if request.started else 0.0
+            request.owns, request.engine, request.since = True, engine or None, now
+            self._owners[engine].append(request)
+        self._asking.discard(request)
+        self._waiting.discard(request)
         self._touched.add(engine)
-        task.state, task.started, task.refused = State.CALLING, True, ()
+        request.state, request.started, request.refused = State.CALLING, True, ()
 
-    def _pause(self, task: Task, now: float) -> None:
+    def _pause(self, request: ScheduledRequest, now: float) -> None:
         """Take the engine from a request. It goes on when it asks, or asks already, and its turn has come."""
-        asks = task.state is State.ASKING
-        self._lose(task, now)
-        task.state = State.ASKING if asks else State.AWAY
+        asks = request.state is State.ASKING
+        self._lose(request, now)
+        request.state = State.ASKING if asks else State.IDLE
         if asks:
-            self._waiting.add(task)
+            self._waiting.add(request)
 
-    def _lose(self, task: Task, now: float) -> None:
-        self._holding.discard(task)
-        if task.owns:
-            self._count(task, now)
-            self._owners[task.engine or ""].remove(task)
-            self._touched.add(task.engine or "")
-            task.owns = False
+    def _lose(self, request: ScheduledRequest, now: float) -> None:
+        self._holding.discard(request)
+        if request.owns:
+            self._count(request, now)
+            self._owners[request.engine or ""].remove(request)
+            self._touched.add(request.engine or "")
+            request.owns = False
 
-    def _count(self, task: Task, now: float) -> None:
+    def _count(self, request: ScheduledRequest, now: float) -> None:
         """Count the time since the last count as work that is done; in company it gets less done."""
-        company = [other for other in self._owners[task.engine or ""] if other is not task]
-        task.done += (now - task.since) / self._slowdown(task, task.engine or "", company)
-        task.since = now
+        company = [other for other in self._owners[request.engine or ""] if other is not request]
+        request.done += (now - request.since) / self._slowdown(request, request.engine or "", company)
+        request.since = now
 
-    def _passes(self, task: Task, other: Task, now: float) -> bool:
+    def _passes(self, request: ScheduledRequest, other: ScheduledRequest, now: float) -> bool:
         """Whether a request may use an engine that another holds, which then waits until it has ended."""
         if self._fixed:
             return False
-        mine, theirs = self.key(task, now), self.key(other, now)
+        mine, theirs = self.key(request, now), self.key(other, now)
         if mine >= theirs:
             return False
-        if task.deadline is not None and mine[0] == _NEXT:
+        if request.deadline is not None and mine[0] == _NEXT:
             return True
-        return task.remaining <= PASSING * other.remaining and other.paused < MOST_PAUSED * other.work.seconds
+        return request.remaining <= PASSING * other.remaining and other.paused < MOST_PAUSED * other.work.seconds
 
     @staticmethod
-    def _has_waited(task: Task, now: float) -> bool:
+    def _has_waited(request: ScheduledRequest, now: float) -> bool:
         """Whether others have passed a request for as long as they may."""
-        return task.paused + now - task.since >= MOST_PAUSED * task.work.seconds
+        return request.paused + now - request.since >= MOST_PAUSED * request.work.seconds
 
     @staticmethod
-    def _alike(task: Task, other: Task) -> bool:
+    def _alike(request: ScheduledRequest, other: ScheduledRequest) -> bool:
         """Whether their steps can share a batch."""
-        one, two = task.work, other.work
+        one, two = request.work, other.work
         return one.model is not None and one.model == two.model and one.shape == two.shape
 
-    def _start(self, task: Task, engine: str, ends: Sequence[tuple[float, Task]]) -> float:
+    def _start(self, request: ScheduledRequest, engine: str, ends: Sequence[tuple[float, ScheduledRequest]]) -> float:
         """When an engine will have room for a request, after those that were placed on it already."""
-        shares = [self._fixed > 0 or self._alike(task, other) for _, other in ends]
+        shares = [self._fixed > 0 or self._alike(request, other) for _, other in ends]
         unlike = [end for (end, _), is_shared in zip(ends, shares, strict=True) if not is_shared]
         alike = sorted((end for (end, _), is_shared in zip(ends, shares, strict=True) if is_shared), reverse=True)
-        room = self.capacity(task, engine)
+        room = self.capacity(request, engine)
         return max([0.0, *unlike, *alike[room - 1 : room]])
 
-    def _slowdown(self, task: Task, engine: str, others: Sequence[Task]) -> float:
+    def _slowdown(self, request: ScheduledRequest, engine: str, others: Sequence[ScheduledRequest]) -> float:
         """How many times as long a request takes together with the others that an engine works for."""
-        work, alike = task.work, 1 + sum(self._alike(task, other) for other in others)
+        work, alike = request.work, 1 + sum(self._alike(request, other) for other in others)
         if work.model is None or alike == 1:
             return 1.0
-        company = min(alike, self.capacity(task, engine))
+        company = min(alike, self.capacity(request, engine))
         if (known := self._slowdowns.get((work, engine, company))) is None:
             alone = self._costs.seconds(work.model, work.shape, work.rows, engine)
             together = self._costs.seconds(work.model, work.shape, company * work.rows, engine)

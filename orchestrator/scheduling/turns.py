@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from orchestrator import metrics
 from orchestrator.params import Priority
 from orchestrator.scheduling.costs import CostModel
-from orchestrator.scheduling.scheduler import Forecast, Scheduler, State, Task, Work
+from orchestrator.scheduling.scheduler import Forecast, ScheduledRequest, Scheduler, State, Work
 
 IDLE_SECONDS = 0.25
 """Between two looks whether an engine is idle."""
@@ -25,7 +25,7 @@ class Turns:
         """As Scheduler."""
         self.costs, self.is_merging = costs, not fixed
         self._scheduler = Scheduler(costs, fixed)
-        self._waiting: dict[Task, asyncio.Future[None]] = {}
+        self._waiting: dict[ScheduledRequest, asyncio.Future[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._listeners: list[Callable[[], None]] = []
         self._offset = time.time() - time.monotonic()
@@ -63,17 +63,17 @@ class Turns:
         if tag is None:
             tag = self._scheduler.next_tag(account, work.seconds, now)
         until = None if deadline is None else now + deadline
-        task = Task(account, priority, tag, work, engines, now, deadline=until)
-        self._scheduler.add(task)
-        return Turn(self, task)
+        request = ScheduledRequest(account, priority, tag, work, engines, now, deadline=until)
+        self._scheduler.add(request)
+        return Turn(self, request)
 
-    def forecast(self) -> dict[Task, Forecast]:
+    def forecast(self) -> dict[ScheduledRequest, Forecast]:
         """As Scheduler.forecast."""
         return self._scheduler.forecast(self.now)
 
-    def order(self, tasks: Sequence[Task]) -> list[Task]:
+    def order(self, requests: Sequence[ScheduledRequest]) -> list[ScheduledRequest]:
         """As Scheduler.order."""
-        return self._scheduler.order(self.now, tasks)
+        return self._scheduler.order(self.now, requests)
 
     async def idle(self, engine: str) -> None:
         """Wait until no request uses an engine, or wants to. Others may begin to use it meanwhile."""
@@ -84,56 +84,56 @@ class Turns:
         """As Scheduler.peers."""
         return self._scheduler.peers(engine, last)
 
-    async def wait(self, task: Task) -> None:
+    async def wait(self, request: ScheduledRequest) -> None:
         """Wait until a request may call a network."""
-        self._scheduler.ask(task)
-        self._waiting[task] = waiting = asyncio.get_running_loop().create_future()
+        self._scheduler.ask(request)
+        self._waiting[request] = waiting = asyncio.get_running_loop().create_future()
         began = self.now
-        was_started = task.started
+        was_started = request.started
         try:
             self.pump()
             await waiting
         except BaseException:
-            self._scheduler.release(task, self.now)
+            self._scheduler.release(request, self.now)
             raise
         finally:
-            self._waiting.pop(task, None)
-            if task.state is State.AWAY:
+            self._waiting.pop(request, None)
+            if request.state is State.IDLE:
                 self.pump()
         metrics.ENGINE_WAIT.observe(self.now - began)
         if not was_started:
             self._changed()
 
-    def interrupt(self, task: Task, error: Exception) -> None:
+    def interrupt(self, request: ScheduledRequest, error: Exception) -> None:
         """If a request waits to call a network, let that end with an error."""
-        waiting = self._waiting.get(task)
+        waiting = self._waiting.get(request)
         if waiting is not None and not waiting.done():
             waiting.set_exception(error)
 
-    def returned(self, task: Task, seconds: float, last: Hashable) -> None:
+    def returned(self, request: ScheduledRequest, seconds: float, last: Hashable) -> None:
         """As Scheduler.returned."""
-        task.last = last
-        self._scheduler.returned(task, seconds, self.now)
+        request.last = last
+        self._scheduler.returned(request, seconds, self.now)
         self.pump()
 
-    def release(self, task: Task) -> None:
+    def release(self, request: ScheduledRequest) -> None:
         """As Scheduler.release."""
-        if task.state is not State.AWAY:
-            self._scheduler.release(task, self.now)
+        if request.state is not State.IDLE:
+            self._scheduler.release(request, self.now)
             self.pump()
 
-    def remove(self, task: Task) -> None:
+    def remove(self, request: ScheduledRequest) -> None:
         """As Scheduler.remove."""
-        self._scheduler.remove(task, self.now)
+        self._scheduler.remove(request, self.now)
         self.pump()
         self._changed()
 
     def pump(self) -> None:
         """Let those call who may."""
-        for task in self._scheduler.grant(self.now):
-            waiting = self._waiting.get(task)
+        for request in self._scheduler.grant(self.now):
+            waiting = self._waiting.get(request)
             if waiting is None or waiting.done():  # it gave up in this moment
-                self._scheduler.release(task, self.now)
+                self._scheduler.release(request, self.now)
             else:
                 waiting.set_result(None)
         due = self._scheduler.next_time()
@@ -151,45 +151,45 @@ class Turns:
 class Turn:
     """One request's use of the engines."""
 
-    def __init__(self, turns: Turns, task: Task) -> None:
+    def __init__(self, turns: Turns, request: ScheduledRequest) -> None:
         """Made by Turns.open."""
-        self.turns, self.task = turns, task
+        self.turns, self.request = turns, request
         self.waited = 0.0
 
     @property
     def engine(self) -> str | None:
         """Address of the engine that the request is to use now."""
-        return self.task.engine
+        return self.request.engine
 
     @property
     def forecast(self) -> Forecast:
         """When the request will begin and end."""
-        return self.turns.forecast()[self.task]
+        return self.turns.forecast()[self.request]
 
     async def wait(self) -> None:
         """Wait until the request may call a network; `returned` or `release` afterwards."""
         began = self.turns.now
-        await self.turns.wait(self.task)
+        await self.turns.wait(self.request)
         self.waited += self.turns.now - began
 
     async def start(self) -> None:
         """Wait until an engine is free for the request, which is then held for its first call."""
-        if not self.task.started:
+        if not self.request.started:
             await self.wait()
             self.returned(0.0)
 
     def returned(self, seconds: float, last: Hashable = None) -> None:
         """A call has returned, after so many seconds; `last` is equal of calls that could share a batch."""
-        self.turns.returned(self.task, seconds, last)
+        self.turns.returned(self.request, seconds, last)
 
     def stop(self, error: Exception) -> None:
         """If the request waits for an engine, let that end with an error."""
-        self.turns.interrupt(self.task, error)
+        self.turns.interrupt(self.request, error)
 
     def release(self) -> None:
         """The request needs no engine for a while."""
-        self.turns.release(self.task)
+        self.turns.release(self.request)
 
     def close(self) -> None:
         """The request has ended."""
-        self.turns.remove(self.task)
+        self.turns.remove(self.request)

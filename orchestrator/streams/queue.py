@@ -24,7 +24,7 @@ from orchestrator.generation.job import Job
 from orchestrator.generation.runner import Runner
 from orchestrator.models.contracts import RETRY_AFTER_SECONDS
 from orchestrator.params import JobOptions, RequestParams
-from orchestrator.scheduling.scheduler import Forecast, Task
+from orchestrator.scheduling.scheduler import Forecast, ScheduledRequest
 from orchestrator.scheduling.turns import Turns
 from orchestrator.streams.admission import Admission
 
@@ -168,7 +168,7 @@ class StreamQueue:
         waiting = self._admission.waiting
         seconds = dict.fromkeys(self._reported | {job.family for job in waiting}, 0.0)
         for job in waiting:
-            seconds[job.family] += job.turn.task.work.seconds
+            seconds[job.family] += job.turn.request.work.seconds
         self._reported |= seconds.keys()
         for family, value in seconds.items():
             metrics.STREAM_BACKLOG.labels(family).set(value)
@@ -179,7 +179,7 @@ class StreamQueue:
         if deadline is None:
             return
         forecast = self._runner.turns.forecast()
-        expected = forecast[job.turn.task]
+        expected = forecast[job.turn.request]
         wait = next((wait for each, _, wait in self._places(forecast) if each is job), expected.wait)
         check_deadline(deadline, wait, expected.end - expected.wait)
 
@@ -189,17 +189,17 @@ class StreamQueue:
             if job.queued is None or job.queued.position != index:
                 job.publish(Queued(index, seconds))
 
-    def _places(self, forecast: Mapping[Task, Forecast]) -> list[tuple[Job, int, float]]:
+    def _places(self, forecast: Mapping[ScheduledRequest, Forecast]) -> list[tuple[Job, int, float]]:
         """Those that wait: how many start before each, and when it starts, by its slot and by the engines."""
-        running = [job for job in self._admission.running if job.turn.task in forecast]
-        ends = sorted(forecast[job.turn.task].end for job in running)
+        running = [job for job in self._admission.running if job.turn.request in forecast]
+        ends = sorted(forecast[job.turn.request].end for job in running)
         free = self._admission.free
-        ahead = [job for job in running if not job.turn.task.started and forecast[job.turn.task].wait > 0]
+        ahead = [job for job in running if not job.turn.request.started and forecast[job.turn.request].wait > 0]
         places = []
         for index, job in enumerate((*in_order(self._runner.turns, ahead), *self._admission.waiting)):
             place = index - len(ahead) - free
             slot = ends[min(place, len(ends) - 1)] if place >= 0 and ends else 0.0
-            places.append((job, index, max(forecast[job.turn.task].wait, slot)))
+            places.append((job, index, max(forecast[job.turn.request].wait, slot)))
         return places
 
     async def _run(self, job: Job) -> None:
@@ -244,8 +244,8 @@ class StreamQueue:
 
 def in_order(turns: Turns, jobs: Sequence[Job]) -> list[Job]:
     """Jobs in the order in which engines serve them."""
-    by_task = {job.turn.task: job for job in jobs}
-    return [by_task[task] for task in turns.order(tuple(by_task))]
+    by_request = {job.turn.request: job for job in jobs}
+    return [by_request[request] for request in turns.order(tuple(by_request))]
 
 
 def _shutting_down() -> ShuttingDownError:

@@ -8,7 +8,7 @@ import pytest
 from benchmarks.fleet import Fleet, Request, by_account
 from orchestrator.params import Priority
 from orchestrator.scheduling.costs import Cost, CostModel
-from orchestrator.scheduling.scheduler import Scheduler, Task, Work
+from orchestrator.scheduling.scheduler import ScheduledRequest, Scheduler, Work
 
 SHAPE, WIDE = (4, 64, 64), (4, 64, 128)
 FLAT = {2: 1.0, 4: 2.0, 8: 4.0}
@@ -191,20 +191,21 @@ def test_announced_waits_are_within_a_quarter_in_nine_of_ten_cases(
 
 def test_a_request_without_a_known_engine_is_not_held_up() -> None:
     scheduler = Scheduler(CostModel())
-    task = Task("one", Priority.NORMAL, 0.0, Work(1.0), list, 0.0)
-    scheduler.add(task)
-    scheduler.ask(task)
-    assert scheduler.grant(0.0) == [task]
+    request = ScheduledRequest("one", Priority.NORMAL, 0.0, Work(1.0), list, 0.0)
+    scheduler.add(request)
+    scheduler.ask(request)
+    assert scheduler.grant(0.0) == [request]
 
 
 def test_an_engine_that_is_held_in_vain_goes_to_the_next() -> None:
     scheduler = Scheduler(costs_of(FLAT))
     first, second = (
-        Task("one", Priority.NORMAL, 0.0, Work(10.0, "unet", SHAPE, 2, 8), lambda: ["e0"], 0.0) for _ in range(2)
+        ScheduledRequest("one", Priority.NORMAL, 0.0, Work(10.0, "unet", SHAPE, 2, 8), lambda: ["e0"], 0.0)
+        for _ in range(2)
     )
-    for task in (first, second):
-        scheduler.add(task)
-        scheduler.ask(task)
+    for request in (first, second):
+        scheduler.add(request)
+        scheduler.ask(request)
     assert scheduler.grant(0.0) == [first]
     scheduler.returned(first, 1.0, 1.0)
     assert scheduler.grant(1.0) == []
@@ -221,19 +222,22 @@ def test_an_engine_that_is_held_in_vain_goes_to_the_next() -> None:
 def test_requests_that_share_an_engine_go_on_when_fewer_turn_out_to_saturate_it() -> None:
     costs = costs_of(STEEP)
     scheduler = Scheduler(costs)
-    tasks = [Task("one", Priority.NORMAL, 0.0, Work(10.0, "unet", SHAPE, 2, 8), lambda: ["e0"], 0.0) for _ in range(4)]
-    ended = Task("one", Priority.NORMAL, 0.0, Work(1.0), lambda: ["e0"], 0.0)
-    for task in (*tasks, ended):
-        scheduler.add(task)
-    for task in tasks:
-        scheduler.ask(task)
+    requests = [
+        ScheduledRequest("one", Priority.NORMAL, 0.0, Work(10.0, "unet", SHAPE, 2, 8), lambda: ["e0"], 0.0)
+        for _ in range(4)
+    ]
+    ended = ScheduledRequest("one", Priority.NORMAL, 0.0, Work(1.0), lambda: ["e0"], 0.0)
+    for request in (*requests, ended):
+        scheduler.add(request)
+    for request in requests:
+        scheduler.ask(request)
     assert len(scheduler.grant(0.0)) == 4
     for _ in range(20):
         costs.observe(Cost("e0", "unet", SHAPE, 8, 8.0))
     scheduler.remove(ended, 0.5)
-    assert scheduler.capacity(tasks[0], "e0") < 4
-    for task in tasks:
-        scheduler.returned(task, 1.0, 1.0)
-    for task in tasks:
-        scheduler.ask(task)
-    assert sorted(task.number for task in scheduler.grant(1.0)) == [task.number for task in tasks]
+    assert scheduler.capacity(requests[0], "e0") < 4
+    for request in requests:
+        scheduler.returned(request, 1.0, 1.0)
+    for request in requests:
+        scheduler.ask(request)
+    assert sorted(request.number for request in scheduler.grant(1.0)) == [request.number for request in requests]
