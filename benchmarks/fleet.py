@@ -20,7 +20,8 @@ from typing import Any
 from orchestrator.generation.forecast import DEADLINE_MARGIN
 from orchestrator.params import Priority
 from orchestrator.scheduling.costs import Cost, CostModel
-from orchestrator.scheduling.scheduler import ScheduledRequest, Scheduler, Work
+from orchestrator.scheduling.scheduled import ScheduledRequest, Work
+from orchestrator.scheduling.scheduler import Scheduler
 
 OVERHEAD_SECONDS = 0.001
 LINGER_SECONDS = 0.005

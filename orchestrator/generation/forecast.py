@@ -15,7 +15,7 @@ from orchestrator.models.families import NEEDS, Family
 from orchestrator.models.tables import NetworkTable
 from orchestrator.params import Edit, Upscale
 from orchestrator.scheduling.costs import CostModel
-from orchestrator.scheduling.scheduler import Work
+from orchestrator.scheduling.scheduled import Work
 from orchestrator.tasks.plan import Plan, text_size
 
 MAX_ROWS = 8

@@ -26,7 +26,7 @@ from orchestrator.results.keeping import Keeping
 from orchestrator.results.quota import Quota
 from orchestrator.results.sources import Sources
 from orchestrator.results.store import ResultStore, Written
-from orchestrator.scheduling.scheduler import Work
+from orchestrator.scheduling.scheduled import Work
 from orchestrator.scheduling.turns import Turn, Turns
 from orchestrator.tasks.budget import Budgets, JobMemory
 from orchestrator.tasks.context import PrepareResult, TaskContext, TaskResult

@@ -10,15 +10,15 @@ take turns, and both end late.
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
-from itertools import count
+from collections.abc import Hashable, Iterable, Sequence
 
 from orchestrator.params import Priority
-from orchestrator.scheduling.arrivals import Arrivals, Newcomers, delay
-from orchestrator.scheduling.costs import CostModel, Shape
+from orchestrator.scheduling import waits
+from orchestrator.scheduling.arrivals import Arrivals, Newcomers
+from orchestrator.scheduling.capacity import Capacities, share_batches
+from orchestrator.scheduling.costs import CostModel
 from orchestrator.scheduling.order import HEAD_START, length_class, start_tag, virtual_time
+from orchestrator.scheduling.scheduled import ScheduledRequest, State, Work
 
 PASSING = 0.5
 """A request passes a running one if it takes at most this share of what the running one still takes."""
@@ -27,121 +27,20 @@ MOST_PAUSED = 1.0
 HOLD_SHARE, MIN_HOLD, MAX_HOLD = 0.25, 0.02, 0.5
 """For which share of its last call an engine is held for a request, within bounds in seconds."""
 
-LEAST = 0.05
-"""Share of its expected seconds that a request which has used them up is expected to need yet."""
 URGENT = 1.25
 """A request whose deadline is so many times its remaining seconds ahead is next."""
-
-BACKLOG_WEIGHT = 2.0
-"""Requests that a call delays, by w that wait for its engine: this times w (1 + w). With w in line an engine is busy
-for about w / (1 + w) of the time, so 1 + w as many will come until it is idle again (of M/M/1); by simulation twice."""
 
 NEVER = float("-inf")
 
 _NEXT = NEVER
-_arrivals = count()
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """What a request is expected to do.
-
-    Attributes:
-        seconds: on an engine that works for it alone.
-        model: of its steps; None if it has none.
-        shape: of their latents.
-        rows: of one step.
-        max_rows: of one call of the model.
-    """
-
-    seconds: float
-    model: str | None = None
-    shape: Shape = ()
-    rows: int = 1
-    max_rows: int = 1
-
-
-class State(Enum):
-    """Where a request is."""
-
-    IDLE = "idle"
-    """It waits for a slot, or works without networks."""
-    ASKING = "asking"
-    """It waits to call a network."""
-    CALLING = "calling"
-    HOLDING = "holding"
-    """Its call has returned, and its engine is kept for its next one."""
-
-
-@dataclass(eq=False, slots=True)
-class ScheduledRequest:
-    """A request, from its arrival to its end. Only the scheduler changes it.
-
-    Attributes:
-        account: whose it is.
-        priority: its class.
-        tag: start tag, Unix seconds.
-        work: what it is expected to do.
-        engines: addresses of the engines that could serve it now.
-        arrived: Unix seconds.
-        deadline: by which it is to have ended, Unix seconds; None if it has none.
-        state: where it is.
-        engine: address of the engine that it uses, or used last.
-        owns: an engine works for it, or is held for it.
-        started: it has had one.
-        done: of work.seconds.
-        paused: seconds for which others have passed it.
-        last: what its last call was of.
-        refused: the engines that had no turn for it when it was last tried; only those that changed are tried again.
-    """
-
-    account: Hashable
-    priority: Priority
-    tag: float
-    work: Work
-    engines: Callable[[], Sequence[str]]
-    arrived: float
-    deadline: float | None = None
-    state: State = State.IDLE
-    engine: str | None = None
-    owns: bool = False
-    started: bool = False
-    done: float = 0.0
-    paused: float = 0.0
-    last: Hashable = None
-    refused: Sequence[str] = ()
-    since: float = 0.0
-    hold_until: float = 0.0
-    key: tuple[float, float, int] = (0.0, 0.0, 0)
-    number: int = field(default_factory=lambda: next(_arrivals))
-
-    @property
-    def flow(self) -> tuple[Hashable, Priority]:
-        """Those whose tags it shares."""
-        return self.account, self.priority
-
-    @property
-    def served(self) -> float:
-        """The tag up to which it was served."""
-        return self.tag + min(self.done, self.work.seconds)
-
-    @property
-    def remaining(self) -> float:
-        """Seconds that it is expected to need an engine for; a little, where it has needed more than expected."""
-        return max(self.work.seconds - self.done, LEAST * self.work.seconds)
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """When a request will begin and end, in seconds from now, as far as is known; `position` starts before it."""
-
-    position: int
-    wait: float
-    end: float
 
 
 class Scheduler:
-    """The requests of one process and the engines that they use."""
+    """The requests of one process and the engines that they use.
+
+    Attributes:
+        capacities: how many requests share an engine.
+    """
 
     def __init__(self, costs: CostModel, fixed: int = 0) -> None:
         """Nothing waits.
@@ -150,7 +49,7 @@ class Scheduler:
             costs: what networks cost.
             fixed: requests that may use one engine at once, of whatever shape; 0: as many as saturate it.
         """
-        self._costs, self._fixed = costs, fixed
+        self.capacities = Capacities(costs, fixed)
         self._requests: set[ScheduledRequest] = set()
         self._asking: set[ScheduledRequest] = set()
         self._holding: set[ScheduledRequest] = set()
@@ -159,12 +58,9 @@ class Scheduler:
         self._arrivals = Arrivals()
         self._waiting: set[ScheduledRequest] = set()
         self._served = NEVER  # the newest tag up to which any of this busy period was served
-        self._backlog = 0  # requests that wait, for each engine that works
         self._touched: set[str] = set()  # engines that were given, taken or asked for since all who ask were tried
         self._flows: dict[tuple[Hashable, Priority], set[ScheduledRequest]] = defaultdict(set)
         self._unordered: set[tuple[Hashable, Priority]] = set()
-        self._capacities: dict[tuple[Work, str, int], int] = {}  # as the costs are; forgotten when a request ends
-        self._slowdowns: dict[tuple[Work, str, int], float] = {}
 
     # Requests come and go.
 
@@ -187,16 +83,15 @@ class Scheduler:
         self._waiting.discard(request)
         self._flows[request.flow].discard(request)
         self._unordered.add(request.flow)
-        self._capacities.clear()
-        self._slowdowns.clear()
+        self.capacities.forget()
         if all(other.account != request.account for other in self._requests):
             self._fair_tags = {account: tag for account, tag in self._fair_tags.items() if tag > now}
 
     def next_tag(self, account: Hashable, seconds: float, now: float) -> float:
         """Start tag of a request that comes now and has none from the database; the account's next comes behind it."""
         virtual = self._virtual(now)
-        waits = any(request.account == account and not request.started for request in self._requests)
-        tag = start_tag(virtual, self._fair_tags.get(account, 0.0), seconds, waits=waits)
+        is_waiting = any(request.account == account and not request.started for request in self._requests)
+        tag = start_tag(virtual, self._fair_tags.get(account, 0.0), seconds, waits=is_waiting)
         self._fair_tags[account] = tag + seconds
         return tag
 
@@ -251,7 +146,7 @@ class Scheduler:
         """Those that may call now, of those that ask: each has its engine."""
         for request in [request for request in self._holding if request.hold_until <= now]:
             self.release(request, now)
-        self._backlog = round(len(self._waiting) / max(1, sum(map(bool, self._owners.values()))))
+        self.capacities.backlog = round(len(self._waiting) / max(1, sum(map(bool, self._owners.values()))))
         granted: list[ScheduledRequest] = []
         reserved: dict[str, ScheduledRequest] = {}
         refused: set[Work] = set()
@@ -281,50 +176,9 @@ class Scheduler:
         """Requests in the order in which engines serve them; all by default."""
         return sorted(self._requests if requests is None else requests, key=lambda request: self.key(request, now))
 
-    def forecast(self, now: float) -> dict[ScheduledRequest, Forecast]:
+    def forecast(self, now: float) -> dict[ScheduledRequest, waits.Forecast]:
         """When each request will begin to use an engine and end, if as much comes as came lately."""
-        ends: dict[str, list[tuple[float, ScheduledRequest]]] = defaultdict(list)
-        found: dict[ScheduledRequest, Forecast] = {}
-        position = 0
-        newcomers = self._newcomers(now)
-        order = self.order(now)
-        for request in (*(each for each in order if each.owns), *(each for each in order if not each.owns)):
-            engines = [request.engine] if request.owns and request.engine else request.engines()
-            starts = {engine: self._start(request, engine, ends[engine]) for engine in engines}
-            if not starts:
-                found[request] = Forecast(position, 0.0, request.remaining)
-                continue
-            engine = min(starts, key=starts.__getitem__)
-            begin = starts[engine]
-            before = [(end, other) for end, other in ends[engine] if end > begin]
-            slowdown = self._slowdown(request, engine, [other for _, other in before])
-            under_way = now - request.since if request.owns else 0.0
-            end = begin + max(request.remaining * slowdown - under_way, 0.0)
-            ends[engine] = [*before, (end, request)]
-            later = 0.0
-            if begin > 0 and not request.started:
-                length, waited = length_class(request.work.seconds), now - request.arrived
-                later = delay(newcomers, request.flow, request.key[0], length, begin, waited, len(engines))
-            found[request] = Forecast(position, begin + later, end + later)
-            position += not request.started
-        return found
-
-    def capacity(self, request: ScheduledRequest, engine: str) -> int:
-        """How many requests like this one saturate an engine."""
-        if self._fixed:
-            return self._fixed
-        work = request.work
-        if work.model is None:
-            return 1
-        if (known := self._capacities.get((work, engine, self._backlog))) is None:
-            kind = work.model, work.shape
-            behind = BACKLOG_WEIGHT * self._backlog * (1 + self._backlog)
-            rows = max(
-                self._costs.saturating_rows(*kind, work.max_rows, engine),
-                self._costs.fastest_rows(*kind, work.rows, work.max_rows, behind, engine),
-            )
-            known = self._capacities[work, engine, self._backlog] = max(1, rows // work.rows)
-        return known
+        return waits.forecast(self.order(now), self.capacities, self._newcomers(now), now)
 
     def key(self, request: ScheduledRequest, now: float) -> tuple[float, float, int]:
         """What requests are ordered by: least first."""
@@ -369,9 +223,9 @@ class Scheduler:
             others = [other for other in self._owners[engine] if other is not request]
             passed = [self._passes(request, other, now) for other in others]
             kept = [o for o, is_passed in zip(others, passed, strict=True) if o.state is State.CALLING or not is_passed]
-            if self._fits(request, kept, engine):
+            if self._fits(request, engine, kept):
                 is_own = engine == request.engine
-                shares = any(self._alike(request, other) for other in kept)
+                shares = any(share_batches(request.work, other.work) for other in kept)
                 fitting.append((not is_own, not shares, len(others), engine))
             elif all(passed):
                 passable.append(engine)
@@ -389,15 +243,14 @@ class Scheduler:
             return engines
         return [engine for engine in self._touched if engine in engines]
 
-    def _fits(self, request: ScheduledRequest, others: Sequence[ScheduledRequest], engine: str) -> bool:
-        """Whether an engine can work for a request together with the others that it works for."""
-        if self._fixed or not others:
-            return len(others) < max(1, self._fixed)
-        return all(self._alike(request, other) for other in others) and len(others) < self.capacity(request, engine)
+    def _fits(self, request: ScheduledRequest, engine: str, others: Sequence[ScheduledRequest]) -> bool:
+        return self.capacities.fits(request.work, engine, [other.work for other in others])
 
     def _give(self, request: ScheduledRequest, engine: str, now: float) -> None:
         others = [other for other in self._owners[engine] if other is not request]
-        if not (request.owns and engine == request.engine) and not self._fits(request, others, engine):
+        if not (request.owns and engine == request.engine) and not self.capacities.fits(
+            request.work, engine, [other.work for other in others]
+        ):
             for other in others:
                 if other.state is not State.CALLING and self._passes(request, other, now):
                     self._pause(other, now)
@@ -430,13 +283,13 @@ class Scheduler:
 
     def _count(self, request: ScheduledRequest, now: float) -> None:
         """Count the time since the last count as work that is done; in company it gets less done."""
-        company = [other for other in self._owners[request.engine or ""] if other is not request]
-        request.done += (now - request.since) / self._slowdown(request, request.engine or "", company)
+        company = [other.work for other in self._owners[request.engine or ""] if other is not request]
+        request.done += (now - request.since) / self.capacities.slowdown(request.work, request.engine or "", company)
         request.since = now
 
     def _passes(self, request: ScheduledRequest, other: ScheduledRequest, now: float) -> bool:
         """Whether a request may use an engine that another holds, which then waits until it has ended."""
-        if self._fixed:
+        if self.capacities.fixed:
             return False
         mine, theirs = self.key(request, now), self.key(other, now)
         if mine >= theirs:
@@ -449,30 +302,3 @@ class Scheduler:
     def _has_waited(request: ScheduledRequest, now: float) -> bool:
         """Whether others have passed a request for as long as they may."""
         return request.paused + now - request.since >= MOST_PAUSED * request.work.seconds
-
-    @staticmethod
-    def _alike(request: ScheduledRequest, other: ScheduledRequest) -> bool:
-        """Whether their steps can share a batch."""
-        one, two = request.work, other.work
-        return one.model is not None and one.model == two.model and one.shape == two.shape
-
-    def _start(self, request: ScheduledRequest, engine: str, ends: Sequence[tuple[float, ScheduledRequest]]) -> float:
-        """When an engine will have room for a request, after those that were placed on it already."""
-        shares = [self._fixed > 0 or self._alike(request, other) for _, other in ends]
-        unlike = [end for (end, _), is_shared in zip(ends, shares, strict=True) if not is_shared]
-        alike = sorted((end for (end, _), is_shared in zip(ends, shares, strict=True) if is_shared), reverse=True)
-        room = self.capacity(request, engine)
-        return max([0.0, *unlike, *alike[room - 1 : room]])
-
-    def _slowdown(self, request: ScheduledRequest, engine: str, others: Sequence[ScheduledRequest]) -> float:
-        """How many times as long a request takes together with the others that an engine works for."""
-        work, alike = request.work, 1 + sum(self._alike(request, other) for other in others)
-        if work.model is None or alike == 1:
-            return 1.0
-        company = min(alike, self.capacity(request, engine))
-        if (known := self._slowdowns.get((work, engine, company))) is None:
-            alone = self._costs.seconds(work.model, work.shape, work.rows, engine)
-            together = self._costs.seconds(work.model, work.shape, company * work.rows, engine)
-            known = max(1.0, together / alone) if alone and together else 1.0
-            self._slowdowns[work, engine, company] = known
-        return known

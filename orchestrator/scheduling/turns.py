@@ -7,7 +7,9 @@ from collections.abc import Callable, Hashable, Sequence
 from orchestrator import metrics
 from orchestrator.params import Priority
 from orchestrator.scheduling.costs import CostModel
-from orchestrator.scheduling.scheduler import Forecast, ScheduledRequest, Scheduler, State, Work
+from orchestrator.scheduling.scheduled import ScheduledRequest, State, Work
+from orchestrator.scheduling.scheduler import Scheduler
+from orchestrator.scheduling.waits import Forecast
 
 IDLE_SECONDS = 0.25
 """Between two looks whether an engine is idle."""

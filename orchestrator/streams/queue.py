@@ -24,8 +24,9 @@ from orchestrator.generation.job import Job
 from orchestrator.generation.runner import Runner
 from orchestrator.models.contracts import RETRY_AFTER_SECONDS
 from orchestrator.params import JobOptions, RequestParams
-from orchestrator.scheduling.scheduler import Forecast, ScheduledRequest
+from orchestrator.scheduling.scheduled import ScheduledRequest
 from orchestrator.scheduling.turns import Turns
+from orchestrator.scheduling.waits import Forecast
 from orchestrator.streams.admission import Admission
 
 WAKE_CHECK_SECONDS = 0.5

@@ -18,7 +18,7 @@ from orchestrator.params import (
 )
 from orchestrator.provenance.origin import Origin
 from orchestrator.scheduling.costs import CostModel
-from orchestrator.scheduling.scheduler import Work
+from orchestrator.scheduling.scheduled import Work
 from orchestrator.scheduling.turns import Turns
 from orchestrator.tasks.plan import Plan
 from tests.unit.orchestrator.world import ALICE, World, build

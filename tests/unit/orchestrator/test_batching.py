@@ -10,7 +10,7 @@ from orchestrator.errors import CancelledByClientError, EngineFaultError
 from orchestrator.models.pool import Route, TritonPool
 from orchestrator.params import Priority
 from orchestrator.scheduling.costs import Cost, CostModel
-from orchestrator.scheduling.scheduler import Work
+from orchestrator.scheduling.scheduled import Work
 from orchestrator.scheduling.turns import Turn, Turns
 from tests.unit.orchestrator.test_pool import MODEL, Moody, inputs, tritons, until
 

@@ -8,7 +8,8 @@ import pytest
 from benchmarks.fleet import Fleet, Request, by_account
 from orchestrator.params import Priority
 from orchestrator.scheduling.costs import Cost, CostModel
-from orchestrator.scheduling.scheduler import ScheduledRequest, Scheduler, Work
+from orchestrator.scheduling.scheduled import ScheduledRequest, Work
+from orchestrator.scheduling.scheduler import Scheduler
 
 SHAPE, WIDE = (4, 64, 64), (4, 64, 128)
 FLAT = {2: 1.0, 4: 2.0, 8: 4.0}
@@ -235,7 +236,7 @@ def test_requests_that_share_an_engine_go_on_when_fewer_turn_out_to_saturate_it(
     for _ in range(20):
         costs.observe(Cost("e0", "unet", SHAPE, 8, 8.0))
     scheduler.remove(ended, 0.5)
-    assert scheduler.capacity(requests[0], "e0") < 4
+    assert scheduler.capacities.capacity(requests[0].work, "e0") < 4
     for request in requests:
         scheduler.returned(request, 1.0, 1.0)
     for request in requests:
