@@ -1,4 +1,4 @@
-"""`python -m benchmarks.enhancements`: what each classical enhancement does to a photograph that was made worse.
+"""`python -m benchmarks.enhancements`: what each classical enhancement does to a degraded photograph.
 
 Writes docs/enhancements.jpg, the pictures side by side, and docs/enhancements.md, their distance to the original (PSNR)
 and the time that each takes.
@@ -127,7 +127,7 @@ def read(name: str) -> Pixels:
 
 
 def run(picture: Pixels, row: Row) -> Pixels:
-    """The picture, made better."""
+    """The enhanced picture."""
     return asyncio.run(enhance(picture, [Enhancement(kind=row.kind, method=row.method, level=1.0)]))
 
 

@@ -98,7 +98,7 @@ async def measure_diffusers(work: Workload, family: Family, url: str) -> list[Ro
     """(c) diffusers behind FastAPI."""
     rows = []
     async with clients.diffusers_client(url, work, family) as request:
-        await _warm(partial(request, steps=1), 1)  # it makes one picture at a time
+        await _warm(partial(request, steps=1), 1)  # it generates one picture at a time
         for number, images in work.fewer.items():
             run = await run_clients(request, number, images)
             rows.append(Row(system=figures.DIFFUSERS, **times(work, run)))
@@ -111,7 +111,7 @@ async def _warm(request: Request, number: int) -> None:
 
 
 class _Watch:
-    """What the stack has used since this was made."""
+    """What the stack has used since this was created."""
 
     def __init__(self, stack: Stack, family: Family) -> None:
         self._stack, self._family = stack, family

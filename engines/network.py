@@ -141,7 +141,7 @@ class Network:
         core = ov.Core()
         try:
             model = read_model(core, graph)
-            # Before compiling: that folds casts away, and a port then has their names in addition to its own.
+            # Before compiling: that removes casts by folding, and a port then has their names in addition to its own.
             self.inputs = {port.any_name: _describe(port) for port in model.inputs}
             self.outputs = {port.any_name: _describe(port) for port in model.outputs}
             waves = None

@@ -7,7 +7,7 @@ every user in without a password. Here:
   and is in a file of the owner alone. That role may create databases; it is not a superuser, and nobody can log in as
   one;
 - PostgreSQL refuses to run as root: for root see postgres_user.py;
-- what kill -9 of the server leaves behind, its children and its lock file, is cleared away before the next start; the
+- what kill -9 of the server leaves behind, its children and its lock file, is removed before the next start; the
   data recovers by its log, as PostgreSQL's do.
 """
 

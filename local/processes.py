@@ -20,7 +20,7 @@ from typing import TypedDict
 from local.errors import StartError
 
 _POLL = 0.05  # seconds between two checks
-_KILL_SECONDS = 10.0  # that the system may take to clear away what was killed
+_KILL_SECONDS = 10.0  # that the system may take to remove what was killed
 _TAIL_LINES = 15
 _START_TIME = 19  # field 22 of /proc/PID/stat, counted from behind the name, which may hold spaces
 _STATE = 0  # field 3

@@ -21,7 +21,7 @@ from local.settings import Settings, move_ports
 
 RECOVERY_SECONDS = 10.0  # that a running service has to answer again
 _ACCOUNT = "local"  # the key's
-_OTHERS_SECONDS = 120.0  # longest wait for a stack that is just starting somewhere else on this machine
+_OTHER_START_SECONDS = 120.0  # longest wait for a stack that is just starting somewhere else on this machine
 _POLL = 0.1
 
 
@@ -63,7 +63,7 @@ def choosing_ports(settings: Settings) -> Iterator[tuple[Settings, list[str]]]:
     """
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     with socket.socket(socket.AF_UNIX) as turn:
-        deadline = time.monotonic() + _OTHERS_SECONDS
+        deadline = time.monotonic() + _OTHER_START_SECONDS
         while True:
             try:  # a name, not a file: it is gone with the process, and belongs to the network whose ports are chosen
                 turn.bind("\0imagegen-ports")

@@ -114,7 +114,7 @@ def build(settings: Settings, triton_host: host.Host, address: str, models: Coll
         "grpc-restricted-protocol": closed,
         "http-restricted-api": closed,
         "model-control-mode": "none",
-        "strict-readiness": "false",  # of gRPC's health: one broken model shall not take the others away
+        "strict-readiness": "false",  # of gRPC's health: one broken model does not disable the others
         "metrics-address": address,
         "metrics-port": ports.triton_metrics,
         "allow-gpu-metrics": "false",

@@ -18,7 +18,7 @@ from gateway import errors
 from gateway.translate import jobs
 from gateway.translate.status import api_error
 from gateway.upstream.orchestrator import Caller, Orchestrator
-from gateway.upstream.waiting import AWAY, ENDED, PAUSE_SECONDS
+from gateway.upstream.waiting import ENDED, PAUSE_SECONDS, UNREACHABLE
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
 
@@ -90,7 +90,7 @@ async def stream(
 async def follow(
     orchestrator: Orchestrator, job: jobs_pb2.Job, caller: Caller, after: int = 0
 ) -> AsyncGenerator[pb.GenerateEvent | jobs_pb2.Job, None]:
-    """Give the events of a job, through an orchestrator that goes away and comes back; and last the job, ended.
+    """Give the events of a job, through an orchestrator that restarts; and last the job, ended.
 
     Raises:
         grpc.aio.AioRpcError: the orchestrator refuses.
@@ -107,7 +107,7 @@ async def follow(
         try:
             job = await orchestrator.get(job.job_id, caller)
         except grpc.aio.AioRpcError as error:
-            if error.code() not in AWAY:
+            if error.code() not in UNREACHABLE:
                 raise
         else:
             if job.state in ENDED:

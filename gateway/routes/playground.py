@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 FILES: Final = Path(__file__).parents[1] / "page"
 
-# Scripts, styles and calls of this host alone. Pictures may be of other https hosts: results can lie in a bucket.
+# Scripts, styles and calls of this host alone. Pictures may be of other https hosts: results can be in a bucket.
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' blob: data: https:; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -52,7 +52,7 @@ def _dump(document: object) -> str:
 
 
 def _without_pictures(document: object) -> object:
-    """The document with long texts cut, however deep they lie."""
+    """The document with long texts cut, however deep they are."""
     if isinstance(document, str):
         return document if len(document) <= MAX_TEXT else f"{document[:64]}… ({len(document)} characters)"
     if isinstance(document, list):

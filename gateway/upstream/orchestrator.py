@@ -224,7 +224,7 @@ class Orchestrator:
 
 def _retrying(seconds: float) -> AsyncIterator[stamina.Attempt]:
     return stamina.retry_context(
-        on=_is_away,
+        on=_is_unreachable,
         attempts=None if seconds else 1,
         timeout=seconds or None,
         wait_initial=0.1,
@@ -233,6 +233,6 @@ def _retrying(seconds: float) -> AsyncIterator[stamina.Attempt]:
     )
 
 
-def _is_away(error: Exception) -> bool:
+def _is_unreachable(error: Exception) -> bool:
     """Whether nobody has answered, or only that its database is unreachable: another try may reach one that works."""
     return isinstance(error, grpc.aio.AioRpcError) and error.code() is grpc.StatusCode.UNAVAILABLE

@@ -1,4 +1,4 @@
-"""How process_result waits: for the job, for the client to go away, for the gateway to stop, whichever is first."""
+"""How process_result waits: for the job, for the client to disconnect, for the gateway to stop, whichever is first."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ ENDED = frozenset(
         jobs_pb2.JOB_STATE_DELETED,
     }
 )
-AWAY = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
+UNREACHABLE = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED})
 
 _log = structlog.get_logger()
 
@@ -103,7 +103,7 @@ async def stopping(event: asyncio.Event) -> None:
 
 
 async def _ended(orchestrator: Orchestrator, job_id: str, caller: Caller, seconds: float) -> jobs_pb2.Job:
-    """Follow a job to its end, through an orchestrator that goes away and comes back."""
+    """Follow a job to its end, through an orchestrator that restarts."""
     while True:
         # The stream ends when the job does (with its error, if it failed) or when the connection breaks: see GetJob.
         with contextlib.suppress(grpc.aio.AioRpcError):
@@ -113,7 +113,7 @@ async def _ended(orchestrator: Orchestrator, job_id: str, caller: Caller, second
         except grpc.aio.AioRpcError as error:
             if error.code() is grpc.StatusCode.NOT_FOUND:
                 raise errors.job_not_found() from None
-            if error.code() not in AWAY:
+            if error.code() not in UNREACHABLE:
                 raise
         else:
             if job.state in ENDED:

@@ -14,7 +14,7 @@ from orchestrator.scheduling.costs import Cost, CostModel
 SAVE_SECONDS = 15.0
 """Between two writes; the changes of that time are lost where the process is killed."""
 KEEP_DAYS = 30
-"""Costs that nobody measured for so long are forgotten: Tritons in a cluster change their addresses."""
+"""Costs that nobody measured for this long are forgotten: Tritons in a cluster change their addresses."""
 
 _LOAD = """
 WITH old AS (DELETE FROM imagegen.network_costs WHERE measured_at < now() - make_interval(days => %(days)s))
@@ -54,7 +54,7 @@ class CostKeeper:
             await self._try(self.save)
 
     async def loaded(self, seconds: float) -> None:
-        """Wait for what was stored, for so long at most."""
+        """Wait for what was stored, for this long at most."""
         try:
             async with asyncio.timeout(seconds):
                 await self._is_loaded.wait()

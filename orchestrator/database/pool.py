@@ -64,7 +64,7 @@ class Database:
         """A connection in a transaction of its own: committed at the end, rolled back if anything is raised.
 
         Raises:
-            DatabaseUnavailableError: the database cannot be reached, or went away meanwhile. Whether the transaction
+            DatabaseUnavailableError: the database cannot be reached, or was lost meanwhile. Whether the transaction
                 was committed is then unknown.
         """
         async with self._connection() as connection, connection.transaction():

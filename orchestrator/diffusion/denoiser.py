@@ -104,7 +104,7 @@ class Denoiser:
         return tile_height // factor, tile_width // factor
 
     def _gather(self, views: Sequence[View], rows: int) -> _Fixed:
-        """What is fixed, for a call of so many guidance rows of some views."""
+        """What is fixed, for a call of that many guidance rows of some views."""
         given, count = self._conditions.last(rows), len(views)
         is_steered = given.control is not None or given.likeness is not None
         masked = None

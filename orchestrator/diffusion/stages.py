@@ -69,7 +69,7 @@ class Timer:
         return tuple(self._found.values())
 
     def exclude(self, seconds: float) -> None:
-        """Leave out of the stage that runs so many seconds for which it only waited."""
+        """Leave out of the stage that runs that many seconds for which it only waited."""
         self._excluded += seconds
 
     @asynccontextmanager

@@ -31,11 +31,11 @@ FEWEST, MOST = 0.2, 5.0
 LEAST_SECONDS = 0.1
 """Of a job, so that none is free in the order."""
 DEADLINE_MARGIN = 1.25
-"""A deadline counts as reachable if it is so many times the expected seconds ahead: forecasts are that good."""
+"""A deadline counts as reachable if it is this many times the expected seconds ahead: forecasts are that good."""
 
 
 def check_deadline(deadline: float | None, wait: float, run: float) -> None:
-    """Check that a request that is to wait and to run for so many seconds ends by its deadline, with a margin.
+    """Check that a request that is to wait and to run for that many seconds ends by its deadline, with a margin.
 
     Raises:
         DeadlineUnreachableError: it is expected to end later.
@@ -101,7 +101,7 @@ class Forecaster:
         return Work(seconds, model, shape, rows, table.fixed_batch or MAX_ROWS)
 
     def learn(self, plan: Plan, work: Work, taken: float) -> None:
-        """A request has ended that used engines for so many seconds, alone."""
+        """A request has ended that used engines for that many seconds, alone."""
         known = self._taken[plan.family, plan.task.name.value]
         correction = median(known) if known else 1.0
         known.append(min(max(correction * taken / work.seconds, FEWEST), MOST))

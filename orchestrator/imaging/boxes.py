@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """Pixels left <= x < left + width, top <= y < top + height. Parts may lie outside the picture."""
+    """Pixels left <= x < left + width, top <= y < top + height. Parts may be outside the picture."""
 
     left: int
     top: int

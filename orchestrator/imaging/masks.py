@@ -43,7 +43,7 @@ def read_mask(picture: Pixels, size: tuple[int, int], *, by_opacity: bool = Fals
 def outpainting_mask(size: tuple[int, int], box: Box, feather: int) -> Mask:
     """The mask of a canvas of `size` (width, height) in which `box` holds the picture: 1 where it is to be painted.
 
-    Along the picture's sides that do not lie on the canvas's edge, `feather` pixels of the picture are masked too, so
+    Along the picture's sides that are not on the canvas's edge, `feather` pixels of the picture are masked too, so
     that its border is painted again and `blend` with a band of the same width fades from old to new. Where the picture
     is narrower than that, it keeps its middle row or column.
     """
@@ -61,7 +61,7 @@ def to_latents(mask: Mask, latent_size: tuple[int, int]) -> Mask:
 
     A latent is 1 as soon as one of its pixels is masked. diffusers takes one sample of each cell ("nearest"): a latent
     whose cell is masked in part may then be held back, and the old picture shows inside the mask's border. Here the
-    latent is painted, and `blend` puts the cell's unmasked pixels back. On masks whose borders lie between latents both
+    latent is painted, and `blend` puts the cell's unmasked pixels back. On masks whose borders are between latents both
     agree.
     """
     w, h = latent_size

@@ -1,4 +1,4 @@
-"""Where an object is placed that a photograph's own edge has cut: its cut edge lies on the canvas's edge."""
+"""Where an object is placed that a photograph's own edge has cut: its cut edge is on the canvas's edge."""
 
 from dataclasses import dataclass
 
@@ -31,7 +31,7 @@ class Placement:
 
     Attributes:
         part: of the source, pixels.
-        box: where that part lies in the canvas, pixels.
+        box: where that part is in the canvas, pixels.
     """
 
     part: Box
@@ -64,13 +64,13 @@ def offset(length: int, canvas: int, *, first: bool, last: bool) -> int:
 def place(item: Box, size: Size, canvas: Size, cut: Sides) -> Placement:
     """Place an object in a canvas.
 
-    Where it is cut at one side, it lies at that side; where it is cut at two opposite ones, it is enlarged until it
+    Where it is cut at one side, it is at that side; where it is cut at two opposite ones, it is enlarged until it
     spans the canvas between them. What is then larger than the canvas is left out: below, where the object's lower edge
     is cut as well or nothing is, so that heads stay; above, where its upper edge alone is cut; on both sides across.
 
     Args:
         item: the object in its picture, not empty.
-        size: width and height at which it would lie in the middle, at most those of the canvas.
+        size: width and height at which it would be in the middle, at most those of the canvas.
         canvas: width and height.
         cut: at which sides the object is cut.
     """

@@ -15,7 +15,7 @@ _MAGIC = (
     (b"MM\x00+", "TIFF"),
 )
 # What is often sent in place of a picture, by what it begins with, without white space and in lower case.
-_OTHERS = (
+_UNSUPPORTED = (
     (b"<!doctype html", "a web page (HTML)"),
     (b"<html", "a web page (HTML)"),
     (b"<head", "a web page (HTML)"),
@@ -61,7 +61,7 @@ def described(data: bytes) -> str | None:
     start = data[:256].removeprefix(b"\xef\xbb\xbf").lstrip()
     if data[4:8] == b"ftyp":
         return "a video (MP4, QuickTime)"
-    for magic, words in _OTHERS:
+    for magic, words in _UNSUPPORTED:
         if data[: len(magic)].lower() == magic or start[: len(magic)].lower() == magic:
             return words
     return "text" if start and _TEXT.issuperset(start) else None

@@ -29,7 +29,7 @@ and gradients stay as they are."""
 
 
 def times_of(picture: Pixels, size: tuple[int, int]) -> int:
-    """How many times as large a picture is made before it is resampled to `size`; 1 where that is no larger."""
+    """How many times as large text is drawn before it is resampled to `size`; 1 where that is no larger."""
     height, width = picture.shape[:2]
     return max(1, min(MOST_TIMES, math.ceil(min(size[0] / int(width), size[1] / int(height)))))
 

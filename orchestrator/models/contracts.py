@@ -22,7 +22,7 @@ class TextEncoder(Protocol):
     """Token ids to the hidden states that condition the UNet."""
 
     async def __call__(self, input_ids: Ids, skip: int = 0) -> Floats:
-        """(B, L) int32 to (B, L, D); `skip` leaves out so many of the last layers."""
+        """(B, L) int32 to (B, L, D); `skip` leaves out that many of the last layers."""
         ...
 
 

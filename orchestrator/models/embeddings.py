@@ -21,7 +21,7 @@ Kept = tuple[Floats, ...]
 
 
 class Embeddings:
-    """Answers of text encoders, those that were used last, up to so many bytes. Lives in one event loop."""
+    """Answers of text encoders, those that were used last, up to that many bytes. Lives in one event loop."""
 
     def __init__(self, capacity: int) -> None:
         """Nothing is kept.

@@ -29,7 +29,7 @@ SLOWEST_FACTOR = 3.0
 LOST_CHECKS = 2
 """A server that leaves this many checks in a row without an answer is frozen."""
 HOLD_FAULTS = 3
-"""This many faults in a row, although known tensors are answered, keep requests away for a time."""
+"""This many faults in a row, although known tensors are answered, keep requests from an endpoint for a time."""
 PROBE_SHARE, IDLE_FACTOR = 0.02, 3.0
 """An idle model spends this share of its time on known tensors where they take long: the pause between two grows, up to
 IDLE_FACTOR times Probing.idle_seconds."""

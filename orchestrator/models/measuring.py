@@ -22,7 +22,7 @@ REPEATS = 3
 """Calls that are timed for each number of rows, of a network that takes less than SLOW_SECONDS."""
 SLOW_SECONDS = 1.0
 WORTH = 1.02
-"""Twice the rows must bring so many times the rows a second, or still more rows are not tried."""
+"""Twice the rows must bring this many times the rows a second, or still more rows are not tried."""
 UNETS = ("unet", "controlled_unet", "inpaint_unet")
 
 log = structlog.get_logger()

@@ -27,7 +27,7 @@ class Model:
 
     `loras` are one request's scales of the family's LoRAs, in the order of its table; empty for none of them.
 
-    With a `fixed_batch` every request is padded to so many rows, which is all that the model takes: Triton merges
+    With a `fixed_batch` every request is padded to that many rows, which is all that the model takes: Triton merges
     nothing into it, and its result depends on nobody else (families.NetworkTable says when that is needed).
     """
 

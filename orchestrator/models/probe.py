@@ -25,7 +25,7 @@ def known_tensors(info: ModelInfo) -> dict[str, Floats | Ids]:
 
 
 def tensors_of_size(info: ModelInfo, rows: int, height: int, width: int, factor: int) -> dict[str, Floats | Ids]:
-    """As known_tensors, of so many rows and a picture of height x width pixels, `factor` of them for each latent."""
+    """As known_tensors, of that many rows and a picture of height x width pixels, `factor` of them for each latent."""
     tensors: dict[str, Floats | Ids] = {}
     for name in info.inputs:
         if name not in info.optional:

@@ -13,7 +13,7 @@ from orchestrator.params import MAX_CLIP_SKIP, MAX_GENERATED_SIDE, MAX_LORA_WEIG
 Side = Annotated[int, Field(ge=8, le=MAX_GENERATED_SIDE)]
 Kind = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
 EDGE_KINDS = ("canny", "scribble")
-"""Control kinds whose pictures are made here, white lines on black. Those of other kinds are brought by the client."""
+"""Control kinds whose pictures are drawn here, white lines on black. Those of other kinds come from the client."""
 Rgb = tuple[float, float, float]
 MAX_LORAS = 64
 """Of a set of networks."""

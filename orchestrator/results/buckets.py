@@ -77,7 +77,7 @@ class Bucket:
     """Objects by their paths, "/" between the parts. Safe to use from several tasks, and from several processes."""
 
     def __init__(self, store: "ObjectStore", folder: Path | None = None) -> None:
-        """`folder` is where a local store's files lie."""
+        """`folder` is where a local store's files are."""
         self._store, self._folder = store, folder
 
     @classmethod

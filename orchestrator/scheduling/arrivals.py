@@ -36,7 +36,7 @@ class Arrivals:
         self._recent: deque[tuple[float, Hashable, Priority, float]] = deque(maxlen=WINDOW)
 
     def note(self, account: Hashable, priority: Priority, seconds: float, now: float) -> None:
-        """A request of so many seconds of work has come."""
+        """A request of that many seconds of work has come."""
         self._recent.append((now, account, priority, seconds))
 
     def rates(self, now: float) -> Iterator[Rate]:

@@ -78,7 +78,7 @@ class CostModel:
         return len(self._models.get(model, {}).get(engine, {}).get(shape, {})) > 1
 
     def seconds(self, model: str, shape: Shape, rows: int, engine: str | None = None) -> float | None:
-        """Seconds of a call of so many rows; None if the model was never measured.
+        """Seconds of a call of that many rows; None if the model was never measured.
 
         Between measured numbers of rows it is interpolated, beyond them each row costs what it cost at the nearest; a
         shape that was not measured costs in proportion to its elements.

@@ -31,7 +31,7 @@ HEAD_START = {Priority.HIGH: 600.0, Priority.NORMAL: 0.0, Priority.LOW: -600.0}
 """Seconds by which a class goes before its tag."""
 
 LENGTH_BASE = 2.0
-"""Lengths are of one class up to so many times the shortest of it."""
+"""Lengths are of one class up to this many times the shortest of it."""
 
 
 def length_class(seconds: float) -> float:
@@ -46,7 +46,7 @@ def virtual_time(now: float, served: float | None, waiting: float | None) -> flo
 
 
 def start_tag(virtual: float, fair_tag: float, seconds: float, *, waits: bool) -> float:
-    """Start tag S of an account's next request of so many seconds.
+    """Start tag S of an account's next request of that many seconds.
 
     `fair_tag` is F of its request before, `waits` whether any of its requests still waits.
     """

@@ -23,12 +23,12 @@ from orchestrator.scheduling.scheduled import ScheduledRequest, State, Work
 PASSING = 0.5
 """A request passes a running one if it takes at most this share of what the running one still takes."""
 MOST_PAUSED = 1.0
-"""A request that others have passed for so many times its own seconds is not passed any more."""
+"""A request that others have passed for this many times its own seconds is not passed any more."""
 HOLD_SHARE, MIN_HOLD, MAX_HOLD = 0.25, 0.02, 0.5
 """For which share of its last call an engine is held for a request, within bounds in seconds."""
 
 URGENT = 1.25
-"""A request whose deadline is so many times its remaining seconds ahead is next."""
+"""A request whose deadline is this many times its remaining seconds ahead is next."""
 
 NEVER = float("-inf")
 
@@ -123,7 +123,7 @@ class Scheduler:
             self._waiting.add(request)
 
     def returned(self, request: ScheduledRequest, seconds: float, now: float) -> None:
-        """A call has returned after so many seconds: the engine is held for the next one."""
+        """A call has returned after that many seconds: the engine is held for the next one."""
         self._count(request, now)
         request.state = State.HOLDING
         request.hold_until = now + min(max(HOLD_SHARE * seconds, MIN_HOLD), MAX_HOLD)
@@ -212,7 +212,7 @@ class Scheduler:
         then the call itself finds out.
         """
         engines = request.engines()
-        if request.owns and request.engine is not None and request.engine in engines:  # who has begun goes on
+        if request.owns and request.engine is not None and request.engine in engines:  # one that has started continues
             passing = reserved.get(request.engine)
             if passing is None or not self._passes(passing, request, now):
                 return request.engine

@@ -38,7 +38,7 @@ class Turns:
         return time.monotonic() + self._offset
 
     def listen(self, listener: Callable[[], None]) -> None:
-        """Call `listener` whenever a request has begun or ended."""
+        """Call `listener` whenever a request has started or ended."""
         self._listeners.append(listener)
 
     def open(
@@ -154,7 +154,7 @@ class Turn:
     """One request's use of the engines."""
 
     def __init__(self, turns: Turns, request: ScheduledRequest) -> None:
-        """Made by Turns.open."""
+        """Created by Turns.open."""
         self.turns, self.request = turns, request
         self.waited = 0.0
 
@@ -181,7 +181,7 @@ class Turn:
             self.returned(0.0)
 
     def returned(self, seconds: float, last: Hashable = None) -> None:
-        """A call has returned, after so many seconds; `last` is equal of calls that could share a batch."""
+        """A call has returned, after that many seconds; `last` is equal of calls that could share a batch."""
         self.turns.returned(self.request, seconds, last)
 
     def stop(self, error: Exception) -> None:

@@ -77,7 +77,7 @@ class StreamQueue:
         if not self._wake_seconds:
             self._runner.check_ready(plan)
         plan = await self._runner.tokenize(plan, params)
-        self._check_open()  # it may have begun to stop meanwhile
+        self._check_open()  # it may be stopping by now
         self._admission.check_room(plan.held_bytes)
         job = Job(job_id, account, plan, options, turn=self._runner.open_turn(account, plan, options))
         self._admission.enqueue(job, options.priority, plan.held_bytes)

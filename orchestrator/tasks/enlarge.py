@@ -54,7 +54,7 @@ async def enlarge(picture: Pixels, size: Size, tools: Tools, steps: Steps, *, ke
 async def grow(picture: Pixels, size: Size, tools: Tools, steps: Steps) -> Pixels:
     """A generated RGB picture, a whole number of times as large and at least as large as `size`, if that is worth it.
 
-    Without back projection: what the network takes away are the traces of the autoencoder. Raises as `enlarge` does.
+    Without back projection: what the network removes are the traces of the autoencoder. Raises as `enlarge` does.
     """
     upscaler = _upscaler(tools)
     for _ in range(MAX_PASSES):
@@ -86,7 +86,7 @@ def _is_worth(picture: Pixels, size: Size) -> bool:
 
 
 def _times(picture: Pixels, size: Size, upscaler: Upscaler) -> int:
-    """How many times as large the network makes it: enough for the size, so that resampling shrinks, if it can."""
+    """How many times as large the network returns it: enough for the size, so that resampling shrinks, if it can."""
     return min(upscaler.scale, math.ceil(_ratio(picture, size)))
 
 

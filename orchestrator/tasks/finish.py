@@ -57,7 +57,7 @@ async def finish(
     """Compose the task's picture, of frame.content_size, fit it into frame.output_size, and write the file.
 
     Faces are enhanced first. `under` is laid under the task's picture, in the same place. The background is removed
-    before the picture is fitted, and an object that a side of the photograph cuts then lies at that side of the canvas;
+    before the picture is fitted, and an object that a side of the photograph cuts then is at that side of the canvas;
     a colour and another picture are laid behind all of the result, what FIT_CANVAS adds included; a caption over it.
 
     Raises:

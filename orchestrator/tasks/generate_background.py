@@ -67,8 +67,8 @@ def _frame(plan: Plan, source_size: Size, max_pixels: int) -> Frame:
 def _arranged(plan: Plan, task: GenerateBackground, found: Pixels, frame: Frame, *, is_photograph: bool) -> Pixels:
     """The object in its place: RGBA of frame.content_size. It is resized once, if at all.
 
-    An object that a photograph's edge cuts lies at the canvas's edge (placement.place); one that came cut out already
-    may fill its picture, and lies in the middle.
+    An object that a photograph's edge cuts is at the canvas's edge (placement.place); one that came cut out already
+    may fill its picture, and is in the middle.
     """
     _, layout = frame.reduced(plan.layout)
     padded = layout.padding(*frame.content_size) > 0

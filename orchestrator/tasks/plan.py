@@ -139,7 +139,7 @@ def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Plan:
 
     Raises:
         InvalidRequestError: the sampler cannot walk the steps, the family has no control kind of that name or cannot
-            leave out so many layers or lacks a LoRA, or the weights of a prompt cannot be read.
+            leave out that many layers or lacks a LoRA, or the weights of a prompt cannot be read.
         UnsupportedTaskError: the family has not the networks of the task.
     """
     if params.task.name not in family.tasks:

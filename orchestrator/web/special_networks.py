@@ -119,7 +119,7 @@ def _collapsed() -> tuple[tuple[ipaddress.IPv4Network, ...], tuple[ipaddress.IPv
 
 
 SPECIAL_IPV4, SPECIAL_IPV6 = _collapsed()
-"""All of the table, without those that lie inside others."""
+"""All of the table, without those that are inside others."""
 
 
 def egress() -> list[dict[str, object]]:

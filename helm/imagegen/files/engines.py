@@ -3,7 +3,7 @@
     python3 engines.py build --models /models --engines /engines
     python3 engines.py serve --engines /engines [--models NAME,NAME] [argument of tritonserver ...]
 
-Engines fit one architecture of GPU and one version of TensorRT, so they lie in /engines/sm90-trt10.13.3: a whole
+Engines fit one architecture of GPU and one version of TensorRT, so they are in /engines/sm90-trt10.13.3: a whole
 model repository for Triton. One with `engine.json` next to its config.pbtxt is built from 1/graph.onnx by trtexec:
 
     {"inputs": {"x": {"min": [1, 4, 16, 16], "opt": [2, 4, 64, 64], "max": [8, 4, 128, 128]}}, "precision": "strong"}
@@ -190,7 +190,7 @@ def check_engine(source: Path, layers: Path) -> None:
     """
     try:
         bindings = set(json.loads(layers.read_text("utf-8"))["Bindings"])
-    except (OSError, ValueError, KeyError, TypeError):  # another version's words: no reason to throw an engine away
+    except (OSError, ValueError, KeyError, TypeError):  # another version's words: no reason to delete an engine
         print(f"{source.name}: trtexec did not report the names of inputs and outputs", file=sys.stderr)
         return
     inputs, outputs, _ = tensors(source)

@@ -18,7 +18,7 @@ LEAST_BLUR, MOST_BLUR, ROUNDS = 0.7, 1.8, 12
 
 
 def unsharp(picture: Pixels, level: float) -> Pixels:
-    """Unsharp masking of the brightness: what a Gauss takes away is added."""
+    """Unsharp masking of the brightness: what a Gaussian blur removes is added."""
     amount = np.float32(AMOUNT * level)
     return _brightness(picture, level, lambda light: light + amount * _quietened(light - _blur(light, RADIUS)))
 

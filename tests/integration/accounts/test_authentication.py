@@ -213,7 +213,7 @@ async def test_the_same_key_is_looked_up_once(database: Database, counted: list[
     assert counted == [1]
 
 
-async def test_while_the_database_is_away_memory_serves(database: Database) -> None:
+async def test_while_the_database_is_unreachable_memory_serves(database: Database) -> None:
     key, other = await key_of(database), await key_of(database)
     own = Database(database.url, 2)
     await own.open()

@@ -129,7 +129,7 @@ async def test_a_picture_waits_in_memory_for_its_store(s3_harness: StoreHarness,
     assert s3_harness.lying() == [name]
 
 
-async def test_a_sweep_of_a_store_that_is_away_keeps_the_rows(s3_harness: StoreHarness, dead: str) -> None:
+async def test_a_sweep_of_a_store_that_is_unreachable_keeps_the_rows(s3_harness: StoreHarness, dead: str) -> None:
     await s3_harness.write()
     await s3_harness.age(3600)
     assert await store_at(s3_harness, dead).sweep() == 0
@@ -138,7 +138,9 @@ async def test_a_sweep_of_a_store_that_is_away_keeps_the_rows(s3_harness: StoreH
     assert s3_harness.lying() == []
 
 
-async def test_a_delete_while_the_store_is_away_is_made_good_by_the_sweep(s3_harness: StoreHarness, dead: str) -> None:
+async def test_a_delete_while_the_store_is_unreachable_is_completed_by_the_sweep(
+    s3_harness: StoreHarness, dead: str
+) -> None:
     name = await s3_harness.write()
     await store_at(s3_harness, dead).delete(name)
     with pytest.raises(NotFoundError):  # at once, though the object is still there

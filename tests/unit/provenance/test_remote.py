@@ -164,13 +164,15 @@ def test_an_authority_stamps_the_signature(
     assert (tmp_path / "content").stat().st_size
 
 
-def test_an_authority_that_is_away_is_to_be_tried_again(own: credentials.Credentials, free_port: int) -> None:
+def test_an_authority_that_is_unreachable_is_to_be_tried_again(own: credentials.Credentials, free_port: int) -> None:
     signer = Signer(own.chain, own.key, timestamp_url=f"http://127.0.0.1:{free_port}")
     with pytest.raises(SignerUnavailableError, match="time-stamping authority"):
         Marking(version="1", signer=signer).write(encode, OutputParams(), work())
 
 
-def test_a_service_that_is_away_is_to_be_tried_again(own: credentials.Credentials, free_port: int, silent: str) -> None:
+def test_a_service_that_is_unreachable_is_to_be_tried_again(
+    own: credentials.Credentials, free_port: int, silent: str
+) -> None:
     for url, words in (
         (f"http://127.0.0.1:{free_port}", "cannot be reached"),
         (silent, "no answer within 0.2 seconds"),
