@@ -53,7 +53,7 @@ async def _open_stack() -> AsyncIterator[Stack]:
 
 
 @pytest.mark.parametrize(("path", "allow"), PATHS.items())
-async def test_a_wrong_method_is_told_the_right_ones(stack: Stack, path: str, allow: str) -> None:
+async def test_a_wrong_method_is_answered_with_the_right_ones(stack: Stack, path: str, allow: str) -> None:
     for method in ("PUT", "PATCH", "TRACE"):
         answer = await stack.client.request(method, path)
         assert (answer.status_code, answer.headers["Allow"]) == (405, allow)
@@ -152,7 +152,7 @@ async def test_a_part_of_a_picture(stack: Stack, asked: str, start: int, end: in
 
 
 @pytest.mark.parametrize("asked", ["bytes=0-1,5-6", "items=0-1", "bytes=5-1", "bytes=a-b", "bytes=-", "bytes", ""])
-async def test_what_is_no_single_range_gets_the_whole(stack: Stack, asked: str) -> None:
+async def test_what_is_not_a_single_range_gets_the_whole(stack: Stack, asked: str) -> None:
     stack.script.files["name.png"] = ("image/png", [FILE])
     answer = await stack.anonymous.get("/results/name.png", headers={"Range": asked})
     assert (answer.status_code, len(answer.content)) == (200, len(FILE))

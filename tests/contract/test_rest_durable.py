@@ -78,7 +78,7 @@ async def test_without_a_webhook_the_request_goes_along_for_the_accounts_own(sta
         assert json.loads(webhook.data)["width"] == TEXT_ONLY["width"]
 
 
-async def test_a_webhook_is_told_what_it_asks_for(stack: Stack) -> None:
+async def test_a_webhook_gets_the_events_that_it_asks_for(stack: Stack) -> None:
     for events, asked in (
         (None, []),
         (["Failed"], [jobs_pb2.WEBHOOK_EVENT_FAILED]),

@@ -92,7 +92,7 @@ async def test_the_same_form_with_the_same_key_is_the_same_job(stack: Stack) -> 
     assert first.request_id == "mine"
 
 
-async def test_the_webhook_tells_the_parameters(stack: Stack) -> None:
+async def test_the_webhook_has_the_parameters(stack: Stack) -> None:
     hook = {"complete": "https://hooks.example/"}
     await stack.client.post(NOW, **form(webhooks=hook, width=100))
     (webhook,) = stack.script.webhooks

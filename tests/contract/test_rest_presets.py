@@ -39,7 +39,7 @@ async def test_without_a_preset_nobody_is_asked(stack: Stack) -> None:
     assert "GetPreset" not in stack.script.calls
 
 
-async def test_a_preset_that_is_no_request_is_named(stack: Stack) -> None:
+async def test_a_preset_that_is_not_a_request_is_named(stack: Stack) -> None:
     stack.script.presets["broken"] = json.dumps({"width": "wide"})
     answer = await stack.client.post(NOW, json={"url": URL, "preset": "broken"})
     assert answer.status_code == 400

@@ -48,7 +48,7 @@ async def events_of(stack: Stack, **headers: str) -> list[Event]:
     return read(answer.text)
 
 
-async def test_everything_that_happens_is_told(stack: Stack) -> None:
+async def test_everything_that_happens_is_reported(stack: Stack) -> None:
     stack.script.events = WORK
     found = await events_of(stack)
     assert found[:-1] == [

@@ -41,7 +41,7 @@ def test_egress_is_the_orchestrators_own_table() -> None:
     assert rules == [(block, PORTS) for block in egress()]
 
 
-def test_ports_are_those_that_the_orchestrator_is_told() -> None:
+def test_ports_are_those_of_the_orchestrators_settings() -> None:
     found = resources("cpu-trial", "--set=orchestrator.fetchPorts={443}", "--set=orchestrator.webhookPorts={443,9443}")
     for _, ports in blocks(policy(found, "orchestrator")):
         assert ports == [{"protocol": "TCP", "port": 443}, {"protocol": "TCP", "port": 9443}]

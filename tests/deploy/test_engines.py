@@ -102,7 +102,7 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path)
 
 
-def test_engines_lie_by_gpu_and_version_and_are_a_repository(world: World) -> None:
+def test_engines_are_kept_by_gpu_and_version_and_are_a_repository(world: World) -> None:
     done = world.build()
     assert done.returncode == 0, done.stderr
     place = world.engines / "sm90-trt10.13.3"
@@ -128,7 +128,7 @@ def test_models_for_a_cpu_are_left_out(world: World) -> None:
     assert not (world.engines / "sm90-trt10.13.3/faces").exists()
 
 
-def test_what_is_there_is_left_alone_and_what_has_changed_is_built_anew(world: World) -> None:
+def test_what_is_there_is_left_alone_and_what_has_changed_is_built_again(world: World) -> None:
     world.build()
     assert "0 built or copied" in world.build().stdout
     assert len(world.log) == 1
@@ -201,7 +201,7 @@ def test_an_engine_with_other_names_is_refused(world: World) -> None:
     assert not (world.engines / "sm90-trt10.13.3/unet").exists()
 
 
-def test_an_engine_whose_names_are_not_told_is_left_to_triton(world: World) -> None:
+def test_an_engine_that_does_not_report_its_names_is_left_to_triton(world: World) -> None:
     """Another version of TensorRT may note down something else; Triton checks as it loads."""
     world.variables["LAYERS"] = "[]"
     done = world.build()

@@ -83,7 +83,7 @@ async def test_tiled_vae_equals_diffusers(source: TritonNetworks) -> None:
     assert calls.count > 2
 
 
-def test_pictures_were_made_of_the_committed_graphs() -> None:
+def test_pictures_were_generated_by_the_committed_graphs() -> None:
     manifest = json.loads(golden_cases.MANIFEST.read_text())
     digests = golden_cases.graph_digests() | golden_adapters.graph_digests()
     assert manifest["adapters"]["graph_sha256"] == digests

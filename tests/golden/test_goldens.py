@@ -98,7 +98,7 @@ def test_families_pad_with_the_tokenizers_end_token() -> None:
     assert {family.networks.pad_id for family in FAMILIES} == {special["<|endoftext|>"]}
 
 
-def test_pictures_were_made_of_the_committed_graphs() -> None:
+def test_pictures_were_generated_by_the_committed_graphs() -> None:
     manifest = json.loads(golden_cases.MANIFEST.read_text())
     assert manifest["pictures"]["graph_sha256"] == golden_cases.graph_digests()
 

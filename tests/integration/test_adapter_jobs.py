@@ -55,7 +55,7 @@ async def test_a_fetch_stops_at_once(adapters: Served, web: Web, how: str) -> No
     assert orchestrator.in_flight <= 1  # the job's task ends after its last event is sent
 
 
-async def test_a_family_tells_and_serves_the_tasks_that_it_has_networks_for(adapters: Served) -> None:
+async def test_a_family_lists_and_serves_the_tasks_that_it_has_networks_for(adapters: Served) -> None:
     client = adapters[1]
     listed = await client.generation.ListFamilies(pb.ListFamiliesRequest())
     tasks = {family.name: list(family.tasks) for family in listed.families}

@@ -110,7 +110,7 @@ async def faulty(tmp_path: Path) -> AsyncIterator[TritonPool]:
         await pool.close()
 
 
-async def test_what_one_request_brings_is_no_fault_of_the_engine(faulty: TritonPool) -> None:
+async def test_a_fault_of_one_request_does_not_count_against_the_engine(faulty: TritonPool) -> None:
     """Tensors that the model refuses, or fails on, fail their request alone; the model goes on serving others."""
     info = await faulty.describe("tiny_unet")
     good = {

@@ -76,7 +76,7 @@ async def test_a_caption(served: BothProtocols) -> None:
     assert (columns.min(), columns.max() + 1, rows.min(), rows.max() + 1) == (5, 29, 5, 17)
 
 
-async def test_a_print_lies_as_its_picture(served: BothProtocols) -> None:
+async def test_a_print_is_oriented_as_its_picture(served: BothProtocols) -> None:
     """A6 at 100 dpi, 413 x 583, for a picture that is wider than high."""
     size, output = pb.Size(width=413, height=583, reorient=True), pb.Output(dpi=100)
     found = await same(served, PHOTOGRAPH, {"size": size, "output": output}, {"print_size": "a6", "dpi": 100})

@@ -218,7 +218,7 @@ async def test_reflection(client: Client) -> None:
     assert {"imagegen.v1.GenerationService", "imagegen.v1.JobService", "grpc.health.v1.Health"} <= names
 
 
-async def test_a_job_is_made_watched_fetched_and_deleted(client: Client) -> None:
+async def test_a_job_is_created_watched_fetched_and_deleted(client: Client) -> None:
     """CreateJob, WatchJob, GetJob, ReadResult, DeleteJob."""
     request = text_to_image(steps=2, output=pb.Output(format=pb.IMAGE_FORMAT_WEBP))
     job = await client.jobs.CreateJob(jobs_pb2.CreateJobRequest(request=request))

@@ -54,14 +54,14 @@ def assert_clear(said: Said, words: str, field: str, code: str) -> None:
 
 
 @pytest.mark.parametrize("name", [*BROKEN])
-async def test_a_file_that_is_no_good_picture(served: BothProtocols, name: str) -> None:
+async def test_a_file_that_is_not_a_good_picture(served: BothProtocols, name: str) -> None:
     data, words = BROKEN[name]
     assert_clear(await served.grpc(pb.Edit(image=source(data))), words, "edit.image", "INVALID_ARGUMENT")
     assert_clear(await served.rest(url=inline(data)), words, "url", "400")
 
 
 @pytest.mark.parametrize("name", [*BROKEN])
-async def test_a_page_that_is_no_good_picture(served: BothProtocols, web: Web, name: str) -> None:
+async def test_a_page_that_is_not_a_good_picture(served: BothProtocols, web: Web, name: str) -> None:
     """The name and the media type of a file say nothing."""
     data, words = BROKEN[name]
     url = web.put("/picture.png", data)
@@ -186,7 +186,7 @@ async def test_a_mask_all_white_changes_all(served: BothProtocols) -> None:
 
 
 @pytest.mark.parametrize("mask", [*BROKEN])
-async def test_a_mask_that_is_no_picture(served: BothProtocols, mask: str) -> None:
+async def test_a_mask_that_is_not_a_picture(served: BothProtocols, mask: str) -> None:
     data, words = BROKEN[mask]
     over_grpc, over_rest = await inpainted(served, data)
     assert_clear(over_grpc, words, "inpaint.mask", "INVALID_ARGUMENT")

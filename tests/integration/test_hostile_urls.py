@@ -91,7 +91,7 @@ async def test_a_page_that_misbehaves(served: BothProtocols, web: Web, name: str
         "a.png",
     ],
 )
-async def test_what_is_no_url_of_the_web(served: BothProtocols, url: str) -> None:
+async def test_what_is_not_a_web_url(served: BothProtocols, url: str) -> None:
     assert_refused(await ask(served, url), "http")
 
 

@@ -80,7 +80,7 @@ def test_a_folder_that_can_be_entered_keeps_its_data(shared: Path) -> None:
     assert not (state / "postgres/data").is_symlink()
 
 
-def test_data_that_went_are_made_again(shared: Path, closed: Path) -> None:
+def test_data_that_were_deleted_are_created_again(shared: Path, closed: Path) -> None:
     with postgres.running(closed / "state"):
         pass
     shutil.rmtree(shared)

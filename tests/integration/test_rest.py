@@ -186,7 +186,7 @@ async def test_a_deadline_that_cannot_be_met_is_refused_at_once(client: httpx.As
     assert "imagegen.deadline_seconds" in wrong.text
 
 
-async def test_a_webhook_tells_of_the_end(tiny_triton: int, tmp_path: Path) -> None:
+async def test_a_webhook_reports_the_end(tiny_triton: int, tmp_path: Path) -> None:
     """Signed by the secret that GET /rest_api/me returns, with the request as it was sent, and a link that works."""
     async with receiving() as receiver, rest(tiny_triton, tmp_path, webhook_private=True) as client:
         body = {**generate(), "webhooks": {"complete": receiver.url}}

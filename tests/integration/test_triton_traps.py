@@ -231,13 +231,13 @@ def test_it_listens_on_loopback_alone(server: triton.Server) -> None:
     assert listening == ports
 
 
-def test_the_engine_is_told_at_the_metrics_port(server: triton.Server) -> None:
+def test_the_engine_is_reported_at_the_metrics_port(server: triton.Server) -> None:
     lines = [line for line in httpx.get(server.metrics_url).text.splitlines() if line.startswith("imagegen_engine")]
     assert len(lines) == 3
     assert all('engine="openvino ' in line and 'precision="f32"' in line for line in lines)
 
 
-def test_a_request_that_does_not_fit_tells_no_internals(server: triton.Server) -> None:
+def test_the_error_of_a_request_that_does_not_fit_has_no_internals(server: triton.Server) -> None:
     with client.InferenceServerClient(server.grpc_url) as connection:
         tensor = client.InferInput("latents", [1, 3, 8, 8], "FP32")
         tensor.set_data_from_numpy(np.ones((1, 3, 8, 8), np.float32))

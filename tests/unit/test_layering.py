@@ -162,7 +162,7 @@ def test_a_circle_is_found() -> None:
     assert line.startswith("circle: ")
 
 
-def test_what_is_allowed_is_no_breach() -> None:
+def test_what_is_allowed_is_not_a_breach() -> None:
     sources = {
         "orchestrator.errors": "from dataclasses import dataclass",
         "orchestrator.params": "from orchestrator.errors import Violation",

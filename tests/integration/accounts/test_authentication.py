@@ -95,7 +95,7 @@ async def test_a_key_opens_its_account_from_memory(database: Database, counted: 
 
 
 @pytest.mark.parametrize("key", ["ig_" + "x" * 43, "x", "ä" * 40, "\udcff", "x" * 100_000, "a\x00b"])
-async def test_what_is_no_key_is_unknown(database: Database, key: str) -> None:
+async def test_what_is_not_a_key_is_unknown(database: Database, key: str) -> None:
     assert await refused(Accounts(database, anonymous=True), key), "a wrong key is not nobody's"
 
 

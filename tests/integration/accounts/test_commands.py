@@ -137,7 +137,7 @@ def test_a_key_from_its_making_to_its_end(shell: Shell) -> None:
     assert shell.opens(second["key"]) is None
 
 
-def test_a_key_in_a_file_is_made_or_taken(shell: Shell, tmp_path: Path) -> None:
+def test_a_key_in_a_file_is_created_or_taken(shell: Shell, tmp_path: Path) -> None:
     shell.run("accounts", "create", "carl")
     made = tmp_path / "made"
     done = shell.run("keys", "create", "carl", "--file", made)

@@ -56,7 +56,7 @@ def test_an_operator_sets_lists_and_removes_them(tmp_path: Path) -> None:
         (json.dumps({"description": "x" * 70_000}), "more than 65536 bytes"),
     ],
 )
-async def test_what_is_no_preset_is_refused(database: Database, text: str, said: str) -> None:
+async def test_what_is_not_a_preset_is_refused(database: Database, text: str, said: str) -> None:
     await new_key(database.url, "shop")
     with pytest.raises(PreconditionError, match=said):
         await presets.put(database, "shop", "style", text)

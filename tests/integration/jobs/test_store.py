@@ -320,7 +320,7 @@ async def test_a_jobs_end_is_after_its_beginning(bench: Bench) -> None:
     assert done.created <= done.started <= done.ended <= done.created + timedelta(seconds=60)
 
 
-async def test_a_queue_that_has_been_busy_tells_waits_in_its_own_speed(bench: Bench) -> None:
+async def test_a_queue_that_has_been_busy_estimates_waits_at_its_own_speed(bench: Bench) -> None:
     account = await bench.account("ada")
     attempt = await _begin(bench, account)
     await bench.database.run("UPDATE imagegen.jobs SET started_at = started_at - interval '30 s'")

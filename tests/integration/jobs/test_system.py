@@ -25,7 +25,7 @@ async def harness(tmp_path: Path) -> AsyncIterator[JobHarness]:
         yield opened
 
 
-async def test_a_job_is_made_and_told(harness: JobHarness) -> None:
+async def test_a_job_is_created_and_reported(harness: JobHarness) -> None:
     job = await harness.submit(seed=5, preview_interval=1)
     events = await harness.watch(job)
     assert [number for number, _ in events] == sorted({number for number, _ in events})
@@ -125,7 +125,7 @@ async def test_jobs_wait_while_nothing_can_be_made(harness: JobHarness) -> None:
     await harness.watch(job)
 
 
-async def test_places_are_told_while_they_change(harness: JobHarness) -> None:
+async def test_positions_are_reported_as_they_change(harness: JobHarness) -> None:
     hold(harness.world.networks)
     jobs = [await harness.submit() for _ in range(3)]
     await harness.until(jobs[0], JobState.RUNNING)
@@ -140,7 +140,7 @@ async def test_places_are_told_while_they_change(harness: JobHarness) -> None:
     assert places[:2] == [1, 0]
 
 
-async def test_all_who_watch_are_told_of_the_end(harness: JobHarness) -> None:
+async def test_all_watchers_get_the_end(harness: JobHarness) -> None:
     hold(harness.world.networks)
     jobs = [await harness.submit() for _ in range(4)]
     watches = [asyncio.create_task(harness.watch(job)) for job in jobs for _ in range(75)]

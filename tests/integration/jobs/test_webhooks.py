@@ -59,7 +59,7 @@ async def secret(harness: JobHarness) -> bytes:
     return bytes(row["webhook_secret"])
 
 
-async def test_a_webhook_tells_of_the_picture(harness: JobHarness, receiver: Receiver) -> None:
+async def test_a_webhook_reports_the_picture(harness: JobHarness, receiver: Receiver) -> None:
     job = await harness.submit(webhook=receiver.url, data='{"url": "https://a.example/ü.png"}')
     assert (await harness.get(job)).webhook == WebhookState()
     sent = await until(harness, job, "delivered")
@@ -79,7 +79,7 @@ async def test_a_webhook_tells_of_the_picture(harness: JobHarness, receiver: Rec
     assert sent.delivered_at is not None
 
 
-async def test_what_nobody_asked_for_is_not_told(harness: JobHarness, receiver: Receiver) -> None:
+async def test_events_that_nobody_asked_for_are_not_sent(harness: JobHarness, receiver: Receiver) -> None:
     """By default a picture alone is: the documents know no other event."""
     harness.world.networks.error = EngineFaultError("a secret")
     silent = await harness.submit(webhook=receiver.url, events=())
@@ -95,7 +95,7 @@ async def test_what_nobody_asked_for_is_not_told(harness: JobHarness, receiver: 
     assert [body["job"] for body in receiver.bodies] == [only_failed.id, pictured.id]
 
 
-async def test_the_accounts_own_webhook_is_told_where_the_request_names_none(
+async def test_the_accounts_own_webhook_is_called_where_the_request_names_none(
     harness: JobHarness, receiver: Receiver
 ) -> None:
     await admin.change(harness.database, "anonymous", {"webhook_url": receiver.url, "webhook_events": ["failed"]})
@@ -112,7 +112,7 @@ async def test_the_accounts_own_webhook_is_told_where_the_request_names_none(
     assert (await harness.get(done)).webhook is None
 
 
-async def test_a_job_without_a_picture_is_told_too(harness: JobHarness, receiver: Receiver) -> None:
+async def test_a_job_without_a_picture_is_reported_too(harness: JobHarness, receiver: Receiver) -> None:
     harness.world.networks.error = EngineFaultError("a secret")
     job = await harness.submit(webhook=receiver.url, request_id="r1")
     await until(harness, job, "delivered")
@@ -121,7 +121,7 @@ async def test_a_job_without_a_picture_is_told_too(harness: JobHarness, receiver
     assert body["message"] == "internal error; request id name"
 
 
-async def test_a_cancelled_job_is_told_too(harness: JobHarness, receiver: Receiver) -> None:
+async def test_a_cancelled_job_is_reported_too(harness: JobHarness, receiver: Receiver) -> None:
     harness.is_ready = False
     job = await harness.submit(webhook=receiver.url)
     await harness.system.jobs.cancel(ANONYMOUS, job.id)

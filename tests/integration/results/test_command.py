@@ -86,7 +86,7 @@ def test_without_an_endpoint_it_is_aws_and_never_the_servers_own(run: Run, secre
         ({"--secret-access-key-file": sys.executable}, 1, "it is not text"),
     ],
 )
-def test_what_is_wrong_is_told(run: Run, secret: str, changes: dict[str, str], status: int, said: str) -> None:
+def test_what_is_wrong_is_reported(run: Run, secret: str, changes: dict[str, str], status: int, said: str) -> None:
     given = {
         "account": "anonymous",
         "name": "shop",

@@ -51,7 +51,7 @@ def dead(free_port: int) -> str:
     return f"http://127.0.0.1:{free_port}"
 
 
-async def test_an_endpoint_where_nobody_listens_is_told_at_once(folder_harness: StoreHarness, dead: str) -> None:
+async def test_an_endpoint_where_nobody_listens_is_reported_at_once(folder_harness: StoreHarness, dead: str) -> None:
     store, written = store_at(folder_harness, dead), await folder_harness.write()
     started = time.monotonic()
     with pytest.raises(ResultStoreUnavailableError, match=r"^the result store does not answer$") as caught:
@@ -70,7 +70,7 @@ async def test_an_endpoint_that_hangs_is_given_up(folder_harness: StoreHarness) 
         assert time.monotonic() - started < 10
 
 
-async def test_an_upload_that_breaks_off_is_no_picture(folder_harness: StoreHarness) -> None:
+async def test_an_upload_that_breaks_off_is_not_a_picture(folder_harness: StoreHarness) -> None:
     async with endpoints.breaking_off(after=100_000) as (url, sent):
         with pytest.raises(ResultStoreUnavailableError):
             await store_at(folder_harness, url).write(1, bytes(4_000_000), ImageFormat.PNG)
@@ -83,7 +83,7 @@ async def test_an_upload_that_breaks_off_is_no_picture(folder_harness: StoreHarn
 
 
 @pytest.mark.parametrize("size", [10_000_000, 20_000_000])
-async def test_a_download_that_breaks_off_is_told(folder_harness: StoreHarness, size: int) -> None:
+async def test_a_download_that_breaks_off_is_reported(folder_harness: StoreHarness, size: int) -> None:
     """Before its first byte, or, of a large picture, while it is read."""
     written = await folder_harness.write(bytes(size))
     async with endpoints.answering(endpoints.HEAD % size, 1_000_000) as (url, _):

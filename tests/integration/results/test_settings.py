@@ -22,7 +22,7 @@ def settings(url: str, **changes: object) -> Settings:
 
 
 @pytest.mark.parametrize("form", ["{}", "file://{}"])
-async def test_a_folder_is_made_and_used(database: Database, tmp_path: Path, form: str) -> None:
+async def test_a_folder_is_created_and_used(database: Database, tmp_path: Path, form: str) -> None:
     folder = tmp_path / "a b/results"
     url = form.format(str(folder).replace(" ", "%20") if form.startswith("file") else folder)
     store = ResultStore.from_settings(settings(url), database, {})
@@ -31,7 +31,7 @@ async def test_a_folder_is_made_and_used(database: Database, tmp_path: Path, for
     assert store.link(name, expires) == f"http://127.0.0.1:8080/results/{name}"
 
 
-def test_a_relative_folder_lies_where_the_service_runs(
+def test_a_relative_folder_is_where_the_service_runs(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

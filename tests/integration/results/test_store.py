@@ -236,7 +236,7 @@ async def test_a_sweeper_leaves_to_another_what_that_one_holds(harness: StoreHar
     assert await harness.store.sweep() == 1
 
 
-async def test_a_sweep_that_dies_after_the_object_is_made_good(harness: StoreHarness) -> None:
+async def test_a_sweep_that_dies_after_the_object_is_completed(harness: StoreHarness) -> None:
     """The row is still there: the next sweep removes it, and does not mind that the object has gone."""
     name = await harness.write()
     await harness.age(DAY)

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.load import run_clients
 
 
-async def test_every_seed_is_asked_for_once_by_as_many_clients_as_told() -> None:
+async def test_every_seed_is_asked_for_once_by_the_given_number_of_clients() -> None:
     seeds: list[int] = []
     running, most = 0, 0
 

@@ -31,6 +31,6 @@ def test_the_golden_models_configuration_is_read() -> None:
 
 
 @pytest.mark.parametrize("file", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n half of it"])
-def test_half_a_picture_is_no_picture(file: bytes) -> None:
+def test_half_a_picture_is_not_a_picture(file: bytes) -> None:
     with pytest.raises(RuntimeError, match=f"{len(file)} bytes"):
         clients.check_png(file)

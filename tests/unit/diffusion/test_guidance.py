@@ -66,7 +66,7 @@ def test_the_interval_is_of_the_whole_walk() -> None:
     assert [guider(Guidance(end=0.6), first=4).rows(step) for step in range(6)] == [2, 2, 1, 1, 1, 1]
 
 
-def test_cfg_zero_star_stands_still_in_the_first_step_of_flow_matching_alone() -> None:
+def test_cfg_zero_star_zeroes_the_first_step_of_flow_matching_alone() -> None:
     zero = Guidance(method=GuidanceMethod.CFG_ZERO_STAR)
     assert [guider(zero, flows=True).rows(step) for step in range(3)] == [0, 2, 2]
     assert guider(zero, flows=True, first=2).rows(0) == 2

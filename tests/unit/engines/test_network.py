@@ -42,7 +42,7 @@ def test_the_digest_is_that_of_the_whole_file(network: ModuleType, tmp_path: Pat
     assert network.read_digest(tmp_path / "graph") == hashlib.sha256(data).hexdigest()
 
 
-def test_openvino_is_told_precision_and_threads(network: ModuleType, fakes: SimpleNamespace, tmp_path: Path) -> None:
+def test_openvino_is_given_precision_and_threads(network: ModuleType, fakes: SimpleNamespace, tmp_path: Path) -> None:
     graph = tmp_path / "graph.onnx"
     graph.write_bytes(b"graph")
     assert network.Network(graph, "bf16", threads=3).engine == "openvino 2026.4.1"
@@ -71,7 +71,7 @@ def test_either_kind_of_graph_is_found(network: ModuleType, tmp_path: Path) -> N
     assert network.find_graph(tmp_path) == onnx
 
 
-def test_the_digest_covers_the_weights_beside_the_graph(network: ModuleType, tmp_path: Path) -> None:
+def test_the_digest_covers_the_weights_next_to_the_graph(network: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "graph.xml").write_bytes(b"structure")
     (tmp_path / "graph.bin").write_bytes(b"weights")
     assert network.read_digest(tmp_path / "graph.xml") == hashlib.sha256(b"structureweights").hexdigest()

@@ -72,7 +72,7 @@ def test_a_bad_request_fails_alone(engine: ModuleType, tmp_path: Path, request_:
     assert other.outputs[DOUBLED][0, 0] == 4
 
 
-def test_a_failed_run_fails_its_batch_and_tells_no_internals(
+def test_a_failed_run_fails_its_batch_without_internals_in_the_error(
     engine: ModuleType, fakes: SimpleNamespace, tmp_path: Path
 ) -> None:
     model = load(engine, tmp_path)
@@ -161,7 +161,7 @@ def test_requests_with_and_without_an_optional_input_share_one_run(
     assert [response.outputs[DOUBLED][:, 0].tolist() for response in responses] == [[2], [4 + 12 * 10], [6, 8]]
 
 
-def test_zeros_are_made_once(engine: ModuleType, fakes: SimpleNamespace, tmp_path: Path) -> None:
+def test_zeros_are_allocated_once(engine: ModuleType, fakes: SimpleNamespace, tmp_path: Path) -> None:
     model = load(engine, tmp_path, **two_inputs())
     model.execute([rows(1), rows(2), rows(3)])
     model.execute([rows(4)])

@@ -103,7 +103,7 @@ def test_channels() -> None:
         (-1.0, 0.0, 0.0),
     ],
 )
-def test_what_is_no_colour_is_named(value: str | tuple[float, ...]) -> None:
+def test_what_is_not_a_colour_is_named(value: str | tuple[float, ...]) -> None:
     with pytest.raises(BadRequestError, match=r"^background\.color must ") as caught:
         colors.parse(value, "background.color")
     assert len(caught.value.body["message"]) < 200

@@ -64,7 +64,7 @@ def test_the_order_is_the_clients() -> None:
     assert [each.kind for each in edited(enhancements=KINDS).enhancements] == list(enhancements.KINDS.values())
 
 
-def test_what_is_no_enhancement_is_named() -> None:
+def test_what_is_not_an_enhancement_is_named() -> None:
     with pytest.raises(BadRequestError, match=r"^enhancements must be among denoise, deblur, .*, not 'shiny'$"):
         edited(enhancements=["light", "shiny"])
     for wrong in ([1], {"light": True}):
@@ -123,7 +123,7 @@ def test_positions(position: str) -> None:
 
 
 @pytest.mark.parametrize("position", ["L", "LR", "TB", "LTB", "left top", "XX", "R", "LL"])
-def test_what_is_no_position(position: str) -> None:
+def test_what_is_not_a_position(position: str) -> None:
     with pytest.raises(BadRequestError, match=r"^caption\.position must be two letters"):
         caption(position=position)
 
@@ -194,7 +194,7 @@ def test_every_documented_paper_is_known() -> None:
     assert (paper.SIZES["a10"], paper.SIZES["c7"]) == ((26, 37), (81, 114))
 
 
-def test_a_page_is_turned_only_with_a_picture_and_unless_told() -> None:
+def test_a_page_is_turned_only_with_a_picture_and_unless_asked() -> None:
     assert not edited(print_size="a6", print_reorientation=False).size.HasField("reorient")
     assert not from_text(print_size="a6").size.HasField("reorient")
 

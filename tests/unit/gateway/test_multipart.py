@@ -138,7 +138,7 @@ def test_what_is_wrong_is_named(parts: list[tuple[str, Part]], said: str) -> Non
         (b"--y\r\n", "multipart/form-data; boundary=" + "x" * 2000, "The body is not multipart/form-data: "),
     ],
 )
-def test_what_is_no_form(body: bytes, content_type: str, said: str) -> None:
+def test_what_is_not_a_form(body: bytes, content_type: str, said: str) -> None:
     with pytest.raises(BadRequestError) as caught:
         multipart.parse(body, content_type, LIMIT)
     assert str(caught.value).startswith(said)

@@ -90,7 +90,7 @@ def paths(message: Descriptor, prefix: str = "") -> Iterator[str]:
             yield from paths(field.message_type, f"{prefix}{field.name}.")
 
 
-def test_no_path_that_rest_sets_is_told_as_it_is() -> None:
+def test_every_path_that_rest_sets_is_translated() -> None:
     """A field that comes into the schema must be named here, or stand among those that no JSON sets."""
     tasks = {field.name for field in pb.GenerateRequest.DESCRIPTOR.oneofs_by_name["task"].fields}
     unset = {
@@ -154,7 +154,7 @@ def test_a_fault_that_is_not_of_length_is_of_the_whole_prompt() -> None:
         ({"nsfw_parameters": {"nsfw_image_url": "x"}}, "safety.replacement", "nsfw_parameters.nsfw_image_url"),
     ],
 )
-def test_a_field_that_stands_for_another_is_named_itself(document: dict[str, Any], path: str, name: str) -> None:
+def test_a_field_that_sets_another_is_named_itself(document: dict[str, Any], path: str, name: str) -> None:
     assert Names.of(contract.parse(document)).field(path) == name
 
 
@@ -270,6 +270,6 @@ def test_without_a_picture_nothing_is_upscaled() -> None:
 
 
 @given(st.text(max_size=80), st.text(max_size=80), st.sampled_from(list(Reason)))
-def test_whatever_a_violation_says_it_can_be_told(field: str, description: str, reason: Reason) -> None:
+def test_every_violation_can_be_translated(field: str, description: str, reason: Reason) -> None:
     limits = {"maximum": 1.0} if reason is Reason.TOO_MANY_PIXELS else {}
     assert isinstance(PICTURE.sentence([wrong(field, description, reason, limits)]), str)

@@ -83,7 +83,7 @@ def test_a_request_without_one_is_as_it_was() -> None:
         contract.parse({"preset": 5})
 
 
-def test_an_unknown_one_is_told_in_the_documented_words() -> None:
+def test_an_unknown_one_is_refused_in_the_documented_words() -> None:
     with pytest.raises(BadRequestError) as caught:
         Presets.load(SHIPPED).under({"preset": "mine"})
     assert str(caught.value) == "Preset mine not found!"

@@ -93,7 +93,7 @@ def test_a_body_of_very_many_values_is_not_parsed() -> None:
         body.parse_json(b"[" + b"[]," * 200_000 + b"[]]")
 
 
-def test_a_byte_order_mark_is_no_harm() -> None:
+def test_a_byte_order_mark_is_accepted() -> None:
     assert body.parse_json(b'\xef\xbb\xbf{"a": "\xc3\xa9"}') == {"a": "é"}
 
 

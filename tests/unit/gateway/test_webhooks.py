@@ -24,7 +24,7 @@ def test_small_pictures_stay() -> None:
     assert json.loads(data(document)) == document
 
 
-def test_large_pictures_are_told_by_their_length() -> None:
+def test_large_pictures_are_given_by_their_length() -> None:
     picture = "base64," + "A" * 2_000_000
     document = {**HOOK, "url": picture, "background": {"generate": {"context_images": [picture, "short"]}}}
     reported = json.loads(data(document))

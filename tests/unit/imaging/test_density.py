@@ -15,7 +15,7 @@ PICTURE = np.random.default_rng(1).integers(0, 256, (20, 30, 3), np.uint8)
 
 @pytest.mark.parametrize("image_format", [ImageFormat.PNG, ImageFormat.JPEG])
 @pytest.mark.parametrize("dpi", [1, 72, 300, 2400])
-def test_a_file_tells_its_density_and_shows_the_same(image_format: ImageFormat, dpi: int) -> None:
+def test_a_file_states_its_density_and_shows_the_same(image_format: ImageFormat, dpi: int) -> None:
     plain = codec.encode(PICTURE, OutputParams(format=image_format)).data
     dense = with_density(plain, image_format, dpi)
     with PIL.Image.open(io.BytesIO(dense)) as image, PIL.Image.open(io.BytesIO(plain)) as before:

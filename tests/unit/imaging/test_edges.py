@@ -82,7 +82,7 @@ def test_flat_pictures_have_no_edges(level: int) -> None:
     assert not drawing_edges(paper(40, level), (32, 32)).image.any()
 
 
-def test_noise_of_a_flat_picture_is_no_edge() -> None:
+def test_noise_of_a_flat_picture_is_not_an_edge() -> None:
     noise = np.random.default_rng(0).integers(126, 131, (64, 64, 1)).repeat(3, axis=2).astype(np.uint8)
     assert not canny(noise).image.any()
 
@@ -139,7 +139,7 @@ def test_light_lines_on_dark_shapes_are_strokes_too() -> None:
     assert (inside > 0).sum() < 1.15 * (expected > 0).sum()
 
 
-def test_the_gap_between_two_lines_is_no_line() -> None:
+def test_the_gap_between_two_lines_is_not_a_line() -> None:
     picture = paper()
     for x in (100, 108):
         cv2.line(picture, (x, 20), (x, 230), (0, 0, 0), 2)

@@ -163,7 +163,7 @@ def test_colours_are_stronger_and_grey_stays_grey() -> None:
     assert spared < 0.5 * changed
 
 
-def test_a_painted_face_keeps_light_and_what_lies_outside(photograph: Pixels) -> None:
+def test_a_painted_face_keeps_light_and_what_is_outside(photograph: Pixels) -> None:
     crop = np.ascontiguousarray(photograph[40:240, 130:330])
     shown = np.asarray(cv2.resize(crop, (64, 64), interpolation=cv2.INTER_AREA), np.uint8)
     np.testing.assert_array_equal(faces.blend(crop, shown, shown, 0.0), crop)  # nothing was changed, nothing changes

@@ -91,7 +91,7 @@ def test_any_picture_goes_to_the_detector(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("turn", [0.0, 35.0, -60.0])
-def test_a_head_stands_upright_in_its_crop(turn: float) -> None:
+def test_a_head_is_upright_in_its_crop(turn: float) -> None:
     found = face(200, 300, 100, turn)
     picture = np.zeros((700, 700, 3), np.uint8)
     for eye, colour in ((faces.RIGHT_EYE, (255, 0, 0)), (faces.LEFT_EYE, (0, 255, 0))):

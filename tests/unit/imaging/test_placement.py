@@ -37,7 +37,7 @@ def test_the_sides_that_cut(rows: tuple[int, int], columns: tuple[int, int], exp
         (Sides(right=True, bottom=True), Box(300, 200, 100, 100)),
     ],
 )
-def test_a_cut_side_lies_at_the_canvas_edge(cut: Sides, box: Box) -> None:
+def test_a_cut_side_is_at_the_canvas_edge(cut: Sides, box: Box) -> None:
     item = Box(10, 20, 50, 50)
     assert place(item, (100, 100), (400, 300), cut) == Placement(item, box)
 

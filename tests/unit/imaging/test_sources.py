@@ -215,7 +215,7 @@ async def test_redirects_to_anything_but_the_web_are_refused(web: Web, fetcher: 
         ),
     ],
 )
-async def test_what_is_no_url_of_the_web_is_refused(strict: Fetcher, url: str) -> None:
+async def test_what_is_not_a_web_url_is_refused(strict: Fetcher, url: str) -> None:
     assert "URL" in await refusal(strict, url)
 
 

@@ -43,7 +43,7 @@ def done(environment: Environment, monkeypatch: pytest.MonkeyPatch) -> list[str]
     return done
 
 
-def test_it_is_made_once(environment: Environment, done: list[str]) -> None:
+def test_it_is_installed_once(environment: Environment, done: list[str]) -> None:
     assert not is_current("test")
     assert ensure("test") is environment
     assert ensure("test") is environment
@@ -80,14 +80,14 @@ def test_what_was_added_is_brought_up_to_date_when_it_is_asked_for_again(
     assert done == ["create", "install 2", "install 1"]
 
 
-def test_it_is_made_again_where_its_python_has_gone(environment: Environment, done: list[str]) -> None:
+def test_it_is_installed_again_where_its_python_has_gone(environment: Environment, done: list[str]) -> None:
     ensure("test")
     environment.python.unlink()
     ensure("test")
     assert done == ["create", "install 1", "create", "install 1"]
 
 
-def test_an_interrupted_install_is_begun_again(
+def test_an_interrupted_install_is_started_again(
     environment: Environment, done: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Packages may be there in part then, and pip would take them for whole."""

@@ -63,14 +63,14 @@ def test_a_missing_package_is_named(package: str) -> None:
         host.check_packages(dataclasses.replace(GOOD, **cast("dict[str, Any]", {package: ""})))
 
 
-def test_this_python_tells_about_itself() -> None:
+def test_this_python_describes_itself() -> None:
     facts = host.inspect(sys.executable)
     assert facts.version == f"{sys.version_info.major}.{sys.version_info.minor}"
     assert facts.numpy.startswith("2."), "of the environment that it runs in"
     assert facts.system == "Linux"
 
 
-def test_a_program_that_is_no_python_is_named(tmp_path: Path) -> None:
+def test_a_program_that_is_not_python_is_named(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="nowhere does not run"):
         host.inspect(tmp_path / "nowhere")
     with pytest.raises(HostError, match="false does not run"):

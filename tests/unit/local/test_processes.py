@@ -129,7 +129,7 @@ def test_another_program_with_its_pid_is_left_alone(program: Program) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"pid": "x", "started": 1}', "not json"])
-def test_a_broken_pid_file_is_no_program(tmp_path: Path, text: str) -> None:
+def test_a_broken_pid_file_is_not_a_program(tmp_path: Path, text: str) -> None:
     (tmp_path / "p").write_text(text)
     assert processes.load(tmp_path / "p") is None
 
@@ -151,7 +151,7 @@ def test_a_program_that_is_not_there_is_named(tmp_path: Path) -> None:
         processes.start(["/nowhere"], {}, tmp_path, tmp_path / "log", tmp_path / "pid")
 
 
-def test_the_former_log_is_kept_beside(program: Program) -> None:
+def test_the_former_log_is_kept_next_to_the_new_one(program: Program) -> None:
     program.log.parent.mkdir()
     program.log.write_text("before")
     program.start(FOREVER)

@@ -37,7 +37,7 @@ def test_a_good_answer_passes() -> None:
         (GOOD[:1] + np.float32(1e-6), GOOD, "depends on who shares its batch"),
     ],
 )
-def test_each_fault_is_told(alone: np.ndarray | None, together: np.ndarray, fault: str) -> None:
+def test_each_fault_is_reported(alone: np.ndarray | None, together: np.ndarray, fault: str) -> None:
     assert fault in judge((-1, 2), alone, together)
 
 

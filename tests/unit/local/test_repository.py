@@ -38,7 +38,7 @@ def test_whole_models_pass(tmp_path: Path) -> None:
         (("1/model.py", "1/graph.onnx"), r"no config\.pbtxt"),
     ],
 )
-def test_each_fault_is_named_beside_a_whole_model(tmp_path: Path, files: tuple[str, ...], reason: str) -> None:
+def test_each_fault_is_named_next_to_a_whole_model(tmp_path: Path, files: tuple[str, ...], reason: str) -> None:
     make_model(tmp_path, "whole")
     make_model(tmp_path, "broken", *files)
     with pytest.raises(ModelsError, match=reason) as caught:
@@ -46,7 +46,7 @@ def test_each_fault_is_named_beside_a_whole_model(tmp_path: Path, files: tuple[s
     assert list(caught.value.reasons) == ["broken"]
 
 
-def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
+def test_all_faults_are_reported_at_once(tmp_path: Path) -> None:
     for name in ("one", "two"):
         make_model(tmp_path, name, "config.pbtxt")
     with pytest.raises(ModelsError) as caught:

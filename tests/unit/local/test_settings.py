@@ -36,7 +36,7 @@ def test_everything_can_be_set() -> None:
 
 
 @pytest.mark.parametrize("value", ["0", "65536", "-1", "http", "80.5"])
-def test_what_is_no_port_is_named(value: str) -> None:
+def test_what_is_not_a_port_is_named(value: str) -> None:
     with pytest.raises(LocalError, match=f"IMAGEGEN_GRPC_PORT='{value}'"):
         Settings.from_env({"IMAGEGEN_GRPC_PORT": value})
 

@@ -29,7 +29,7 @@ def edit(**fields: Any) -> pb.GenerateRequest:
     return pb.GenerateRequest(edit=pb.Edit(image=pb.ImageSource(url="https://pictures.example/a.png")), **fields)
 
 
-def test_nothing_is_made_better_or_laid_over_unless_asked() -> None:
+def test_nothing_is_enhanced_or_captioned_unless_asked() -> None:
     params = converters.to_params(request(), LIMITS)
     assert (params.enhancements, params.caption, params.size.reorient) == ((), None, False)
 

@@ -86,7 +86,7 @@ def test_a_job_that_failed_says_why_and_leaks_nothing() -> None:
     assert message.error == jobs_pb2.JobError(code=13, message="internal error; request id r", reason="ENGINE_FAULT")
 
 
-def test_a_client_error_is_told() -> None:
+def test_a_client_error_is_reported() -> None:
     message = converters.to_job(replace(ENDED, state=JobState.FAILED, error=QueueFullError("256 wait already")))
     assert message.error == jobs_pb2.JobError(code=8, message="256 wait already", reason="QUEUE_FULL")
 

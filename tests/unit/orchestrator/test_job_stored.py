@@ -89,7 +89,7 @@ def test_an_event_comes_back(event: Event) -> None:
     assert load_event(row) == event
 
 
-def test_what_is_no_row_has_none() -> None:
+def test_what_is_not_a_row_has_none() -> None:
     assert dump_event(Queued(3, 1.5)) is None
     assert dump_event(ARTIFACT) is None
     assert load_event(StoredEvent("tomorrow", "{}", None)) is None

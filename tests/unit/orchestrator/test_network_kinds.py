@@ -71,7 +71,7 @@ async def test_a_second_text_encoder_answers_twice(tmp_path: Path) -> None:
     assert family.digests["text_encoder_2"].model == "a_text_encoder_2"
 
 
-async def test_every_unet_of_sdxl_is_told_of_the_text_and_the_size(tmp_path: Path) -> None:
+async def test_every_unet_of_sdxl_is_given_the_text_and_the_size(tmp_path: Path) -> None:
     triton = client(pooled=True)
     found = await connected(triton, table(tmp_path, SDXL + CONTROLLED + LIKENESS))
     assert found.unet is not None

@@ -138,7 +138,7 @@ async def test_the_decoder_gets_unscaled_latents(world: World) -> None:
     np.testing.assert_allclose(pixels[::8, ::8].transpose(2, 0, 1), expected, atol=0.51)
 
 
-async def test_every_step_is_told_in_order(world: World) -> None:
+async def test_every_step_is_reported_in_order(world: World) -> None:
     reported: list[tuple[Stage, int, int, bool]] = []
 
     async def listener(done: StepDone) -> None:

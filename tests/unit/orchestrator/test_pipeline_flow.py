@@ -75,7 +75,7 @@ async def run(pipeline: Pipeline, asked: PipelineInputs) -> tuple[np.ndarray, No
 
 
 @pytest.mark.parametrize("sampler", ["euler", "heun", "dpmpp_2m", "lcm"])
-async def test_the_network_is_told_a_thousandth_of_noise_and_its_velocity_leads_to_the_picture(
+async def test_the_network_is_given_a_thousandth_of_noise_and_its_velocity_leads_to_the_picture(
     tmp_path: Path, sampler: str
 ) -> None:
     pipeline = pipeline_of(tmp_path)

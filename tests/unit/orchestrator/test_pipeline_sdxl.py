@@ -105,7 +105,7 @@ async def test_each_encoder_has_tokens_of_its_own(sdxl: Pipeline) -> None:
     assert (ids.dtype, ids_2.dtype) == (np.dtype(np.int32),) * 2
 
 
-async def test_hidden_states_lie_side_by_side_and_only_the_second_is_pooled(sdxl: Pipeline) -> None:
+async def test_hidden_states_are_side_by_side_and_only_the_second_is_pooled(sdxl: Pipeline) -> None:
     spy, networks = Spy(), EVERY.networks("small")
     await run(sdxl, spy.over(networks))
     assert networks.text_encoder_2 is not None
@@ -132,7 +132,9 @@ async def test_hidden_states_lie_side_by_side_and_only_the_second_is_pooled(sdxl
     ],
 )
 @pytest.mark.parametrize("guidance_scale", [1.0, 2.0])
-async def test_every_unet_is_told(sdxl: Pipeline, role: str, changes: dict[str, Any], guidance_scale: float) -> None:
+async def test_every_unet_is_given_the_size(
+    sdxl: Pipeline, role: str, changes: dict[str, Any], guidance_scale: float
+) -> None:
     spy, rows = Spy(), 1 if guidance_scale == 1 else 2
     await run(sdxl, spy.over(EVERY.networks("small")), guidance_scale=guidance_scale, **changes)
     assert {name for name, *_ in spy.unets} == {role}
@@ -180,7 +182,7 @@ async def test_without_a_second_encoder_nothing_is_added(tmp_path: Path) -> None
     assert all(added is None and hidden.shape == (2, 8, 8) for _, hidden, added in spy.unets)
 
 
-async def test_tiles_are_told_of_the_whole_picture(tmp_path: Path) -> None:
+async def test_tiles_are_given_the_size_of_the_whole_picture(tmp_path: Path) -> None:
     spy, size = Spy(), (160, 96)
     tiled = pipeline(tmp_path, f"{SDXL}tile = [64, 32]\n")
     await run(tiled, spy.over(EVERY.networks("small")), size=size, steps=1)

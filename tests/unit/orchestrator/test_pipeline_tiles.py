@@ -126,7 +126,7 @@ async def test_the_listener_may_stop_between_two_tiles(world: World, stop_at: in
     assert world.networks.calls == calls
 
 
-async def test_progress_is_told_once_a_step(world: World) -> None:
+async def test_progress_is_reported_once_a_step(world: World) -> None:
     reported: list[tuple[Stage, int, int]] = []
 
     async def listener(done: StepDone) -> None:

@@ -221,7 +221,7 @@ async def test_another_model_of_the_same_name_is_not_mixed_in() -> None:
     assert 2 not in clients[1].asked
 
 
-async def test_a_triton_that_leaves_serves_its_requests_to_their_end_where_there_is_no_other() -> None:
+async def test_a_triton_that_leaves_serves_its_requests_to_their_end_without_another() -> None:
     pool, (client,) = tritons(1)
     (leaving,) = pool.endpoints
     await pool.check({MODEL})

@@ -37,7 +37,7 @@ from tests.unit.orchestrator.world import (
 TO_STORE = OutputParams(delivery=Delivery.URI)
 
 
-async def test_waiting_jobs_are_told_their_position_whenever_it_changes(world: World) -> None:
+async def test_waiting_jobs_get_their_position_whenever_it_changes(world: World) -> None:
     hold(world.networks)
     jobs = [await world.submit() for _ in range(4)]
     await until(jobs[0], Started)

@@ -159,14 +159,14 @@ def test_a_request_without_a_task_is_refused() -> None:
     assert refused(pb.GenerateRequest(prompt="x")) == ["task"]
 
 
-def test_a_task_of_a_newer_schema_is_told_from_none_at_all() -> None:
+def test_a_task_of_a_newer_schema_differs_from_none_at_all() -> None:
     """Field 99, a message: what a newer client's oneof looks like here."""
     newer = pb.GenerateRequest.FromString(pb.GenerateRequest(prompt="x").SerializeToString() + b"\x9a\x06\x00")
     with pytest.raises(UnsupportedTaskError, match=r"it knows text_to_image, .*, face_swap$"):
         converters.to_params(newer, LIMITS)
 
 
-def test_a_field_of_a_newer_schema_beside_a_known_task_changes_nothing() -> None:
+def test_a_field_of_a_newer_schema_next_to_a_known_task_changes_nothing() -> None:
     newer = pb.GenerateRequest.FromString(request().SerializeToString() + b"\x9a\x06\x00")
     assert converters.to_params(newer, LIMITS) == converters.to_params(request(), LIMITS)
 

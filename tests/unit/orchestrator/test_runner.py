@@ -181,7 +181,7 @@ async def test_a_copy_goes_to_the_accounts_storage(world: World) -> None:
     assert artifact.data == (world.folder / "copy-2-b.png").read_bytes()
 
 
-async def test_a_storage_that_the_account_lacks_is_told_before_anything_waits(world: World) -> None:
+async def test_a_storage_that_the_account_lacks_is_reported_before_anything_waits(world: World) -> None:
     with pytest.raises(InvalidRequestError, match=r"^output.target: no storage named none is configured$"):
         await world.submit(output=OutputParams(target="storage://none/b.png"))
     world.assert_idle()

@@ -86,7 +86,7 @@ def test_a_request_may_name_storages() -> None:
     assert request("storage://shop/a.png", "storage://shop/b.png").output.target == "storage://shop/b.png"
 
 
-def test_a_request_that_names_them_wrongly_is_told_of_every_field() -> None:
+def test_a_request_that_names_them_wrongly_gets_every_field_named() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         request("Storage://shop/../a.png", "")
     said = {violation.field: violation.description for violation in caught.value.violations}

@@ -169,7 +169,7 @@ def test_min_length() -> None:
     assert violations(TextToImage(), size=SizeParams(min_length=64)) == ["size.min_length"]
 
 
-def test_a_side_alone_is_no_square_where_a_picture_gives_the_ratio() -> None:
+def test_a_side_alone_is_not_a_square_where_a_picture_gives_the_ratio() -> None:
     """1001 x 1001 would be too large; 1001 wide may be flat."""
     assert violations(of(Edit), size=SizeParams(width=1001)) == []
     assert violations(TextToImage(), size=SizeParams(width=1001)) == ["size"]

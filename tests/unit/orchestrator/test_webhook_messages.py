@@ -113,7 +113,7 @@ def test_urls_that_are_taken() -> None:
 
 
 @pytest.mark.parametrize("data", ["", "{", "NaN", "[1e999", "{}x", "'a'", "[" * 100_000, '"\x00"'])
-def test_data_that_is_no_json_is_refused(data: str) -> None:
+def test_data_that_is_not_json_is_refused(data: str) -> None:
     with pytest.raises(InvalidRequestError, match=r"^webhook\.data: is not JSON"):
         check_webhook(RECEIVER, data, allow_private=False)
 

@@ -30,7 +30,7 @@ def test_a_picture_of_the_buckets_size_is_untouched() -> None:
     np.testing.assert_array_equal(canvas.cut(picture, (192, 96)), picture)
 
 
-def test_what_lies_beside_the_picture_is_its_reflection() -> None:
+def test_around_the_picture_is_its_reflection() -> None:
     canvas = Canvas.choose([(128, 128)], 128, 100)
     picture = noise(128, 100)
     whole = canvas.put(picture)
@@ -57,7 +57,7 @@ def test_a_mask_marks_every_pixel_that_it_touches_and_no_margin() -> None:
     assert canvas.put_mask(np.ones((640, 1280), np.float32))[:32].max() == 0
 
 
-def test_edges_and_objects_lie_on_nothing() -> None:
+def test_edges_and_objects_have_an_empty_background() -> None:
     canvas = Canvas.choose([(128, 128)], 128, 64)
     edges = canvas.put_edges(np.full((64, 128), 255, np.uint8))
     assert (edges[:32].max(), edges[32:96].min(), edges[96:].max()) == (0, 255, 0)

@@ -169,7 +169,7 @@ async def test_a_control_picture_costs_all_its_steps(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("kinds", "steered"), [(["depth", "scribble"], True), (["depth"], False)])
-async def test_faces_are_made_better_with_edges_where_a_kind_takes_them(
+async def test_faces_are_improved_with_edges_where_a_kind_takes_them(
     tmp_path: Path, kinds: list[str], steered: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also in a picture that another kind steered."""

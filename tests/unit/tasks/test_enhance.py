@@ -195,7 +195,7 @@ async def test_a_caption_fits_whatever_is_asked(
     assert (columns.max() - columns.min() + 1, rows.max() - rows.min() + 1) == size
 
 
-async def test_a_high_caption_is_made_smaller(harness: TaskHarness) -> None:
+async def test_a_high_caption_is_reduced(harness: TaskHarness) -> None:
     over = Caption(image=source(solid(10, 100, *RED)), width_share=0.5, padding_share=0.0)
     result = await harness.picture(Edit(image=source(solid(100, 50, 0, 0, 255))), prompt="", caption=over)
     rows, columns = np.nonzero((result == RED).all(axis=2))
@@ -212,7 +212,7 @@ async def test_opacity_of_a_caption_and_its_own(harness: TaskHarness) -> None:
     assert (result == (0, 0, 255)).all()
 
 
-async def test_a_caption_lies_over_everything_and_may_come_from_the_web(harness: TaskHarness) -> None:
+async def test_a_caption_is_over_everything_and_may_come_from_the_web(harness: TaskHarness) -> None:
     url = "https://pictures.example/logo.png"
     harness.files[url] = source(solid(20, 20, *RED)).data or b""
     result = await harness.run(

@@ -76,7 +76,7 @@ async def test_what_does_not_mask_is_refused(alone: TaskHarness, task: Task) -> 
         (Edit(image=source(noise(32, 32))), {"enhance": True}, "no networks for face_enhance"),
     ],
 )
-async def test_what_steers_or_paints_beside_the_mask_is_refused(
+async def test_what_steers_or_paints_outside_the_mask_is_refused(
     alone: TaskHarness, task: Task, fields: dict[str, bool], message: str
 ) -> None:
     wanted = (Enhancement(kind=EnhancementKind.FACE_ENHANCE),) if fields else ()

@@ -64,7 +64,7 @@ async def test_a_canvas_of_another_ratio_gets_transparent_bars(harness: TaskHarn
 
 
 @pytest.mark.parametrize("name", PAINTING)
-async def test_what_is_told_on_the_way(harness: TaskHarness, name: str) -> None:
+async def test_what_is_reported_on_the_way(harness: TaskHarness, name: str) -> None:
     await harness.run(task_from(name, noise(64, 32)), steps=4)
     (prepared,) = harness.prepared
     assert prepared.network_size == (64, 32)

@@ -355,7 +355,7 @@ def test_it_goes_on_from_where_it_was_killed(place: Place, made: Path, written: 
 
 
 @pytest.mark.parametrize("change", ["options", "weights"])
-def test_what_was_made_of_something_else_is_made_anew(
+def test_what_was_built_from_something_else_is_built_again(
     change: str, place: Place, copy: Copy, written: list[str]
 ) -> None:
     folder = copy("sd")

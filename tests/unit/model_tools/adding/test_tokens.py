@@ -58,7 +58,7 @@ def test_a_vocabulary_larger_than_the_text_encoders_is_refused(copy: Copy, tmp_p
         write_tokenizers(Checkpoint(Inputs(folder)), tmp_path)
 
 
-def test_what_is_no_tokenizer_is_refused(copy: Copy, tmp_path: Path) -> None:
+def test_what_is_not_a_tokenizer_is_refused(copy: Copy, tmp_path: Path) -> None:
     folder = copy("sd")
     (folder / "tokenizer/tokenizer.json").write_text("{}")
     with pytest.raises(CheckpointError, match="not a CLIP tokenizer"):

@@ -196,7 +196,7 @@ FAULTS: dict[str, Fault] = {
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_another_architecture_is_told_by_what_it_is(copy: Copy, fault: str) -> None:
+def test_another_architecture_is_named(copy: Copy, fault: str) -> None:
     spoil, message = FAULTS[fault]
     folder = copy("sd")
     spoil(folder)
@@ -204,7 +204,7 @@ def test_another_architecture_is_told_by_what_it_is(copy: Copy, fault: str) -> N
         Checkpoint(Inputs(folder))
 
 
-def test_a_refiner_of_sdxl_is_told_by_its_sizes(copy: Copy) -> None:
+def test_a_refiner_of_sdxl_is_recognised_by_its_sizes(copy: Copy) -> None:
     folder = copy("sdxl")
     set_config(folder / "unet/config.json", projection_class_embeddings_input_dim=40 + 5 * 8)
     with pytest.raises(CheckpointError, match=r"5 sizes with the text, not 6 \(SDXL's refiner has 5\)"):

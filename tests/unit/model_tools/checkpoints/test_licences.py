@@ -66,7 +66,7 @@ def test_the_cards_front_matter_counts(tmp_path: Path, text: str, expected: str 
     assert read_licence(card(tmp_path, text)) == expected
 
 
-def test_a_file_has_the_card_beside_it(tmp_path: Path) -> None:
+def test_a_file_has_the_card_next_to_it(tmp_path: Path) -> None:
     card(tmp_path, "---\nlicense: mit\n---\n")
     (tmp_path / "model.ckpt").touch()
     assert read_licence(tmp_path / "model.ckpt") == "mit"

@@ -46,7 +46,7 @@ def test_the_python_backend_finds_its_model(repository: Path) -> None:
     assert "TritonPythonModel" in (repository / "copy" / "1" / "model.py").read_text()
 
 
-def test_an_optional_input_says_what_stands_for_it(repository: Path) -> None:
+def test_an_optional_input_names_its_default(repository: Path) -> None:
     finish_folder(repository, "copy", precision="f32", sides=(8, 12), optional={"latents": "4, 8, 8"})
     config = (repository / "copy" / "config.pbtxt").read_text()
     assert 'name: "latents" data_type: TYPE_FP32 dims: [ 4, -1, -1 ] optional: true allow_ragged_batch: true' in config

@@ -163,7 +163,7 @@ def test_transposed_weights_are_stored_so(tmp_path: Path) -> None:
     assert np.array_equal(run_graph(open_graph(tmp_path / "graph.onnx"), {}), expected)
 
 
-def test_weights_beside_a_graph_are_taken_into_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_next_to_a_graph_are_taken_into_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "graph.onnx"
     large = torch.linspace(-1, 1, 2048)
     save_graph(made_model([onnx.helper.make_node("Neg", ["large"], ["out"])], ("large", large)), path, external=True)

@@ -187,7 +187,7 @@ def test_what_was_zero_in_calibration_stays_float(tmp_path: Path) -> None:
     assert "skip_weight.quantized" in names
 
 
-def test_large_graphs_keep_their_weights_beside_them(
+def test_large_graphs_keep_their_weights_next_to_them(
     graph: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     outside = tmp_path / "outside" / "graph.onnx"

@@ -137,7 +137,7 @@ def test_sdxl_with_two_control_kinds(tmp_path: Path, builder: ModuleType) -> Non
     assert 'key: "time_ids" value { data_type: TYPE_FP32 dims: [ 6 ] zero_data: true }' in config
 
 
-def test_wide_and_upright_pictures_lie_within(tmp_path: Path) -> None:
+def test_wide_and_upright_pictures_are_within(tmp_path: Path) -> None:
     """SDXL's sizes, each by the two axes."""
     folder = graph(tmp_path / "xl_unet", f"{LATENTS}, {ADDED}")
     sizes = [(1024, 1024), (1536, 640), (640, 1536), (1152, 896), (832, 1216)]
@@ -191,7 +191,7 @@ def test_sides_that_the_graph_does_not_take(tmp_path: Path) -> None:
         describe(folder, Profile((512, 512, 1000)))
 
 
-def test_weights_may_lie_beside_the_graph(tmp_path: Path, builder: ModuleType) -> None:
+def test_weights_may_be_next_to_the_graph(tmp_path: Path, builder: ModuleType) -> None:
     """A file of NAME.onnx.data counts in the digest, by which an engine is known."""
     folder = graph(tmp_path / "unet", LATENTS)
     model = onnx.load(folder / "1" / "graph.onnx")

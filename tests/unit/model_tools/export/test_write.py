@@ -102,7 +102,7 @@ def test_onnx_runtime(tmp_path: Path, precision: Any, stored: str) -> None:
 
 
 @pytest.mark.parametrize(("precision", "stored"), [("fp16", "FLOAT16"), ("bf16", "BFLOAT16"), ("fp8", "FLOAT8E4M3FN")])
-def test_tensorrt_is_told_what_to_build(tmp_path: Path, precision: Any, stored: str) -> None:
+def test_tensorrt_is_given_what_to_build(tmp_path: Path, precision: Any, stored: str) -> None:
     folder = tmp_path / "small_unet"
     profile = Profile((256, 512, 768))
     written = write_part(part(role="unet"), folder, precision=precision, engine="tensorrt", profile=profile)
@@ -151,7 +151,7 @@ def test_what_lay_there_is_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("engine", ["openvino", "onnx", "tensorrt"])
-def test_weights_too_large_for_one_file_lie_beside_it(
+def test_weights_too_large_for_one_file_are_next_to_it(
     tmp_path: Path, engine: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(onnx_weights, "SINGLE_FILE", 1000)

@@ -210,7 +210,7 @@ def test_recolouring_keeps_greys_and_stays_below_alpha() -> None:
         assert (augment.recolour(picture, matrix)[..., :3] <= picture[..., 3:]).all()
 
 
-def test_a_moved_picture_lies_where_it_is_put() -> None:
+def test_a_moved_picture_is_where_it_is_put() -> None:
     dot = np.zeros((augment.SIDE, augment.SIDE, 4), np.uint8)
     dot[:, : augment.SIDE // 2] = 255  # the left half
     for mirrored in (False, True):

@@ -23,7 +23,7 @@ def test_the_rank_is_how_many_are_nearer() -> None:
     assert ranks(queries, references, torch.tensor([0, 2])).tolist() == [0, 2]
 
 
-def test_scores_are_told_against_chance() -> None:
+def test_scores_are_reported_against_chance() -> None:
     result = score(torch.tensor([0, 4, 9, 10]), 1000)
     assert (result.top1, result.top5, result.top10) == (0.25, 0.5, 0.75)
     assert result.times_chance == pytest.approx(75.0)

@@ -248,7 +248,7 @@ def test_a_scene_goes_on_mirrored_on_a_wide_canvas() -> None:
     assert torch.allclose(drawn[..., :8], scene[..., :8].flip(2), atol=1e-4)
 
 
-def test_two_things_lie_side_by_side() -> None:
+def test_two_things_are_side_by_side() -> None:
     layouts = torch.tensor(LAYOUTS[2])[None]
     padded = torch.cat([layouts, torch.zeros(1, 2, 3)], 1)
     places = places_of(coordinates(torch.zeros(1, 8, 16, 16))[0], padded)[0]
