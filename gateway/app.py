@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
+from common import VERSION
 from gateway.config import Settings
 from gateway.errors import ApiError
 from gateway.openai import errors as openai_errors
@@ -52,7 +53,7 @@ def create_app(settings: Settings, shutdown: ShutdownSignals) -> FastAPI:
     app = DescribedFastAPI(
         title="imagegen",
         summary="Pictures from text and from pictures, by the documented REST API.",
-        version="0.1.0",
+        version=VERSION,
         lifespan=lifespan,
         openapi_tags=TAGS,
         servers=[{"url": "/", "description": "This server."}],

@@ -21,13 +21,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from common import VERSION
 from local.copy_models import digest
 from local.errors import LocalError
 from local.settings import ROOT
 
 BUILD = ROOT / "docker" / "build"
 BASE, POSTGRES = "docker.io/library/python:3.12-slim", "docker.io/library/postgres:17-alpine"
-VERSION = "0.1.0"
 NAMES = ("orchestrator", "gateway", "triton-cpu", "starter-models", "model-tools")
 """Images that are built here."""
 DIGESTS = ROOT / "docker" / "digests.json"

@@ -1,3 +1,1 @@
 """The orchestrator: one request, one picture. docs/architecture.md has the plan of its rooms."""
-
-VERSION = "0.1.0"

@@ -10,9 +10,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from common import logs, tracing
+from common import VERSION, logs, tracing
 from common.errors import SettingsError
-from orchestrator import VERSION, commands
+from orchestrator import commands
 from orchestrator.config import Settings
 from orchestrator.errors import FamilyConfigError, ImagegenError
 

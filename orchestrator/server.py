@@ -12,6 +12,7 @@ import prometheus_client
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from common import VERSION
 from common.errors import SettingsError
 from imagegen.v1 import (
     accounts_pb2,
@@ -25,7 +26,7 @@ from imagegen.v1 import (
     webhooks_pb2,
     webhooks_pb2_grpc,
 )
-from orchestrator import VERSION, metrics
+from orchestrator import metrics
 from orchestrator.accounts.authentication import Accounts
 from orchestrator.api import reflection, status, tls, transport
 from orchestrator.api.accounts import AccountServicer

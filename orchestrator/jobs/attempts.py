@@ -14,19 +14,18 @@ from orchestrator.database.pool import Database
 from orchestrator.errors import CancelledByClientError, FilteredError, ImagegenError, PoisonJobError, ended_by_client
 from orchestrator.generation.events import Artifact, Event
 from orchestrator.generation.job import JobState
-from orchestrator.jobs.records import (
+from orchestrator.jobs.records import Attempt, JobRecord
+from orchestrator.jobs.rows import (
     COLUMNS,
     DELIVER,
     DELIVERY,
     NEXT_EVENT,
     SAVE,
-    Attempt,
-    JobRecord,
+    WORK_SECONDS,
     save_parameters,
     to_attempt,
     to_record,
 )
-from orchestrator.jobs.scheduling import FIRST_SECONDS
 from orchestrator.jobs.serialization import dump_artifact, dump_error
 
 LEASE_SECONDS = 7.0
@@ -50,7 +49,7 @@ WITH next AS (
         first_event = {NEXT_EVENT}, started_at = clock_timestamp()
     FROM next WHERE jobs.id = next.id AND (%(idle)s OR NOT quarantined)
     RETURNING jobs.id, account_id, request_id, request, request_object, task, family, seed, priority, tag,
-              coalesce(work_seconds, %(first)s) AS work_seconds,
+              {WORK_SECONDS} AS work_seconds,
               fence, attempts, first_event, quarantined, overruns, trace,
               extract(epoch FROM started_at - created_at)::float8 AS age
 ), others AS (
@@ -229,7 +228,7 @@ class Attempts:
             The attempt; None if none waits, or the next must run alone and this process is not idle.
         """
         keys = {"worker_id": self._worker_id, "max_crashes": self._max_crashes, "lease": LEASE_SECONDS}
-        keys |= {"idle": idle, "alone": alone, "last_event": 0, "first": FIRST_SECONDS}
+        keys |= {"idle": idle, "alone": alone, "last_event": 0}
         rows = await self._database.run(_CLAIM, keys)
         return to_attempt(rows[0]) if rows else None
 

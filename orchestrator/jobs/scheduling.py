@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from orchestrator.database.pool import Database
 from orchestrator.errors import QueueFullError
 from orchestrator.generation.forecast import QueueForecast
+from orchestrator.jobs.rows import WORK_SECONDS
 from orchestrator.params import Priority
 from orchestrator.scheduling.order import HEAD_START
 
@@ -22,18 +23,16 @@ _HIGHEST, _LOWEST = 2**31 - 1, -(2**31)
 MAX_AGE_SECONDS, MAX_AGE_WHEN_FULL_SECONDS = 1.0, 0.1
 """How old statistics may be: in general, and where they refuse a job."""
 
-FIRST_SECONDS = 1.0
-"""Of the work of a job of the version before, which has none."""
 _MIN_RETRY_AFTER, _MAX_RETRY_AFTER = 1.0, 60.0
 
 # Of a running job at least a twentieth is taken to be left.
-_STATS = """
+_STATS = f"""
 WITH pace AS (
     SELECT coalesce(sum(work_seconds) / nullif(sum(extract(epoch FROM ended_at - started_at)::float8), 0), 1) AS pace
     FROM (SELECT * FROM imagegen.jobs WHERE ended_at IS NOT NULL ORDER BY ended_at DESC LIMIT 100) AS ended
     WHERE state = 'succeeded' AND work_seconds IS NOT NULL
 ), running AS (
-    SELECT held_bytes, coalesce(work_seconds, %(first)s) AS work,
+    SELECT held_bytes, {WORK_SECONDS} AS work,
            extract(epoch FROM clock_timestamp() - started_at)::float8 AS age
     FROM imagegen.jobs WHERE state = 'running'
 )
@@ -44,11 +43,11 @@ SELECT (SELECT count(*) FROM (SELECT FROM imagegen.jobs WHERE state = 'queued' L
        (SELECT coalesce(max(age), 0)::float8 FROM running) AS longest,
        (SELECT pace FROM pace) AS pace,
        (SELECT coalesce(sum(greatest(work - pace * age, 0.05 * work)), 0)::float8 FROM running, pace) AS left,
-       (SELECT coalesce(jsonb_object_agg(family, work), '{}') FROM (
-            SELECT family, sum(coalesce(work_seconds, %(first)s)) AS work
+       (SELECT coalesce(jsonb_object_agg(family, work), '{{}}') FROM (
+            SELECT family, sum({WORK_SECONDS}) AS work
             FROM imagegen.jobs WHERE state = 'queued' GROUP BY family
         ) AS by_family) AS work
-"""
+"""  # noqa: S608 - of constants
 
 
 def rank(tag: float, priority: Priority) -> int:
@@ -127,7 +126,7 @@ class QueueStatsCache:
             return self._stats
         self._read_at = now  # those who come meanwhile take the old ones
         try:
-            (row,) = await self._database.run(_STATS, {"most": self._max_queued, "first": FIRST_SECONDS})
+            (row,) = await self._database.run(_STATS, {"most": self._max_queued})
         except BaseException:
             self._read_at = before
             raise

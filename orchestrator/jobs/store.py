@@ -22,8 +22,9 @@ from orchestrator.generation.events import Event, Queued
 from orchestrator.generation.forecast import check_deadline
 from orchestrator.generation.job import JobState
 from orchestrator.jobs.attempts import OF_ACCOUNT, end_without_picture
-from orchestrator.jobs.records import COLUMNS, DELIVERY, EventBatch, JobRecord, NewJob, to_record
-from orchestrator.jobs.scheduling import FIRST_SECONDS, QueueStats, QueueStatsCache, rank
+from orchestrator.jobs.records import EventBatch, JobRecord, NewJob
+from orchestrator.jobs.rows import COLUMNS, DELIVERY, WORK_SECONDS, to_record
+from orchestrator.jobs.scheduling import QueueStats, QueueStatsCache, rank
 from orchestrator.jobs.serialization import StoredEvent, load_event
 from orchestrator.scheduling.order import start_tag, virtual_time
 
@@ -83,10 +84,10 @@ WHERE j.account_id = %(account_id)s
 ORDER BY j.created_at DESC, j.id DESC LIMIT %(page_size)s
 """  # noqa: S608 - of constants
 
-_POSITIONS = """
+_POSITIONS = f"""
 WITH line AS (
     SELECT id, row_number() OVER before - 1 AS position,
-           sum(coalesce(work_seconds, %(first)s)) OVER before - coalesce(work_seconds, %(first)s) AS ahead
+           sum({WORK_SECONDS}) OVER before - {WORK_SECONDS} AS ahead
     FROM imagegen.jobs WHERE state = 'queued'
     WINDOW before AS (ORDER BY rank DESC, created_at ROWS UNBOUNDED PRECEDING)
     ORDER BY rank DESC, created_at LIMIT %(most)s
@@ -95,12 +96,12 @@ SELECT j.id, coalesce(line.position, %(most)s) AS position,
        coalesce(line.ahead, (SELECT max(ahead) FROM line), 0)::float8 AS ahead
 FROM imagegen.jobs j LEFT JOIN line ON line.id = j.id
 WHERE j.id = ANY(%(job_ids)s) AND j.state = 'queued'
-"""
+"""  # noqa: S608 - of constants
 
-_AHEAD = """
-SELECT coalesce(sum(coalesce(work_seconds, %(first)s)), 0)::float8 AS ahead
+_AHEAD = f"""
+SELECT coalesce(sum({WORK_SECONDS}), 0)::float8 AS ahead
 FROM imagegen.jobs WHERE state = 'queued' AND rank >= %(rank)s
-"""
+"""  # noqa: S608 - of constants
 
 # What is left of an earlier attempt is not shown.
 _EVENTS = f"""
@@ -225,7 +226,7 @@ class JobStore:
         if not asked:
             return {}
         stats = await self._stats.read()
-        keys = {"job_ids": asked, "most": MAX_POSITION, "first": FIRST_SECONDS}
+        keys = {"job_ids": asked, "most": MAX_POSITION}
         rows = await self._database.run(_POSITIONS, keys)
         return {row["id"]: Queued(row["position"], stats.forecast.wait(row["ahead"])) for row in rows}
 
@@ -317,7 +318,7 @@ class JobStore:
         if deadline is None:
             return
         expected = (await self._stats.read()).forecast
-        found = await connection.execute(_AHEAD, {"rank": place, "first": FIRST_SECONDS})
+        found = await connection.execute(_AHEAD, {"rank": place})
         (row,) = await found.fetchall()
         wait = expected.wait(row["ahead"]) if row["ahead"] else 0.0
         check_deadline(deadline, wait, expected.run(job.work_seconds))

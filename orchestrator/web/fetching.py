@@ -12,7 +12,7 @@ from orchestrator.errors import InvalidRequestError, Violation
 from orchestrator.web import tls_errors
 from orchestrator.web.addresses import NotPublicError, PublicNetwork, Resolve
 from orchestrator.web.hosts import Hosts, allows
-from orchestrator.web.urls import UrlError, parse, redacted
+from orchestrator.web.urls import UrlError, parse, redacted, target
 
 log = structlog.get_logger()
 
@@ -106,22 +106,21 @@ class Fetcher:
         raise InvalidRequestError(Violation(field, said))
 
     async def _follow(self, url: str, hosts: Hosts | None) -> bytes:
-        target = self._parsed(url, None)
+        current = self._parsed(url, None)
         for _ in range(self._settings.max_redirects + 1):
-            if hosts is not None and not allows(hosts, target):
-                raise _RefusedError(f"leads to {target.host[:100]}, which is not one of the account's source hosts")
-            answer = await self._get(target)
+            if hosts is not None and not allows(hosts, current):
+                raise _RefusedError(f"leads to {current.host[:100]}, which is not one of the account's source hosts")
+            answer = await self._get(current)
             if isinstance(answer, bytes):
                 return answer
-            target = answer
+            current = answer
         raise _RefusedError(f"is redirected more than {self._settings.max_redirects} times")
 
     async def _get(self, url: httpx2.URL) -> bytes | httpx2.URL:
         """The file, or where a redirect says that it is."""
-        target = httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
         headers = [(b"Host", url.netloc), *_HEADERS]
         timeouts = {"timeout": {"connect": self._settings.connect_seconds}}
-        async with self._pool.stream("GET", target, headers=headers, extensions=timeouts) as response:
+        async with self._pool.stream("GET", target(url), headers=headers, extensions=timeouts) as response:
             fields = {name.lower(): value for name, value in response.headers}
             location = fields.get(b"location")
             if response.status in _REDIRECTS and location is not None:

@@ -11,7 +11,7 @@ import httpcore2
 from orchestrator.config import WEB_PORTS, Ports
 from orchestrator.web import tls_errors
 from orchestrator.web.addresses import NotPublicError, PublicNetwork, Resolve
-from orchestrator.web.urls import UrlError, parse
+from orchestrator.web.urls import UrlError, parse, target
 
 CONNECT_SECONDS = 5.0
 _UNREACHABLE = (httpcore2.ConnectError, httpcore2.ConnectTimeout)
@@ -103,11 +103,11 @@ class Poster:
 
     async def _post(self, url: str, headers: Mapping[str, str], body: bytes, read: int) -> Answer:
         parsed = parse(url, ports=self._ports)
-        target = httpcore2.URL(scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path)
         named = {"User-Agent": "imagegen", "Content-Type": "application/json", "Content-Length": str(len(body))}
         fields = [(b"Host", parsed.netloc), *((k.encode(), v.encode()) for k, v in (named | dict(headers)).items())]
         timeouts = {"timeout": {"connect": CONNECT_SECONDS}}
-        async with self._pool.stream("POST", target, headers=fields, content=body, extensions=timeouts) as response:
+        call = self._pool.stream("POST", target(parsed), headers=fields, content=body, extensions=timeouts)
+        async with call as response:
             received = {name.lower(): value for name, value in response.headers}
             after = received.get(b"retry-after", b"")[:10]
             answer = bytearray()

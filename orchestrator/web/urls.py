@@ -1,5 +1,6 @@
 """URLs that clients give."""
 
+import httpcore2
 import httpx2
 
 from orchestrator.config import WEB_PORTS, Ports
@@ -33,6 +34,11 @@ def parse(url: str, base: httpx2.URL | None = None, *, ports: Ports = WEB_PORTS)
     if port not in ports:
         raise UrlError(f"uses port {port}; allowed ports are {', '.join(map(str, sorted(ports)))}")
     return parsed
+
+
+def target(url: httpx2.URL) -> httpcore2.URL:
+    """The URL for the connection pool, whose network backend checks addresses."""
+    return httpcore2.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
 
 
 def redacted(url: str) -> str:

@@ -19,7 +19,8 @@ from orchestrator.database.listen import DELIVERIES, Listener
 from orchestrator.database.patience import retry_until_available
 from orchestrator.database.pool import Database, Row
 from orchestrator.errors import DatabaseUnavailableError, ImagegenError
-from orchestrator.jobs.records import COLUMNS, JobRecord, to_record
+from orchestrator.jobs.records import JobRecord
+from orchestrator.jobs.rows import COLUMNS, to_record
 from orchestrator.web.posting import Answer, Poster, PostError
 from orchestrator.web.urls import redacted
 from orchestrator.webhooks.message import make_body, next_wait, sign

@@ -9,7 +9,8 @@ import pytest
 
 from orchestrator.errors import DatabaseUnavailableError, EngineFaultError
 from orchestrator.generation.job import JobState
-from orchestrator.jobs.records import Attempt, to_attempt
+from orchestrator.jobs.records import Attempt
+from orchestrator.jobs.rows import to_attempt
 from tests.integration.jobs.bench import ARTIFACT, PRICE, Bench, new_job
 
 T = TypeVar("T")
