@@ -18,7 +18,7 @@ class Budget:
 
     seconds: float
     spent: float = 0.0
-    now: Callable[[], float] = time.monotonic
+    now: Callable[[], float] = field(default_factory=lambda: time.monotonic)
     start: float = field(init=False)
 
     def __post_init__(self) -> None:

@@ -98,10 +98,11 @@ def train_matting(workspace: Workspace, minutes: float, *, seed: int = 3) -> Non
         step, images = step + 1, images + len(image)
         values = {name: term.item() for name, term in terms.items()}
         log.step(step, budget.used(), images, budget.share(), values)
-        if budget.used() - saved >= SAVE_SECONDS or budget.over():
+        if budget.used() - saved >= SAVE_SECONDS:
             saved = budget.used()
             save(workspace, model, optimiser, (step, images, saved))
     log.close()
+    save(workspace, model, optimiser, (step, images, budget.used()))
 
 
 def save(

@@ -2,13 +2,16 @@
 
 import json
 from dataclasses import asdict
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="needs the tools' environment: make test-tools")
 
+from model_tools.training import clock
 from model_tools.training.paths import Workspace
 from model_tools.training.pictures import Concept
 from model_tools.training.starter.data.canvas import ASPECT_SIZES
@@ -17,6 +20,17 @@ from model_tools.training.starter.data.compose import IN_SCENE
 from model_tools.training.starter.networks.autoencoder import LATENT_CHANNELS
 
 LABELS = ("red apple", "left arrow", "cat face")
+
+
+READING_SECONDS = 0.05
+"""By which each reading of a training's clock is later than the one before."""
+
+
+@pytest.fixture(autouse=True)
+def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trainings read a clock that moves as often as it is read: they take as many steps however busy the machine is."""
+    readings = count()
+    monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: READING_SECONDS * next(readings)))
 
 
 @pytest.fixture
