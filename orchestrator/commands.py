@@ -8,13 +8,13 @@ status.
 import argparse
 from collections.abc import Callable, Sequence
 
-from orchestrator.accounts import command as accounts
+from orchestrator.accounts import account_command as accounts
 from orchestrator.accounts import key_command as keys
 from orchestrator.accounts import preset_command as presets
 from orchestrator.config import Settings
-from orchestrator.database import command as migrate
-from orchestrator.results import command as storages
-from orchestrator.webhooks import command as webhooks
+from orchestrator.database import migrate_command as migrate
+from orchestrator.results import storage_command as storages
+from orchestrator.webhooks import webhook_command as webhooks
 
 Run = Callable[[Settings, argparse.Namespace], int]
 

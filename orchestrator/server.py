@@ -40,7 +40,7 @@ from orchestrator.api.receiving import large_at_once
 from orchestrator.api.webhooks import WebhookServicer
 from orchestrator.cancellation import cancel_and_wait
 from orchestrator.config import Settings
-from orchestrator.database.costs import CostKeeper
+from orchestrator.database.cost_store import CostKeeper
 from orchestrator.database.listen import ACCOUNTS, Listener
 from orchestrator.database.pool import Database
 from orchestrator.decoding.decoders import DecoderProcess, Decoders
@@ -71,7 +71,7 @@ from orchestrator.scheduling.turns import Turns
 from orchestrator.streams.admission import Admission
 from orchestrator.streams.leases import Leases
 from orchestrator.streams.queue import StreamQueue, in_order
-from orchestrator.tasks import memory
+from orchestrator.tasks import memory_needs
 from orchestrator.tasks.budget import Budgets
 from orchestrator.web.fetching import Fetcher, FetchSettings
 from orchestrator.web.posting import Poster
@@ -107,7 +107,7 @@ class Orchestrator:
             SettingsError, FamilyConfigError: misconfiguration.
         """
         self._memory = PictureMemory.of(settings)
-        settings = self._settings = memory.fitted(settings, self._memory)
+        settings = self._settings = memory_needs.fitted(settings, self._memory)
         self._families = Families.load(settings.families)
         self._pipelines = {f.name: Pipeline(f, self._families.folder) for f in self._families}
         self._database = Database(settings.database_url, settings.database_connections)

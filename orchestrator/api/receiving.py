@@ -13,7 +13,7 @@ from typing import Any
 
 import grpc
 
-from orchestrator.api.turns import Turns
+from orchestrator.api.rotation import Rotation
 from orchestrator.errors import InvalidRequestError, MessageLateError, Violation
 
 OPEN_BYTES = 4096
@@ -55,9 +55,9 @@ class Receiver:
 
     def __init__(self, large: int = MAX_LARGE) -> None:
         """`large` messages with pictures are received at a time."""
-        self._open = Turns(MAX_OPEN, MAX_OPEN, MAX_WAITING)
-        self._small = Turns(MAX_SMALL, MAX_SMALL, MAX_WAITING)
-        self._large = Turns(large, min(large, MAX_LARGE_OF_ACCOUNT), MAX_WAITING)
+        self._open = Rotation(MAX_OPEN, MAX_OPEN, MAX_WAITING)
+        self._small = Rotation(MAX_SMALL, MAX_SMALL, MAX_WAITING)
+        self._large = Rotation(large, min(large, MAX_LARGE_OF_ACCOUNT), MAX_WAITING)
         self._trimming: asyncio.TimerHandle | None = None
 
     async def open(self, context: Context, peer: str) -> bytes | None:
@@ -98,7 +98,7 @@ class Receiver:
         asyncio.get_running_loop().run_in_executor(None, _return_memory)
 
 
-async def _receive_promptly(context: Context, turns: Turns, caller: str | int) -> object:
+async def _receive_promptly(context: Context, turns: Rotation, caller: str | int) -> object:
     async with turns.turn(caller, TURN_SECONDS):
         reading = asyncio.ensure_future(context.read())
         try:

@@ -7,7 +7,7 @@ import numpy as np
 
 from orchestrator.arrays import Floats
 from orchestrator.diffusion import guidance, tiles
-from orchestrator.diffusion.answers import expect
+from orchestrator.diffusion.contract_checks import expect
 from orchestrator.diffusion.guider import Guider
 from orchestrator.diffusion.inputs import Control
 from orchestrator.diffusion.sampling import Latents

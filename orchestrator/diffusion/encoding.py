@@ -6,7 +6,7 @@ import numpy as np
 
 from orchestrator.arrays import Floats
 from orchestrator.diffusion import latents
-from orchestrator.diffusion.answers import expect
+from orchestrator.diffusion.contract_checks import expect
 from orchestrator.diffusion.denoiser import Conditions
 from orchestrator.diffusion.inputs import ImagePrompt, PipelineInputs
 from orchestrator.diffusion.joint_prompts import JointPrompts

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator.arrays import Floats
-from orchestrator.diffusion.answers import expect
+from orchestrator.diffusion.contract_checks import expect
 from orchestrator.diffusion.guider import rows_of
 from orchestrator.diffusion.inputs import PipelineInputs
 from orchestrator.diffusion.stages import Steps

@@ -6,7 +6,7 @@ from typing import TypeVar
 import numpy as np
 
 from orchestrator.arrays import Floats
-from orchestrator.diffusion.answers import expect
+from orchestrator.diffusion.contract_checks import expect
 from orchestrator.diffusion.emphasis import parse
 from orchestrator.diffusion.guider import rows_of
 from orchestrator.diffusion.inputs import PipelineInputs

@@ -5,7 +5,7 @@ from fractions import Fraction
 
 from orchestrator.arrays import Floats, Pixels
 from orchestrator.diffusion import latents, tiles
-from orchestrator.diffusion.answers import expect
+from orchestrator.diffusion.contract_checks import expect
 from orchestrator.diffusion.stages import Steps
 from orchestrator.errors import EngineFaultError
 from orchestrator.models.contracts import VaeDecoder, VaeEncoder

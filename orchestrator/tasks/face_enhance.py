@@ -9,7 +9,7 @@ import numpy as np
 from orchestrator.arrays import Pixels
 from orchestrator.diffusion.inputs import Start
 from orchestrator.diffusion.latents import choose_aspect_size
-from orchestrator.imaging.enhancing.faces import blend
+from orchestrator.imaging.enhancing.painted_faces import blend
 from orchestrator.imaging.layers import resized
 from orchestrator.params import EdgesParams, Enhancement
 from orchestrator.tasks.context import TaskContext

@@ -12,7 +12,7 @@ from orchestrator.diffusion.stages import Stage, Steps
 from orchestrator.errors import PreconditionError
 from orchestrator.imaging import faces
 from orchestrator.imaging.boxes import Box
-from orchestrator.imaging.enhancing.faces import blend
+from orchestrator.imaging.enhancing.painted_faces import blend
 from orchestrator.imaging.face_swap import Swapped, swap
 from orchestrator.imaging.layers import opaque, resized, with_alpha
 from orchestrator.params import EdgesParams, FaceSwap

@@ -13,7 +13,7 @@ from orchestrator.imaging.decode import Measured, not_a_picture
 from orchestrator.params import ImageFormat, ImageSource
 from orchestrator.params.storage import is_storage
 from orchestrator.provenance.marking import Parent, inspect
-from orchestrator.tasks import memory
+from orchestrator.tasks import memory_needs
 from orchestrator.tasks.context import TaskContext
 from orchestrator.tasks.enhance import enhance
 from orchestrator.tasks.frame import result_size
@@ -104,7 +104,7 @@ async def _reserve_fetching(given: Iterable[tuple[ImageSource, str]], context: T
         await context.memory.fetch(len(fields) * context.max_input_bytes, fields[0])
 
 
-async def _reserve_work(plan: Plan, context: TaskContext, files: "list[_File]") -> memory.Need:
+async def _reserve_work(plan: Plan, context: TaskContext, files: "list[_File]") -> memory_needs.Need:
     """Wait for memory for decoding the files and working on them."""
     main = next((file.measured for file in files if file.field == f"{plan.task.name}.image"), None)
     own = text_size(plan.size, context.family) if main is None else (main.width, main.height)
@@ -114,7 +114,7 @@ async def _reserve_work(plan: Plan, context: TaskContext, files: "list[_File]") 
             f"must not be webp: the result has {result[0]} x {result[1]} pixels, and WebP holds {WEBP_SIDE} on a side;"
         )
         raise InvalidRequestError(Violation("output.format", f"{said} ask for png or jpeg"))
-    need = memory.needed(plan, [file.measured for file in files], main, result)
+    need = memory_needs.needed(plan, [file.measured for file in files], main, result)
     await context.memory.work(need.most, files[0].field if files else "size")
     return need
 

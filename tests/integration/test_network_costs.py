@@ -3,7 +3,7 @@
 import asyncio
 from pathlib import Path
 
-from orchestrator.database.costs import CostKeeper
+from orchestrator.database.cost_store import CostKeeper
 from orchestrator.database.pool import Database
 from orchestrator.scheduling.costs import Cost, CostModel
 from tests.database import new_url

@@ -75,7 +75,17 @@ OF_PIPELINE = (
     PIPELINE,
     *(
         f"orchestrator.diffusion.{part}"
-        for part in ("answers", "denoiser", "encoding", "guider", "inputs", "joint_prompts", "prompts", "stages", "vae")
+        for part in (
+            "contract_checks",
+            "denoiser",
+            "encoding",
+            "guider",
+            "inputs",
+            "joint_prompts",
+            "prompts",
+            "stages",
+            "vae",
+        )
     ),
 )
 """The pipeline and its parts: what of the diffusion room knows networks, families and metrics."""

@@ -10,7 +10,7 @@ from orchestrator.api import transport
 from orchestrator.api.receiving import large_at_once
 from orchestrator.config import Settings
 from orchestrator.memory import PictureMemory, service_limit
-from orchestrator.tasks.memory import fitted
+from orchestrator.tasks.memory_needs import fitted
 
 GIB = 1 << 30
 MACHINE = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -86,7 +86,7 @@ def test_a_small_machine_lowers_the_defaults_so_that_they_fit() -> None:
 @pytest.mark.promise(
     "settings that do not fit the memory",
     "refused at start, with the numbers",
-    "orchestrator/tasks/memory.py",
+    "orchestrator/tasks/memory_needs.py",
 )
 @pytest.mark.parametrize(("name", "value"), [("max_input_pixels", 1 << 30), ("max_input_bytes", 512 << 20)])
 def test_settings_that_cannot_fit_are_refused_with_the_numbers(name: str, value: int) -> None:

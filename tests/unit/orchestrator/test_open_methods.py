@@ -340,7 +340,7 @@ async def test_a_call_without_a_message_is_refused(server: Server) -> None:
 @pytest.mark.promise(
     "one account that sends many pictures at once",
     ("four messages of one account, and two to sixteen in all by the memory that is there, are received at a time"),
-    "orchestrator/api/turns.py",
+    "orchestrator/api/rotation.py",
 )
 async def test_an_account_sends_few_pictures_at_once_and_others_pass(
     server: Server, monkeypatch: pytest.MonkeyPatch

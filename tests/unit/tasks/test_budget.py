@@ -10,7 +10,7 @@ from orchestrator.errors import InvalidRequestError
 from orchestrator.imaging.decode import BYTES_A_PIXEL, FIXED_MEMORY
 from orchestrator.params import Edit, ImageFormat, SizeParams, TextToImage
 from orchestrator.tasks.budget import Budgets, MemoryBudget
-from orchestrator.tasks.memory import PLAIN, WRITING
+from orchestrator.tasks.memory_needs import PLAIN, WRITING
 from tests.unit.tasks.task_harness import TaskHarness, source
 
 

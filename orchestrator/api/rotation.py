@@ -1,4 +1,4 @@
-"""Turns at something scarce, fair between callers: whoever asks most waits for themselves, not others for them."""
+"""Rotation at something scarce, fair between callers: whoever asks most waits for themselves, not others for them."""
 
 import asyncio
 from collections import Counter, OrderedDict, deque
@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from orchestrator.errors import QueueFullError
 
 
-class Turns:
+class Rotation:
     """A bounded number of turns at a time. Callers that wait are served in rotation."""
 
     def __init__(self, most: int, most_of_caller: int, max_waiting: int) -> None:
