@@ -172,7 +172,7 @@ class Addition:
         described = {
             "files": [[str(path), _digest(path)] for path in checkpoint.files()],
             "configs": self.kind.configs(),
-            "added": [str(each) for each in (*chosen.controlnet, *chosen.lora)],
+            "added": [str(each) for each in (*chosen.controlnet, *chosen.lora, chosen.tiny_vae)],
             "form": [chosen.precision, chosen.engine, self.sizes],
             "versions": {package: version(package) for package in VERSIONS},
         }
@@ -247,6 +247,7 @@ def _inputs(chosen: Options) -> Inputs:
         image_encoder=chosen.image_encoder,
         inpaint=chosen.inpaint,
         vae=chosen.vae,
+        tiny_vae=chosen.tiny_vae,
         loras=chosen.lora,
         config=chosen.config,
         tokenizer=chosen.tokenizer,

@@ -49,7 +49,10 @@ class Unets:
 
     def preset(self, few_step: str | None) -> Preset:
         """How it is used where a request does not say."""
-        return presets.choose(self.checkpoint.architecture, self.checkpoint.scheduler_config, few_step)
+        checkpoint = self.checkpoint
+        return presets.choose(
+            checkpoint.architecture, checkpoint.scheduler_config, few_step, embedded=checkpoint.guidance == "embedding"
+        )
 
     def schedule(self, preset: Preset) -> Table:
         """The keys of [networks.NAME.schedule]."""

@@ -32,6 +32,7 @@ class Options:
     image_encoder: Path | None
     inpaint: Path | None
     vae: Path | None
+    tiny_vae: Path | None
     lora: tuple[Lora, ...]
     precision: Precision
     engine: Engine
@@ -76,6 +77,7 @@ def _add_adapters(parser: argparse.ArgumentParser) -> None:
     paths.add_argument("--image-encoder", type=Path, metavar="DIR", help="its picture tower; image_encoder/ next to it")
     paths.add_argument("--inpaint", type=Path, metavar="DIR_OR_FILE", help="checkpoint whose UNet has 9 channels")
     paths.add_argument("--vae", type=Path, metavar="DIR_OR_FILE", help="in place of the checkpoint's")
+    paths.add_argument("--tiny-vae", type=Path, metavar="DIR", help="AutoencoderTiny (TAESD) that decodes in its place")
     paths.add_argument(
         "--lora", action="append", default=[], type=Lora.parse, metavar="FILE[:WEIGHT]", help="may be repeated"
     )

@@ -50,6 +50,7 @@ def networks_table(
         "latent_channels": checkpoint.vae_config["latent_channels"],
         "latent_factor": checkpoint.factor,
         "latent_multiple": checkpoint.multiple,
+        "guidance": checkpoint.guidance,
         "scaling_factor": checkpoint.vae_config.get("scaling_factor", 0.18215),
         "shift_factor": checkpoint.vae_config.get("shift_factor") or 0.0,
         "buckets": [list(size) for size in sizes],

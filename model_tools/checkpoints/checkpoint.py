@@ -18,13 +18,14 @@ from model_tools.checkpoints.layout import Config, Folder, Source, refuse_others
 from model_tools.checkpoints.lora import Lora, LoraLayers
 from model_tools.checkpoints.requirements import require_unet, require_vae
 from model_tools.checkpoints.single_file import SingleFile
+from model_tools.checkpoints.tiny_vae import TinyVae
 from model_tools.checkpoints.weights import State, build
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from diffusers import AutoencoderKL
+    from diffusers import AutoencoderKL, AutoencoderTiny
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -58,6 +59,8 @@ class Checkpoint:
         self.index = self._source.config("index")
         self._vae = VaeSource(inputs.vae, self._source.config("vae"), inputs.allow_pickle) if inputs.vae else None
         self.vae_config = self._vae.config() if self._vae else self._source.config("vae")
+        channels, pickles = self.vae_config.get("latent_channels", 4), inputs.allow_pickle
+        self._tiny = TinyVae(inputs.tiny_vae, channels, self.factor, pickles) if inputs.tiny_vae else None
         self.scheduler_config = self._scheduler()
         self._require_parts()
         self._controls = {each.kind: each for each in inputs.controlnets}
@@ -82,6 +85,11 @@ class Checkpoint:
             "vae_decoder": True,
             "image_encoder": self.inputs.ip_adapter is not None,
         }.get(role, False)
+
+    @property
+    def guidance(self) -> str:
+        """How the guidance scale works: "classifier_free", or "embedding" where the UNet takes it as an input."""
+        return "classifier_free" if self.unet_config.get("time_cond_proj_dim") is None else "embedding"
 
     @property
     def factor(self) -> int:
@@ -144,6 +152,10 @@ class Checkpoint:
         if self._vae:
             return build_vae(self.vae_config, self._vae.state(), str(self._vae.path))
         return self._part("vae", lambda state, where: build_vae(self.vae_config, state, where))
+
+    def tiny_vae(self) -> AutoencoderTiny | None:
+        """What decodes in the VAE's place."""
+        return self._tiny.load() if self._tiny else None
 
     def controlnets(self) -> dict[str, ControlNetModel]:
         """The ControlNets by kind, in their order."""
@@ -237,6 +249,11 @@ class Checkpoint:
                 raise CheckpointError(
                     f"{self.inputs.inpaint}: its UNet takes {config.get('in_channels', 4)} channels, not 9"
                 )
+            if config.get("time_cond_proj_dim") != self.unet_config.get("time_cond_proj_dim"):
+                raise CheckpointError(
+                    f"{self.inputs.inpaint}: one of this UNet and {path}'s takes the guidance scale as an input"
+                    " (time_cond_proj_dim), the other does not"
+                )
             require_unet(self.inputs.inpaint, config, widths, pooled)
 
     def _require_adapters(self) -> None:
@@ -252,7 +269,9 @@ class Checkpoint:
             adapters.controlnet_config(source, self.unet_config)
         if inputs.ip_adapter:
             adapters.vision_config(self._tower(), self._ip_adapter()["image_proj"])
-        elif inputs.image_encoder:
+        if self._tiny:
+            self._tiny.require()
+        if inputs.image_encoder and not inputs.ip_adapter:
             raise CheckpointError("--image-encoder cannot be used without --ip-adapter")
         self.files()
 
@@ -279,6 +298,8 @@ class Checkpoint:
             loads[f"controlnet {kind}"] = partial(self._controlnet, source)
         if self.inputs.ip_adapter:
             loads["image_encoder"] = self.image_encoder
+        if self._tiny:
+            loads["tiny_vae"] = self.tiny_vae
         return loads
 
     def files(self) -> list[Path]:
@@ -286,6 +307,7 @@ class Checkpoint:
         parts = ["text_encoder", "unet", *(["text_encoder_2"] if self.has("text_encoder_2") else [])]
         paths = [path for part in parts for path in self._source.files(part)]
         paths += self._vae.files() if self._vae else self._source.files("vae")
+        paths += self._tiny.files() if self._tiny else []
         if self.inputs.inpaint:
             paths += self._open(self.inputs.inpaint).files("unet")
         pickles = self.inputs.allow_pickle

@@ -19,6 +19,7 @@ class Inputs:
         ip_adapter: a file, plain or Plus, and image_encoder: the folder of its picture tower.
         inpaint: a checkpoint whose UNet has 9 channels; that UNet alone is taken.
         vae: in place of the checkpoint's.
+        tiny_vae: folder of an AutoencoderTiny that decodes in place of the VAE.
         loras: added to the UNets and text encoders.
         config, tokenizer, prediction: what a single file lacks; see SingleFile. "epsilon" or "v_prediction".
         license: counts more than the model card's.
@@ -31,6 +32,7 @@ class Inputs:
     image_encoder: Path | None = None
     inpaint: Path | None = None
     vae: Path | None = None
+    tiny_vae: Path | None = None
     loras: tuple[Lora, ...] = ()
     config: Path | None = None
     tokenizer: Path | None = None
@@ -42,6 +44,6 @@ class Inputs:
     @property
     def added(self) -> list[Path]:
         """Paths of all that is added."""
-        paths = [self.ip_adapter, self.image_encoder, self.inpaint, self.vae]
+        paths = [self.ip_adapter, self.image_encoder, self.inpaint, self.vae, self.tiny_vae]
         paths += [each.path for each in self.controlnets] + [each.path for each in self.loras]
         return [path for path in paths if path]

@@ -37,6 +37,9 @@ FEW_STEPS: Mapping[str, Preset] = {
 }
 """By the words of --few-step."""
 
+EMBEDDED = Preset("lcm", 4, 8.0, "trailing")
+"""Of a UNet that takes the guidance scale as an input: a latent consistency model with guidance of Luo et al. 2023."""
+
 USUAL: Mapping[str, Preset] = {"sd": Preset("dpmpp_2m", 25, 7.5), "sdxl": Preset("dpmpp_2m", 30, 5.0)}
 """By architecture; guidance as diffusers' pipelines have it."""
 
@@ -50,8 +53,24 @@ SAMPLERS: Mapping[str, str] = {
 """Ours by the class of a checkpoint's scheduler; others get the usual one."""
 
 
-def choose(architecture: str, scheduler: Mapping[str, object], few_step: str | None) -> Preset:
-    """The defaults of a checkpoint: its few-step preset, or the usual one with its scheduler's sampler."""
+def choose(
+    architecture: str, scheduler: Mapping[str, object], few_step: str | None, *, embedded: bool = False
+) -> Preset:
+    """The defaults of a checkpoint: its few-step preset, or the usual one with its scheduler's sampler.
+
+    Args:
+        architecture: "sd" or "sdxl".
+        scheduler: the checkpoint's configuration of it.
+        few_step: the word of --few-step.
+        embedded: whether its UNet takes the guidance scale as an input.
+
+    Raises:
+        CheckpointError: --few-step says something else than the UNet is.
+    """
+    if embedded and few_step not in (None, "lcm"):
+        raise CheckpointError(f"the UNet takes the guidance scale as an input, as --few-step lcm does, not {few_step}")
+    if embedded:
+        return EMBEDDED
     if few_step:
         return FEW_STEPS[few_step]
     usual = USUAL[architecture]

@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 TIME_IDS = 6
 """Of SDXL: height and width of the original, of the crop's corner, and of the target. Its refiner has 5."""
+MIN_GUIDANCE_WIDTH = 4
+"""Of the embedded guidance scale: two frequencies or more."""
 UNET_ONLY: Mapping[str, tuple[object, str]] = {
     "out_channels": (4, "latents of other channels"),
-    "time_cond_proj_dim": (None, "guidance as an embedding, as models distilled to latent consistency have it"),
     "class_embed_type": (None, "class labels"),
     "num_class_embeds": (None, "class labels, as upscalers have them"),
     "encoder_hid_dim_type": (None, "another text projection"),
@@ -52,6 +53,9 @@ def require_unet(path: Path, unet: Config, widths: Sequence[int], pooled: int | 
     if channels not in (4, 9):
         raise CheckpointError(f"{path}: the UNet takes {channels} channels, not 4 or 9{CHANNELS.get(channels, '')}")
     _only(path, unet, UNET_ONLY, "the UNet takes")
+    width = unet.get("time_cond_proj_dim")
+    if width is not None and not (isinstance(width, int) and width >= MIN_GUIDANCE_WIDTH):
+        raise CheckpointError(f"{path}: the UNet's time_cond_proj_dim is {width!r:.60}, not a width of 4 or more")
     added = unet.get("addition_embed_type")
     if added != ("text_time" if pooled else None):
         raise CheckpointError(f"{path}: the UNet's addition_embed_type is {added}, which its text encoders do not fit")

@@ -1,4 +1,4 @@
-"""Modules between networks and the serving contract: names, types, and inputs that a graph has baked in."""
+"""Modules between networks and the serving contract: names, types, and inputs that networks take in another form."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-DISTILLED_GUIDANCE = 8.0
-"""Guidance scale of the graphs of latent consistency models, which the authors' pipelines use."""
-FLOAT_INPUTS = frozenset({"timestep", "time_ids"})
-"""Inputs that stay float32 in a graph of 16 bits: networks embed them in float32, and bfloat16 has no 999."""
+FLOAT_INPUTS = frozenset({"timestep", "time_ids", "guidance"})
+"""Inputs that stay float32 in a graph of 16 bits: they are embedded in float32, and bfloat16 has no 999."""
 
 
 class Named(nn.Module):
@@ -78,17 +76,25 @@ def _skipped(states: Sequence[Tensor], count: int) -> tuple[Tensor, ...]:
     return (torch.stack(states[: -count - 1 : -1], dim=1),) if count else ()
 
 
-def baked_guidance(unet: nn.Module) -> Tensor | None:
-    """The guidance embedding, (1, D), that a UNet of a latent consistency model takes with the timestep; or None.
+class GuidanceEmbedding(nn.Module):
+    """The guidance scale as a UNet of a latent consistency model takes it with the timestep.
 
     Such a UNet has learned guidance in one row, at a scale that it is given (Luo et al. 2023, Latent Consistency
-    Models, section 4.2). A graph has it for DISTILLED_GUIDANCE alone, computed as diffusers'
-    get_guidance_scale_embedding does.
+    Models, arXiv:2310.04378, section 4.2). Computed as diffusers' get_guidance_scale_embedding does.
     """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width, half = width, width // 2
+        self.register_buffer("frequencies", torch.exp(torch.arange(half) * -(math.log(10000) / (half - 1))))
+
+    def forward(self, guidance: Tensor) -> Tensor:
+        """Scales (B, 1), 1 for none, to embeddings (B, width)."""
+        angles = 1000 * (guidance - 1) * self.frequencies  # the paper's w counts from 0
+        return nn.functional.pad(torch.cat([angles.sin(), angles.cos()], 1), (0, self.width % 2))
+
+
+def guidance_embedding(unet: nn.Module) -> GuidanceEmbedding | None:
+    """What a UNet that takes the guidance scale needs; None for others."""
     width = getattr(getattr(unet, "config", None), "time_cond_proj_dim", None)
-    if width is None:
-        return None
-    half = width // 2
-    w = 1000 * (DISTILLED_GUIDANCE - 1)  # diffusers counts scales from 1 = none, the paper's w from 0
-    angles = w * torch.exp(torch.arange(half) * -(math.log(10000) / (half - 1)))
-    return nn.functional.pad(torch.cat([angles.sin(), angles.cos()]), (0, width % 2))[None]
+    return None if width is None else GuidanceEmbedding(width)

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from model_tools.export.contracts import baked_guidance
+from model_tools.export.contracts import guidance_embedding
 from model_tools.export.graphs import BATCH, PICTURE, Graph, export_graph
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ class ControlledUnet(nn.Module):
         weights = (*unet.parameters(), *unet.buffers())
         self.unet = copy.deepcopy(unet, {id(tensor): tensor for tensor in weights})
         self.controlnets = nn.ModuleList(controlnets)
-        self.register_buffer("guidance", baked_guidance(unet))
+        self.embedding = guidance_embedding(unet)
         processors = {name: steered(processor) for name, processor in self.unet.attn_processors.items()}
         self.unet.set_attn_processor(processors)
         # The UNet would expect the tokens among the timestep's conditions and project them: ours are projected.
@@ -116,6 +116,7 @@ class ControlledUnet(nn.Module):
         image_scale: Tensor | None = None,
         text_embeds: Tensor | None = None,
         time_ids: Tensor | None = None,
+        guidance: Tensor | None = None,
     ) -> Tensor:
         """See orchestrator/models/contracts.py, ControlledUnet.
 
@@ -125,8 +126,8 @@ class ControlledUnet(nn.Module):
         if text_embeds is not None:
             shared["added_cond_kwargs"] = {"text_embeds": text_embeds, "time_ids": time_ids}
         steering: dict[str, Any] = {}
-        if self.guidance is not None:
-            steering["timestep_cond"] = self.guidance.expand(sample.shape[0], -1)
+        if self.embedding is not None and guidance is not None:
+            steering["timestep_cond"] = self.embedding(guidance).to(sample.dtype)
         if control_image is not None and control_scale is not None:
             down, middle = self._control(sample, timestep.squeeze(1), control_image, control_scale, shared)
             steering |= {"down_block_additional_residuals": down, "mid_block_additional_residual": middle}

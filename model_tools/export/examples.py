@@ -35,6 +35,7 @@ class Denoiser:
         pooled: width of the pooled embedding, 0 where it takes none (and no sizes).
         controls: number of ControlNets.
         tokens: of the image prompt, 0 where it takes none.
+        guided: whether it takes the guidance scale.
     """
 
     channels: int
@@ -43,6 +44,7 @@ class Denoiser:
     pooled: int = 0
     controls: int = 0
     tokens: int = 0
+    guided: bool = False
 
     def inputs(self, shape: Shape, random: torch.Generator, chunks: int = 1) -> Case:
         """Random inputs by name, in the order of the contract; scales of the first row are 0 where it is not alone.
@@ -69,6 +71,8 @@ class Denoiser:
         if self.pooled:
             inputs["text_embeds"] = torch.randn(batch, self.pooled, generator=random)
             inputs["time_ids"] = torch.randint(0, 1024, (batch, TIME_IDS), generator=random).float()
+        if self.guided:
+            inputs["guidance"] = 1 + 9 * torch.rand(batch, 1, generator=random)
         return inputs
 
     def graph(self) -> Graph:

@@ -20,7 +20,7 @@ import torch
 from onnxscript import version_converter
 from torch import Tensor, nn
 
-from model_tools.export.contracts import baked_guidance
+from model_tools.export.contracts import guidance_embedding
 from model_tools.export.onnx_weights import give_weights, halve_weights, save_graph, simplify
 
 OPSET = 20
@@ -51,12 +51,15 @@ class TextContract(nn.Module):
 
 
 class UNetContract(nn.Module):
-    """A diffusers UNet2DConditionModel with a timestep for each sample, and for SDXL what is added to the timestep."""
+    """A diffusers UNet2DConditionModel with a timestep for each sample, and what is added to the timestep.
+
+    For SDXL that is the pooled prompt and sizes, for a latent consistency model the guidance scale.
+    """
 
     def __init__(self, unet: nn.Module) -> None:
         super().__init__()
         self.unet = unet
-        self.register_buffer("guidance", baked_guidance(unet))
+        self.embedding = guidance_embedding(unet)
 
     def forward(
         self,
@@ -65,10 +68,11 @@ class UNetContract(nn.Module):
         encoder_hidden_states: Tensor,
         text_embeds: Tensor | None = None,
         time_ids: Tensor | None = None,
+        guidance: Tensor | None = None,
     ) -> Tensor:
         more = {} if text_embeds is None else {"added_cond_kwargs": {"text_embeds": text_embeds, "time_ids": time_ids}}
-        if self.guidance is not None:
-            more["timestep_cond"] = self.guidance.expand(sample.shape[0], -1)
+        if self.embedding is not None and guidance is not None:
+            more["timestep_cond"] = self.embedding(guidance).to(sample.dtype)
         output: Tensor = self.unet(sample, timestep.squeeze(1), encoder_hidden_states, **more, return_dict=False)[0]
         return output
 
@@ -82,6 +86,19 @@ class KLDecoder(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         image: Tensor = self.vae.decode(latents, return_dict=False)[0]
+        return image
+
+
+class TinyDecoder(nn.Module):
+    """The decoding half of a diffusers AutoencoderTiny, which takes latents as the denoiser has them."""
+
+    def __init__(self, vae: nn.Module, scale: float = 1.0, shift: float = 0.0) -> None:
+        """`scale`, `shift`: of the VAE in whose place it decodes; the graph is given latents divided and shifted."""
+        super().__init__()
+        self.decoder, self.scale, self.shift = vae.decoder, scale, shift
+
+    def forward(self, latents: Tensor) -> Tensor:
+        image: Tensor = self.decoder((latents - self.shift) * self.scale)
         return image
 
 

@@ -18,7 +18,7 @@ from model_tools.export import examples
 from model_tools.export.contracts import PenultimateContract, SkippingContract
 from model_tools.export.controlled import ControlledUnet, ImageTokens
 from model_tools.export.examples import PIXELS, TIME_IDS, Denoiser
-from model_tools.export.graphs import ExportError, Graph, KLDecoder, KLEncoder, UNetContract
+from model_tools.export.graphs import ExportError, Graph, KLDecoder, KLEncoder, TinyDecoder, UNetContract
 from orchestrator.params import MAX_CLIP_SKIP
 
 WARM_VAE = 32
@@ -53,6 +53,7 @@ class CheckpointNetworks(Protocol):
     def unet(self) -> nn.Module | None: ...
     def inpaint_unet(self) -> nn.Module | None: ...
     def vae(self) -> nn.Module: ...
+    def tiny_vae(self) -> nn.Module | None: ...
     def controlnets(self) -> Mapping[str, nn.Module]: ...
     def prompted_unet(self) -> nn.Module | None: ...
     def image_encoder(self) -> nn.Module | None: ...
@@ -163,6 +164,7 @@ def _describe_unet(checkpoint: CheckpointNetworks) -> dict[str, Any]:
         "multiple": 2 ** (len(config["block_out_channels"]) - 1),
         "text": (length, width),
         "pooled": pooled,
+        "guided": config.get("time_cond_proj_dim") is not None,
     }
 
 
@@ -215,13 +217,20 @@ def _vae_parts(checkpoint: CheckpointNetworks) -> list[Part]:
         ),
         Part(
             "vae_decoder",
-            lambda: KLDecoder(checkpoint.vae()),
+            lambda: _decoder(checkpoint),
             examples.latent_graph(channels),
             examples.latent_cases(channels),
             (side, side),
             exact,
         ),
     ]
+
+
+def _decoder(checkpoint: CheckpointNetworks) -> nn.Module:
+    tiny, config = checkpoint.tiny_vae(), checkpoint.vae_config
+    if tiny is None:
+        return KLDecoder(checkpoint.vae())
+    return TinyDecoder(tiny, float(config.get("scaling_factor", 0.18215)), float(config.get("shift_factor") or 0.0))
 
 
 def _likeness_parts(checkpoint: CheckpointNetworks) -> list[Part]:

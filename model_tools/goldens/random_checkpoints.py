@@ -18,7 +18,15 @@ from typing import Any
 
 import diffusers
 import torch
-from diffusers import AutoencoderKL, ControlNetModel, EulerDiscreteScheduler, PNDMScheduler, UNet2DConditionModel
+from diffusers import (
+    AutoencoderKL,
+    AutoencoderTiny,
+    ControlNetModel,
+    EulerDiscreteScheduler,
+    LCMScheduler,
+    PNDMScheduler,
+    UNet2DConditionModel,
+)
 from diffusers.models.embeddings import ImageProjection
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -202,6 +210,35 @@ ADAPTED = (
 """Layers of UNet and text encoders that a LoRA changes."""
 
 
+def tiny_vae(channels: int = 4) -> AutoencoderTiny:
+    """TAESD's decoder and encoder, of fewer channels and blocks, for latents of so many channels."""
+    return AutoencoderTiny(
+        encoder_block_out_channels=(8, 8, 8, 8),
+        decoder_block_out_channels=(8, 8, 8, 8),
+        num_encoder_blocks=(1, 1, 1, 1),
+        num_decoder_blocks=(1, 1, 1, 1),
+        latent_channels=channels,
+    )
+
+
+def consistency() -> diffusers.LatentConsistencyModelPipeline:
+    """A latent consistency model as Luo et al. published it: its UNet takes the guidance scale as an embedding."""
+    parts = pipeline()
+    student = unet(time_cond_proj_dim=16)
+    with torch.no_grad():
+        student.time_embedding.cond_proj.weight.mul_(8)  # so that a lost guidance scale shows
+    return diffusers.LatentConsistencyModelPipeline(
+        vae=parts.vae,
+        text_encoder=parts.text_encoder,
+        tokenizer=parts.tokenizer,
+        unet=student,
+        scheduler=LCMScheduler(**BETAS),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
 def save_loras(folder: Path, parts: Mapping[str, nn.Module]) -> None:
     """A LoRA of kohya's names (ink), with alphas, and one of peft's (oil), for networks by their part of a pipeline."""
     for file, rank in RANKS.items():
@@ -213,6 +250,11 @@ def save_loras(folder: Path, parts: Mapping[str, nn.Module]) -> None:
         save_file(state, folder / f"{file}.safetensors")
 
 
+def adapted(made: diffusers.StableDiffusionXLPipeline) -> dict[str, nn.Module]:
+    """SDXL's networks that LoRAs change."""
+    return {part: getattr(made, part) for part in ("unet", "text_encoder", "text_encoder_2")}
+
+
 def _lora_layer(part: str, name: str, weight: Tensor, rank: int, *, kohya: bool) -> dict[str, Tensor]:
     down = torch.randn(rank, *weight.shape[1:]) * weight[0].numel() ** -0.5
     up = torch.randn(weight.shape[0], rank, *(1,) * (weight.dim() - 2)) * 0.3
@@ -220,7 +262,8 @@ def _lora_layer(part: str, name: str, weight: Tensor, rank: int, *, kohya: bool)
         name = f"text_model.{name}"
     if not kohya:
         return {f"{part}.{name}.lora_A.weight": down, f"{part}.{name}.lora_B.weight": up}
-    key = {"unet": "lora_unet", "text_encoder": "lora_te"}[part] + "_" + name.replace(".", "_")
+    prefix = {"unet": "lora_unet", "text_encoder": "lora_te", "text_encoder_2": "lora_te2"}[part]
+    key = f"{prefix}_{name.replace('.', '_')}"
     halves = {"lora_down.weight": down, "lora_up.weight": up, "alpha": torch.tensor(rank / 2)}
     return {f"{key}.{half}": value for half, value in halves.items()}
 
@@ -237,6 +280,10 @@ CHECKPOINTS: Mapping[str, Callable[[Path], None]] = {
     "sdxl_controlnet": lambda folder: controlnet(unet_xl()).save_pretrained(folder),
     "sdxl_ip_adapter": lambda folder: save_adapter(folder, ip_adapter(unet_xl())),
     "sd_loras": lambda folder: save_loras(folder, {"unet": unet(), "text_encoder": pipeline().text_encoder}),
+    "sdxl_loras": lambda folder: save_loras(folder, adapted(pipeline_xl())),
+    "sd_lcm": lambda folder: consistency().save_pretrained(folder),
+    "sd_tiny_vae": lambda folder: tiny_vae().save_pretrained(folder),
+    "tiny_vae_16": lambda folder: tiny_vae(16).save_pretrained(folder),
 }
 """Folders, and what draws and saves each."""
 

@@ -10,12 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 ROOT = Path(__file__).parents[2]
 FORMULAS = ROOT / "tests/integration/model_repository"
 TOOLS = (
     'face_detector = "formula_face_detector"\nface_landmarks = "formula_face_landmarks"\nmatting = "formula_matting"\n'
 )
+
+
+def named(request: pytest.FixtureRequest, file: Path) -> set[str] | None:
+    """Names of the families that the chosen tests of a file are about; None for all: one asks for no certain one."""
+    items = [item for item in request.session.items if item.path == file and isinstance(item, pytest.Function)]
+    calls = [getattr(item, "callspec", None) for item in items if "drawn" in item.fixturenames]
+    return None if None in calls else {call.params["name"] for call in calls if call is not None}
 
 
 def run(command: list[str]) -> None:

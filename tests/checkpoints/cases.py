@@ -39,6 +39,7 @@ class Asked:
         prompt: in segments, each with its weight.
         clip_skip: last layers of the text encoders that are left out.
         loras: names and weights.
+        guidance: scale.
     """
 
     task: str
@@ -50,6 +51,7 @@ class Asked:
     prompt: tuple[tuple[str, float], ...] = ((PROMPT, 1.0),)
     clip_skip: int = 0
     loras: tuple[tuple[str, float], ...] = ()
+    guidance: float = GUIDANCE_SCALE
 
     @property
     def name(self) -> str:
@@ -60,7 +62,8 @@ class Asked:
             f"skip{self.clip_skip}" if self.clip_skip else "",
         )
         loras = (f"{name}{weight}" for name, weight in self.loras)
-        return "-".join(filter(None, (*parts, *words, *loras)))
+        guidance = "" if self.guidance == GUIDANCE_SCALE else f"guidance{self.guidance:g}"
+        return "-".join(filter(None, (*parts, *words, *loras, guidance)))
 
     @property
     def text(self) -> str:

@@ -18,7 +18,7 @@ from transformers import CLIPImageProcessor, CLIPVisionModelWithProjection
 from model_tools.goldens import generate as goldens
 from orchestrator.diffusion.noise import start_noise
 from orchestrator.imaging import geometry
-from tests.checkpoints.cases import GUIDANCE_SCALE, PROMPT, SEED, STEPS, Asked
+from tests.checkpoints.cases import PROMPT, SEED, STEPS, Asked
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -54,6 +54,7 @@ class Source:
         ip_adapter: the adapter's file.
         image_encoder: folder of the adapter's image encoder.
         loras: files by name.
+        tiny_vae: folder of an AutoencoderTiny in place of the VAE.
     """
 
     base: Path
@@ -62,6 +63,7 @@ class Source:
     ip_adapter: Path | None = None
     image_encoder: Path | None = None
     loras: Mapping[str, Path] = field(default_factory=dict)
+    tiny_vae: Path | None = None
 
 
 def picture(source: Source, case: Asked, arrays: Arrays) -> NDArray[np.uint8]:
@@ -71,7 +73,7 @@ def picture(source: Source, case: Asked, arrays: Arrays) -> NDArray[np.uint8]:
         result = made(
             **prompts(made, case),
             num_inference_steps=STEPS,
-            guidance_scale=GUIDANCE_SCALE,
+            guidance_scale=case.guidance,
             **arguments(made, case, arrays),
         )
     return np.asarray(result.images[0])
@@ -150,6 +152,8 @@ def pipeline(source: Source, case: Asked, arrays: Arrays) -> Any:  # one of ten 
         further["controlnet"] = diffusers.ControlNetModel.from_pretrained(source.control)
     if "mask" in arrays and source.inpaint is not None:
         further["unet"] = diffusers.UNet2DConditionModel.from_pretrained(source.inpaint, subfolder="unet")
+    if source.tiny_vae is not None:
+        further["vae"] = diffusers.AutoencoderTiny.from_pretrained(source.tiny_vae)
     made = kind.from_pipe(base, **further)
     settings, wanted = goldens.SCHEDULERS[case.sampler][::-1]
     made.scheduler = wanted.from_config(base.scheduler.config, **settings)

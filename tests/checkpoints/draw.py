@@ -23,7 +23,7 @@ from imagegen.v1 import generation_pb2 as pb
 from local import triton
 from orchestrator.diffusion.inputs import PipelineInputs
 from orchestrator.diffusion.pipeline import Pipeline
-from tests.checkpoints.cases import EVERY, GUIDANCE_SCALE, SEED, STEPS, Asked
+from tests.checkpoints.cases import EVERY, SEED, STEPS, Asked
 from tests.integration.pictures import box_mask, decode, encode, scene
 from tests.integration.stack import Client, serving, settings
 
@@ -64,7 +64,7 @@ def request(case: Asked, family: str, width: int, height: int) -> pb.GenerateReq
         seed=SEED,
         sampler=pb.Sampler.Value(f"SAMPLER_{case.sampler.upper()}"),
         steps=STEPS,
-        guidance_scale=GUIDANCE_SCALE,
+        guidance_scale=case.guidance,
         clip_skip=case.clip_skip,
         loras=[pb.Lora(name=name, weight=weight) for name, weight in case.loras],
     )

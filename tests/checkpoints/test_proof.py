@@ -21,7 +21,7 @@ import pytest
 pytest.importorskip("torch", reason="needs the tools' environment: make test-tools")
 
 from model_tools.goldens import random_checkpoints
-from tests.checkpoints import diffusers_pipelines
+from tests.checkpoints import adding, diffusers_pipelines
 from tests.checkpoints.cases import CASES, Asked
 from tests.golden.measure import MIN_PSNR, psnr
 
@@ -78,6 +78,7 @@ class Family:
             paths.get("--ip-adapter"),
             paths.get("--image-encoder"),
             {path.stem: path for path in sorted((folder / self.loras).glob("*.safetensors"))} if self.loras else {},
+            paths.get("--tiny-vae"),
         )
 
 
@@ -141,10 +142,8 @@ def drawn(
 
     Of the families that the chosen tests name: one test alone need not wait for all of them.
     """
-    of_this_file = [item for item in request.session.items if item.path == Path(__file__)]
-    calls = [getattr(item, "callspec", None) for item in of_this_file if "drawn" in item.fixturenames]  # type: ignore[attr-defined]  # of functions
-    named = {call.params["name"] for call in calls if call is not None}
-    wanted = {name: family for name, family in FAMILIES.items() if name in named or None in calls}
+    asked = adding.named(request, Path(__file__))
+    wanted = {name: family for name, family in FAMILIES.items() if asked is None or name in asked}
     out = tmp_path_factory.mktemp("added")
     (out / "models").mkdir()
     with ThreadPoolExecutor(2) as pool:  # exports are of one thread each

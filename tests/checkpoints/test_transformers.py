@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,14 +15,13 @@ import pytest
 
 pytest.importorskip("torch", reason="needs the tools' environment: make test-tools")
 
-from model_tools.goldens import random_transformers
+from model_tools.goldens import random_checkpoints, random_transformers
 from tests.checkpoints import adding, diffusers_transformers
 from tests.checkpoints.cases import FLOW_CASES, Asked
 from tests.golden.measure import MIN_PSNR, psnr
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 # diffusers hands numpy 2 arrays of a kind that numpy means to refuse one day.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -38,11 +38,13 @@ class Family:
         base: one of random_transformers.CHECKPOINTS.
         cases: that both sides can do.
         precision: of `add`.
+        tiny_vae: one of random_checkpoints.CHECKPOINTS.
     """
 
     base: str
     cases: tuple[Asked, ...] = FLOW_CASES
     precision: str = "fp32"
+    tiny_vae: str = ""
 
 
 FAMILIES = {
@@ -50,28 +52,39 @@ FAMILIES = {
     "z-image-bf16": Family("z_image", precision="bf16"),
     "flux": Family("flux"),
     "qwen-image": Family("qwen_image"),
-    "sd3": Family("sd3", FLOW_CASES[:3]),
+    "sd3": Family("sd3"),
 }
 ASKED = [(name, case) for name, family in FAMILIES.items() for case in family.cases]
 
 
 @pytest.fixture(scope="session")
-def transformers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the small random checkpoints of transformers."""
+def wanted(request: pytest.FixtureRequest) -> dict[str, Family]:
+    """The families that the chosen tests name: one test alone need not wait for all of them."""
+    asked = adding.named(request, Path(__file__))
+    return {name: family for name, family in FAMILIES.items() if asked is None or name in asked}
+
+
+@pytest.fixture(scope="session")
+def transformers(tmp_path_factory: pytest.TempPathFactory, wanted: dict[str, Family]) -> Path:
+    """The folder of the small random checkpoints of those families."""
     folder = tmp_path_factory.mktemp("transformers")
-    for name in {family.base for family in FAMILIES.values()}:
+    for name in {family.base for family in wanted.values()}:
         random_transformers.make(folder, name)
+    for name in {family.tiny_vae for family in wanted.values() if family.tiny_vae}:
+        random_checkpoints.make(folder, name)
     return folder
 
 
 @pytest.fixture(scope="session")
-def drawn(transformers: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def drawn(transformers: Path, tmp_path_factory: pytest.TempPathFactory, wanted: dict[str, Family]) -> dict[str, Any]:
     """All pictures of our stack, and what they were made of: arrays by FAMILY/CASE/WHAT."""
     out = tmp_path_factory.mktemp("added")
     (out / "models").mkdir()
-    for name, family in FAMILIES.items():
-        adding.add(name, transformers / family.base, out, "--precision", family.precision, "--sizes", "64..256")
-    return adding.draw(out, {name: [case.name for case in family.cases] for name, family in FAMILIES.items()})
+    for name, family in wanted.items():
+        tiny = ("--tiny-vae", str(transformers / family.tiny_vae)) if family.tiny_vae else ()
+        options = ("--precision", family.precision, "--sizes", "64..256", *tiny)
+        adding.add(name, transformers / family.base, out, *options)
+    return adding.draw(out, {name: [case.name for case in family.cases] for name, family in wanted.items()})
 
 
 @pytest.mark.timeout(1800)  # the first of them waits for all checkpoints to be added
@@ -81,7 +94,9 @@ def test_the_whole_stack_equals_diffusers(
 ) -> None:
     key = f"{name}/{case.name}/"
     arrays = {path.removeprefix(key): array for path, array in drawn.items() if path.startswith(key)}
-    expected = diffusers_transformers.picture(transformers / FAMILIES[name].base, case, arrays)
+    family = FAMILIES[name]
+    tiny = transformers / family.tiny_vae if family.tiny_vae else None
+    expected = diffusers_transformers.picture(transformers / family.base, case, arrays, tiny)
     ratio = psnr(arrays["painted"], expected)
     record_property("psnr_db", ratio)
     print(f"{name} {case.name}: {ratio:.1f} dB")  # noqa: T201 - the measure

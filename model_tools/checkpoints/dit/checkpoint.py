@@ -17,6 +17,7 @@ from model_tools.checkpoints import licences
 from model_tools.checkpoints.dit.tensors import with_plain_norms
 from model_tools.checkpoints.errors import CheckpointError
 from model_tools.checkpoints.layout import Config, Folder
+from model_tools.checkpoints.tiny_vae import TinyVae
 from model_tools.checkpoints.weights import State, build
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class TransformerCheckpoint(ABC):
         guidance_norm: see NetworkTable.
         pooled: whether the text encoder gives a vector for the whole prompt, too.
         masked: whether hidden states that are zeros are no part of the prompt.
+        has_tiny_vae: whether an AutoencoderTiny for its latents is known.
     """
 
     architecture: ClassVar[str]
@@ -84,6 +86,7 @@ class TransformerCheckpoint(ABC):
     guidance_norm: ClassVar[bool] = False
     pooled: ClassVar[bool] = False
     masked: ClassVar[bool] = False
+    has_tiny_vae: ClassVar[bool] = False
 
     def __init__(self, inputs: Inputs) -> None:
         """Read all except its weights, and compare it.
@@ -103,8 +106,9 @@ class TransformerCheckpoint(ABC):
         self.configs = {part: self._source.config(part) for part in self.classes}
         self.scheduler_config = self._source.config("scheduler")
         self.require()
+        self._tiny = self._tiny_vae()
         settled = licences.settle(
-            inputs.checkpoint, inputs.license, (), allow_non_commercial=inputs.allow_non_commercial
+            inputs.checkpoint, inputs.license, inputs.added, allow_non_commercial=inputs.allow_non_commercial
         )
         self.license, self.commercial = settled.name, settled.commercial
 
@@ -123,6 +127,20 @@ class TransformerCheckpoint(ABC):
     @abstractmethod
     def vae(self) -> nn.Module:
         """The autoencoder, with `encode` and `decode` of latents as the transformer takes them."""
+
+    def tiny_vae(self) -> nn.Module | None:
+        """What decodes in the autoencoder's place."""
+        return self._tiny.load() if self._tiny else None
+
+    def _tiny_vae(self) -> TinyVae | None:
+        path = self.inputs.tiny_vae
+        if path is None:
+            return None
+        if not self.has_tiny_vae:
+            raise CheckpointError(f"--tiny-vae: no AutoencoderTiny takes the latents of {self.title}")
+        tiny = TinyVae(path, self.channels, self.factor, self.inputs.allow_pickle)
+        tiny.require()
+        return tiny
 
     @property
     @abstractmethod
@@ -169,11 +187,13 @@ class TransformerCheckpoint(ABC):
 
     def loads(self) -> dict[str, Callable[[], object]]:
         """What loads each network, by name: to call each once shows that all can be built."""
-        return {"text_encoder": self.text_encoder, "vae": self.vae, "transformer": self.transformer}
+        loads = {"text_encoder": self.text_encoder, "vae": self.vae, "transformer": self.transformer}
+        return {**loads, "tiny_vae": self.tiny_vae} if self._tiny else loads
 
     def files(self) -> list[Path]:
         """Every file of weights that is read."""
-        return [path for part in self.classes for path in self._source.files(part)]
+        paths = [path for part in self.classes for path in self._source.files(part)]
+        return paths + (self._tiny.files() if self._tiny else [])
 
     def diffuser(self, part: str) -> Any:  # noqa: ANN401  # of a class by name
         """A network of diffusers, by its configuration."""

@@ -81,6 +81,7 @@ class Flux(TransformerCheckpoint):
         "vae": ("AutoencoderKL",),
     }
     pooled = True
+    has_tiny_vae = True
 
     def require(self) -> None:
         """See TransformerCheckpoint.require."""

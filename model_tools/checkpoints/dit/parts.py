@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import torch
 
 from model_tools.checkpoints.dit.vae import Decoder, Encoder
-from model_tools.export.graphs import BATCH, PICTURE, Graph
+from model_tools.export.graphs import BATCH, PICTURE, Graph, TinyDecoder
 from model_tools.export.parts import Part
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from model_tools.checkpoints.dit.checkpoint import TransformerCheckpoint
 
@@ -104,9 +104,14 @@ def _vae_parts(checkpoint: TransformerCheckpoint) -> tuple[Part, Part]:
         ),
         Part(
             "vae_decoder",
-            lambda: Decoder(checkpoint.vae()),
+            lambda: _decoder(checkpoint),
             Graph(latents(2, 4, 6), ("image",), {"latents": PICTURE}),
             [latents(*shape) for shape in SHAPES],
             (side, side),
         ),
     )
+
+
+def _decoder(checkpoint: TransformerCheckpoint) -> nn.Module:
+    tiny = checkpoint.tiny_vae()
+    return Decoder(checkpoint.vae()) if tiny is None else TinyDecoder(tiny)

@@ -95,6 +95,7 @@ class StableDiffusion3(TransformerCheckpoint):
     preset = Preset("euler", 28, 4.5)
     spacing = "linspace"
     pooled = True
+    has_tiny_vae = True
 
     def require(self) -> None:
         """See TransformerCheckpoint.require."""

@@ -114,6 +114,7 @@ class ZImage(TransformerCheckpoint):
     texts = (Text("tokenizer", "Qwen2Tokenizer", 512, {"enable_thinking": True}),)
     preset = Preset("euler", 9, 1.0)  # of Z-Image-Turbo's model card, which is distilled; its guidance 0 is 1 here
     masked = True
+    has_tiny_vae = True
 
     def require(self) -> None:
         """See TransformerCheckpoint.require."""

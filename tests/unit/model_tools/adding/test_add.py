@@ -247,6 +247,30 @@ def test_words_that_cannot_be_followed(
     assert place.snapshot() == {}
 
 
+def test_a_latent_consistency_model_takes_the_guidance_scale(
+    place: Place, made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert place.add(made / "sd_lcm", "--few-step", "turbo") == 1
+    assert "takes the guidance scale as an input, as --few-step lcm does, not turbo" in capsys.readouterr().err
+    assert place.snapshot() == {}
+    assert place.add(made / "sd_lcm") == 0
+    family = Families.load(place.families).get("mine")
+    assert (family.default_sampler, family.default_steps, family.default_guidance_scale) == ("lcm", 4, 8.0)
+    assert family.networks.guidance == "embedding"
+
+
+def test_a_tiny_vae_of_other_latents_leaves_one_line(
+    place: Place, made: Path, written: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert place.add(made / "sd", "--tiny-vae", str(made / "tiny_vae_16")) == 1
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "takes latents of 16 channels" in line
+    assert place.snapshot() == {}
+    assert written == []
+    assert place.add(made / "sd", "--tiny-vae", str(made / "sd_tiny_vae")) == 0
+    assert "vae_decoder" in written
+
+
 def test_weights_that_may_not_be_sold_are_marked(place: Place, copy: Copy) -> None:
     folder = copy("sd")
     (folder / "README.md").write_text("---\nlicense: cc-by-nc-4.0\n---\n")

@@ -182,8 +182,8 @@ FAULTS: dict[str, Fault] = {
         "takes a text 1024 wide, the text encoders give 32",
     ),
     "distilled guidance": (
-        lambda f: set_config(f / "unet/config.json", time_cond_proj_dim=256),
-        "guidance as an embedding",
+        lambda f: set_config(f / "unet/config.json", time_cond_proj_dim=2),
+        "time_cond_proj_dim is 2, not a width of 4 or more",
     ),
     "edits": (lambda f: set_config(f / "unet/config.json", in_channels=8), "8 channels, not 4 or 9.*InstructPix2Pix"),
     "other latents": (lambda f: set_config(f / "vae/config.json", latent_channels=16), "latent_channels is 16, not 4"),
