@@ -56,6 +56,7 @@ DECODED = Counter(
 WEBHOOKS = Counter("imagegen_webhooks", "Tries to deliver a webhook: delivered, retried or failed.", ["outcome"])
 STAGE = Histogram("imagegen_stage_seconds", "Wall time of a stage.", ["family", "stage"], buckets=_FAST)
 STEPS = Counter("imagegen_denoising_steps", "Denoising steps done.", ["family", "sampler"])
+SKIPPED = Counter("imagegen_skipped_steps", "Denoising steps that were extrapolated in place of computed.", ["family"])
 STEP = Histogram("imagegen_denoising_step_seconds", "Wall time of one denoising step.", ["family"], buckets=_FAST)
 EMBEDDINGS = Counter(
     "imagegen_text_embeddings", "Rows of text encoders, by where they came from: hit, kept ones, or miss.", ["source"]

@@ -29,6 +29,7 @@ class JobAnswer(BaseModel):
         timings: wall time of each stage by name (prepare, encode, denoise, decode, finish), seconds.
         request_id: the request's id in the logs.
         results: every picture, this one first; set where more than one was asked for (imagegen.n).
+        skipped_steps: of the steps, those that were extrapolated (imagegen.skip_tolerance), where any might be.
         nsfw_score: 0 to 1, of the safety filter, where it was asked for.
         filtered: true where nsfw_image_url took the place of the picture.
         warnings: known fields of the request that its task does not use; absent without one.
@@ -72,6 +73,7 @@ class JobAnswer(BaseModel):
     timings: dict[str, float] | None = None
     request_id: str | None = None
     results: list["JobAnswer"] | None = None
+    skipped_steps: int | None = None
     nsfw_score: float | None = None
     filtered: bool | None = None
     warnings: list[str] | None = None

@@ -195,6 +195,9 @@ class Extensions(Block):
     /v1/families says which a family takes. Default: the family's."""
     guidance_scale: Number | None = None
     """Weight of the prompt (classifier-free guidance), 0 to 50; up to 1 there is none. Default: the family's."""
+    skip_tolerance: Number | None = None
+    """Steps are extrapolated, and take no time, where the error of the predicted picture is estimated to be at most
+    this share of it, 0 (never) to 1. Default: the family's, mostly 0."""
     prompt_weights: bool | None = None
     """Whether brackets in prompts are weights: (word), [word], (word:1.3). Default: the family's."""
     clip_skip: UInt32 | None = None

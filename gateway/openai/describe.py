@@ -27,6 +27,7 @@ _BEYOND: Final[dict[str, Any]] = {
     "steps": {"type": "integer", "minimum": 1, "maximum": 150},
     "sampler": {"type": "string"},
     "guidance_scale": {"type": "number", "minimum": 0, "maximum": 50},
+    "skip_tolerance": {"type": "number", "minimum": 0, "maximum": 1},
     "prompt_weights": {"type": "boolean"},
     "clip_skip": {"type": "integer", "minimum": 0, "maximum": 4},
     "loras": {

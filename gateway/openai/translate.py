@@ -32,6 +32,7 @@ SHORT: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "steps": ("imagegen", "steps"),
         "sampler": ("imagegen", "sampler"),
         "guidance_scale": ("imagegen", "guidance_scale"),
+        "skip_tolerance": ("imagegen", "skip_tolerance"),
         "prompt_weights": ("imagegen", "prompt_weights"),
         "clip_skip": ("imagegen", "clip_skip"),
         "loras": ("imagegen", "loras"),

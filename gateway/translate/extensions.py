@@ -16,6 +16,11 @@ def _words(values: Mapping[str, int], prefix: str) -> dict[str, int]:
 SAMPLERS: Final = _words(dict(pb.Sampler.items()), "SAMPLER_")
 GUIDANCE_METHODS: Final = _words(dict(pb.GuidanceMethod.items()), "GUIDANCE_METHOD_")
 PRIORITIES: Final = _words(dict(pb.Priority.items()), "PRIORITY_")
+PLAIN: Final = (
+    *("preview_interval", "steps", "guidance_scale", "skip_tolerance", "prompt_weights", "clip_skip"),
+    "deadline_seconds",
+)
+"""Fields whose values are the message's own."""
 
 
 def set_extensions(message: pb.GenerateRequest, block: Extensions) -> None:
@@ -24,7 +29,7 @@ def set_extensions(message: pb.GenerateRequest, block: Extensions) -> None:
     Raises:
         BadRequestError: there is no such sampler, method of guidance or priority.
     """
-    for name in ("preview_interval", "steps", "guidance_scale", "prompt_weights", "clip_skip", "deadline_seconds"):
+    for name in PLAIN:
         value = getattr(block, name)
         if value is not None:
             setattr(message, name, value)

@@ -203,7 +203,7 @@ def _safety(message: pb.GenerateRequest) -> Json:
 def _extensions(message: pb.GenerateRequest) -> Json:
     """The block imagegen, without what changes nothing in the picture: preview_interval."""
     block: Json = {}
-    for name in ("steps", "guidance_scale", "prompt_weights", "clip_skip"):
+    for name in ("steps", "guidance_scale", "skip_tolerance", "prompt_weights", "clip_skip"):
         if message.HasField(name):
             block[name] = getattr(message, name)
     if message.loras:

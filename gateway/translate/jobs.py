@@ -115,6 +115,7 @@ def _complete(job: jobs_pb2.Job) -> JobAnswer:
         quality=made.quality if made.HasField("quality") else None,
         timings={stage_word(each.stage): each.seconds for each in made.timings},
         request_id=made.request_id,
+        skipped_steps=made.skipped_steps if made.HasField("skipped_steps") else None,
         nsfw_score=round(made.nsfw_score, 4) if made.HasField("nsfw_score") else None,
         filtered=made.filtered or None,
         warnings=_warnings(job),

@@ -85,6 +85,7 @@ _FIELDS: Mapping[str, str] = MappingProxyType(
         "steps": "imagegen.steps",
         "sampler": "imagegen.sampler",
         "guidance_scale": "imagegen.guidance_scale",
+        "skip_tolerance": "imagegen.skip_tolerance",
         "prompt_weights": "imagegen.prompt_weights",
         "clip_skip": "imagegen.clip_skip",
         "guidance": "imagegen.guidance",

@@ -70,6 +70,8 @@ class PipelineInputs:
         steps: of the whole walk, of which a start's strength leaves a share.
         guidance_scale: up to 1 for none.
         guidance: in which steps, and by which method.
+        skip_tolerance: estimated error, as a share of the predicted picture, up to which a step is extrapolated from
+            those before it (skipping.py); 0 for none.
         start: a picture to start from.
         mask: float32 (height, width) in [0, 1], of inputs.size, at least 0.5 where the picture may change; the rest is
             kept as in `start`. With a mask, strength 1 starts from noise alone.
@@ -90,6 +92,7 @@ class PipelineInputs:
     steps: int
     guidance_scale: float
     guidance: Guidance = field(default_factory=Guidance)
+    skip_tolerance: float = 0.0
     start: Start | None = None
     mask: npt.NDArray[np.float32] | None = None
     control: Control | None = None

@@ -20,6 +20,7 @@ from orchestrator.diffusion.prompts import Prompts
 from orchestrator.diffusion.samplers import SAMPLERS
 from orchestrator.diffusion.sampling import Latents, Origin, sample
 from orchestrator.diffusion.schedules import NoiseSchedule, Plan, Prediction, Spacing, shorten
+from orchestrator.diffusion.skipping import StepSkipper
 from orchestrator.diffusion.stages import Listener, Stage, Steps, Timer
 from orchestrator.diffusion.tokenizer import Tokens
 from orchestrator.diffusion.vae import Vae
@@ -257,6 +258,7 @@ class Pipeline:
         count = metrics.STEPS.labels(self._family.name, inputs.sampler.value)
         guider = self._guider(plan, inputs.steps, inputs.guidance_scale, inputs.guidance)
         denoiser = Denoiser(networks, self._table, conditions, guider, inputs.guidance_scale, steps)
+        skipper = StepSkipper(plan, inputs.skip_tolerance, guider.rows) if inputs.skip_tolerance > 0 else None
 
         async def network(x: Latents, timestep: float, step: int) -> Latents:
             with seconds.time():
@@ -264,7 +266,7 @@ class Pipeline:
             count.inc()
             return output
 
-        return await sample(
+        latent = await sample(
             sampler,
             network,
             start_noise(inputs.seed, shape),
@@ -272,4 +274,9 @@ class Pipeline:
             noise=lambda step, second=False: step_noise(inputs.seed, step, shape, second=second),
             on_step=lambda _, x0: steps.done(x0),
             origin=origin,
+            skipper=skipper,
         )
+        if skipper is not None:
+            steps.calls.skipped = skipper.skipped
+            metrics.SKIPPED.labels(self._family.name).inc(skipper.skipped)
+        return latent

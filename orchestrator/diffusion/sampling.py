@@ -42,6 +42,18 @@ class StepNoise(Protocol):
         ...
 
 
+class Skipper(Protocol):
+    """Which steps are predicted without the network; skipping.py has one."""
+
+    def __call__(self, step: int, *, second: bool = False) -> Latents | None:
+        """x₀ at a step that is skipped, as Denoise answers it; None where the network must be asked."""
+        ...
+
+    def note(self, step: int, x0: Latents) -> None:
+        """What the first network call of a step gave."""
+        ...
+
+
 Keep = Callable[[Latents, int], Latents]
 """(x after a step, in the sampler's coordinates, step index) -> x with what must not change put back."""
 
@@ -102,20 +114,25 @@ async def sample(
     noise: StepNoise,
     on_step: OnStep,
     origin: Origin | None = None,
+    skipper: Skipper | None = None,
 ) -> Latents:
     """Denoise by `plan`; the result is the picture's latents, of the shape of `start`, which is a draw of N(0, I).
 
     With an origin, its latents under the noise `start` are where the walk begins (Meng et al. 2022, SDEdit), and what
     its mask keeps is put back after each step at the level that the step leads to, under that same noise (Lugmayr et
     al. 2022, RePaint, formula 8a, without resampling; as diffusers' StableDiffusionInpaintPipeline does it): without
-    noise after the last step.
+    noise after the last step. With a skipper the network is not asked in the steps that it skips.
 
     What network or on_step raises passes through, and nothing further is called.
     """
 
     async def denoise(x: Latents, step: int, second: bool = False) -> Latents:  # Denoise
         at = plan.second[step] if second else Level(plan.timesteps[step], plan.sigmas[step])
-        x0 = predict_x0(plan.prediction, x, await network(x, at.timestep, step), at.sigma)
+        x0 = None if skipper is None else skipper(step, second=second)
+        if x0 is None:
+            x0 = predict_x0(plan.prediction, x, await network(x, at.timestep, step), at.sigma)
+            if skipper is not None and not second:
+                skipper.note(step, x0)
         if second or step >= len(plan.second):
             await on_step(step + 1, x0)
         return x0

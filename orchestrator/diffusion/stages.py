@@ -41,18 +41,20 @@ Listener = Callable[[StepDone], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class StageTime:
-    """Wall time of a stage, seconds, and the network calls in it."""
+    """Wall time of a stage, seconds, the network calls in it, and the denoising steps that were extrapolated."""
 
     stage: Stage
     seconds: float
     calls: int
+    skipped: int = 0
 
 
 @dataclass(slots=True)
 class Calls:
-    """Counts the network calls of a stage that still runs."""
+    """Counts the network calls, and the skipped steps, of a stage that still runs."""
 
     count: int = 0
+    skipped: int = 0
 
 
 @dataclass(slots=True)
@@ -81,7 +83,9 @@ class Timer:
             exemplar = tracing.exemplar()
         seconds = time.perf_counter() - start - (self._excluded - excluded)
         before = self._found.get(stage, StageTime(stage, 0.0, 0))
-        self._found[stage] = StageTime(stage, before.seconds + seconds, before.calls + counter.count)
+        self._found[stage] = StageTime(
+            stage, before.seconds + seconds, before.calls + counter.count, before.skipped + counter.skipped
+        )
         metrics.STAGE.labels(self.family, stage.value).observe(seconds, exemplar=exemplar)
 
 

@@ -69,6 +69,12 @@ class Artifact:
     software: str = ""
     guidance_scale: float = 1.0
     guidance: Guidance = field(default_factory=Guidance)
+    skip_tolerance: float = 0.0
+
+    @property
+    def skipped_steps(self) -> int:
+        """Denoising steps that were extrapolated."""
+        return sum(each.skipped for each in self.timings)
 
 
 Event = Queued | Started | Progress | Preview | Artifact

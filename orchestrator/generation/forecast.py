@@ -78,11 +78,11 @@ class Forecaster:
 
     def __init__(self, costs: CostModel) -> None:
         self._costs = costs
-        self._taken: dict[tuple[str, str], deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
+        self._taken: dict[tuple[str, str, bool], deque[float]] = defaultdict(lambda: deque(maxlen=WINDOW))
 
     def work(self, plan: Plan, family: Family) -> Work:
         """What the engines have to do for a plan."""
-        kind = plan.family, plan.task.name.value
+        kind = _kind(plan)
         correction = median(self._taken[kind]) if kind in self._taken else 1.0
         if isinstance(plan.task, Edit) and not plan.paints:
             return Work(EDIT_SECONDS * correction)
@@ -102,9 +102,14 @@ class Forecaster:
 
     def learn(self, plan: Plan, work: Work, taken: float) -> None:
         """A request has ended that used engines for that many seconds, alone."""
-        known = self._taken[plan.family, plan.task.name.value]
+        known = self._taken[_kind(plan)]
         correction = median(known) if known else 1.0
         known.append(min(max(correction * taken / work.seconds, FEWEST), MOST))
+
+
+def _kind(plan: Plan) -> tuple[str, str, bool]:
+    """What requests take alike, as a share of their plans: how many steps are skipped is not known before."""
+    return plan.family, plan.task.name.value, plan.skip_tolerance > 0
 
 
 def _unet(plan: Plan, table: NetworkTable) -> str:

@@ -240,6 +240,7 @@ class Runner:
             steps=result.steps,
             guidance_scale=job.plan.guidance_scale,
             guidance=job.plan.guidance,
+            skip_tolerance=job.plan.skip_tolerance,
             models=models,
             timings=timings,
             nsfw_score=result.nsfw_score,

@@ -10,7 +10,15 @@ from pydantic import Field
 
 from orchestrator.errors import FamilyConfigError, InvalidRequestError, Violation
 from orchestrator.models.tables import NetworkTable, Table, ToolTable
-from orchestrator.params import MAX_GENERATED_SIDE, MAX_GUIDANCE, MAX_STEPS, MIN_SIDE, GuidanceMethod, SamplerName
+from orchestrator.params import (
+    MAX_GENERATED_SIDE,
+    MAX_GUIDANCE,
+    MAX_SKIP_TOLERANCE,
+    MAX_STEPS,
+    MIN_SIDE,
+    GuidanceMethod,
+    SamplerName,
+)
 
 Kind = TypeVar("Kind", bound=Table)
 
@@ -62,6 +70,7 @@ class Family(Table):
     default_guidance_end: float = Field(1.0, ge=0, le=1)
     default_guidance_rescale: float = Field(0.0, ge=0, le=1)
     default_guidance_method: GuidanceMethod = GuidanceMethod.CFG
+    default_skip_tolerance: float = Field(0.0, ge=0, le=MAX_SKIP_TOLERANCE)
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ MAX_STEPS = 150
 MAX_GUIDANCE = 50.0
 MAX_SEED = 2**63 - 1
 MAX_CLIP_SKIP = 4
+MAX_SKIP_TOLERANCE = 1.0
 MAX_TEXT = 100_000
 MIN_DEADLINE, MAX_DEADLINE = 0.1, 86_400.0
 MAX_DPI = 2400
@@ -147,6 +148,7 @@ class RequestParams:
         steps: of the denoising loop, 1 to 150.
         guidance_scale: 0 to 50.
         guidance: when it is on, and how predictions become one.
+        skip_tolerance: error of a predicted picture up to which a step is extrapolated, 0 (none is) to 1.
         output: file format and its options.
         layout: how the picture is fitted into its size.
         background: what happens to the picture's background.
@@ -173,6 +175,7 @@ class RequestParams:
     steps: int | None = None
     guidance_scale: float | None = None
     guidance: GuidanceParams = field(default_factory=GuidanceParams)
+    skip_tolerance: float | None = None
     output: OutputParams = field(default_factory=OutputParams)
     layout: LayoutParams = field(default_factory=LayoutParams)
     background: BackgroundParams = field(default_factory=BackgroundParams)
@@ -202,6 +205,7 @@ class RequestParams:
             violations.check("seed", 0 <= self.seed <= MAX_SEED, "must be from 0 to 2^63 - 1")
         violations.within("steps", self.steps, 1, MAX_STEPS)
         violations.within("guidance_scale", self.guidance_scale, 0, MAX_GUIDANCE)
+        violations.within("skip_tolerance", self.skip_tolerance, 0, MAX_SKIP_TOLERANCE)
         violations.within("clip_skip", self.clip_skip, 0, MAX_CLIP_SKIP, " layers")
         violations.within("preview_interval", self.preview_interval, 0, MAX_STEPS, " steps")
         self.guidance.validate(violations)

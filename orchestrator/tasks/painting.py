@@ -89,6 +89,7 @@ async def paint(plan: Plan, context: TaskContext, scene: Scene) -> Painted:
         steps=plan.steps,
         guidance_scale=plan.guidance_scale,
         guidance=plan.guidance,
+        skip_tolerance=plan.skip_tolerance,
         start=scene.start,
         mask=scene.mask,
         control=None if control is None else replace(control, kind=plan.control_kind),

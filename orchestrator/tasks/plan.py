@@ -69,6 +69,7 @@ class Plan:
         loras: scales of the LoRAs of the family's networks, in their order; empty for none.
         seed: of all randomness.
         sampler, steps, guidance_scale, guidance: of the denoising loop, as if it were walked whole.
+        skip_tolerance: of step skipping, see PipelineInputs.
         size: as asked for; where it is open the picture decides, or, without one, the family.
         layout, background, output, enhancements, caption, safety: as asked for.
         preview_interval: a preview after each n-th step; 0 for none.
@@ -88,6 +89,7 @@ class Plan:
     steps: int
     guidance_scale: float
     guidance: Guidance = field(default_factory=Guidance)
+    skip_tolerance: float = 0.0
     size: SizeParams
     layout: LayoutParams
     background: BackgroundParams
@@ -175,6 +177,7 @@ def plan(params: RequestParams, family: Family, pipeline: Pipeline) -> Plan:
         steps=steps,
         guidance_scale=guidance_scale,
         guidance=guidance,
+        skip_tolerance=family.default_skip_tolerance if params.skip_tolerance is None else params.skip_tolerance,
         size=params.size,
         layout=params.layout,
         background=params.background,

@@ -371,6 +371,7 @@ def test_every_documented_field_can_be_set(page: Page) -> None:
         "imagegen.loras",
         "imagegen.prompt_weights",
         "imagegen.clip_skip",
+        "imagegen.skip_tolerance",
         "imagegen.deadline_seconds",
     }  # by "More fields"
     assert documented - reached - by_task - same - by_itself - as_json == {

@@ -68,6 +68,28 @@ async def test_the_same_seed_gives_the_same_bytes_alone_and_among_all_other_task
     assert len(set(alone.values())) == len(alone)
 
 
+async def test_skipped_steps_are_the_same_whoever_shares_the_batches(adapters: Served) -> None:
+    """A request extrapolates from its own steps alone, however many rows its company has."""
+    client = adapters[1]
+
+    def asked(task: str, tolerance: float) -> pb.GenerateRequest:
+        message = request(task, skip_tolerance=tolerance)
+        message.steps = 16
+        return message
+
+    tolerances = {"text_to_image": 0.5, "image_to_image": 1.0, "inpaint": 0.2, "control": 0.8}
+    alone = {task: await client.generate(asked(task, tolerance)) for task, tolerance in tolerances.items()}
+    crowd = [asked(task, tolerance) for task, tolerance in tolerances.items()]
+    crowd += [asked(task, 0.0) for task in tolerances]
+    together = await asyncio.gather(*(client.generate(each) for each in crowd))
+    for task, seen in zip(tolerances, together, strict=False):
+        assert seen.data == alone[task].data
+        assert seen.artifact.skipped_steps == alone[task].artifact.skipped_steps
+        assert seen.artifact.skip_tolerance == tolerances[task]
+    assert any(seen.artifact.skipped_steps for seen in together)
+    assert not any(seen.artifact.HasField("skip_tolerance") for seen in together[len(tolerances) :])
+
+
 @pytest.mark.parametrize("task", ["image_to_image", "inpaint", "generate_background", "control", "edit"])
 async def test_a_picture_keeps_its_size_when_none_is_asked_for(adapters: Served, task: str) -> None:
     picture, mask = given(encode(scene(75, 101))), given(encode(box_mask(75, 101, 20, 20, 50, 50)))

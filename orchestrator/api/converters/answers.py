@@ -73,6 +73,8 @@ def to_artifact(request_id: str, artifact: Artifact) -> pb.Artifact:
     if artifact.sampler is not None:
         message.guidance_scale = artifact.guidance_scale
         message.guidance.CopyFrom(_to_guidance(artifact.guidance))
+        if artifact.skip_tolerance > 0:
+            message.skip_tolerance, message.skipped_steps = artifact.skip_tolerance, artifact.skipped_steps
     if artifact.uri is not None:
         message.uri = artifact.uri
     return message

@@ -58,6 +58,7 @@ def to_params(request: pb.GenerateRequest, limits: Limits) -> RequestParams:
             "seed",
             "steps",
             "guidance_scale",
+            "skip_tolerance",
             "preview_interval",
             "prompt_weights",
             "clip_skip",

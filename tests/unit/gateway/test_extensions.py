@@ -17,13 +17,14 @@ from tests.unit.gateway.asking import from_text
         ({"sampler": "DPMPP_2M_Karras"}, {"sampler": pb.SAMPLER_DPMPP_2M_KARRAS}),
         ({"guidance_scale": 0}, {"guidance_scale": 0.0}),
         ({"prompt_weights": False, "clip_skip": 1}, {"prompt_weights": False, "clip_skip": 1}),
+        ({"skip_tolerance": "0.05"}, {"skip_tolerance": 0.05}),
         ({"priority": "low"}, {"priority": pb.PRIORITY_LOW}),
         ({"preview_interval": 3, "steps": None}, {"preview_interval": 3}),
         ({}, {}),
     ],
 )
 def test_a_block(block: dict[str, Any], expected: dict[str, Any]) -> None:
-    names = ("steps", "sampler", "guidance_scale", "priority", "preview_interval", "prompt_weights", "clip_skip")
+    names = (*extensions.PLAIN, "sampler", "priority")
     found = {field.name: value for field, value in from_text(imagegen=block).ListFields()}
     assert {name: found[name] for name in names if name in found} == expected
 

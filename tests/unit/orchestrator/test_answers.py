@@ -163,6 +163,18 @@ def test_guidance_is_reported_as_it_was_used(job: Job) -> None:
     assert not message.artifact.HasField("guidance")
 
 
+def test_skipped_steps_are_reported_where_any_might_be(job: Job) -> None:
+    timings = (StageTime(Stage.DENOISE, 0.5, 5, skipped=7), StageTime(Stage.FINISH, 0.25, 0))
+    for timing, skipped in ((timings, 7), (ARTIFACT.timings, 0)):
+        (message,) = convert(job, replace(ARTIFACT, skip_tolerance=0.05, timings=timing))
+        assert (message.artifact.skip_tolerance, message.artifact.skipped_steps) == (0.05, skipped)
+        assert message.artifact.HasField("skipped_steps")
+    for without in (ARTIFACT, replace(ARTIFACT, sampler=None, skip_tolerance=0.05)):
+        (message,) = convert(job, without)
+        assert not message.artifact.HasField("skip_tolerance")
+        assert not message.artifact.HasField("skipped_steps")
+
+
 @pytest.mark.parametrize("ready", [False, True])
 def test_a_family(tmp_path: Path, ready: bool) -> None:
     models = [ModelDigest("small_unet", "00ff", "python f32")] if ready else []

@@ -48,6 +48,7 @@ def violations(**fields: Any) -> list[str]:
         ("seed", "seed", 0, 2**63 - 1),
         ("steps", "steps", 1, 150),
         ("guidance_scale", "guidance_scale", 0, 50),
+        ("skip_tolerance", "skip_tolerance", 0, 1),
         ("preview_interval", "preview_interval", 0, 150),
     ],
 )
@@ -61,6 +62,11 @@ def test_a_range_holds_its_ends_and_nothing_beyond(field: str, path: str, low: i
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, math.nextafter(50, 51), -5e-324])
 def test_guidance_is_finite_and_in_range(value: float) -> None:
     assert violations(guidance_scale=value) == ["guidance_scale"]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, math.nextafter(1, 2), -5e-324])
+def test_a_tolerance_is_finite_and_in_range(value: float) -> None:
+    assert violations(skip_tolerance=value) == ["skip_tolerance"]
 
 
 def test_a_value_just_out_of_range_is_not_rounded_into_it_by_the_message() -> None:

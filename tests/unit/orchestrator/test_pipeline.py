@@ -315,3 +315,28 @@ def test_guidance_takes_the_familys_defaults(tmp_path: Path) -> None:
     decided = Guidance(end=0.6, rescale=0.7, method=GuidanceMethod.APG)
     assert pipeline.guidance(GuidanceParams()) == decided
     assert pipeline.guidance(GuidanceParams(end=1.0, eta=0.2)) == replace(decided, end=1.0, eta=0.2)
+
+
+async def test_skipped_steps_ask_no_network_and_are_counted(world: World) -> None:
+    recorder, reported, timer = Recorder(world), list[int](), Timer("small")
+    recorder.answers["unet"] = np.zeros((2, 4, 4, 8), np.float32)  # predicts x₀ = α·x: it hardly bends
+    asked = replace(inputs(world.pipeline, steps=12), sampler=SamplerName.DDIM, skip_tolerance=1.0)
+
+    async def listener(done: StepDone) -> None:
+        if done.stage is Stage.DENOISE and not done.tick:
+            reported.append(done.step)
+
+    await world.pipeline.run(recorder.networks, asked, listener, timer)
+    (denoised,) = [each for each in timer.stages if each.stage is Stage.DENOISE]
+    assert denoised.skipped == 12 - len(recorder.samples) > 0
+    assert denoised.calls == len(recorder.samples)
+    assert reported == list(range(1, 13))
+    assert [float(t[0, 0]) for t in recorder.timesteps][:3] == [999, 916, 832]
+
+
+async def test_no_tolerance_skips_nothing(world: World) -> None:
+    recorder, timer = Recorder(world), Timer("small")
+    recorder.answers["unet"] = np.zeros((2, 4, 4, 8), np.float32)
+    await world.pipeline.run(recorder.networks, inputs(world.pipeline, steps=12), ignore, timer)
+    assert len(recorder.samples) == 12
+    assert {each.skipped for each in timer.stages} == {0}

@@ -43,6 +43,8 @@ class Options(TypedDict, total=False):
     """How the steps are taken."""
     guidance_scale: float
     """Weight of the prompt, 0 to 50; up to 1 there is no guidance."""
+    skip_tolerance: float
+    """Steps are extrapolated where the error is estimated to be at most this share of the picture, 0 (never) to 1."""
     prompt_weights: bool
     """Whether brackets in prompts are weights: (word), [word], (word:1.3)."""
     clip_skip: int
@@ -66,7 +68,7 @@ class Options(TypedDict, total=False):
 
 
 _PLAIN = (
-    *("seed", "negative_prompt", "family", "steps", "guidance_scale", "prompt_weights", "clip_skip"),
+    *("seed", "negative_prompt", "family", "steps", "guidance_scale", "skip_tolerance", "prompt_weights", "clip_skip"),
     *("preview_interval", "request_id", "deadline_seconds"),
 )
 
