@@ -1,6 +1,7 @@
-"""Connections before any request of theirs is known: their number, the size and the time of heads, and how they end.
+"""Connections before any request of theirs is known: their number, and the time of heads.
 
-uvicorn's protocol over h11 parses HTTP; docs/adr/0020-the-door.md says why h11. What is added here bounds it.
+uvicorn's protocol over h11 parses HTTP; docs/adr/0022-the-door.md says why h11. What is added here, in parser.py (the
+size of heads) and in lingering.py (how connections end) bounds it.
 """
 
 import asyncio
@@ -8,28 +9,18 @@ import ipaddress
 import json
 import logging
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-MAX_HEAD_BYTES = 32 * 1024
-"""Longest request line and headers, together; also longest line of a chunk, and longest trailers."""
-MAX_TARGET_BYTES = 8 * 1024
-"""Longest path and query."""
-MAX_HEADERS = 100
+from gateway.transport.lingering import LingeringTransport
+from gateway.transport.parser import LimitedParser, refusal
+
 HEAD_SECONDS = 10.0
 """For a head, from the connection or the answer before it on."""
 STALL_SECONDS = 60.0
 """For which a client may read nothing of an answer."""
-
-LINGER_SECONDS, LINGER_BYTES = 30.0, 256 * 1024 * 1024
-"""For which, and of which, what a client still sends is discarded once its answer is written. A client that sends its
-whole body before it reads would otherwise see a reset connection instead of the answer."""
-
-_MIN_CHUNK_BYTES, _FREE_CHUNKS = 64, 1024
-"""Chunks of a body must have the first on average, after the second. Each costs as much as a kilobyte."""
 
 _IPV6_PREFIX = 64
 _TOO_MANY = (
@@ -37,7 +28,6 @@ _TOO_MANY = (
     b"content-length: 74\r\n\r\n"
     b'{"message": "Too many connections at once", "code": "SERVICE_UNAVAILABLE"}'
 )
-_CODES = {408: "REQUEST_TIMEOUT", 414: "URI_TOO_LONG", 431: "HEADERS_TOO_LARGE"}
 
 
 class Connections:
@@ -86,50 +76,13 @@ class Connections:
         return False
 
 
-class _Parser(h11.Connection):
-    """h11's, with limits that it does not have. Its own limit is the bytes of an event that is not whole."""
-
-    def __init__(self) -> None:
-        super().__init__(h11.SERVER, MAX_HEAD_BYTES)
-        self.status = 400
-        self.is_broken = False
-        self._chunks = self._bytes = 0
-
-    def next_event(self) -> Any:  # noqa: ANN401  # any of h11's events, and two marks
-        """As of h11.
-
-        Raises:
-            h11.RemoteProtocolError: what came is not HTTP, or beyond a limit; `status` is the answer to it.
-        """
-        try:
-            event = super().next_event()
-        except h11.RemoteProtocolError as error:
-            self.status, self.is_broken = error.error_status_hint, True
-            raise
-        if isinstance(event, h11.Request):
-            self._chunks = self._bytes = 0
-            if len(event.target) > MAX_TARGET_BYTES:
-                self._refuse(414)
-            if len(event.headers) > MAX_HEADERS:
-                self._refuse(431)
-        elif isinstance(event, h11.Data) and event.chunk_end:
-            self._chunks, self._bytes = self._chunks + 1, self._bytes + len(event.data)
-            if self._chunks > _FREE_CHUNKS + self._bytes // _MIN_CHUNK_BYTES:
-                self._refuse(400)
-        return event
-
-    def _refuse(self, status: int) -> None:
-        self.status, self.is_broken = status, True
-        raise h11.RemoteProtocolError("beyond a limit", status)
-
-
 class Connection(H11Protocol):
     """One connection of a client."""
 
     def __init__(self, connections: Connections, **uvicorn: Any) -> None:  # noqa: ANN401  # uvicorn's business
         super().__init__(**uvicorn)
         self.logger = logging.getLogger(__name__)
-        self.conn = self._parser = _Parser()
+        self.conn = self._parser = LimitedParser()
         self.app = self._closing_app(self.app)
         self.address = ""
         self._connections = connections
@@ -140,7 +93,7 @@ class Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Take the connection, if there is room."""
-        self._lingering = _Lingering(transport, self._has_unread_input)
+        self._lingering = LingeringTransport(transport, self._has_unread_input)
         super().connection_made(self._lingering)  # type: ignore[arg-type]  # it has what is used of a transport
         self.address = address_of(self.client[0] if self.client else "")
         self._is_admitted = self._connections.admit(self)
@@ -194,7 +147,7 @@ class Connection(H11Protocol):
             self.cycle.disconnected = True  # the application has nobody to answer any more
             self.cycle.message_event.set()
         status = self._parser.status
-        self._answer(status, _CODES.get(status, "BAD_REQUEST"), _message(status, msg))
+        self._answer(status, *refusal(status, msg))
 
     def pause_writing(self) -> None:
         """Wait for the client to read, for a while."""
@@ -250,49 +203,6 @@ class Connection(H11Protocol):
         return serve
 
 
-class _Lingering:
-    """A transport whose end waits until the client, which may still be sending, has read what was written to it."""
-
-    def __init__(self, transport: asyncio.Transport, has_unread_input: Callable[[], bool]) -> None:
-        self._transport, self._has_unread_input = transport, has_unread_input
-        self._discarded = 0
-        self._timer: asyncio.TimerHandle | None = None
-
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # whatever the transport has
-        return getattr(self._transport, name)
-
-    def is_closing(self) -> bool:
-        """Whether nothing will be written any more."""
-        return self._timer is not None or self._transport.is_closing()
-
-    def close(self) -> None:
-        """Close, once what the client sends has ended or is beyond what is waited for (RFC 9112, 9.6)."""
-        if self.is_closing():
-            return
-        if not self._has_unread_input():
-            self._transport.close()
-            return
-        self._timer = asyncio.get_running_loop().call_later(LINGER_SECONDS, self._transport.abort)
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        self._transport.resume_reading()
-
-    def discard(self, size: int) -> None:
-        """Count bytes that have arrived and that nobody reads."""
-        self._discarded += size
-        if self._discarded > LINGER_BYTES:
-            self._transport.abort()
-
-    def abort(self) -> None:
-        """Close at once."""
-        self._transport.abort()
-
-    def end(self) -> None:
-        """The transport has closed."""
-        if self._timer is not None:
-            self._timer.cancel()
-
-
 def address_of(host: str) -> str:
     """What counts as one address: of IPv6 the network of 64 bits that one customer is usually given."""
     try:
@@ -304,11 +214,3 @@ def address_of(host: str) -> str:
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
     return str(ipaddress.ip_network((address, _IPV6_PREFIX), strict=False))
-
-
-def _message(status: int, otherwise: str) -> str:
-    limits = {
-        414: f"The path and query are longer than {MAX_TARGET_BYTES} bytes",
-        431: f"The request has more than {MAX_HEADERS} headers, or they are longer than {MAX_HEAD_BYTES} bytes",
-    }
-    return limits.get(status, otherwise)

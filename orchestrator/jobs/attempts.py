@@ -1,4 +1,4 @@
-"""Attempts at jobs, and how jobs end. A job's row says who owns its attempt: a process, by a lease and a fence.
+"""Attempts at jobs. A job's row says who owns its attempt: a process, by a lease and a fence.
 
 The fence rises with every change of owner, and every statement here names the fence that it is for. So whoever lost a
 job, because its lease lapsed or the job was cancelled, changes nothing any more, and gets an error that says so (ADR
@@ -9,31 +9,23 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from orchestrator.accounts import limits
 from orchestrator.database.pool import Database
-from orchestrator.errors import CancelledByClientError, FilteredError, ImagegenError, PoisonJobError, ended_by_client
+from orchestrator.errors import CancelledByClientError, FilteredError, ImagegenError, PoisonJobError
 from orchestrator.generation.events import Artifact, Event
 from orchestrator.generation.job import JobState
+from orchestrator.jobs.ending import FINISH, OF_ATTEMPT, OF_POISON, end_without_picture
 from orchestrator.jobs.records import Attempt, JobRecord
 from orchestrator.jobs.rows import (
-    COLUMNS,
-    DELIVER,
-    DELIVERY,
     NEXT_EVENT,
     SAVE,
     WORK_SECONDS,
     save_parameters,
     to_attempt,
-    to_record,
 )
-from orchestrator.jobs.serialization import dump_artifact, dump_error
+from orchestrator.jobs.serialization import dump_artifact
 
 LEASE_SECONDS = 7.0
 """For which an attempt is its owner's after a renewal."""
-
-OF_ATTEMPT = "id = %(job_id)s AND fence = %(fence)s AND state = 'running'"
-OF_ACCOUNT = "id = %(job_id)s AND account_id = %(account_id)s AND state IN ('queued', 'running')"
-OF_POISON = "id = %(job_id)s AND crashes >= %(max_crashes)s AND state = 'queued'"
 
 # The first job in line that may start now. One that must run alone is the whole answer: a process that has other jobs
 # takes neither it nor one behind it, so that it has none soon. Whoever has a second job has none alone.
@@ -108,50 +100,6 @@ WHERE id = ANY(%(ids)s) AND crashed_worker = %(worker_id)s AND crashes > 0 AND s
 
 _POISONED = """
 SELECT id FROM imagegen.jobs WHERE state = 'queued' AND quarantined AND crashes >= %(max_crashes)s
-"""
-
-# The newest event of each kind is kept; that of progress is of the denoising, or of what comes after.
-_CHARGE_SHOWN = """
-INSERT INTO imagegen.usage (job_id, account_id, task, family, price)
-SELECT id, account_id, task, family, price FROM imagegen.jobs
-WHERE id = %(job_id)s AND EXISTS (
-    SELECT FROM imagegen.events preview JOIN imagegen.events progress USING (job_id)
-    WHERE job_id = id AND preview.kind = 'preview' AND progress.kind = 'progress'
-      AND 2 * (preview.payload ->> 'step')::integer >= (progress.payload ->> 'total')::integer
-) ON CONFLICT (job_id) DO NOTHING
-"""
-
-# The row is locked, and its guard checked again, before it changes: of all that would end a job one does.
-_END = f"""
-WITH old AS (
-    SELECT id, webhook_data FROM imagegen.jobs WHERE {{guard}} FOR UPDATE
-), ended AS (
-    UPDATE imagegen.jobs
-    SET state = %(state)s, error = %(error)s::jsonb, artifact = %(artifact)s::jsonb, picture = %(picture)s,
-        expires_at = (SELECT expires_at FROM imagegen.results WHERE name = %(picture)s),
-        sequence = {NEXT_EVENT}, ended_at = clock_timestamp(), lease_until = NULL, held_bytes = 0,
-        request = NULL, webhook_data = NULL
-    FROM old WHERE jobs.id = old.id
-    RETURNING jobs.*, old.webhook_data AS data
-), released AS (
-    UPDATE imagegen.results SET expires_at = now() FROM ended WHERE name = ended.request_object
-), delivered AS ({DELIVER})
-"""  # noqa: S608 - of constants
-# Ends the job that {guard} lets through, and notes its webhook.
-
-_FAIL = f"{_END} SELECT {COLUMNS}, j.price, pg_notify('imagegen_events', j.id) FROM ended j {DELIVERY}"  # noqa: S608 - of constants
-
-_FINISH = f"""
-{_END}, live AS (SELECT id FROM ended), saved AS ({SAVE}), used AS (
-    INSERT INTO imagegen.usage (job_id, account_id, task, family, price)
-    SELECT id, account_id, task, family, price FROM ended ON CONFLICT (job_id) DO NOTHING
-)
-SELECT pg_notify('imagegen_events', id) FROM ended
-""".format(guard=OF_ATTEMPT)  # noqa: S608 - of constants
-
-_CHARGE = """
-INSERT INTO imagegen.usage (job_id, account_id, task, family, price)
-SELECT id, account_id, task, family, price FROM imagegen.jobs WHERE id = %(job_id)s ON CONFLICT (job_id) DO NOTHING
 """
 
 _IS_FINISHED = """
@@ -295,7 +243,7 @@ class Attempts:
         """
         values = {"state": "succeeded", "error": None, "artifact": dump_artifact(artifact), "picture": picture}
         keys = _keys(attempt) | save_parameters(attempt, events) | {"last_event": last}
-        if await self._database.run(_FINISH, keys | values):
+        if await self._database.run(FINISH, keys | values):
             return True
         # Perhaps this very attempt ended it, and the answer was lost. That is asked by a statement of its own:
         # the one above may have waited for that transaction, and still see what was before it.
@@ -331,36 +279,6 @@ class Attempts:
             False if the job no longer belongs to this attempt: whoever works on it may stop.
         """
         return bool(await self._database.run(_SAVE_EVENTS, _keys(attempt) | save_parameters(attempt, events)))
-
-
-async def end_without_picture(
-    database: Database,
-    guard: str,
-    keys: Mapping[str, object],
-    state: JobState,
-    error: ImagegenError,
-    *,
-    charged: bool = False,
-) -> JobRecord | None:
-    """End the job that `guard`, one of this module, lets through; None if there is none.
-
-    It is refunded, unless its client ended it, or asked for what cannot be met, after a preview of the later half of
-    its steps was shown: that picture was seen. `charged`: it is paid for whatever was shown.
-
-    Raises:
-        DatabaseUnavailableError: the database does not answer.
-    """
-    values = {"state": state.value, "error": dump_error(error), "artifact": None, "picture": None, "last_event": 0}
-    async with database.transaction() as connection:
-        rows = await (await connection.execute(_FAIL.format(guard=guard), {**keys, **values})).fetchall()
-        for row in rows:
-            if charged:
-                await connection.execute(_CHARGE, {"job_id": row["id"]})
-                continue
-            shown = await connection.execute(_CHARGE_SHOWN, {"job_id": row["id"]}) if ended_by_client(error) else None
-            if shown is None or not shown.rowcount:
-                await limits.refund(connection, row["account_id"], row["price"])
-    return to_record(rows[0]) if rows else None
 
 
 def _keys(attempt: Attempt) -> dict[str, object]:

@@ -13,13 +13,13 @@ WORK_SECONDS = "coalesce(work_seconds, 1.0)"
 """Seconds of an engine that a job is expected to need; of one of the version before, which stored none, one second."""
 
 # Ends of jobs that were stored before there were events are reported as pictures alone.
-_IS_REPORTED = """
+IS_REPORTED = """
     CASE WHEN {job}.state = 'succeeded' THEN 'complete' ELSE 'failed' END
     = ANY(coalesce({job}.webhook_events, ARRAY['complete']))
 """
 _HAS_WEBHOOK = f"""
     (j.webhook_url IS NOT NULL
-     AND (j.state IN ('queued', 'running') OR d.id IS NOT NULL OR {_IS_REPORTED.format(job="j")}))
+     AND (j.state IN ('queued', 'running') OR d.id IS NOT NULL OR {IS_REPORTED.format(job="j")}))
 """
 
 COLUMNS = f"""
@@ -32,14 +32,6 @@ COLUMNS = f"""
 """What to_record reads, of jobs j and deliveries d."""
 
 DELIVERY = "LEFT JOIN imagegen.deliveries d ON d.job_id = j.id"
-
-DELIVER = f"""
-    INSERT INTO imagegen.deliveries (id, job_id, account_id, url, data)
-    SELECT 'msg_' || id, id, account_id, webhook_url, data FROM ended
-    WHERE webhook_url IS NOT NULL AND {_IS_REPORTED.format(job="ended")}
-    RETURNING pg_notify('imagegen_deliveries', '')
-"""  # noqa: S608 - of constants
-"""Notes the webhook of the job that the common table expression `ended` has ended."""
 
 NEXT_EVENT = """
     least(2147000000, greatest(

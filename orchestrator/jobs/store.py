@@ -21,7 +21,7 @@ from orchestrator.errors import (
 from orchestrator.generation.events import Event, Queued
 from orchestrator.generation.forecast import check_deadline
 from orchestrator.generation.job import JobState
-from orchestrator.jobs.attempts import OF_ACCOUNT, end_without_picture
+from orchestrator.jobs.ending import OF_ACCOUNT, end_without_picture
 from orchestrator.jobs.records import EventBatch, JobRecord, NewJob
 from orchestrator.jobs.rows import COLUMNS, DELIVERY, WORK_SECONDS, to_record
 from orchestrator.jobs.scheduling import QueueStats, QueueStatsCache, rank

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from gateway.transport import body, connections
+from gateway.transport import body, connections, lingering
 from gateway.transport.connections import address_of
 from tests.certificates import Authority, Mounted
 from tests.contract import rest_stack
@@ -122,7 +122,7 @@ HEADS = {
 @pytest.mark.promise(
     "REST heads without end",
     "32 KiB, 100 headers, ten seconds",
-    "gateway/transport/connections.py",
+    "gateway/transport/parser.py",
 )
 @pytest.mark.parametrize("head", HEADS)
 async def test_heads_are_bounded(stack: Stack, head: str) -> None:
@@ -228,7 +228,7 @@ async def test_a_chunked_body_that_is_too_large_is_answered(stack: Stack) -> Non
 
 
 async def test_what_is_discarded_is_bounded(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "LINGER_BYTES", 1_000_000)
+    monkeypatch.setattr(lingering, "LINGER_BYTES", 1_000_000)
     async with raw(stack) as connection:
         connection.send(f"{POST}content-length: 1000000000\r\n\r\n")
         with contextlib.suppress(ConnectionError):
@@ -239,7 +239,7 @@ async def test_what_is_discarded_is_bounded(stack: Stack, monkeypatch: pytest.Mo
 
 
 async def test_the_time_for_what_is_discarded_is_bounded(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "LINGER_SECONDS", 0.2)
+    monkeypatch.setattr(lingering, "LINGER_SECONDS", 0.2)
     async with raw(stack) as connection:
         connection.send(f"{POST}content-length: 1000000\r\n\r\n")
         assert (await connection.answer())[0] == 403

@@ -74,3 +74,9 @@ def wide_lines(text: str) -> list[str]:
         if max(len(word) for word in line.split()) <= WIDTH - len("- [a page"):
             found.append(line)
     return found
+
+
+def test_pages_that_code_names_exist() -> None:
+    command = ["git", "grep", "-IhoE", r"\bdocs/[A-Za-z0-9_/-]+\.md\b", "--", "*.py", "*.proto", "*.yaml", "*.toml"]
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, check=True, text=True)  # noqa: S603 - git
+    assert [page for page in sorted(set(found.stdout.split())) if not (ROOT / page).exists()] == []
