@@ -1,5 +1,6 @@
 """Fixtures for every room: a free port, and a real Triton for each test process that asks for one."""
 
+import contextlib
 import os
 import socket
 from collections.abc import Iterator
@@ -9,6 +10,13 @@ import pytest
 
 # The handlers that gRPC runs around fork() crash the child of a process whose threads call gRPC just then.
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
+with contextlib.suppress(ImportError):  # the environments of model_tools and of the chart have no hypothesis
+    from hypothesis import HealthCheck, settings
+
+    # How long an example takes says how busy the machine is: no test fails for that.
+    settings.register_profile("imagegen", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    settings.load_profile("imagegen")
 
 TESTS = Path(__file__).parent
 TINY_REPOSITORY = TESTS / "golden/model_repository"
