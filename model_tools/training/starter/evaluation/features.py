@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from model_tools.training.clock import Budget, learning_rate
+from model_tools.training.starter.networks.image_prompt import stage
 
 SIDE = 64
 WIDTH = 128
@@ -14,18 +15,6 @@ BATCH = 96
 PEAK = 3e-3
 # Cosines are in [-1, 1]; a softmax over thousands of classes needs larger logits.
 SHARPNESS = 20.0
-
-
-def stage(inputs: int, outputs: int) -> nn.Sequential:
-    """Two convolutions, the first halving the map."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
-        nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(),
-    )
 
 
 class FeatureNet(nn.Module):
