@@ -7,32 +7,14 @@ import grpc
 import pytest
 
 from orchestrator.errors import (
-    EngineFaultError,
-    EngineUnavailableError,
     ImagegenError,
     PreconditionError,
     QueueFullError,
     UnsupportedTaskError,
 )
-from tests.contract.rest_fake import JOB
 from tests.contract.rest_stack import JSON, NOW, RESULT, TEXT_ONLY, Stack, generate, post
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-
-# --- keys
-
-
-async def test_no_key(stack: Stack) -> None:
-    for method, path in (("POST", RESULT), ("POST", NOW), ("GET", f"/rest_api/result/{JOB}")):
-        answer = await stack.anonymous.request(method, path, json=TEXT_ONLY)
-        assert (answer.status_code, answer.json()) == (403, {"message": "No x-api-key header is provided"})
-
-
-@pytest.mark.parametrize("key", [b"another", b"k" * 300, "kéy".encode()])
-async def test_an_unknown_key(stack: Stack, key: bytes) -> None:
-    answer = await stack.anonymous.post(RESULT, json=TEXT_ONLY, headers={b"X-API-KEY": key})
-    assert (answer.status_code, answer.json()) == (404, {"message": "No user found for provided token"})
 
 
 # --- errors of the orchestrator
@@ -49,12 +31,6 @@ async def test_an_unknown_key(stack: Stack, key: bytes) -> None:
                 "code": "TOO_MANY_REQUESTS",
             },
             "8",
-        ),
-        (
-            EngineUnavailableError("Triton does not answer", retry_after=3),
-            503,
-            {"message": "Triton does not answer", "code": "SERVICE_UNAVAILABLE"},
-            "3",
         ),
         (PreconditionError("cannot be met"), 400, {"message": "cannot be met", "code": "BAD_REQUEST"}, None),
         (UnsupportedTaskError("not that task"), 400, {"message": "not that task", "code": "BAD_REQUEST"}, None),
@@ -96,31 +72,7 @@ async def test_a_refusal(
     assert (answer.status_code, answer.json(), answer.headers.get("Retry-After")) == (code, body, retry_after)
 
 
-@pytest.mark.parametrize("refusal", [EngineFaultError("secret"), (grpc.StatusCode.UNKNOWN, "secret")])
-async def test_an_inner_error_keeps_its_words_inside(stack: Stack, refusal: Any) -> None:
-    stack.script.refusal = refusal
-    answer = await post(stack)
-    request_id = answer.headers["X-Request-ID"]
-    assert answer.status_code == 500
-    assert answer.json() == {
-        "message": f"Something went wrong here. Request id: {request_id}",
-        "code": "INTERNAL_ERROR",
-    }
-
-
-async def test_a_job_that_nobody_has(stack: Stack) -> None:
-    for method in ("GET", "DELETE"):
-        answer = await stack.client.request(method, "/rest_api/result/unknown")
-        assert (answer.status_code, answer.json()) == (404, {"message": "Job not found"})
-
-
 # --- 400: wrong requests
-
-
-@pytest.mark.parametrize("body", [{}, {"width": 100}, {"background": {"generate": {"model_type": "fantasy"}}}])
-async def test_neither_picture_nor_prompt(stack: Stack, body: dict[str, Any]) -> None:
-    answer = await stack.client.post(RESULT, json=body)
-    assert (answer.status_code, answer.json()) == (400, {"message": "File or image url is required"})
 
 
 @pytest.mark.parametrize("side", ["width", "height"])
@@ -261,12 +213,6 @@ async def test_a_field_that_becomes_another_is_named_as_it_was_sent(
     answer = await stack.client.post(RESULT, json={"url": "https://a.example/", **fields})
     assert answer.status_code == 400, answer.text
     assert answer.json()["message"].startswith(f"{named} ")
-
-
-@pytest.mark.parametrize("name", ["face", "control", "control2", "upscale", "inpainting", "img2img"])
-async def test_an_adapter_that_needs_a_picture(stack: Stack, name: str) -> None:
-    answer = await generate(stack, adapter_type=name)
-    assert (answer.status_code, answer.json()) == (400, {"message": "File or image url is required"})
 
 
 # --- bodies that are not the documented JSON

@@ -8,12 +8,14 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import grpc
 import httpx
 import pytest
 
 from gateway import sentences
 from imagegen.v1 import accounts_pb2, jobs_pb2
 from orchestrator.errors import (
+    EngineFaultError,
     EngineUnavailableError,
     ImagegenError,
     InvalidRequestError,
@@ -24,7 +26,7 @@ from orchestrator.errors import (
     Violation,
 )
 from orchestrator.webhooks.message import make_body
-from tests.contract.rest_fake import JOB, finished, in_state, waiting
+from tests.contract.rest_fake import JOB, KEY, finished, in_state, waiting
 from tests.contract.rest_stack import NOW, RESULT, TEXT_ONLY, Stack, post
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -48,8 +50,9 @@ def answered(answer: httpx.Response, status: int, body: Body) -> bool:
 
 @pytest.mark.parametrize("header", ["X-API-KEY", "x-api-key", "X-Api-Key"])
 async def test_auth_header_of_any_case(stack: Stack, header: str) -> None:
-    key = stack.client.headers["X-API-KEY"]
-    assert (await stack.anonymous.get(GET, headers={header: key})).status_code == 200
+    assert (await stack.anonymous.get(GET, headers={header: KEY})).status_code == 200
+    assert (await stack.anonymous.post(RESULT, json=TEXT_ONLY, headers={header: KEY})).status_code == 200
+    assert stack.script.metadata["x-api-key"] == KEY
 
 
 @POSTS
@@ -63,7 +66,9 @@ async def test_both_posts_take_json_and_multipart(stack: Stack, path: str) -> No
 
 
 async def test_delete_answers_a_message(stack: Stack) -> None:
-    assert answered(await stack.client.delete(GET), 200, {"message": "Image deleted"})
+    for _ in range(2):
+        assert answered(await stack.client.delete(GET), 200, {"message": "Image deleted"})
+    assert answered(await stack.client.get(GET), 404, {"message": "Image deleted", "status": "complete"})
 
 
 async def test_me_has_the_documented_fields(stack: Stack) -> None:
@@ -92,32 +97,66 @@ async def test_pending_is_200(stack: Stack, path: str, job: jobs_pb2.Job, body: 
     stack.script.created, stack.script.ended = job, None
     answer = await (stack.client.get(path) if path == GET else post(stack, path))
     assert answered(answer, 200, body)
+    if path == NOW:
+        assert not stack.script.watched.is_set()
+    if path == RESULT:
+        await stack.script.hung_up.wait()
 
 
 @pytest.mark.parametrize("path", [RESULT, GET])
 async def test_complete_is_200_with_its_url(stack: Stack, path: str) -> None:
     answer = await (stack.client.get(path) if path == GET else post(stack, path))
-    body = answer.json()
     assert answer.status_code == 200
-    assert (body["status"], body["job"]) == ("complete", JOB)
-    assert body["result_url"] == "https://pictures.example/results/name.png"
-    assert isinstance(body["job"], str)
+    assert answer.json() == {
+        "status": "complete",
+        "job": JOB,
+        "result_url": "https://pictures.example/results/name.png",
+        "seed": 2**53 - 1,
+        "steps": 20,
+        "width": 2048,
+        "height": 1024,
+        "model_type": "realistic",
+        "sampler": "euler",
+        "output_format": "png",
+        "file_size": 1234,
+        "timings": {"encode": 0.25, "denoise": 1.5},
+        "request_id": "r-1",
+    }
 
 
 @pytest.mark.parametrize("path", [RESULT, GET])
-async def test_a_failed_job_is_500_on_post_and_get_alike(stack: Stack, path: str) -> None:
-    stack.script.ended = in_state(jobs_pb2.JOB_STATE_FAILED, 13, "internal error; request id 7")
+@pytest.mark.parametrize(
+    ("job", "message"),
+    [
+        (
+            in_state(jobs_pb2.JOB_STATE_FAILED, 13, "internal error; request id 7"),
+            f"{sentences.FAILED} (internal error; request id 7)",
+        ),
+        (in_state(jobs_pb2.JOB_STATE_FAILED), sentences.FAILED),
+        (in_state(jobs_pb2.JOB_STATE_CANCELLED), "The job was cancelled"),
+    ],
+)
+async def test_a_failed_job_is_500_on_post_and_get_alike(
+    stack: Stack, path: str, job: jobs_pb2.Job, message: str
+) -> None:
+    stack.script.ended = job
     answer = await (stack.client.get(path) if path == GET else post(stack, path))
-    assert answered(
-        answer, 500, {"message": f"{sentences.FAILED} (internal error; request id 7)", "status": "failed", "job": JOB}
-    )
+    assert answered(answer, 500, {"message": message, "status": "failed", "job": JOB})
 
 
 # --- Errors: 400
 
 
 @POSTS
-@pytest.mark.parametrize("body", [{}, {"width": 100}, {"background": {"generate": {"adapter_type": "face"}}}])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"width": 100},
+        {"background": {"generate": {"adapter_type": "face"}}},
+        {"background": {"generate": {"model_type": "fantasy"}}},
+    ],
+)
 async def test_no_picture(stack: Stack, path: str, body: Body) -> None:
     """Without a code, as documented."""
     assert answered(await stack.client.post(path, json=body), 400, {"message": "File or image url is required"})
@@ -201,10 +240,17 @@ async def test_too_many_requests_in_a_minute(stack: Stack, path: str) -> None:
 @POSTS
 async def test_above_the_limit(stack: Stack, path: str) -> None:
     """The documented sentence, with the limit of a side, or of the square that the area's limit allows."""
-    for size, limit in (({"width": 17000, "height": None}, 16704), ({"width": 4000, "height": 4000}, 2048)):
+    sizes: list[tuple[Body, int]] = [
+        ({"width": 17000, "height": None}, 16704),
+        ({"width": 17000, "height": 19000}, 16704),
+        ({"width": 4000, "height": 4000}, 2048),
+        ({"width": 4096, "height": 4096}, 2048),
+    ]
+    for size, limit in sizes:
         said = f"Image cannot be upscaled above {limit} x {limit} pixels limit."
-        answer = await post(stack, path, **PICTURE, **size)
-        assert answered(answer, 400, {"message": said, "code": "BAD_REQUEST"})
+        for upscale in (False, True):
+            answer = await post(stack, path, **PICTURE, **size, generative_upscale=upscale)
+            assert answered(answer, 400, {"message": said, "code": "BAD_REQUEST"})
 
 
 async def test_an_unidentified_image_shows_once_it_was_fetched(stack: Stack) -> None:
@@ -224,8 +270,9 @@ async def test_keys(stack: Stack, method: str, path: str) -> None:
     json_body = TEXT_ONLY if method == "POST" else None
     missing = await stack.anonymous.request(method, path, json=json_body)
     assert answered(missing, 403, {"message": "No x-api-key header is provided"})
-    unknown = await stack.anonymous.request(method, path, json=json_body, headers={"X-API-KEY": "unknown"})
-    assert answered(unknown, 404, {"message": "No user found for provided token"})
+    for key in (b"unknown", b"k" * 300, "kéy".encode()):
+        unknown = await stack.anonymous.request(method, path, json=json_body, headers={b"X-API-KEY": key})
+        assert answered(unknown, 404, {"message": "No user found for provided token"})
 
 
 async def test_no_such_job(stack: Stack) -> None:
@@ -234,14 +281,13 @@ async def test_no_such_job(stack: Stack) -> None:
         assert answered(answer, 404, {"message": "Job not found"})
 
 
-async def test_a_deleted_job(stack: Stack) -> None:
-    stack.script.ended = in_state(jobs_pb2.JOB_STATE_DELETED)
-    assert answered(await stack.client.get(GET), 404, {"message": "Image deleted", "status": "complete"})
-
-
-async def test_what_nobody_expected_is_500_with_a_code(stack: Stack) -> None:
-    stack.script.refusal = RuntimeError("inner words")  # type: ignore[assignment]  # what no method should raise
-    answer = await post(stack, NOW)
+@POSTS
+@pytest.mark.parametrize(
+    "refusal", [RuntimeError("inner words"), EngineFaultError("inner words"), (grpc.StatusCode.UNKNOWN, "inner words")]
+)
+async def test_what_nobody_expected_is_500_with_a_code(stack: Stack, path: str, refusal: Any) -> None:
+    stack.script.refusal = refusal
+    answer = await post(stack, path)
     request_id = answer.headers["X-Request-ID"]
     said = f"Something went wrong here. Request id: {request_id}"
     assert answered(answer, 500, {"message": said, "code": "INTERNAL_ERROR"})

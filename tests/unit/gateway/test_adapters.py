@@ -39,25 +39,30 @@ def test_a_picture_and_a_description_alone_ask_for_a_background(adapter: str | N
     assert from_picture(adapter) == with_prompt(TASKS["generate_background"])
 
 
-@pytest.mark.parametrize("adapter", ADAPTERS)
+@pytest.mark.parametrize("adapter", [*ADAPTERS, "text"])
 def test_what_every_adapter_takes(adapter: str) -> None:
     generate = {
         "additional_prompt": "in snow",
         "negative_prompt": "people",
         "model_type": "fantasy",
-        "sample_num": 12,
+        "sample_num": "12",
     }
-    found = from_picture(adapter, generate=generate, width=640, output_format="webp", quality=50)
+    output = {"output_format": "JPG", "quality": 85, "output_quality": 60, "max_file_size": "1mb"}
+    size = {"width": "640", "height": 480.0}
+    if adapter == "text":
+        found = from_text(generate={**generate, "adapter_type": "generate_background"}, **size, **output)
+    else:
+        found = from_picture(adapter, generate=generate, **size, **output)
     expected = pb.GenerateRequest(
         prompt="a fox, in snow",
         negative_prompt="people",
         family="fantasy",
         seed=12,
-        size=pb.Size(width=640),
-        output=pb.Output(format=pb.IMAGE_FORMAT_WEBP, quality=50),
+        size=pb.Size(width=640, height=480),
+        output=pb.Output(format=pb.IMAGE_FORMAT_JPEG, quality=60, max_file_size=2**20),
         request_id="id",
     )
-    expected.MergeFrom(TASKS[adapter])
+    expected.MergeFrom(TASKS.get(adapter, pb.GenerateRequest(text_to_image=pb.TextToImage())))
     assert found == expected
 
 

@@ -101,35 +101,6 @@ def test_what_is_left_open_stays_unset() -> None:
     assert from_text() == pb.GenerateRequest(text_to_image=pb.TextToImage(), prompt="a fox", request_id="id")
 
 
-def test_every_field() -> None:
-    generate = {
-        "additional_prompt": "in snow",
-        "negative_prompt": "people",
-        "model_type": "fantasy",
-        "sample_num": "12",
-        "adapter_type": "generate_background",
-    }
-    found = from_text(
-        generate=generate,
-        width="640",
-        height=480.0,
-        output_format="JPG",
-        quality=85,
-        output_quality=60,
-        max_file_size="1mb",
-    )
-    assert found == pb.GenerateRequest(
-        text_to_image=pb.TextToImage(),
-        prompt="a fox, in snow",
-        negative_prompt="people",
-        family="fantasy",
-        seed=12,
-        size=pb.Size(width=640, height=480),
-        output=pb.Output(format=pb.IMAGE_FORMAT_JPEG, quality=60, max_file_size=2**20),
-        request_id="id",
-    )
-
-
 def test_seed_zero_is_a_seed() -> None:
     assert from_text(generate={"sample_num": 0}).HasField("seed")
 
