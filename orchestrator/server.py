@@ -252,7 +252,7 @@ class Orchestrator:
             self._results,
             parse,
             process_id=self._process_id,
-            may_start=self._can_make,
+            may_start=self._can_generate,
             streams=lambda: self._queue.in_flight,
         )
         poster = Poster(
@@ -314,7 +314,7 @@ class Orchestrator:
         """Seconds until about the next request ends."""
         return min((each.end for each in self._turns.forecast().values()), default=0.0)
 
-    def _can_make(self) -> bool:
+    def _can_generate(self) -> bool:
         return any(self._networks.is_ready(family.name) for family in self._families)
 
     async def _watch_triton(self) -> None:
