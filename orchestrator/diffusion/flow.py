@@ -13,7 +13,7 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from orchestrator.diffusion.schedules import Plan, Prediction, with_second_at_ends
+from orchestrator.diffusion.schedules import Prediction, SamplingPath, with_second_at_ends
 
 EMPIRICAL_TOKENS = 4300
 """Above this many tokens FLUX.2's shift no longer depends on the number of steps."""
@@ -90,7 +90,7 @@ class FlowSchedule:
         return stretched
 
 
-def euler_plan(schedule: FlowSchedule, steps: int, tokens: int) -> Plan:
+def euler_path(schedule: FlowSchedule, steps: int, tokens: int) -> SamplingPath:
     """Levels as diffusers' FlowMatchEulerDiscreteScheduler has them, given what that model's pipeline gives it.
 
     With linspace spacing a fixed shift moves the smallest level twice, as there.
@@ -107,15 +107,15 @@ def euler_plan(schedule: FlowSchedule, steps: int, tokens: int) -> Plan:
         if schedule.shift_by is Shift.FIXED:
             bottom = factor * bottom / (1 + (factor - 1) * bottom)
         sigmas = np.linspace(1, bottom, steps)
-    return _plan(schedule, schedule.moved(sigmas, factor))
+    return _path(schedule, schedule.moved(sigmas, factor))
 
 
-def heun_plan(schedule: FlowSchedule, steps: int, tokens: int) -> Plan:
-    """Euler's plan with a second network call in each step but the last, as FlowMatchHeunDiscreteScheduler's."""
-    return with_second_at_ends(euler_plan(schedule, steps, tokens))
+def heun_path(schedule: FlowSchedule, steps: int, tokens: int) -> SamplingPath:
+    """Euler's path with a second network call in each step but the last, as FlowMatchHeunDiscreteScheduler's."""
+    return with_second_at_ends(euler_path(schedule, steps, tokens))
 
 
-def dpm_plan(schedule: FlowSchedule, steps: int, tokens: int) -> Plan:
+def dpm_path(schedule: FlowSchedule, steps: int, tokens: int) -> SamplingPath:
     """Levels as diffusers' DPMSolverMultistepScheduler has them (use_flow_sigmas), whatever the spacing.
 
     They begin below 1, where the logarithm of signal to noise is finite. The network gets whole timesteps.
@@ -125,10 +125,10 @@ def dpm_plan(schedule: FlowSchedule, steps: int, tokens: int) -> Plan:
     """
     _check(schedule, steps)
     sigmas = (1 - 1 / schedule.train_steps) * np.arange(steps, 0, -1) / steps
-    return _whole(_plan(schedule, schedule.moved(sigmas, schedule.factor(tokens, steps))))
+    return _whole(_path(schedule, schedule.moved(sigmas, schedule.factor(tokens, steps))))
 
 
-def unipc_plan(schedule: FlowSchedule, steps: int, tokens: int) -> Plan:
+def unipc_path(schedule: FlowSchedule, steps: int, tokens: int) -> SamplingPath:
     """Levels as diffusers' UniPCMultistepScheduler has them (use_flow_sigmas), whatever the spacing.
 
     Evenly from 1 to the smallest trained level, which is not visited. They begin by 1e-6 below 1, in float32 as there:
@@ -140,17 +140,17 @@ def unipc_plan(schedule: FlowSchedule, steps: int, tokens: int) -> Plan:
     _check(schedule, steps)
     sigmas = np.linspace(1, 1 / schedule.train_steps, steps + 1)[:-1]
     sigmas = np.minimum(schedule.moved(sigmas, schedule.factor(tokens, steps)), 1 - 1e-6).astype(np.float32)
-    return _whole(_plan(schedule, sigmas.astype(np.float64)))
+    return _whole(_path(schedule, sigmas.astype(np.float64)))
 
 
-def _whole(plan: Plan) -> Plan:
-    """The same plan with timesteps rounded down."""
-    return replace(plan, timesteps=tuple(float(int(timestep)) for timestep in plan.timesteps))
+def _whole(path: SamplingPath) -> SamplingPath:
+    """The same path with timesteps rounded down."""
+    return replace(path, timesteps=tuple(float(int(timestep)) for timestep in path.timesteps))
 
 
-def _plan(schedule: FlowSchedule, sigmas: npt.NDArray[np.float64]) -> Plan:
+def _path(schedule: FlowSchedule, sigmas: npt.NDArray[np.float64]) -> SamplingPath:
     levels = tuple(float(sigma) for sigma in sigmas)
-    return Plan(
+    return SamplingPath(
         timesteps=tuple(sigma * schedule.train_steps for sigma in levels),
         sigmas=(*levels, 0.0),
         init_sigma=1.0,

@@ -19,9 +19,9 @@ from orchestrator.diffusion.noise import start_noise, step_noise
 from orchestrator.diffusion.prompts import Prompts
 from orchestrator.diffusion.samplers import SAMPLERS
 from orchestrator.diffusion.sampling import Latents, Origin, sample
-from orchestrator.diffusion.schedules import NoiseSchedule, Plan, Prediction, Spacing, shorten
+from orchestrator.diffusion.schedules import NoiseSchedule, Prediction, SamplingPath, Spacing, shorten
 from orchestrator.diffusion.skipping import StepSkipper
-from orchestrator.diffusion.stages import Listener, Stage, Steps, Timer
+from orchestrator.diffusion.stages import Stage, StepListener, Steps, Timer
 from orchestrator.diffusion.tokenizer import Tokens
 from orchestrator.diffusion.vae import Vae
 from orchestrator.errors import FamilyConfigError, InvalidRequestError, UnsupportedTaskError, Violation
@@ -58,7 +58,7 @@ def schedule_of(table: ScheduleTable | FlowTable) -> NoiseSchedule | FlowSchedul
 
 def samplers_of(table: NetworkTable) -> tuple[SamplerName, ...]:
     """Those that walk the schedule of these networks."""
-    return tuple(name for name in SamplerName if not table.flows or SAMPLERS[name].flow_plan is not None)
+    return tuple(name for name in SamplerName if not table.flows or SAMPLERS[name].flow_path is not None)
 
 
 class Pipeline:
@@ -157,32 +157,32 @@ class Pipeline:
     def work(self, inputs: PipelineInputs) -> float:
         """Pixels that the UNet sees, over all steps, guidance rows and tiles: what a request costs."""
         width, height = self._seen(inputs.size)
-        rows = self._rows_walked(self._plan(inputs), inputs.steps, inputs.guidance_scale, inputs.guidance)
+        rows = self._rows_walked(self._path(inputs), inputs.steps, inputs.guidance_scale, inputs.guidance)
         return float(width * height * self.views(inputs.size) * rows)
 
     def steps_walked(self, inputs: PipelineInputs) -> int:
         """Steps that are done: fewer than inputs.steps where a start's strength is below 1."""
-        return self._plan(inputs).steps
+        return self._path(inputs).steps
 
     def rows_walked(
         self, sampler: SamplerName, steps: int, strength: float, guidance_scale: float, guided: Guidance
     ) -> int:
         """Rows that the UNet computes in a walk from a picture, strength in (0, 1]; at 1 those of a whole walk."""
-        plan = shorten(SAMPLERS[sampler].layout(self._schedule, steps, 1), strength)
-        return self._rows_walked(plan, steps, guidance_scale, guided)
+        path = shorten(SAMPLERS[sampler].layout(self._schedule, steps, 1), strength)
+        return self._rows_walked(path, steps, guidance_scale, guided)
 
-    def _rows_walked(self, plan: Plan, steps: int, guidance_scale: float, guided: Guidance) -> int:
-        guider = self._guider(plan, steps, guidance_scale, guided)
-        return sum(guider.rows(step) * (2 if step < len(plan.second) else 1) for step in range(plan.steps))
+    def _rows_walked(self, path: SamplingPath, steps: int, guidance_scale: float, guided: Guidance) -> int:
+        guider = self._guider(path, steps, guidance_scale, guided)
+        return sum(guider.rows(step) * (2 if step < len(path.second) else 1) for step in range(path.steps))
 
-    def _guider(self, plan: Plan, steps: int, guidance_scale: float, guided: Guidance) -> Guider:
+    def _guider(self, path: SamplingPath, steps: int, guidance_scale: float, guided: Guidance) -> Guider:
         table = self._table
         return Guider(
             kind=table.guidance,
             scale=guidance_scale,
             guidance=guided,
             steps=steps,
-            first=steps - plan.steps,
+            first=steps - path.steps,
             flows=table.flows,
             norm_patch=table.patch if table.guidance_norm else 0,
         )
@@ -193,14 +193,14 @@ class Pipeline:
             return size
         return min(size[0], self._table.tile_size[0]), min(size[1], self._table.tile_size[1])
 
-    def _plan(self, inputs: PipelineInputs) -> Plan:
+    def _path(self, inputs: PipelineInputs) -> SamplingPath:
         """The walk of a request. What the UNet sees at once, not the whole picture, decides a shift by size."""
         side = self._table.latent_factor * self._table.patch
         width, height = self._seen(inputs.size)
-        plan = SAMPLERS[inputs.sampler].layout(self._schedule, inputs.steps, (width // side) * (height // side))
-        return plan if inputs.start is None else shorten(plan, inputs.start.strength)
+        path = SAMPLERS[inputs.sampler].layout(self._schedule, inputs.steps, (width // side) * (height // side))
+        return path if inputs.start is None else shorten(path, inputs.start.strength)
 
-    async def run(self, networks: Networks, inputs: PipelineInputs, listener: Listener, timer: Timer) -> Pixels:
+    async def run(self, networks: Networks, inputs: PipelineInputs, listener: StepListener, timer: Timer) -> Pixels:
         """Make a picture of inputs.size: uint8 (height, width, 3) RGB.
 
         Raises:
@@ -217,17 +217,17 @@ class Pipeline:
             steps = Steps(listener, Stage.ENCODE, calls)
             conditions, origin = await encode(networks, self._table, self._prompts, inputs, vae, steps)
         await steps.done()
-        plan = self._plan(inputs)
+        path = self._path(inputs)
         async with timer.stage(Stage.DENOISE) as calls:
-            steps = Steps(listener, Stage.DENOISE, calls, plan.steps)
-            x = await self._denoise(networks, inputs, conditions, origin, plan, steps)
+            steps = Steps(listener, Stage.DENOISE, calls, path.steps)
+            x = await self._denoise(networks, inputs, conditions, origin, path, steps)
         async with timer.stage(Stage.DECODE) as calls:
             steps = Steps(listener, Stage.DECODE, calls)
             pixels = await vae.decode(networks.vae_decoder, x, steps)
         await steps.done()
         return pixels
 
-    async def reconstruct(self, networks: Networks, picture: Pixels, listener: Listener, timer: Timer) -> Pixels:
+    async def reconstruct(self, networks: Networks, picture: Pixels, listener: StepListener, timer: Timer) -> Pixels:
         """What the autoencoder alone outputs for a picture, uint8 (H, W, 3) of a size at which the UNet runs.
 
         Raises:
@@ -249,16 +249,16 @@ class Pipeline:
         inputs: PipelineInputs,
         conditions: Conditions,
         origin: Origin | None,
-        plan: Plan,
+        path: SamplingPath,
         steps: Steps,
     ) -> Latents:
         sampler = SAMPLERS[inputs.sampler]
         shape = latents.latent_shape(inputs.size, self._table.latent_channels, self._table.latent_factor)
         seconds = metrics.STEP.labels(self._family.name)
         count = metrics.STEPS.labels(self._family.name, inputs.sampler.value)
-        guider = self._guider(plan, inputs.steps, inputs.guidance_scale, inputs.guidance)
+        guider = self._guider(path, inputs.steps, inputs.guidance_scale, inputs.guidance)
         denoiser = Denoiser(networks, self._table, conditions, guider, inputs.guidance_scale, steps)
-        skipper = StepSkipper(plan, inputs.skip_tolerance, guider.rows) if inputs.skip_tolerance > 0 else None
+        skipper = StepSkipper(path, inputs.skip_tolerance, guider.rows) if inputs.skip_tolerance > 0 else None
 
         async def network(x: Latents, timestep: float, step: int) -> Latents:
             with seconds.time():
@@ -270,7 +270,7 @@ class Pipeline:
             sampler,
             network,
             start_noise(inputs.seed, shape),
-            plan,
+            path,
             noise=lambda step, second=False: step_noise(inputs.seed, step, shape, second=second),
             on_step=lambda _, x0: steps.done(x0),
             origin=origin,

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from orchestrator.diffusion.flow import FlowSchedule
-from orchestrator.diffusion.schedules import Level, NoiseSchedule, Plan, Prediction, mixture
+from orchestrator.diffusion.schedules import Level, NoiseSchedule, Prediction, SamplingPath, mixture
 
 Latents = npt.NDArray[np.float32]
 """(1, C, h, w) float32: one picture's latents."""
@@ -26,12 +26,12 @@ class Denoise(Protocol):
     """The picture that the network sees in noise."""
 
     def __call__(self, x: Latents, step: int, second: bool = False) -> Awaitable[Latents]:
-        """(x as the network sees it, step index) -> predicted x₀; with `second` at the level plan.second[step]."""
+        """(x as the network sees it, step index) -> predicted x₀; with `second` at the level path.second[step]."""
         ...
 
 
 Network = Callable[[Latents, float, int], Awaitable[Latents]]
-"""(x as the network sees it, timestep, step index) -> output after guidance: ε or v, by the plan's prediction."""
+"""(x as the network sees it, timestep, step index) -> output after guidance: ε or v, by the path's prediction."""
 
 
 class StepNoise(Protocol):
@@ -65,31 +65,31 @@ OnStep = Callable[[int, Latents], Awaitable[None]]
 class Sampler:
     """A walk over noise levels and the rule for each of its steps."""
 
-    plan: Callable[[NoiseSchedule, int], Plan]
+    path: Callable[[NoiseSchedule, int], SamplingPath]
     """Lays out the noise levels of a number of steps; raises ValueError outside 1 .. max_steps."""
-    walk: Callable[[Denoise, Latents, Plan, StepNoise, Keep], Awaitable[Latents]]
-    """Takes latents from plan.init_sigma * N(0, I), or from a picture's at plan.sigmas[0], to a picture's latents."""
+    walk: Callable[[Denoise, Latents, SamplingPath, StepNoise, Keep], Awaitable[Latents]]
+    """Takes latents from path.init_sigma * N(0, I), or from a picture's at path.sigmas[0], to a picture's latents."""
     max_steps: int
     exploding: bool = False
     """Whether x is held as x₀ + σ·ε, not as α·x₀ + σ̂·ε (Song et al. 2021, SDE: variance exploding)."""
-    flow_plan: Callable[[FlowSchedule, int, int], Plan] | None = None
+    flow_path: Callable[[FlowSchedule, int, int], SamplingPath] | None = None
     """The same for flow matching, of steps and tokens; None where the method has no meaning there."""
 
-    def layout(self, schedule: NoiseSchedule | FlowSchedule, steps: int, tokens: int) -> Plan:
-        """The plan on a family's schedule, of a picture of `tokens` tokens.
+    def layout(self, schedule: NoiseSchedule | FlowSchedule, steps: int, tokens: int) -> SamplingPath:
+        """The path on a family's schedule, of a picture of `tokens` tokens.
 
         Raises:
             ValueError: steps outside 1 .. max_steps, or this sampler does not walk flow matching.
         """
         if isinstance(schedule, NoiseSchedule):
-            return self.plan(schedule, steps)
-        if self.flow_plan is None:
+            return self.path(schedule, steps)
+        if self.flow_path is None:
             raise ValueError("this sampler does not walk flow matching")
-        return self.flow_plan(schedule, steps, tokens)
+        return self.flow_path(schedule, steps, tokens)
 
-    def noised(self, plan: Plan, x0: Latents, noise: Latents, sigma: float) -> Latents:
+    def noised(self, path: SamplingPath, x0: Latents, noise: Latents, sigma: float) -> Latents:
         """x₀ at noise level σ, as this sampler holds it."""
-        signal, level = (1.0, sigma) if self.exploding and not plan.flows else plan.mixture(sigma)
+        signal, level = (1.0, sigma) if self.exploding and not path.flows else path.mixture(sigma)
         return signal * x0 + level * noise
 
 
@@ -100,7 +100,7 @@ class Origin:
     latents: Latents
     """Its x₀."""
     begin: bool = True
-    """Whether the walk starts from these latents, noised to the plan's first level, or from noise alone."""
+    """Whether the walk starts from these latents, noised to the path's first level, or from noise alone."""
     mask: Latents | None = None
     """(1, 1, h, w) in [0, 1]: 1 where the picture may change, 0 where it is kept; None where all may change."""
 
@@ -109,14 +109,14 @@ async def sample(
     sampler: Sampler,
     network: Network,
     start: Latents,
-    plan: Plan,
+    path: SamplingPath,
     *,
     noise: StepNoise,
     on_step: OnStep,
     origin: Origin | None = None,
     skipper: Skipper | None = None,
 ) -> Latents:
-    """Denoise by `plan`; the result is the picture's latents, of the shape of `start`, which is a draw of N(0, I).
+    """Denoise by `path`; the result is the picture's latents, of the shape of `start`, which is a draw of N(0, I).
 
     With an origin, its latents under the noise `start` are where the walk begins (Meng et al. 2022, SDEdit), and what
     its mask keeps is put back after each step at the level that the step leads to, under that same noise (Lugmayr et
@@ -127,28 +127,28 @@ async def sample(
     """
 
     async def denoise(x: Latents, step: int, second: bool = False) -> Latents:  # Denoise
-        at = plan.second[step] if second else Level(plan.timesteps[step], plan.sigmas[step])
+        at = path.second[step] if second else Level(path.timesteps[step], path.sigmas[step])
         x0 = None if skipper is None else skipper(step, second=second)
         if x0 is None:
-            x0 = predict_x0(plan.prediction, x, await network(x, at.timestep, step), at.sigma)
+            x0 = predict_x0(path.prediction, x, await network(x, at.timestep, step), at.sigma)
             if skipper is not None and not second:
                 skipper.note(step, x0)
-        if second or step >= len(plan.second):
+        if second or step >= len(path.second):
             await on_step(step + 1, x0)
         return x0
 
     def keep(x: Latents, step: int) -> Latents:
         if origin is None or origin.mask is None:
             return x
-        last = step == plan.steps - 1
-        kept = origin.latents if last else sampler.noised(plan, origin.latents, start, plan.sigmas[step + 1])
+        last = step == path.steps - 1
+        kept = origin.latents if last else sampler.noised(path, origin.latents, start, path.sigmas[step + 1])
         return (1 - origin.mask) * kept + origin.mask * x
 
     if origin is not None and origin.begin:
-        x = sampler.noised(plan, origin.latents, start, plan.sigmas[0])
+        x = sampler.noised(path, origin.latents, start, path.sigmas[0])
     else:
-        x = plan.init_sigma * start
-    return await sampler.walk(denoise, x, plan, noise, keep)
+        x = path.init_sigma * start
+    return await sampler.walk(denoise, x, path, noise, keep)
 
 
 def predict_x0(prediction: Prediction, x: Latents, output: Latents, sigma: float) -> Latents:

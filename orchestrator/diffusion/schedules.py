@@ -114,7 +114,7 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Plan:
+class SamplingPath:
     """The walk of one request: len(timesteps) steps, from noise level sigmas[i] to sigmas[i + 1]."""
 
     timesteps: tuple[float, ...]
@@ -170,15 +170,15 @@ def steps_walked(steps: int, strength: float, *, flows: bool = False) -> int:
     return max(1, min(int(steps * strength), steps))
 
 
-def shorten(plan: Plan, strength: float) -> Plan:
-    """The end of a plan, for a walk that starts from a picture's latents: its last steps_walked steps."""
-    first = plan.steps - steps_walked(plan.steps, strength, flows=plan.flows)
+def shorten(path: SamplingPath, strength: float) -> SamplingPath:
+    """The end of a path, for a walk that starts from a picture's latents: its last steps_walked steps."""
+    first = path.steps - steps_walked(path.steps, strength, flows=path.flows)
     return replace(
-        plan,
-        timesteps=plan.timesteps[first:],
-        sigmas=plan.sigmas[first:],
-        second=plan.second[first:],
-        below=plan.below[first:],
+        path,
+        timesteps=path.timesteps[first:],
+        sigmas=path.sigmas[first:],
+        second=path.second[first:],
+        below=path.below[first:],
     )
 
 
@@ -188,42 +188,42 @@ def mixture(sigma: float) -> tuple[float, float]:
     return alpha, sigma * alpha
 
 
-def ddim_plan(schedule: NoiseSchedule, steps: int) -> Plan:
+def ddim_path(schedule: NoiseSchedule, steps: int) -> SamplingPath:
     """Even timesteps; the last step goes to ᾱ = 1 or ᾱ_0 by schedule.set_alpha_to_one.
 
-    A step leads to the next timestep of the plan. diffusers' DDIMScheduler takes strides of T // steps instead, which
+    A step leads to the next timestep of the path. diffusers' DDIMScheduler takes strides of T // steps instead, which
     with trailing spacing drift from its own timesteps where steps does not divide T; elsewhere both are the same.
     """
     timesteps = even_timesteps(schedule, steps)
     last = 0.0 if schedule.set_alpha_to_one else float(schedule.sigmas[0])
-    return _plan(schedule, timesteps, schedule.sigmas[timesteps], last=last)
+    return _path(schedule, timesteps, schedule.sigmas[timesteps], last=last)
 
 
-def ddpm_plan(schedule: NoiseSchedule, steps: int) -> Plan:
+def ddpm_path(schedule: NoiseSchedule, steps: int) -> SamplingPath:
     """Even timesteps; the last step goes to no noise."""
     timesteps = even_timesteps(schedule, steps)
-    return _plan(schedule, timesteps, schedule.sigmas[timesteps])
+    return _path(schedule, timesteps, schedule.sigmas[timesteps])
 
 
-def tcd_plan(schedule: NoiseSchedule, steps: int) -> Plan:
+def tcd_path(schedule: NoiseSchedule, steps: int) -> SamplingPath:
     """LCM's timesteps; the walk ends at ᾱ_0. Each step first goes to (1 - γ) of its target's timestep, rounded down."""
-    plan = lcm_plan(schedule, steps)
-    targets = [*plan.timesteps[1:], 0.0]
+    path = lcm_path(schedule, steps)
+    targets = [*path.timesteps[1:], 0.0]
     table = schedule.sigmas
     below = tuple(float(table[math.floor((1 - TCD_GAMMA) * target)]) for target in targets)
-    return replace(plan, sigmas=(*plan.sigmas[:-1], float(table[0])), below=below)
+    return replace(path, sigmas=(*path.sigmas[:-1], float(table[0])), below=below)
 
 
-def dpm_sde_plan(schedule: NoiseSchedule, steps: int) -> Plan:
-    """Euler's plan; each step but the last asks the network again in the middle of its log σ."""
-    plan, table = euler_plan(schedule, steps), schedule.sigmas
-    middles = [math.sqrt(a * b) for a, b in pairwise(plan.sigmas[:-1])]
+def dpm_sde_path(schedule: NoiseSchedule, steps: int) -> SamplingPath:
+    """Euler's path; each step but the last asks the network again in the middle of its log σ."""
+    path, table = euler_path(schedule, steps), schedule.sigmas
+    middles = [math.sqrt(a * b) for a, b in pairwise(path.sigmas[:-1])]
     logs = np.log(np.asarray(middles, np.float64))
     timesteps = np.interp(logs, np.log(table), np.arange(len(table)))
-    return replace(plan, second=tuple(Level(float(t), sigma) for t, sigma in zip(timesteps, middles, strict=True)))
+    return replace(path, second=tuple(Level(float(t), sigma) for t, sigma in zip(timesteps, middles, strict=True)))
 
 
-def euler_plan(schedule: NoiseSchedule, steps: int) -> Plan:
+def euler_path(schedule: NoiseSchedule, steps: int) -> SamplingPath:
     """Even timesteps for Euler's method in the coordinates x₀ + σ·ε, so x starts with σ_max's deviation.
 
     With leading spacing the start has the deviation of signal and noise together, sqrt(σ_max² + 1), as in diffusers.
@@ -236,21 +236,21 @@ def euler_plan(schedule: NoiseSchedule, steps: int) -> Plan:
     sigmas = np.interp(timesteps, np.arange(schedule.train_steps), schedule.sigmas)
     top = float(sigmas[0])
     init_sigma = math.hypot(top, 1) if schedule.spacing is Spacing.LEADING else top
-    return _plan(schedule, timesteps, sigmas, init_sigma=init_sigma)
+    return _path(schedule, timesteps, sigmas, init_sigma=init_sigma)
 
 
-def heun_plan(schedule: NoiseSchedule, steps: int) -> Plan:
-    """Euler's plan; each step but the last asks the network again where it ends (diffusers' HeunDiscreteScheduler)."""
-    return with_second_at_ends(euler_plan(schedule, steps))
+def heun_path(schedule: NoiseSchedule, steps: int) -> SamplingPath:
+    """Euler's path; each step but the last asks the network again where it ends (diffusers' HeunDiscreteScheduler)."""
+    return with_second_at_ends(euler_path(schedule, steps))
 
 
-def with_second_at_ends(plan: Plan) -> Plan:
+def with_second_at_ends(path: SamplingPath) -> SamplingPath:
     """The same steps, but for the last with a second network call where they end."""
-    ends = zip(plan.timesteps[1:], plan.sigmas[1:], strict=False)
-    return replace(plan, second=tuple(Level(timestep, sigma) for timestep, sigma in ends))
+    ends = zip(path.timesteps[1:], path.sigmas[1:], strict=False)
+    return replace(path, second=tuple(Level(timestep, sigma) for timestep, sigma in ends))
 
 
-def dpm_plan(schedule: NoiseSchedule, steps: int) -> Plan:
+def dpm_path(schedule: NoiseSchedule, steps: int) -> SamplingPath:
     """Even timesteps as diffusers' DPMSolverMultistepScheduler picks them: those of one step more, without the last.
 
     But for trailing spacing.
@@ -262,10 +262,10 @@ def dpm_plan(schedule: NoiseSchedule, steps: int) -> Plan:
         timesteps = _whole_range(schedule, steps + 1)[:-1].round().astype(np.int64)
     else:
         timesteps = np.arange(steps, 0, -1) * (schedule.train_steps // (steps + 1)) + schedule.steps_offset
-    return _plan(schedule, timesteps, schedule.sigmas[timesteps])
+    return _path(schedule, timesteps, schedule.sigmas[timesteps])
 
 
-def karras_plan(schedule: NoiseSchedule, steps: int) -> Plan:
+def karras_path(schedule: NoiseSchedule, steps: int) -> SamplingPath:
     """Noise levels even in σ^(1/ρ) over the whole trained range (Karras et al. 2022, formula 5), whatever the spacing.
 
     The network gets the training timestep nearest to each level, by interpolation in log σ.
@@ -275,16 +275,16 @@ def karras_plan(schedule: NoiseSchedule, steps: int) -> Plan:
     top, bottom = table[-1] ** (1 / KARRAS_RHO), table[0] ** (1 / KARRAS_RHO)
     sigmas = np.linspace(top, bottom, steps) ** KARRAS_RHO
     timesteps = np.interp(np.log(sigmas), np.log(table), np.arange(len(table))).round()
-    return _plan(schedule, timesteps, sigmas)
+    return _path(schedule, timesteps, sigmas)
 
 
-def lcm_plan(schedule: NoiseSchedule, steps: int) -> Plan:
+def lcm_path(schedule: NoiseSchedule, steps: int) -> SamplingPath:
     """Even picks from the 50 timesteps 19, 39 .. 999 of the distillation, whatever the spacing; at most 50 steps."""
     _check(steps, LCM_TRAINING_STEPS)
     k = schedule.train_steps // LCM_TRAINING_STEPS
     picks = LCM_TRAINING_STEPS - np.arange(steps) * LCM_TRAINING_STEPS // steps
     timesteps = picks * k - 1
-    return _plan(schedule, timesteps, schedule.sigmas[timesteps])
+    return _path(schedule, timesteps, schedule.sigmas[timesteps])
 
 
 def even_timesteps(schedule: NoiseSchedule, steps: int) -> npt.NDArray[np.int64]:
@@ -308,15 +308,15 @@ def _whole_range(schedule: NoiseSchedule, steps: int) -> npt.NDArray[np.float64]
     return np.linspace(0, schedule.train_steps - 1, steps)[::-1]
 
 
-def _plan(
+def _path(
     schedule: NoiseSchedule,
     timesteps: npt.NDArray[np.int64] | npt.NDArray[np.float64],
     sigmas: npt.NDArray[np.float64],
     *,
     last: float = 0.0,
     init_sigma: float = 1.0,
-) -> Plan:
-    return Plan(
+) -> SamplingPath:
+    return SamplingPath(
         timesteps=tuple(float(t) for t in timesteps),
         sigmas=(*(float(sigma) for sigma in sigmas), last),
         init_sigma=init_sigma,

@@ -16,7 +16,7 @@ from collections.abc import Callable
 import numpy as np
 
 from orchestrator.diffusion.sampling import Latents
-from orchestrator.diffusion.schedules import Plan
+from orchestrator.diffusion.schedules import SamplingPath
 
 SMALLEST = 1e-12
 """Norm that counts as none."""
@@ -25,15 +25,15 @@ SMALLEST = 1e-12
 class StepSkipper:
     """Decides for one walk which steps are skipped, and what the network would have predicted there."""
 
-    def __init__(self, plan: Plan, tolerance: float, rows: Callable[[int], int]) -> None:
+    def __init__(self, path: SamplingPath, tolerance: float, rows: Callable[[int], int]) -> None:
         """Of a walk.
 
         Args:
-            plan: of the walk.
+            path: of the walk.
             tolerance: largest estimated error of a predicted picture, root mean square as a share of the picture's.
             rows: guidance rows at a step. Predictions with and without guidance are not on one line.
         """
-        self._plan, self._tolerance, self._rows = plan, tolerance, rows
+        self._path, self._tolerance, self._rows = path, tolerance, rows
         self._known: list[tuple[float, Latents]] = []  # timestep and x₀ of the last two computed steps, of one kind
         self._kind = 0
         self._curvature: float | None = None
@@ -58,14 +58,14 @@ class StepSkipper:
         self._known = [*self._known[-1:], (timestep, x0)]
 
     def _is_predictable(self, step: int) -> bool:
-        if self._curvature is None or step == self._plan.steps - 1 or self._rows(step) != self._kind:
+        if self._curvature is None or step == self._path.steps - 1 or self._rows(step) != self._kind:
             return False
-        ends = [False, True] if step < len(self._plan.second) else [False]
+        ends = [False, True] if step < len(self._path.second) else [False]
         farthest = max(self._reach(self._timestep(step, second=second)) for second in ends)
         return self._curvature * farthest <= self._tolerance
 
     def _timestep(self, step: int, *, second: bool = False) -> float:
-        return self._plan.second[step].timestep if second else self._plan.timesteps[step]
+        return self._path.second[step].timestep if second else self._path.timesteps[step]
 
     def _line(self, timestep: float) -> Latents:
         (before, x0_before), (last, x0) = self._known

@@ -35,7 +35,7 @@ class StepDone:
     tick: bool = False
 
 
-Listener = Callable[[StepDone], Awaitable[None]]
+StepListener = Callable[[StepDone], Awaitable[None]]
 """Called with every step. What it raises ends the pipeline before anything more is asked of a network."""
 
 
@@ -93,7 +93,7 @@ class Timer:
 class Steps:
     """The steps of one stage: counts their network calls, and reports steps, and calls in between, to the listener."""
 
-    listener: Listener
+    listener: StepListener
     stage: Stage
     calls: Calls
     total: int = 1

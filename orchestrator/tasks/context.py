@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from orchestrator.decoding.decoders import Decoders
 from orchestrator.diffusion.latents import Size
 from orchestrator.diffusion.pipeline import Pipeline
-from orchestrator.diffusion.stages import Listener, Stage, Steps, Timer
+from orchestrator.diffusion.stages import Stage, StepListener, Steps, Timer
 from orchestrator.errors import EngineUnavailableError
 from orchestrator.imaging.codec import Encoded
 from orchestrator.imaging.decode import DecodeLimits
@@ -90,7 +90,7 @@ class TaskContext:
     limits: DecodeLimits
     max_input_bytes: int
     max_pixels: int
-    listener: Listener
+    listener: StepListener
     timer: Timer
     begin: Callable[[PrepareResult], Awaitable[None]]
     marking: Marking

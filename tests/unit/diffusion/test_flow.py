@@ -13,7 +13,7 @@ from orchestrator.diffusion.flow import FlowSchedule, FlowSpacing, Shift
 from orchestrator.diffusion.samplers import SAMPLERS
 from orchestrator.diffusion.schedules import steps_walked
 
-FLOWING = sorted(name for name, sampler in SAMPLERS.items() if sampler.flow_plan is not None)
+FLOWING = sorted(name for name, sampler in SAMPLERS.items() if sampler.flow_path is not None)
 schedules = st.builds(
     FlowSchedule,
     shift_by=st.sampled_from(Shift),
@@ -27,20 +27,20 @@ schedules = st.builds(
 def test_every_plan_walks_down_from_noise_to_the_picture(
     name: str, schedule: FlowSchedule, steps: int, tokens: int
 ) -> None:
-    plan = SAMPLERS[name].layout(schedule, steps, tokens)
-    assert plan.steps == steps
-    assert all(high > low for high, low in pairwise(plan.sigmas))
-    assert 0 < plan.sigmas[-2] <= plan.sigmas[0] <= 1
-    assert plan.sigmas[-1] == 0
-    assert all(0 <= timestep <= 1000 for timestep in plan.timesteps)
+    path = SAMPLERS[name].layout(schedule, steps, tokens)
+    assert path.steps == steps
+    assert all(high > low for high, low in pairwise(path.sigmas))
+    assert 0 < path.sigmas[-2] <= path.sigmas[0] <= 1
+    assert path.sigmas[-1] == 0
+    assert all(0 <= timestep <= 1000 for timestep in path.timesteps)
 
 
 @given(st.floats(0, 1))
-def test_a_flow_plan_mixes_along_a_straight_line(sigma: float) -> None:
-    plan = SAMPLERS["euler"].layout(FlowSchedule(), 4, 256)
-    assert plan.mixture(sigma) == (1 - sigma, sigma)
-    assert plan.input_scale(sigma) == 1
-    assert plan.noise_to_signal(1.0) == math.inf
+def test_a_flow_path_mixes_along_a_straight_line(sigma: float) -> None:
+    path = SAMPLERS["euler"].layout(FlowSchedule(), 4, 256)
+    assert path.mixture(sigma) == (1 - sigma, sigma)
+    assert path.input_scale(sigma) == 1
+    assert path.noise_to_signal(1.0) == math.inf
 
 
 def test_larger_pictures_stay_longer_in_noise() -> None:
@@ -53,9 +53,9 @@ def test_larger_pictures_stay_longer_in_noise() -> None:
 
 
 def test_the_last_level_is_the_terminal_one() -> None:
-    plan = SAMPLERS["euler"].layout(FlowSchedule(shift_by=Shift.SIZE, shift_terminal=0.02), 20, 1024)
-    assert plan.sigmas[-2] == pytest.approx(0.02)
-    assert plan.sigmas[0] == 1
+    path = SAMPLERS["euler"].layout(FlowSchedule(shift_by=Shift.SIZE, shift_terminal=0.02), 20, 1024)
+    assert path.sigmas[-2] == pytest.approx(0.02)
+    assert path.sigmas[0] == 1
 
 
 def test_a_linear_shift_that_leaves_the_positive_is_refused() -> None:

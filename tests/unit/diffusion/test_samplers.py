@@ -16,7 +16,7 @@ from orchestrator.diffusion import noise
 from orchestrator.diffusion.flow import FlowSchedule, FlowSpacing, Shift
 from orchestrator.diffusion.samplers import SAMPLERS
 from orchestrator.diffusion.sampling import Denoise, Keep, Latents, Origin, Sampler, StepNoise, sample
-from orchestrator.diffusion.schedules import NoiseSchedule, Plan, Prediction, Spacing, shorten, steps_walked
+from orchestrator.diffusion.schedules import NoiseSchedule, Prediction, SamplingPath, Spacing, shorten, steps_walked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +30,7 @@ every = pytest.mark.parametrize(
     ("name", "prediction"),
     [
         *((name, "epsilon") for name in sorted(SAMPLERS)),
-        *((name, "flow") for name in sorted(SAMPLERS) if SAMPLERS[name].flow_plan is not None),
+        *((name, "flow") for name in sorted(SAMPLERS) if SAMPLERS[name].flow_path is not None),
     ],
 )
 """Every sampler, on diffusion and, where it walks it, on flow matching."""
@@ -40,8 +40,8 @@ def schedule(prediction: str = "epsilon") -> NoiseSchedule | FlowSchedule:
     return FlowSchedule(shift=3.0) if prediction == "flow" else NoiseSchedule.scaled_linear(Prediction(prediction))
 
 
-def plan_of(name: str, prediction: str, steps: int) -> Plan:
-    """The sampler's plan on the schedule of that prediction, for 256 tokens."""
+def plan_of(name: str, prediction: str, steps: int) -> SamplingPath:
+    """The sampler's path on the schedule of that prediction, for 256 tokens."""
     return SAMPLERS[name].layout(schedule(prediction), steps, 256)
 
 
@@ -60,13 +60,13 @@ def keep_nothing(x: Latents, _step: int) -> Latents:
 def recorded(sampler: Sampler, states: list[Latents]) -> Sampler:
     """The same sampler, noting its x at each network call in its own coordinates (input / scale) and at the end."""
 
-    async def walk(denoise: Denoise, x: Latents, plan: Plan, step_noise: StepNoise, keep: Keep) -> Latents:
+    async def walk(denoise: Denoise, x: Latents, path: SamplingPath, step_noise: StepNoise, keep: Keep) -> Latents:
         async def note(x: Latents, step: int, second: bool = False) -> Latents:
-            sigma = plan.second[step].sigma if second else plan.sigmas[step]
-            states.append(x / plan.input_scale(sigma) if sampler.exploding else x)
+            sigma = path.second[step].sigma if second else path.sigmas[step]
+            states.append(x / path.input_scale(sigma) if sampler.exploding else x)
             return await denoise(x, step, second)
 
-        end = await sampler.walk(note, x, plan, step_noise, keep)
+        end = await sampler.walk(note, x, path, step_noise, keep)
         states.append(end)
         return end
 
@@ -79,16 +79,16 @@ async def test_trajectory_equals_diffusers(case: Case, record_property: Callable
     states: list[Latents] = []
     sampler = recorded(SAMPLERS[case.sampler], states)
     trained = NoiseSchedule.scaled_linear(Prediction(case.prediction), spacing=Spacing(case.spacing), **case.schedule)
-    plan = sampler.plan(trained, case.steps)
+    path = sampler.path(trained, case.steps)
     origin = None
     if case.strength is not None:
-        plan, origin = shorten(plan, case.strength), Origin(golden_cases.start_latents())
+        path, origin = shorten(path, case.strength), Origin(golden_cases.start_latents())
 
     async def network(x: Latents, timestep: float, _step: int) -> Latents:
         return golden_cases.closed_form(x, timestep)
 
     start = noise.start_noise(SEED, TRAJECTORY_SHAPE)
-    result = await sample(sampler, network, start, plan, noise=step_noise, on_step=ignore, origin=origin)
+    result = await sample(sampler, network, start, path, noise=step_noise, on_step=ignore, origin=origin)
 
     error = np.abs(np.stack(states) - expected).max()
     record_property("max_abs_error", float(error))
@@ -108,11 +108,11 @@ async def test_flow_trajectory_equals_diffusers(case: FlowCase, record_property:
         shift_terminal=case.shift_terminal,
         spacing=FlowSpacing(case.spacing),
     )
-    plan, origin = sampler.layout(trained, case.steps, case.tokens), None
+    path, origin = sampler.layout(trained, case.steps, case.tokens), None
     if case.strength is not None:
-        plan, origin = shorten(plan, case.strength), Origin(golden_cases.start_latents())
+        path, origin = shorten(path, case.strength), Origin(golden_cases.start_latents())
     start = noise.start_noise(SEED, TRAJECTORY_SHAPE)
-    result = await sample(sampler, closed_form, start, plan, noise=step_noise, on_step=ignore, origin=origin)
+    result = await sample(sampler, closed_form, start, path, noise=step_noise, on_step=ignore, origin=origin)
 
     error = np.abs(np.stack(states) - expected).max()
     record_property("max_abs_error", float(error))
@@ -121,11 +121,11 @@ async def test_flow_trajectory_equals_diffusers(case: FlowCase, record_property:
     assert error <= MAX_ABS_ERROR
 
 
-def exact(plan: Plan) -> Denoise:
+def exact(path: SamplingPath) -> Denoise:
     """E[x₀ | x] where x₀ ~ N(0, DATA²): the perfect network, in closed form."""
 
     async def denoise(x: Latents, step: int, second: bool = False) -> Latents:
-        alpha, sigma_hat = plan.mixture(plan.second[step].sigma if second else plan.sigmas[step])
+        alpha, sigma_hat = path.mixture(path.second[step].sigma if second else path.sigmas[step])
         return float(alpha * DATA**2 / (alpha**2 * DATA**2 + sigma_hat**2)) * x
 
     return denoise
@@ -134,14 +134,14 @@ def exact(plan: Plan) -> Denoise:
 @every
 async def test_exact_denoiser_gives_the_data_distribution(name: str, prediction: str) -> None:
     """From N(0, I) the deviation ends at the data's, but for what the order of the method leaves after 400 steps."""
-    plan = plan_of(name, prediction, min(400, SAMPLERS[name].max_steps))
+    path = plan_of(name, prediction, min(400, SAMPLERS[name].max_steps))
     shape = (1, 4, 64, 64)
-    start = plan.init_sigma * noise.start_noise(SEED, shape)
+    start = path.init_sigma * noise.start_noise(SEED, shape)
 
     def drawn(step: int, second: bool = False) -> Latents:
         return noise.step_noise(SEED, step, shape, second=second)
 
-    result = await SAMPLERS[name].walk(exact(plan), start, plan, drawn, keep_nothing)
+    result = await SAMPLERS[name].walk(exact(path), start, path, drawn, keep_nothing)
     # lcm and tcd end nearer to the mean of x₀, where the others keep the spread: they ask for distilled networks.
     assert result.std() == pytest.approx(DATA, rel=0.02) if name not in ("lcm", "tcd") else result.std() < DATA
 
@@ -152,14 +152,14 @@ async def test_a_network_that_knows_the_picture_recovers_it(
     name: str, value: float, steps: int, prediction: Prediction
 ) -> None:
     """With the exact ε (or v) of one picture x₀, every deterministic sampler ends on x₀ (Song et al., formula 9)."""
-    if prediction is Prediction.FLOW and SAMPLERS[name].flow_plan is None:
+    if prediction is Prediction.FLOW and SAMPLERS[name].flow_path is None:
         return
-    plan = SAMPLERS[name].layout(schedule(prediction), steps, 256)
+    path = SAMPLERS[name].layout(schedule(prediction), steps, 256)
     picture = np.full(TRAJECTORY_SHAPE, value, np.float32)
-    levels = dict(zip(plan.timesteps, plan.sigmas, strict=False))
+    levels = dict(zip(path.timesteps, path.sigmas, strict=False))
 
     async def network(x: Latents, timestep: float, _step: int) -> Latents:
-        alpha, sigma_hat = plan.mixture(levels[timestep])
+        alpha, sigma_hat = path.mixture(levels[timestep])
         rest: Latents = x - alpha * picture  # σ̂·ε
         epsilon = rest * (1 / sigma_hat)
         if prediction is Prediction.FLOW:
@@ -167,7 +167,7 @@ async def test_a_network_that_knows_the_picture_recovers_it(
         return epsilon if prediction is Prediction.EPSILON else alpha * epsilon - sigma_hat * picture
 
     start = noise.start_noise(SEED, TRAJECTORY_SHAPE)
-    result = await sample(SAMPLERS[name], network, start, plan, noise=step_noise, on_step=ignore)
+    result = await sample(SAMPLERS[name], network, start, path, noise=step_noise, on_step=ignore)
     assert np.abs(result - picture).max() <= 1e-3
 
 
@@ -175,7 +175,7 @@ async def test_a_network_that_knows_the_picture_recovers_it(
 async def test_network_is_asked_at_the_plans_levels(name: str, prediction: str) -> None:
     asked: list[float] = []
     done: list[int] = []
-    plan = plan_of(name, prediction, 7)
+    path = plan_of(name, prediction, 7)
 
     async def network(x: Latents, timestep: float, _step: int) -> Latents:
         asked.append(timestep)
@@ -187,10 +187,10 @@ async def test_network_is_asked_at_the_plans_levels(name: str, prediction: str) 
         done.append(steps_done)
 
     start = noise.start_noise(SEED, TRAJECTORY_SHAPE)
-    await sample(SAMPLERS[name], network, start, plan, noise=step_noise, on_step=on_step)
-    assert sorted(asked) == sorted((*plan.timesteps, *(level.timestep for level in plan.second)))
-    assert asked[0] == plan.timesteps[0]
-    assert len(asked) == plan.calls
+    await sample(SAMPLERS[name], network, start, path, noise=step_noise, on_step=on_step)
+    assert sorted(asked) == sorted((*path.timesteps, *(level.timestep for level in path.second)))
+    assert asked[0] == path.timesteps[0]
+    assert len(asked) == path.calls
     assert done == [1, 2, 3, 4, 5, 6, 7]
 
 
@@ -205,10 +205,10 @@ async def test_an_error_at_a_step_ends_the_walk_there(name: str, prediction: str
             raise TimeoutError
         return golden_cases.closed_form(x, timestep)
 
-    plan = plan_of(name, prediction, 10)
+    path = plan_of(name, prediction, 10)
     start = noise.start_noise(SEED, TRAJECTORY_SHAPE)
     with pytest.raises(TimeoutError):
-        await sample(SAMPLERS[name], network, start, plan, noise=step_noise, on_step=ignore)
+        await sample(SAMPLERS[name], network, start, path, noise=step_noise, on_step=ignore)
     assert calls == 3
 
 
@@ -219,12 +219,12 @@ async def test_start_latents_are_left_as_they_were(name: str, prediction: str) -
 
     start = noise.start_noise(SEED, TRAJECTORY_SHAPE)
     before = start.copy()
-    plan = plan_of(name, prediction, 4)
-    await sample(SAMPLERS[name], network, start, plan, noise=step_noise, on_step=ignore)
+    path = plan_of(name, prediction, 4)
+    await sample(SAMPLERS[name], network, start, path, noise=step_noise, on_step=ignore)
     np.testing.assert_array_equal(start, before)
 
 
-def started(name: str, prediction: str, steps: int, strength: float) -> Plan:
+def started(name: str, prediction: str, steps: int, strength: float) -> SamplingPath:
     return shorten(plan_of(name, prediction, steps), strength)
 
 
@@ -239,9 +239,9 @@ async def closed_form(x: Latents, timestep: float, _step: int) -> Latents:
 def test_strength_is_the_share_of_steps_that_are_walked(steps: int, strength: float, walked: int) -> None:
     """As diffusers rounds it; but one step at least is walked."""
     assert steps_walked(steps, strength) == walked
-    whole, plan = plan_of("euler", "epsilon", steps), started("euler", "epsilon", steps, strength)
-    assert plan.timesteps == whole.timesteps[-walked:]
-    assert plan.sigmas == whole.sigmas[-walked - 1 :]
+    whole, path = plan_of("euler", "epsilon", steps), started("euler", "epsilon", steps, strength)
+    assert path.timesteps == whole.timesteps[-walked:]
+    assert path.sigmas == whole.sigmas[-walked - 1 :]
 
 
 @every
@@ -253,13 +253,13 @@ async def test_a_walk_begins_at_the_origins_latents_under_noise(name: str, predi
         asked.append(x)
         return golden_cases.closed_form(x, timestep)
 
-    plan, x0 = started(name, prediction, 10, 0.5), np.full(TRAJECTORY_SHAPE, 0.7, np.float32)
+    path, x0 = started(name, prediction, 10, 0.5), np.full(TRAJECTORY_SHAPE, 0.7, np.float32)
     start = noise.start_noise(SEED, TRAJECTORY_SHAPE)
-    await sample(SAMPLERS[name], network, start, plan, noise=step_noise, on_step=ignore, origin=Origin(x0))
-    alpha, sigma_hat = plan.mixture(plan.sigmas[0])
+    await sample(SAMPLERS[name], network, start, path, noise=step_noise, on_step=ignore, origin=Origin(x0))
+    alpha, sigma_hat = path.mixture(path.sigmas[0])
     np.testing.assert_allclose(asked[0], alpha * x0 + sigma_hat * start, atol=1e-6)
-    assert len(asked) == plan.calls
-    assert plan.steps == 5
+    assert len(asked) == path.calls
+    assert path.steps == 5
 
 
 @every
@@ -272,31 +272,31 @@ async def test_what_a_mask_keeps_is_kept(name: str, prediction: str, begin: bool
     asked: list[Latents] = []
     sampler = SAMPLERS[name]
 
-    async def walk(denoise: Denoise, x: Latents, plan: Plan, step_noise: StepNoise, keep: Keep) -> Latents:
+    async def walk(denoise: Denoise, x: Latents, path: SamplingPath, step_noise: StepNoise, keep: Keep) -> Latents:
         async def note(x: Latents, step: int, second: bool = False) -> Latents:
             if not second:
                 asked.append(x)
             return await denoise(x, step, second)
 
-        return await sampler.walk(note, x, plan, step_noise, keep)
+        return await sampler.walk(note, x, path, step_noise, keep)
 
-    plan, start = plan_of(name, prediction, 6), noise.start_noise(SEED, TRAJECTORY_SHAPE)
+    path, start = plan_of(name, prediction, 6), noise.start_noise(SEED, TRAJECTORY_SHAPE)
     origin, noted = Origin(x0, begin=begin, mask=mask), replace(sampler, walk=walk)
-    result = await sample(noted, closed_form, start, plan, noise=step_noise, on_step=ignore, origin=origin)
+    result = await sample(noted, closed_form, start, path, noise=step_noise, on_step=ignore, origin=origin)
     np.testing.assert_array_equal(result[..., :1], x0[..., :1])
     assert (result[..., 1:] != x0[..., 1:]).any()
-    for x, sigma in list(zip(asked, plan.sigmas, strict=False))[1:]:
-        alpha, sigma_hat = plan.mixture(sigma)
+    for x, sigma in list(zip(asked, path.sigmas, strict=False))[1:]:
+        alpha, sigma_hat = path.mixture(sigma)
         np.testing.assert_allclose(x[..., :1], (alpha * x0 + sigma_hat * start)[..., :1], atol=1e-5)
 
 
 @every
 async def test_a_mask_of_ones_keeps_nothing(name: str, prediction: str) -> None:
     """The same bytes as without it."""
-    plan, start = started(name, prediction, 6, 0.5), noise.start_noise(SEED, TRAJECTORY_SHAPE)
+    path, start = started(name, prediction, 6, 0.5), noise.start_noise(SEED, TRAJECTORY_SHAPE)
     x0 = noise.step_noise(SEED, 99, TRAJECTORY_SHAPE)
     free, masked = [
-        await sample(SAMPLERS[name], closed_form, start, plan, noise=step_noise, on_step=ignore, origin=origin)
+        await sample(SAMPLERS[name], closed_form, start, path, noise=step_noise, on_step=ignore, origin=origin)
         for origin in (Origin(x0), Origin(x0, mask=np.ones((1, 1, *TRAJECTORY_SHAPE[2:]), np.float32)))
     ]
     np.testing.assert_array_equal(free, masked)

@@ -14,7 +14,7 @@ from orchestrator.diffusion import noise
 from orchestrator.diffusion.flow import FlowSchedule
 from orchestrator.diffusion.samplers import SAMPLERS
 from orchestrator.diffusion.sampling import Latents, sample
-from orchestrator.diffusion.schedules import NoiseSchedule, Plan, Prediction
+from orchestrator.diffusion.schedules import NoiseSchedule, Prediction, SamplingPath
 from orchestrator.diffusion.skipping import StepSkipper
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ every = pytest.mark.parametrize(
     ("name", "prediction"),
     [
         *((name, "epsilon") for name in sorted(SAMPLERS)),
-        *((name, "flow") for name in sorted(SAMPLERS) if SAMPLERS[name].flow_plan is not None),
+        *((name, "flow") for name in sorted(SAMPLERS) if SAMPLERS[name].flow_path is not None),
     ],
 )
 """Every sampler, on diffusion and, where it walks it, on flow matching."""
 
 
-def plan_of(name: str, steps: int, prediction: str = "epsilon") -> Plan:
+def plan_of(name: str, steps: int, prediction: str = "epsilon") -> SamplingPath:
     schedule = FlowSchedule() if prediction == "flow" else NoiseSchedule.scaled_linear(Prediction(prediction))
     return SAMPLERS[name].layout(schedule, steps, 256)
 
@@ -45,10 +45,10 @@ def drawn(step: int) -> Latents:
     return noise.step_noise(SEED, step, SHAPE)
 
 
-def walked(skipper: StepSkipper, plan: Plan, predicted: Callable[[int], Latents]) -> list[int]:
+def walked(skipper: StepSkipper, path: SamplingPath, predicted: Callable[[int], Latents]) -> list[int]:
     """Steps that are skipped where the network predicts so."""
     skipped = []
-    for step in range(plan.steps):
+    for step in range(path.steps):
         if skipper(step) is None:
             skipper.note(step, predicted(step))
         else:
@@ -57,13 +57,13 @@ def walked(skipper: StepSkipper, plan: Plan, predicted: Callable[[int], Latents]
 
 
 def test_predictions_along_a_line_need_no_network() -> None:
-    plan, (start, slope) = plan_of("euler", 20), (drawn(0), drawn(1))
+    path, (start, slope) = plan_of("euler", 20), (drawn(0), drawn(1))
 
     def predicted(step: int) -> Latents:
-        return start + slope * (plan.timesteps[step] / 1000)
+        return start + slope * (path.timesteps[step] / 1000)
 
-    skipper = StepSkipper(plan, 1e-4, guided)
-    assert walked(skipper, plan, predicted) == list(range(3, 19))  # two give a line, the third says how good it is
+    skipper = StepSkipper(path, 1e-4, guided)
+    assert walked(skipper, path, predicted) == list(range(3, 19))  # two give a line, the third says how good it is
     assert skipper.skipped == 16
     found = skipper(10)
     assert found is not None
@@ -71,22 +71,22 @@ def test_predictions_along_a_line_need_no_network() -> None:
 
 
 def test_predictions_that_jump_are_all_computed() -> None:
-    plan = plan_of("euler", 20)
-    skipper = StepSkipper(plan, 0.5, guided)
-    assert walked(skipper, plan, drawn) == []
+    path = plan_of("euler", 20)
+    skipper = StepSkipper(path, 0.5, guided)
+    assert walked(skipper, path, drawn) == []
     assert skipper.skipped == 0
 
 
 @pytest.mark.parametrize("tolerance", [0.003, 0.01, 0.03])
 def test_the_estimate_bounds_what_a_smooth_prediction_is_off(tolerance: float) -> None:
     """Of a prediction that bends evenly the estimate is exact; here it bends ever less."""
-    plan, (start, slope) = plan_of("euler", 50), (drawn(0), drawn(1))
+    path, (start, slope) = plan_of("euler", 50), (drawn(0), drawn(1))
 
     def predicted(step: int) -> Latents:
-        return start + slope * math.exp(plan.timesteps[step] / 500 - 2)
+        return start + slope * math.exp(path.timesteps[step] / 500 - 2)
 
-    skipper, errors = StepSkipper(plan, tolerance, guided), []
-    for step in range(plan.steps):
+    skipper, errors = StepSkipper(path, tolerance, guided), []
+    for step in range(path.steps):
         found, x0 = skipper(step), predicted(step)
         if found is None:
             skipper.note(step, x0)
@@ -97,31 +97,31 @@ def test_the_estimate_bounds_what_a_smooth_prediction_is_off(tolerance: float) -
 
 
 def test_a_larger_tolerance_skips_more() -> None:
-    plan, (start, slope) = plan_of("euler", 50), (drawn(0), drawn(1))
+    path, (start, slope) = plan_of("euler", 50), (drawn(0), drawn(1))
     counts = []
     for tolerance in (0.003, 0.02, 0.1):
-        skipper = StepSkipper(plan, tolerance, guided)
-        counts.append(len(walked(skipper, plan, lambda step: start + slope * math.exp(plan.timesteps[step] / 300))))
+        skipper = StepSkipper(path, tolerance, guided)
+        counts.append(len(walked(skipper, path, lambda step: start + slope * math.exp(path.timesteps[step] / 300))))
     assert counts[0] < counts[1] < counts[2]
 
 
 def test_a_line_does_not_lead_from_guided_steps_to_others() -> None:
-    plan = plan_of("euler", 20)
+    path = plan_of("euler", 20)
     rows = [2] * 10 + [1] * 10
-    skipper = StepSkipper(plan, 0.01, rows.__getitem__)
-    skipped = walked(skipper, plan, lambda step: drawn(rows[step]))  # constant, but for the jump
+    skipper = StepSkipper(path, 0.01, rows.__getitem__)
+    skipped = walked(skipper, path, lambda step: drawn(rows[step]))  # constant, but for the jump
     assert skipped == [*range(3, 10), *range(13, 19)]
 
 
 def test_a_prediction_of_nothing_is_no_division_by_zero() -> None:
-    plan = plan_of("euler", 8)
-    assert walked(StepSkipper(plan, 0.1, guided), plan, lambda _: np.zeros(SHAPE, np.float32)) == [3, 4, 5, 6]
+    path = plan_of("euler", 8)
+    assert walked(StepSkipper(path, 0.1, guided), path, lambda _: np.zeros(SHAPE, np.float32)) == [3, 4, 5, 6]
 
 
 def test_what_is_not_finite_is_computed() -> None:
-    plan = plan_of("euler", 8)
-    skipper = StepSkipper(plan, 1.0, guided)
-    skipped = walked(skipper, plan, lambda step: drawn(0) * (np.nan if step == 2 else 1))
+    path = plan_of("euler", 8)
+    skipper = StepSkipper(path, 1.0, guided)
+    skipped = walked(skipper, path, lambda step: drawn(0) * (np.nan if step == 2 else 1))
     assert skipped == [6]  # of the three before it none is NaN
 
 
@@ -133,17 +133,17 @@ class Walk:
         self.asked: list[int] = []
         self.reported: list[int] = []
 
-    async def run(self, name: str, plan: Plan, skipper: StepSkipper | None) -> Latents:
+    async def run(self, name: str, path: SamplingPath, skipper: StepSkipper | None) -> Latents:
         async def network(x: Latents, timestep: float, step: int) -> Latents:
             self.asked.append(step)
             share = 1 / (1 + math.exp((timestep - 500) / 150))
             x0: Latents = share * self.pictures[0] + (1 - share) * self.pictures[1]
-            if plan.flows:
+            if path.flows:
                 sigma = timestep / 1000
                 return np.asarray((x - x0) / max(sigma, 1e-3), np.float32)
             sigmas = NoiseSchedule.scaled_linear(Prediction.EPSILON).sigmas
             sigma = float(np.interp(timestep, np.arange(len(sigmas)), sigmas))
-            alpha, sigma_hat = plan.mixture(sigma)
+            alpha, sigma_hat = path.mixture(sigma)
             return np.asarray((x - alpha * x0) / sigma_hat, np.float32)
 
         async def report(done: int, _x0: Latents) -> None:
@@ -153,7 +153,7 @@ class Walk:
             SAMPLERS[name],
             network,
             noise.start_noise(SEED, SHAPE),
-            plan,
+            path,
             noise=lambda step, second=False: noise.step_noise(SEED, step, SHAPE, second=second),
             on_step=report,
             skipper=skipper,
@@ -162,13 +162,13 @@ class Walk:
 
 @every
 async def test_every_sampler_skips_and_comes_near_the_whole_walk(name: str, prediction: str) -> None:
-    plan = plan_of(name, 24, prediction)
+    path = plan_of(name, 24, prediction)
     whole, short = Walk(), Walk()
-    skipper = StepSkipper(plan, 0.02, guided)
-    expected = await whole.run(name, plan, None)
-    found = await short.run(name, plan, skipper)
-    assert len(whole.asked) == plan.calls
-    assert 0 < skipper.skipped == plan.steps - len(set(short.asked))
+    skipper = StepSkipper(path, 0.02, guided)
+    expected = await whole.run(name, path, None)
+    found = await short.run(name, path, skipper)
+    assert len(whole.asked) == path.calls
+    assert 0 < skipper.skipped == path.steps - len(set(short.asked))
     for step in set(short.asked):  # whole steps: both calls of methods of second order, or none
         assert short.asked.count(step) == whole.asked.count(step)
     assert short.reported == list(range(1, 25))  # progress is of all steps
@@ -178,18 +178,18 @@ async def test_every_sampler_skips_and_comes_near_the_whole_walk(name: str, pred
 
 @every
 async def test_without_a_tolerance_worth_the_name_nothing_changes(name: str, prediction: str) -> None:
-    plan = plan_of(name, 12, prediction)
-    skipper = StepSkipper(plan, 1e-12, guided)
-    expected, found = await Walk().run(name, plan, None), await Walk().run(name, plan, skipper)
+    path = plan_of(name, 12, prediction)
+    skipper = StepSkipper(path, 1e-12, guided)
+    expected, found = await Walk().run(name, path, None), await Walk().run(name, path, skipper)
     assert skipper.skipped == 0
     np.testing.assert_array_equal(found, expected)
 
 
 @given(st.integers(1, 30), st.floats(1e-6, 1.0), st.integers(0, 2**31))
 def test_the_last_step_and_the_first_three_are_computed(steps: int, tolerance: float, seed: int) -> None:
-    plan = plan_of("ddim", steps)
+    path = plan_of("ddim", steps)
     random = np.random.default_rng(seed)
-    skipper = StepSkipper(plan, tolerance, lambda step: 1 + (step % 7 > 2))
-    skipped = walked(skipper, plan, lambda _: np.float32(1 + random.random()) * drawn(0))
+    skipper = StepSkipper(path, tolerance, lambda step: 1 + (step % 7 > 2))
+    skipped = walked(skipper, path, lambda _: np.float32(1 + random.random()) * drawn(0))
     assert not {0, 1, 2, steps - 1} & set(skipped)
     assert skipper.skipped == len(skipped)
