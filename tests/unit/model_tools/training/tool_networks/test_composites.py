@@ -1,4 +1,4 @@
-"""Composites: their alpha is the truth, and what is held out is never trained on."""
+"""Composites: their alpha is the truth."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ pytest.importorskip("torch", reason="needs the tools' environment: make test-too
 from model_tools.training.paths import Workspace
 from model_tools.training.photographs import HELD_OUT as HELD_OUT_PHOTOGRAPHS
 from model_tools.training.photographs import OBJECTS, TEXTURES, load
-from model_tools.training.tool_networks.composites import HELD_OUT, compose, load_pictures
+from model_tools.training.tool_networks.composites import compose, load_pictures
 from model_tools.training.tool_networks.scenes import SIDE, Backgrounds
 
 pytestmark = pytest.mark.tools
@@ -45,11 +45,9 @@ def test_alpha_is_that_of_the_picture(squares: np.ndarray) -> None:
     assert values[1:][counts[1:].argmax()] in (127, 128)
 
 
-def test_concepts_are_trained_on_or_held_out(workspace: Workspace) -> None:
-    trained, held = (load_pictures(workspace, held_out=flag) for flag in (False, True))
-    assert len(trained) + len(held) == sum(len(np.load(workspace.pictures(style))) for style in ("3d", "flat"))
-    assert HELD_OUT > 1
-    assert not {picture.tobytes() for picture in trained} & {picture.tobytes() for picture in held}
+def test_every_tenth_concept_is_measured_with(workspace: Workspace) -> None:
+    pictures, every = load_pictures(workspace), sum(len(np.load(workspace.pictures(style))) for style in ("3d", "flat"))
+    assert 0 < len(pictures) <= every / 2
 
 
 def test_photographs_to_measure_on_are_not_trained_on() -> None:

@@ -1,4 +1,4 @@
-"""The tools' networks: what they compute, how they train, and the graphs made of them."""
+"""The face networks: graphs of one picture take any number, and answer as their files do."""
 
 from pathlib import Path
 
@@ -10,50 +10,12 @@ torch = pytest.importorskip("torch", reason="needs the tools' environment: make 
 import openvino as ov  # noqa: E402
 from openvino import opset13 as ops  # noqa: E402
 
-from model_tools.training.paths import Workspace  # noqa: E402
-from model_tools.training.tool_networks.faces import Source, free_batch  # noqa: E402
-from model_tools.training.tool_networks.matting import load_matting, losses, predict, train_matting  # noqa: E402
-from model_tools.training.tool_networks.matting_net import SIDE, MattingNet  # noqa: E402
-from model_tools.training.tool_networks.publish import compare, publish_matting  # noqa: E402
+from model_tools.training.tool_networks.faces import Source, compare, free_batch  # noqa: E402
 
 pytestmark = [
     pytest.mark.tools,
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning", "ignore::UserWarning"),
 ]
-
-
-def test_the_matting_network_is_small_and_rows_are_apart() -> None:
-    torch.manual_seed(0)
-    model = MattingNet().eval()
-    assert sum(parameter.numel() for parameter in model.parameters()) < 2e6
-    image = torch.rand(3, 3, SIDE, SIDE) * 2 - 1
-    with torch.inference_mode():
-        together, alone = model(image), model(image[1:2])
-    assert together.shape == (3, 1, SIDE, SIDE)
-    assert torch.allclose(together[1:2], alone, atol=1e-4)
-
-
-def test_the_loss_is_least_at_the_truth() -> None:
-    alpha = torch.zeros(1, 1, 32, 32)
-    alpha[..., 8:24, 8:24] = 1
-    right, shifted = 20 * (2 * alpha - 1), 20 * (2 * alpha.roll(2, 3) - 1)
-    good, bad = losses(right, alpha), losses(shifted, alpha)
-    assert all(good[name] < 1e-6 < bad[name] for name in good)
-
-
-def test_matting_trains_goes_on_and_becomes_a_folder(workspace: Workspace, tmp_path: Path) -> None:
-    train_matting(workspace, 0.02)
-    first = torch.load(workspace.root / "matting.pt", weights_only=True)
-    train_matting(workspace, 0.02)
-    second = torch.load(workspace.root / "matting.pt", weights_only=True)
-    assert 0 < first["step"] < second["step"]
-    assert first["images"] < second["images"]
-    alpha = predict(load_matting(workspace), np.zeros((40, 60, 3), np.uint8))
-    assert alpha.shape == (40, 60)
-    publish_matting(workspace, tmp_path / "models")  # holds the graph to torch itself
-    config = (tmp_path / "models/matting/config.pbtxt").read_text()
-    assert 'name: "image" data_type: TYPE_FP32 dims: [ 3, 256, 256 ]' in config
-    assert 'name: "alpha" data_type: TYPE_FP32 dims: [ 1, 256, 256 ]' in config
 
 
 def one_row(scale: float, *, free: bool) -> ov.Model:
