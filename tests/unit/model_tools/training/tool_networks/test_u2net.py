@@ -57,7 +57,8 @@ def file_of_one_picture() -> bytes:
 def answer(model: onnx.ModelProto, pictures: np.ndarray) -> np.ndarray:
     core = ov.Core()
     settings = {"INFERENCE_PRECISION_HINT": "f32"}
-    return core.compile_model(core.read_model(model.SerializeToString()), "CPU", settings)([pictures])[0].copy()
+    compiled = core.compile_model(core.read_model(model.SerializeToString()), "CPU", settings)
+    return np.array(compiled([pictures])[0])
 
 
 def test_any_number_of_pictures_has_the_file_s_answers() -> None:
