@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -224,7 +225,12 @@ def interrupted(machine: Machine) -> Result:
                     break
             (make,) = (pid for pid, command in machine.list_programs().items() if command == "make demo")
             os.killpg(make, number)
-            demo.communicate(timeout=120)
+            try:
+                demo.communicate(timeout=120)
+            except subprocess.TimeoutExpired as error:
+                demo.kill()
+                running = "\n".join(machine.list_programs().values())
+                raise FailedError(f"signal {number} at {text!r}: after two minutes these run:\n{running}") from error
     started = time.monotonic()
     output = clone.shell("make demo")
     clone.result.first_picture = time.monotonic() - started
