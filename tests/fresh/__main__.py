@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -41,6 +42,8 @@ def main() -> int:
     parser.add_argument("--resume", action="store_true", help="do not repeat what has passed since the last whole run")
     parser.add_argument("--record", type=Path, help="file that the table is written to")
     options = parser.parse_args()
+    # A shell lets what runs in its background ignore Ctrl+C, and so would every demo that starts here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if options.short:
         return short.run()
     if not (options.resume or options.only):
