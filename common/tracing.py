@@ -133,6 +133,16 @@ def span(
             raise
 
 
+@contextmanager
+def child(name: str, kind: Kind = "internal", *, attributes: Mapping[str, Value] | None = None) -> Iterator[Span | None]:
+    """Record what runs inside as a part of the current span; None where that is not recorded, or there is none."""
+    if trace_id() is None:
+        yield None
+        return
+    with span(name, kind, attributes=attributes) as recorded:
+        yield recorded
+
+
 def event(name: str, attributes: Mapping[str, Value]) -> None:
     """Note something that happened in the current span."""
     if _provider is not None:
@@ -140,7 +150,7 @@ def event(name: str, attributes: Mapping[str, Value]) -> None:
 
 
 def headers() -> dict[str, str]:
-    """The current span for another program; empty where nothing is recorded."""
+    """The current span for another program; empty where traces are off."""
     carrier: dict[str, str] = {}
     if _provider is not None:
         _PROPAGATOR.inject(carrier)

@@ -69,12 +69,13 @@ class Server:
         return f"http://{HOST}:{self.ports.triton_metrics}/metrics"
 
 
-def start(settings: Settings, *, allow_broken: bool = False) -> Server:
+def start(settings: Settings, *, allow_broken: bool = False, arguments: Sequence[str] = ()) -> Server:
     """Start Triton, and return when it serves.
 
     Args:
         settings: the stack; its repositories, triton_env, state_dir and Triton's ports are used.
         allow_broken: whether models that cannot be loaded are let pass; the others serve either way.
+        arguments: more of tritonserver's command line.
 
     Raises:
         HostError: this machine, its Python or Triton's environment will not do.
@@ -92,7 +93,7 @@ def start(settings: Settings, *, allow_broken: bool = False) -> Server:
         repository.check_models(models)
     check_ports_free(settings.ports, PORTS)
     _clear_shared_memory(settings)
-    command = triton_command.build(settings, triton_host, HOST)
+    command = [*triton_command.build(settings, triton_host, HOST), *arguments]
     log = settings.state_dir / "logs" / f"{NAME}.log"
     environment = triton_command.environment(settings, triton_host)
     process = processes.start(command, environment, triton_command.working_folder(settings), log, _pid_file(settings))
@@ -159,6 +160,7 @@ def running(
     ports: Ports | None = None,
     triton_env: Path | None = None,
     allow_broken: bool = False,
+    arguments: Sequence[str] = (),
 ) -> Iterator[Server]:
     """Run a Triton for the length of a `with` block.
 
@@ -167,7 +169,7 @@ def running(
         state_dir: a folder of its own for logs and pids.
         ports: where it listens; free ones if None.
         triton_env: the environment that models run in; .triton, created if it is missing, if None.
-        allow_broken: as for `start`.
+        allow_broken, arguments: as for `start`.
 
     Raises:
         LocalError: as `start` does.
@@ -177,7 +179,7 @@ def running(
         environments.ensure("triton")
     else:
         settings = replace(settings, triton_env=triton_env)
-    server = start(settings, allow_broken=allow_broken)
+    server = start(settings, allow_broken=allow_broken, arguments=arguments)
     try:
         yield server
     finally:

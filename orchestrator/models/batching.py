@@ -6,12 +6,14 @@ moment, and one call goes to Triton. Rows do not depend on their company: the an
 """
 
 import asyncio
+import contextvars
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from common import tracing
 from orchestrator.arrays import Floats
 from orchestrator.errors import EngineFaultError
 from orchestrator.models.contracts import Ids
@@ -31,6 +33,8 @@ class _Call:
     inputs: Tensors
     rows: int
     waiting: asyncio.Future[Answer]
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
+    is_recorded: bool = field(default_factory=lambda: tracing.trace_id() is not None)
 
 
 @dataclass(eq=False, slots=True)
@@ -100,7 +104,10 @@ class Batches:
             rows += batch[-1].rows
         if batch:
             lane.is_busy = True
-            run = asyncio.get_running_loop().create_task(self._run(lane, batch, rows), name=f"batch {lane.info.name}")
+            # A batch is a part of one trace: of the first request whose trace is recorded, if there is one.
+            context = next((call for call in batch if call.is_recorded), batch[0]).context
+            work = self._run(lane, batch, rows)
+            run = asyncio.get_running_loop().create_task(work, name=f"batch {lane.info.name}", context=context)
             self._running.add(run)
             run.add_done_callback(self._running.discard)
 

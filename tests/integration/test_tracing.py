@@ -19,8 +19,10 @@ from prometheus_client import REGISTRY
 
 from common import logs, tracing
 from imagegen.v1 import generation_pb2 as pb
+from local import triton
 from tests.integration.both_protocols import BothProtocols, both_here
-from tests.integration.stack import TINY_FAMILIES, text_to_image
+from tests.integration.stack import TINY, TINY_FAMILIES, serving, settings, text_to_image
+from tests.triton_traces import arguments, http_collector
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 """A traceparent, of the W3C's document."""
@@ -110,6 +112,36 @@ async def test_a_stream_is_a_part_of_its_call(ways: BothProtocols, collector: Co
         "stage encode",
         "stage decode",
     }
+
+
+async def test_tritons_own_spans_are_parts_of_our_calls(collector: Collector, tmp_path: Path) -> None:
+    """Of requests that are recorded, whether alone in a batch or with others; of all others there is none."""
+    with (
+        http_collector() as of_triton,
+        triton.running([TINY], tmp_path / "triton", arguments=arguments(of_triton.url)) as server,
+    ):
+        async with serving(settings(server.grpc_port, tmp_path)) as (_, client):
+            assert of_triton.spans == [], "probes belong to no request"
+            sizes = {"size": pb.Size(width=64, height=64), "steps": 6}
+            await client.generate(text_to_image(**sizes))
+            await asyncio.gather(*(client.generate(text_to_image(seed=number, **sizes)) for number in range(3)))
+            tracing.stop()
+            calls = collector.named("infer tiny_unet")
+            ours = {each.span_id.hex(): each.trace_id.hex() for each in calls}
+            served = await asyncio.to_thread(of_triton.wait, "tiny_unet", len(ours))
+            by_id = {each["spanId"]: each for each in of_triton.spans}
+            received = [by_id[each["parentSpanId"]] for each in served]
+            assert {each["name"] for each in received} == {"InferRequest"}
+            assert sorted(each["parentSpanId"] for each in received) == sorted(ours)
+            assert all(each["traceId"] == ours[each["parentSpanId"]] for each in received)
+            assert of_triton.services == {"imagegen-triton"}
+            assert len(of_triton.named("compute")) >= len(served), "when the model itself ran"
+            before = len(of_triton.spans)
+            tracing.start("imagegen-test", "http://127.0.0.1:9", 0.0, "1")
+            await client.generate(text_to_image(**sizes), {"traceparent": CALLER})
+    assert len(of_triton.named("tiny_unet")) == len(served)
+    assert before <= len(of_triton.spans), "what was still on its way when the Triton ended"
+    assert CALLER.split("-")[1] not in {each["traceId"] for each in of_triton.spans}
 
 
 async def test_log_lines_and_exemplars_carry_the_trace(

@@ -31,16 +31,28 @@ app.kubernetes.io/component: {{ .part }}
 
 {{- define "imagegen.labels" -}}
 {{ include "imagegen.selector" . }}
+{{- with omit .root.Values.commonLabels "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart" }}
+{{ toYaml . }}
+{{- end }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- end -}}
+
+{{- /* The annotations of an object: .root, and .annotations of its own. */ -}}
+{{- define "imagegen.annotations" -}}
+{{- with merge (deepCopy (.annotations | default dict)) .root.Values.commonAnnotations -}}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{- define "imagegen.image" -}}
 {{- $tag := .root.Values.image.tag | default .root.Chart.AppVersion -}}
 {{- $digest := index .root.Values.image.digests .name | default "" -}}
 {{- $name := printf "imagegen/%s%s" .name (ternary (printf "@%s" $digest) (printf ":%s" $tag) (ne $digest "")) -}}
-{{- if .root.Values.image.registry -}}{{- $name = printf "%s/%s" .root.Values.image.registry $name -}}{{- end -}}
+{{- with .root.Values.image.registry | default (.root.Values.global | default dict).imageRegistry -}}{{- $name = printf "%s/%s" . $name -}}{{- end -}}
+{{- if has .name (list "gateway" "orchestrator") -}}{{- $name = (index .root.Values .name).image | default $name -}}{{- end -}}
 {{- include "imagegen.pinned" (dict "root" .root "image" $name) -}}
 {{- end -}}
 
@@ -54,17 +66,51 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
 
 {{- define "imagegen.podSecurity" -}}
 {{- $usual := dict "runAsNonRoot" true "runAsUser" 10001 "runAsGroup" 10001 "fsGroup" 10001 "seccompProfile" (dict "type" "RuntimeDefault") -}}
-{{- range $key, $value := mergeOverwrite $usual (deepCopy .root.Values.podSecurityContext) }}
+{{- $own := mergeOverwrite (deepCopy .root.Values.podSecurityContext) (deepCopy ((.settings | default dict).podSecurityContext | default dict)) -}}
+{{- range $key, $value := mergeOverwrite $usual $own }}
 {{- if not (kindIs "invalid" $value) }}
 {{ $key }}: {{ toJson $value }}
 {{- end }}
 {{- end }}
 {{- end -}}
 
+{{- /* securityContext of a container; .settings: of the part whose own container it is. */ -}}
 {{- define "imagegen.containerSecurity" -}}
-allowPrivilegeEscalation: false
-readOnlyRootFilesystem: true
-capabilities: {drop: [ALL]}
+{{- $usual := dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true "capabilities" (dict "drop" (list "ALL")) -}}
+{{- toYaml (mergeOverwrite $usual (deepCopy ((.settings | default dict).securityContext | default dict))) -}}
+{{- end -}}
+
+{{- /* What happens before a container's SIGTERM: .command, unless .settings have a preStop of their own. */ -}}
+{{- define "imagegen.lifecycle" -}}
+{{- $own := .settings.lifecycle | default dict -}}
+{{- toYaml (merge (deepCopy $own) (ternary dict (dict "preStop" (dict "exec" (dict "command" .command))) (hasKey $own "preStop"))) -}}
+{{- end -}}
+
+{{- /* A probe: .usual, with the times that .settings give for .name. */ -}}
+{{- define "imagegen.probe" -}}
+{{- toYaml (mergeOverwrite (deepCopy .usual) (deepCopy (index .settings .name | default dict))) -}}
+{{- end -}}
+
+{{- /* How a Deployment replaces its pods: .strategy, unless .settings have one. */ -}}
+{{- define "imagegen.rollout" -}}
+strategy:
+  {{- toYaml (.settings.strategy | default .strategy) | nindent 2 }}
+{{- range $key := list "revisionHistoryLimit" "minReadySeconds" }}
+{{- $value := index $.settings $key }}
+{{- if ne (toString $value) "" }}
+{{ $key }}: {{ $value }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- /* What Services to the outside have in common: .settings. */ -}}
+{{- define "imagegen.serviceType" -}}
+type: {{ .settings.type }}
+{{- range $key := list "loadBalancerClass" "loadBalancerSourceRanges" "externalTrafficPolicy" "ipFamilyPolicy" }}
+{{- with index $.settings $key }}
+{{ $key }}: {{ toJson . }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{- /* What the pods of a part have in common: .root, .part, and .settings: its values. */ -}}
@@ -81,21 +127,23 @@ annotations:
 {{- define "imagegen.podCommon" -}}
 {{- $settings := .settings | default dict -}}
 serviceAccountName: {{ include "imagegen.serviceAccount" .root }}
-automountServiceAccountToken: false
+automountServiceAccountToken: {{ .root.Values.serviceAccount.automount }}
 enableServiceLinks: false
 securityContext:
   {{- include "imagegen.podSecurity" . | nindent 2 }}
-{{- with .root.Values.image.pullSecrets }}
+{{- with concat .root.Values.image.pullSecrets .root.Values.imagePullSecrets ((.root.Values.global | default dict).imagePullSecrets | default list) }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ ternary . (get (ternary dict . (kindIs "string" .)) "name") (kindIs "string" .) }}
   {{- end }}
 {{- end }}
-{{- with .priority }}
+{{- with $settings.priorityClassName | default .priority }}
 priorityClassName: {{ . }}
 {{- end }}
-{{- with $settings.runtimeClassName }}
-runtimeClassName: {{ . }}
+{{- range $key := list "runtimeClassName" "schedulerName" "hostAliases" "dnsPolicy" "dnsConfig" }}
+{{- with index $settings $key }}
+{{ $key }}: {{ toJson . }}
+{{- end }}
 {{- end }}
 {{- with $settings.nodeSelector | default .root.Values.nodeSelector }}
 nodeSelector:
@@ -109,15 +157,16 @@ affinity:
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .root.Values.topologyKeys }}
+{{- $constraints := $settings.topologySpreadConstraints | default list }}
+{{- if not $constraints }}
+{{- range .root.Values.topologyKeys }}
+{{- $constraints = append $constraints (dict "maxSkew" 1 "topologyKey" . "whenUnsatisfiable" "ScheduleAnyway") }}
+{{- end }}
+{{- end }}
+{{- with $constraints }}
 topologySpreadConstraints:
   {{- range . }}
-  - maxSkew: 1
-    topologyKey: {{ . }}
-    whenUnsatisfiable: ScheduleAnyway
-    labelSelector:
-      matchLabels:
-        {{- include "imagegen.selector" $ | nindent 8 }}
+  - {{ toYaml (merge (deepCopy .) (dict "labelSelector" (dict "matchLabels" (include "imagegen.selector" $ | fromYaml)))) | nindent 4 | trim }}
   {{- end }}
 {{- end }}
 {{- end -}}
@@ -125,7 +174,7 @@ topologySpreadConstraints:
 {{- /* Variables of a container beyond the chart's own: .settings. */ -}}
 {{- define "imagegen.extraEnv" -}}
 {{- range $variable, $value := .settings.env }}
-- {name: {{ $variable }}, value: {{ $value | quote }}}
+- {name: {{ $variable }}, value: {{ ternary $value (toJson $value) (kindIs "string" $value) | quote }}}
 {{- end }}
 {{- with .settings.extraEnv }}
 {{ toYaml . }}
@@ -134,6 +183,12 @@ topologySpreadConstraints:
 
 {{- define "imagegen.databaseSecret" -}}
 {{- .Values.database.existingSecret | default (include "imagegen.name" (dict "root" . "part" "database")) -}}
+{{- end -}}
+
+{{- /* Whether the release has a database of its own: true, or nothing. */ -}}
+{{- define "imagegen.hasTrialDatabase" -}}
+{{- $given := or .Values.database.url .Values.database.existingSecret (and .Values.externalSecrets.enabled .Values.externalSecrets.database) -}}
+{{- if and .Values.database.trial.enabled (not $given) -}}true{{- end -}}
 {{- end -}}
 
 {{- define "imagegen.postgresHost" -}}
@@ -153,9 +208,12 @@ topologySpreadConstraints:
 {{- define "imagegen.tritonArgs" -}}
 {{- $traces := list -}}
 {{- with .root.Values.tracing.tritonEndpoint -}}
-{{- $traces = list "--trace-config=mode=opentelemetry" (printf "--trace-config=opentelemetry,url=%s" .) "--trace-config=level=TIMESTAMPS" (printf "--trace-config=rate=%d" (divf 1 (maxf 0.001 $.root.Values.tracing.ratio) | int)) -}}
+{{- /* rate=0: calls that come with a trace's context are recorded, and orchestrators send it with those that they record. */ -}}
+{{- range list "mode=opentelemetry" (printf "opentelemetry,url=%s" .) "opentelemetry,resource=service.name=imagegen-triton" "level=TIMESTAMPS" "rate=0" "count=-1" -}}
+{{- $traces = append $traces (printf "--trace-config=%s" .) -}}
 {{- end -}}
-{{- concat $traces .settings.args | toJson -}}
+{{- end -}}
+{{- concat $traces .settings.args .settings.extraArgs | toJson -}}
 {{- end -}}
 
 {{- define "imagegen.tritonName" -}}
@@ -166,7 +224,7 @@ topologySpreadConstraints:
 {{- define "imagegen.databaseEnv" -}}
 - name: IMAGEGEN_DATABASE_URL
   valueFrom:
-    secretKeyRef: {name: {{ include "imagegen.databaseSecret" . }}, key: url}
+    secretKeyRef: {name: {{ include "imagegen.databaseSecret" . }}, key: {{ ternary .Values.database.existingSecretKey "url" (not (empty .Values.database.existingSecret)) }}}
 {{- end -}}
 
 {{- /* Name of the Secret with the keys of S3; empty where pods have an identity instead. */ -}}
@@ -274,18 +332,21 @@ metadata:
   name: {{ .name }}
   labels:
     {{- include "imagegen.labels" . | nindent 4 }}
+  {{- include "imagegen.annotations" (dict "root" .root) | nindent 2 }}
 spec:
   scaleTargetRef: {apiVersion: apps/v1, kind: Deployment, name: {{ .name }}}
-  minReplicas: {{ .settings.replicas }}
+  minReplicas: {{ .settings.autoscaling.minReplicas | default .settings.replicas }}
   maxReplicas: {{ .settings.autoscaling.maxReplicas }}
   metrics:
     - type: Resource
       resource:
         name: cpu
         target: {type: Utilization, averageUtilization: {{ .settings.autoscaling.targetCPU }}}
+    {{- with .settings.autoscaling.metrics }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
   behavior:
     {{- /* A pod that goes drains first: one at a time, and not for a lull. */}}
-    scaleDown:
-      stabilizationWindowSeconds: 300
-      policies: [{type: Pods, value: 1, periodSeconds: 60}]
+    {{- $usual := dict "scaleDown" (dict "stabilizationWindowSeconds" 300 "policies" (list (dict "type" "Pods" "value" 1 "periodSeconds" 60))) }}
+    {{- toYaml (mergeOverwrite $usual (deepCopy .settings.autoscaling.behavior)) | nindent 4 }}
 {{- end -}}
