@@ -134,7 +134,9 @@ def span(
 
 
 @contextmanager
-def child(name: str, kind: Kind = "internal", *, attributes: Mapping[str, Value] | None = None) -> Iterator[Span | None]:
+def child(
+    name: str, kind: Kind = "internal", *, attributes: Mapping[str, Value] | None = None
+) -> Iterator[Span | None]:
     """Record what runs inside as a part of the current span; None where that is not recorded, or there is none."""
     if trace_id() is None:
         yield None

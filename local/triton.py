@@ -169,7 +169,8 @@ def running(
         state_dir: a folder of its own for logs and pids.
         ports: where it listens; free ones if None.
         triton_env: the environment that models run in; .triton, created if it is missing, if None.
-        allow_broken, arguments: as for `start`.
+        allow_broken: as for `start`.
+        arguments: as for `start`.
 
     Raises:
         LocalError: as `start` does.

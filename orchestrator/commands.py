@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from orchestrator.accounts import account_command as accounts
 from orchestrator.accounts import key_command as keys
 from orchestrator.accounts import preset_command as presets
+from orchestrator.accounts import usage_command as usage
 from orchestrator.config import Settings
 from orchestrator.database import migrate_command as migrate
 from orchestrator.results import storage_command as storages
@@ -23,6 +24,7 @@ GROUPS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "accounts": (accounts.HELP, accounts.add),
     "keys": (keys.HELP, keys.add),
     "presets": (presets.HELP, presets.add),
+    "usage": (usage.HELP, usage.add),
     "storages": (storages.HELP, storages.add),
     "webhooks": (webhooks.HELP, webhooks.add),
 }

@@ -25,7 +25,10 @@ ANY_PORT: Ports = frozenset(range(1, 65536))
 WEB_PORTS: Ports = frozenset({80, 443, 8080, 8443})
 """Ports of web servers. Others would let clients knock on every port of other people's machines."""
 
-_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
+_AZURE_ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
+CLOUDS = ("s3", "gs", "az")
+"""Schemes of URLs of buckets: S3's, Google's, Azure's."""
 # Narrower than a URL is: obstore ends the process for what it cannot read.
 _ENDPOINT = re.compile(r"https?://([A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[A-Za-z0-9._~/-]*)?")
 
@@ -47,12 +50,20 @@ def read_s3_endpoint(raw: str) -> str:
 def read_results_url(raw: str) -> str:
     """Where pictures may be kept; ValueError says what is wrong."""
     parts = urlsplit(raw)
-    if parts.scheme not in {"", "file", "s3"} or (parts.scheme and (parts.query or parts.fragment)):
-        raise ValueError("give a folder, or a URL: file:///FOLDER or s3://BUCKET/PREFIX")
+    if parts.scheme not in {"", "file", *CLOUDS} or (parts.scheme and (parts.query or parts.fragment)):
+        raise ValueError(
+            "give a folder, or a URL: file:///FOLDER, s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX"
+        )
     if parts.scheme == "file" and (parts.netloc or not parts.path.startswith("/")):
         raise ValueError("give file:// and an absolute path: file:///var/lib/imagegen")
-    if parts.scheme == "s3" and not _BUCKET.fullmatch(parts.netloc):
-        raise ValueError("give s3:// and the bucket's name: 3 to 63 characters of a-z 0-9 . -")
+    if parts.scheme in CLOUDS and not _BUCKET.fullmatch(parts.netloc):
+        raise ValueError(f"give {parts.scheme}:// and the bucket's name: 3 to 63 characters of a-z 0-9 . _ -")
+    return raw
+
+
+def _azure_account(raw: str) -> str:
+    if not _AZURE_ACCOUNT.fullmatch(raw):
+        raise ValueError("give the name of a storage account: 3 to 24 characters of a-z 0-9")
     return raw
 
 
@@ -125,7 +136,7 @@ class Settings(EnvironmentSettings):
         10, "most connections of this process, in addition to one that listens and 4 of the queue", low=2, high=1000
     )
     results_url: Annotated[str, parsed(read_results_url)] = setting(
-        ".local/results", "where pictures are kept: a folder, or `s3://BUCKET/PREFIX` ([results](results.md))"
+        ".local/results", "where pictures are kept: a folder, or a URL of S3, Google or Azure ([results](results.md))"
     )
     result_links: Annotated[str, choice("presigned", "gateway")] = setting(
         "presigned", "who serves pictures in S3: S3 itself (presigned), or the gateway"
@@ -134,6 +145,9 @@ class Settings(EnvironmentSettings):
         None, "http or https URL of the S3 of `IMAGEGEN_RESULTS_URL`", shown="AWS's"
     )
     s3_region: str | None = setting(None, "its region", shown="AWS_REGION, else us-east-1")
+    azure_account: Annotated[str | None, parsed(_azure_account)] = setting(
+        None, "storage account of `az://` in `IMAGEGEN_RESULTS_URL`", shown="none"
+    )
     result_seconds: float = setting(
         86_400.0, "how long a picture stays in the result store", unit="s", low=1, high=366 * 86_400
     )

@@ -8,8 +8,13 @@ REQUESTS = Counter("imagegen_requests", "Ended requests.", ["task", "family", "o
 ACCOUNT_PICTURES = Counter("imagegen_account_pictures", "Generated pictures of an account.", ["account", "family"])
 ACCOUNT_SECONDS = Counter(
     "imagegen_account_seconds",
-    "Time that requests of an account ran, as they hold a share of a Triton.",
+    "Time that requests of an account ran, several of which share a Triton.",
     ["account", "family"],
+)
+ENGINE_SECONDS = Counter(
+    "imagegen_engine_seconds",
+    "Time that a group of Tritons worked for an account; calls that share a batch share its time by their rows.",
+    ["account", "family", "engines"],
 )
 QUEUE_WAIT = Histogram("imagegen_queue_wait_seconds", "Time from arrival to start.", ["priority"], buckets=_FAST)
 QUEUE_DEPTH = Gauge("imagegen_queue_depth", "Generate streams that wait.", ["priority"])
@@ -24,6 +29,14 @@ BACKLOG = Gauge("imagegen_backlog_seconds", "Estimated wait for the start of a n
 JOB_BACKLOG = Gauge(
     "imagegen_job_backlog_seconds",
     "Time that all waiting durable jobs of a family need, one after another; every server reports the same.",
+    ["family"],
+)
+ENGINE_REQUESTS = Gauge(
+    "imagegen_engine_requests", "Requests of a family in this process that a Triton works for.", ["family"]
+)
+ENGINE_BACKLOG = Gauge(
+    "imagegen_engine_backlog_seconds",
+    "Time that the requests of a family in this process that wait for a Triton need, one after another.",
     ["family"],
 )
 STREAM_BACKLOG = Gauge(

@@ -28,6 +28,7 @@ from imagegen.v1 import (
 )
 from orchestrator import metrics
 from orchestrator.accounts.authentication import Accounts
+from orchestrator.accounts.engine_usage import EngineUsage
 from orchestrator.api import reflection, status, tls, transport
 from orchestrator.api.accounts import AccountServicer
 from orchestrator.api.auth import EdgeInterceptor
@@ -67,6 +68,7 @@ from orchestrator.results.sources import Sources, source_hosts
 from orchestrator.results.storages import Storages
 from orchestrator.results.store import ResultStore
 from orchestrator.scheduling.costs import CostModel
+from orchestrator.scheduling.scheduled import Load
 from orchestrator.scheduling.turns import Turns
 from orchestrator.streams.admission import Admission
 from orchestrator.streams.leases import Leases
@@ -115,6 +117,7 @@ class Orchestrator:
         self._listener = Listener(settings.database_url, self._process_id)
         self._accounts = Accounts(self._database, anonymous=settings.anonymous)
         self._listener.subscribe(ACCOUNTS, self._accounts.forget)
+        self._usage = EngineUsage(self._database)
         self._leases = Leases(self._database, Decimal(str(settings.price)))
         self._marking = Marking.from_settings(settings, VERSION)
         if self._marking.invisible is not None and self._families.tools.watermark_encoder is None:
@@ -153,6 +156,7 @@ class Orchestrator:
         await self._database.open()
         await self._listener.start()
         await self._keeper.start()
+        await self._usage.start()
         self._wire()
         largest = transport.max_message_bytes(settings)
         edge = EdgeInterceptor(self._accounts, largest, large=large_at_once(self._memory.arriving, largest))
@@ -184,6 +188,7 @@ class Orchestrator:
         await asyncio.to_thread(self._decoding.close)
         await self._listener.close()
         await self._keeper.close()
+        await self._usage.close()
         await self._accounts.close()
         await self._database.close()
         await self._triton.close()
@@ -229,6 +234,7 @@ class Orchestrator:
             marking=self._marking,
             turns=self._turns,
             forecaster=Forecaster(self._costs),
+            usage=self._usage,
         )
         self._verifier = Verifier(runner=runner, trust_anchors=self._trust_anchors)
         admission = Admission[Job](
@@ -243,6 +249,8 @@ class Orchestrator:
             metrics.JOB_BACKLOG.labels(family.name).set(0)
             metrics.STREAM_BACKLOG.labels(family.name).set(0)
             metrics.RUNNING.labels(family.name).set(0)
+            metrics.ENGINE_REQUESTS.labels(family.name).set(0)
+            metrics.ENGINE_BACKLOG.labels(family.name).set(0)
         parse = partial(from_stored, limits=self._limits)
         self._system = JobSystem(
             settings,
@@ -320,6 +328,7 @@ class Orchestrator:
     async def _watch_triton(self) -> None:
         while True:
             await asyncio.sleep(self._settings.health_interval_seconds)
+            self._report_load()
             try:
                 await self._check_models()
             except Exception:
@@ -336,6 +345,14 @@ class Orchestrator:
             except Exception:
                 log.exception("measuring_failed")
             await asyncio.sleep(MEASURE_SECONDS)
+
+    def _report_load(self) -> None:
+        """Set the gauges that Tritons are scaled by."""
+        load = self._turns.load()
+        for family in self._families:
+            found = load.get(family.name, Load())
+            metrics.ENGINE_REQUESTS.labels(family.name).set(found.working)
+            metrics.ENGINE_BACKLOG.labels(family.name).set(found.waiting_seconds)
 
     async def _check_models(self) -> None:
         """Set the health of every feature: a task of a family by "task/family", a service, "" for the whole, LIVE."""

@@ -2,12 +2,12 @@
 
 import argparse
 from collections.abc import Callable
-from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 
 from orchestrator.accounts import admin, webhook_secrets
 from orchestrator.accounts.account import SafetyPolicy
 from orchestrator.accounts.printing import print_rows
+from orchestrator.accounts.usage_command import parse_time
 from orchestrator.config import ANY_PORT
 from orchestrator.database.pool import Database
 from orchestrator.database.running import Work, running
@@ -49,7 +49,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     _add(commands, "disable", _disable, "refuse its keys, at once on all servers; its jobs end as they would")
     _add(commands, "enable", _enable, "accept its keys again")
     using = _add(commands, "usage", _usage, "the pictures that were generated for it")
-    using.add_argument("--since", type=_time, help="ISO 8601 date or time; UTC where it names no zone")
+    using.add_argument("--since", type=parse_time, help="ISO 8601 date or time; UTC where it names no zone")
     hooking = _add(commands, "webhook", _webhook, "the webhook of its jobs whose request names none")
     hooking.add_argument("url", nargs="?", metavar="URL", help="left out: none")
     hooking.add_argument("--events", type=_events, default=["complete"], help="complete (default), failed, or both")
@@ -192,14 +192,6 @@ def _hosts(raw: str) -> list[str]:
         return list(parse_hosts(raw))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
-
-
-def _time(raw: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(raw)
-    except ValueError:
-        raise argparse.ArgumentTypeError("give a date or time of ISO 8601, as 2026-11-25T10:00:00Z") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 _LIMITS: dict[str, tuple[Callable[[str], object], str]] = {

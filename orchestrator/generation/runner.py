@@ -8,6 +8,7 @@ from functools import partial
 
 from orchestrator import metrics
 from orchestrator.accounts.account import Account
+from orchestrator.accounts.engine_usage import EngineUsage
 from orchestrator.arrays import Pixels
 from orchestrator.decoding.decoders import Decoders
 from orchestrator.diffusion.pipeline import Pipeline
@@ -60,6 +61,7 @@ class Runner:
         forecaster: of their work.
         quota: of stored pictures; None for no limit.
         keeping: of pictures whose store is unreachable.
+        usage: of the engines, by account; None where nobody asks.
     """
 
     families: Families
@@ -77,6 +79,7 @@ class Runner:
     forecaster: Forecaster
     quota: Quota | None = None
     keeping: Keeping = field(default_factory=Keeping)
+    usage: EngineUsage | None = None
 
     async def plan(self, account: Account, params: RequestParams) -> Plan:
         """Decide what an account's request left open.
@@ -103,7 +106,17 @@ class Runner:
         """
         engines = partial(self.source.engines, plan.family)
         deadline = None if options.deadline_seconds is None else options.deadline_seconds - age
-        return self.turns.open(account.id, options.priority, self.work(plan), engines, tag=tag, deadline=deadline)
+        spend = None if self.usage is None else partial(self.usage.add, account.id, account.name, plan.family)
+        return self.turns.open(
+            account.id,
+            options.priority,
+            self.work(plan),
+            engines,
+            tag=tag,
+            deadline=deadline,
+            spend=spend,
+            family=plan.family,
+        )
 
     def work(self, plan: Plan) -> Work:
         """What the engines will have to do for a plan."""

@@ -8,7 +8,7 @@ moment, and one call goes to Triton. Rows do not depend on their company: the an
 import asyncio
 import contextvars
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,6 +33,7 @@ class _Call:
     inputs: Tensors
     rows: int
     waiting: asyncio.Future[Answer]
+    spend: Callable[[float], None]
     context: contextvars.Context = field(default_factory=contextvars.copy_context)
     is_recorded: bool = field(default_factory=lambda: tracing.trace_id() is not None)
 
@@ -59,16 +60,29 @@ class Batches:
         self._running: set[asyncio.Task[None]] = set()
 
     async def infer(
-        self, endpoint: Endpoint, seat: Seat, info: ModelInfo, inputs: Tensors, outputs: Sequence[str]
+        self,
+        endpoint: Endpoint,
+        seat: Seat,
+        info: ModelInfo,
+        inputs: Tensors,
+        outputs: Sequence[str],
+        spend: Callable[[float], None],
     ) -> Answer:
-        """One request's call, as Endpoint.infer; perhaps in one batch with others of the same shapes."""
+        """One request's call, as Endpoint.infer; perhaps in one batch with others of the same shapes.
+
+        `spend` is told its share of the time that the batch took, by its rows, however that ended.
+        """
         if not self._turns.is_merging:
-            return await endpoint.infer(info, inputs, outputs)
+            start = time.perf_counter()
+            try:
+                return await endpoint.infer(info, inputs, outputs)
+            finally:
+                spend(time.perf_counter() - start)
         key = endpoint, seat, tuple(inputs), tuple(outputs)
         lane = self._lanes.get(key)
         if lane is None or lane.info != info:
             lane = self._lanes[key] = _Lane(endpoint, seat, info, tuple(outputs))
-        call = _Call(inputs, len(next(iter(inputs.values()))), asyncio.get_running_loop().create_future())
+        call = _Call(inputs, len(next(iter(inputs.values()))), asyncio.get_running_loop().create_future(), spend)
         lane.pending.append(call)
         self._schedule(lane)
         try:
@@ -129,6 +143,9 @@ class Batches:
             self._turns.costs.observe(Cost(lane.endpoint.address, model, shape, rows, seconds))
             _share(batch, answers)
         finally:
+            seconds = time.perf_counter() - start
+            for call in batch:
+                call.spend(seconds * call.rows / rows)
             lane.is_busy = False
             asyncio.get_running_loop().call_soon(self._schedule, lane)  # after those whose answers are there went on
 

@@ -79,11 +79,13 @@ class Endpoint:
 
     Attributes:
         address: host:port of its gRPC endpoint.
+        group: of Tritons that it belongs to, as the settings name it.
         seats: rows of requests that call it now, or called it last and go on.
     """
 
-    def __init__(self, address: str, server: TritonServer, probing: Probing) -> None:
+    def __init__(self, address: str, server: TritonServer, probing: Probing, group: str = "") -> None:
         self.address, self._server, self._probing = address, server, probing
+        self.group = group or address
         self.seats: Counter[Seat] = Counter()
         self._models: dict[str, _Model] = {}
         self._lost = 0

@@ -15,6 +15,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
 import structlog
 
@@ -159,18 +160,19 @@ class TritonPool:
 
     async def _resolve(self) -> None:
         """Follow the host names: new addresses are added, others removed once no request has its seat there."""
-        found: dict[str, None] = {}
+        found: dict[str, str] = {}
         for name in self._names:
             host, _, port = name.rpartition(":")
             known = [each for each in self._endpoints if each.endswith(f":{port}")]
-            found |= dict.fromkeys(await _addresses(host.strip("[]"), port, known))
+            for address in await _addresses(host.strip("[]"), port, known):
+                found.setdefault(address, name)
         for address in found.keys() - self._endpoints.keys():
             log.info("triton_found", endpoint=address)
         self._leaving |= {each for address, each in self._endpoints.items() if address not in found}
         self._endpoints = {
             address: self._endpoints.get(address)
-            or Endpoint(address, TritonServer(address, self._timeout), self._probing)
-            for address in found
+            or Endpoint(address, TritonServer(address, self._timeout), self._probing, name)
+            for address, name in found.items()
         }
         for endpoint in [each for each in self._leaving if each.is_idle and not each.load]:
             log.info("triton_left", endpoint=endpoint.address)
@@ -249,7 +251,8 @@ class Route:
         try:
             if self._turn is None:
                 return await endpoint.infer(info, inputs, outputs)
-            return await self._pool.batches.infer(endpoint, seat, info, inputs, outputs)
+            spend = partial(self._turn.spend, endpoint.group)
+            return await self._pool.batches.infer(endpoint, seat, info, inputs, outputs, spend)
         finally:
             self._leave()
             self._home = endpoint, seat, rows

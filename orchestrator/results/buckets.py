@@ -1,4 +1,4 @@
-"""Objects in a folder or in S3, through obstore: written whole or not at all, within bounds of time and size.
+"""Objects in a folder, S3, Google's or Azure's storage, through obstore: written whole or not at all, within bounds.
 
 Everything that goes wrong leaves as an error of faults.py; what it means to a client is the callers' to say.
 """
@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import obstore
-from obstore.store import LocalStore, S3Store
+from obstore.store import AzureStore, GCSStore, LocalStore, S3Store
 
 from orchestrator.results.faults import (
     MissingError,
@@ -36,8 +36,8 @@ CHUNK_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class S3Timeouts:
-    """How long S3 is waited for, seconds.
+class Timeouts:
+    """How long a cloud's storage is waited for, seconds.
 
     Attributes:
         connect: for a connection.
@@ -90,13 +90,12 @@ class Bucket:
         return cls(LocalStore(folder, mkdir=True), folder)
 
     @classmethod
-    def s3(cls, place: S3Location, timeouts: S3Timeouts | None = None) -> "Bucket":
+    def s3(cls, place: S3Location, timeouts: Timeouts | None = None) -> "Bucket":
         """A bucket of an S3. Connects to nothing yet.
 
         Raises:
             RefusedError: obstore does not take the place.
         """
-        waits = timeouts or S3Timeouts()
         given: dict[str, object] = {"endpoint": place.endpoint, "region": place.region}
         if place.keys is not None:
             key_id, secret = place.keys
@@ -106,16 +105,36 @@ class Bucket:
             store = S3Store(
                 place.bucket,
                 prefix=place.prefix or None,
-                client_options={
-                    "allow_http": True,  # the endpoint's URL says which it is
-                    "connect_timeout": timedelta(seconds=waits.connect),
-                    "read_timeout": timedelta(seconds=waits.read),
-                    "timeout": timedelta(seconds=waits.total),
-                },
-                retry_config={"max_retries": waits.retries, "retry_timeout": timedelta(seconds=waits.retry)},
+                **_waits(timeouts or Timeouts()),
                 **{name: value for name, value in given.items() if value is not None},  # type: ignore[arg-type]  # by name
             )
         return cls(store)
+
+    @classmethod
+    def gcs(cls, bucket: str, prefix: str = "", timeouts: Timeouts | None = None) -> "Bucket":
+        """A bucket of Google Cloud Storage. Connects to nothing yet.
+
+        Keys are those of the GOOGLE_* variables; without them the identity of the machine, or of its pod.
+
+        Raises:
+            RefusedError: obstore does not take it.
+        """
+        with translated():
+            return cls(GCSStore(bucket, prefix=prefix or None, **_waits(timeouts or Timeouts())))
+
+    @classmethod
+    def azure(cls, account: str, container: str, prefix: str = "", timeouts: Timeouts | None = None) -> "Bucket":
+        """A container of a storage account of Azure. Connects to nothing yet.
+
+        Keys are those of the AZURE_* variables, by which a pod also has its identity (AZURE_FEDERATED_TOKEN_FILE);
+        without them the identity of the machine.
+
+        Raises:
+            RefusedError: obstore does not take it.
+        """
+        with translated():
+            waits = _waits(timeouts or Timeouts())
+            return cls(AzureStore(container, account_name=account, prefix=prefix or None, **waits))
 
     @property
     def signs(self) -> bool:
@@ -123,7 +142,7 @@ class Bucket:
         return isinstance(self._store, S3Store)
 
     async def check_space(self) -> None:
-        """Raise UnreachableError if a folder's disk has less than SPACE_BYTES left; S3 has no such bound."""
+        """Raise UnreachableError if a folder's disk has less than SPACE_BYTES left; a cloud has no such bound."""
         if self._folder is not None:
             with translated():
                 left = await asyncio.to_thread(os.statvfs, self._folder)
@@ -198,6 +217,19 @@ class Bucket:
     def sign(self, path: str, seconds: float) -> str:
         """A presigned URL under which anybody can read an object for some seconds, up to 7 days. Makes no request."""
         return obstore.sign(self._store, "GET", path, timedelta(seconds=seconds))  # type: ignore[call-overload,no-any-return]  # see signs
+
+
+def _waits(timeouts: Timeouts) -> dict[str, Any]:
+    """Arguments of obstore's stores."""
+    return {
+        "client_options": {
+            "allow_http": True,  # the endpoint's URL says which it is
+            "connect_timeout": timedelta(seconds=timeouts.connect),
+            "read_timeout": timedelta(seconds=timeouts.read),
+            "timeout": timedelta(seconds=timeouts.total),
+        },
+        "retry_config": {"max_retries": timeouts.retries, "retry_timeout": timedelta(seconds=timeouts.retry)},
+    }
 
 
 async def _cut(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -10,6 +10,8 @@ _STATUS = re.compile(r"status code: (\d{3})")
 _ELSEWHERE = "redirect without LOCATION"  # the answer of S3 in another region than the bucket's
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 NO_BUCKET = "NoSuchBucket"
+_NO_BUCKETS = {NO_BUCKET, "ContainerNotFound"}
+"""Words of S3 and Google, and of Azure, for a bucket that does not exist."""
 _XML, _NEWLINE = "<?xml", "\n"
 _WORTH_WAITING = {408, 425, 429}
 """Answers of the 400s that are about the moment, not about the request (RFC 9110, 8470, 6585)."""
@@ -58,7 +60,7 @@ def translated() -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         text, code = _said(error), _code(error)
-        raise (RefusedError(text, code) if code == NO_BUCKET else MissingError(text)) from None
+        raise (RefusedError(text, code) if code in _NO_BUCKETS else MissingError(text)) from None
     except (PermissionDeniedError, UnauthenticatedError, ValueError, NotImplementedError) as error:
         raise RefusedError(_said(error), _code(error)) from None
     except (BaseError, OSError) as error:

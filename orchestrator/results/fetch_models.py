@@ -1,8 +1,9 @@
-"""`python -m orchestrator.results.fetch_models s3://BUCKET/PREFIX FOLDER`: models from a bucket into a folder.
+"""`python -m orchestrator.results.fetch_models URL FOLDER`: models from a bucket into a folder.
 
-The bucket has a file models.sha256, as sha256sum writes it, that names every other file. Each is fetched whole, checked
-and only then given its name; one that is there already, unchanged, is not fetched. Keys and endpoint are those of
-results in S3 (AWS_*, IMAGEGEN_S3_ENDPOINT, IMAGEGEN_S3_REGION). Exit code 1, and a line, if anything is not as it
+URL is s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX. The bucket has a file models.sha256, as
+sha256sum writes it, that names every other file. Each is fetched whole, checked and only then given its name; one that
+is there already, unchanged, is not fetched. Keys, endpoint and account are those of results (AWS_*, GOOGLE_*, AZURE_*,
+IMAGEGEN_S3_ENDPOINT, IMAGEGEN_S3_REGION, IMAGEGEN_AZURE_ACCOUNT). Exit code 1, and a line, if anything is not as it
 should be: what is wrong is then missing in the folder.
 """
 
@@ -14,10 +15,11 @@ from pathlib import Path, PurePosixPath
 
 from orchestrator.results.buckets import Bucket
 from orchestrator.results.faults import MissingError, RefusedError, UnreachableError
-from orchestrator.results.location import parse_location
+from orchestrator.results.location import open_cloud
 
 SUMS = "models.sha256"
 MAX_SUMS = 4 * 1024 * 1024
+_SETTINGS = ("S3_ENDPOINT", "S3_REGION", "AZURE_ACCOUNT")
 
 
 class ModelsError(Exception):
@@ -80,10 +82,8 @@ def _is_there(path: Path, digest: str) -> bool:
 def main(url: str, folder: str) -> int:
     """Fetch, and print the outcome."""
     try:
-        where = parse_location(
-            url, os.environ.get("IMAGEGEN_S3_ENDPOINT") or None, os.environ.get("IMAGEGEN_S3_REGION") or None
-        )
-        files, fetched = asyncio.run(fetch(Bucket.s3(where), Path(folder)))
+        endpoint, region, account = (os.environ.get(f"IMAGEGEN_{name}") or None for name in _SETTINGS)
+        files, fetched = asyncio.run(fetch(open_cloud(url, endpoint, region, azure_account=account), Path(folder)))
     except (ModelsError, MissingError, RefusedError, UnreachableError) as error:
         print(f"fetch_models: {str(error) or type(error).__name__}", file=sys.stderr)  # noqa: T201
         return 1

@@ -5,9 +5,9 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from common.errors import SettingsError
-from orchestrator.config import Settings
+from orchestrator.config import CLOUDS, Settings
 from orchestrator.results.buckets import Bucket, S3Location
-from orchestrator.results.faults import BucketError
+from orchestrator.results.faults import BucketError, RefusedError
 
 PRESIGNED_SECONDS = 7 * 86_400.0
 """Longest life of a presigned URL (AWS Signature Version 4, query parameters: X-Amz-Expires)."""
@@ -23,11 +23,36 @@ def open_bucket(settings: Settings) -> Bucket:
     """
     url = urlsplit(settings.results_url)
     try:
-        if url.scheme == "s3":
-            return Bucket.s3(parse_location(settings.results_url, settings.s3_endpoint, settings.s3_region))
+        if url.scheme in CLOUDS:
+            return open_cloud(
+                settings.results_url, settings.s3_endpoint, settings.s3_region, azure_account=settings.azure_account
+            )
         return Bucket.local(Path(unquote(url.path) if url.scheme == "file" else settings.results_url))
     except (OSError, BucketError) as error:
         raise SettingsError(f"IMAGEGEN_RESULTS_URL={settings.results_url!r}: {error}") from error
+
+
+def open_cloud(url: str, endpoint: str | None, region: str | None, *, azure_account: str | None) -> Bucket:
+    """The bucket of s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX.
+
+    Args:
+        url: it.
+        endpoint: of an S3 that is not AWS's.
+        region: of an S3.
+        azure_account: storage account of a container.
+
+    Raises:
+        RefusedError: obstore does not take it, or there is no account.
+    """
+    parts = urlsplit(url)
+    prefix = parts.path.strip("/")
+    if parts.scheme == "gs":
+        return Bucket.gcs(parts.netloc, prefix)
+    if parts.scheme == "az":
+        if not azure_account:
+            raise RefusedError("az:// needs the name of a storage account: set IMAGEGEN_AZURE_ACCOUNT")
+        return Bucket.azure(azure_account, parts.netloc, prefix)
+    return Bucket.s3(parse_location(url, endpoint, region))
 
 
 def parse_location(

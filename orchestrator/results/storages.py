@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 from orchestrator.database.pool import Database
 from orchestrator.errors import InvalidRequestError, Reason, ResultStoreUnavailableError, Violation
 from orchestrator.params import StorageUrl, StorageUrlError
-from orchestrator.results.buckets import Bucket, S3Location, S3Timeouts
+from orchestrator.results.buckets import Bucket, S3Location, Timeouts
 from orchestrator.results.faults import (
     NO_BUCKET,
     BucketError,
@@ -55,7 +55,7 @@ class Storages:
     """Reads and writes in the storages of any account."""
 
     def __init__(
-        self, database: Database, max_bytes: int, *, seconds: float = 60.0, timeouts: S3Timeouts | None = None
+        self, database: Database, max_bytes: int, *, seconds: float = 60.0, timeouts: Timeouts | None = None
     ) -> None:
         """Connect to nothing yet.
 

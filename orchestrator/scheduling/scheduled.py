@@ -57,6 +57,7 @@ class ScheduledRequest:
         engines: addresses of the engines that could serve it now.
         arrived: Unix seconds.
         deadline: by which it is to have ended, Unix seconds; None if it has none.
+        family: of its models; for reports.
         state: where it is.
         engine: address of the engine that it uses, or used last.
         owns: an engine works for it, or is held for it.
@@ -74,6 +75,7 @@ class ScheduledRequest:
     engines: Callable[[], Sequence[str]]
     arrived: float
     deadline: float | None = None
+    family: str = ""
     state: State = State.IDLE
     engine: str | None = None
     owns: bool = False
@@ -101,3 +103,16 @@ class ScheduledRequest:
     def remaining(self) -> float:
         """Seconds that it is expected to need an engine for; a little, where it has needed more than expected."""
         return max(self.work.seconds - self.done, LEAST * self.work.seconds)
+
+
+@dataclass(slots=True)
+class Load:
+    """What the requests of a family want of engines.
+
+    Attributes:
+        working: requests that an engine works for, or is held for.
+        waiting_seconds: for which the others that wait for an engine are expected to need one, one after another.
+    """
+
+    working: int = 0
+    waiting_seconds: float = 0.0

@@ -18,7 +18,7 @@ from orchestrator.scheduling.arrivals import Arrivals, Newcomers
 from orchestrator.scheduling.capacity import Capacities, share_batches
 from orchestrator.scheduling.costs import CostModel
 from orchestrator.scheduling.order import HEAD_START, length_class, start_tag, virtual_time
-from orchestrator.scheduling.scheduled import ScheduledRequest, State, Work
+from orchestrator.scheduling.scheduled import Load, ScheduledRequest, State, Work
 
 PASSING = 0.5
 """A request passes a running one if it takes at most this share of what the running one still takes."""
@@ -169,6 +169,16 @@ class Scheduler:
     def peers(self, engine: str, last: Hashable) -> int:
         """How many requests hold that engine after a call of the same kind: their next ones could share a batch."""
         return sum(request.engine == engine and request.last == last for request in self._holding)
+
+    def load(self) -> dict[str, Load]:
+        """What the requests want of engines, by family."""
+        found: dict[str, Load] = defaultdict(Load)
+        for request in self._requests:
+            if request.owns:
+                found[request.family].working += 1
+            elif request in self._waiting:
+                found[request.family].waiting_seconds += request.remaining
+        return found
 
     # What will happen.
 

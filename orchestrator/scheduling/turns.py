@@ -7,12 +7,15 @@ from collections.abc import Callable, Hashable, Sequence
 from orchestrator import metrics
 from orchestrator.params import Priority
 from orchestrator.scheduling.costs import CostModel
-from orchestrator.scheduling.scheduled import ScheduledRequest, State, Work
+from orchestrator.scheduling.scheduled import Load, ScheduledRequest, State, Work
 from orchestrator.scheduling.scheduler import Scheduler
 from orchestrator.scheduling.waits import Forecast
 
 IDLE_SECONDS = 0.25
 """Between two looks whether an engine is idle."""
+
+Spend = Callable[[str, float], None]
+"""Takes a group of engines, and the seconds for which they worked."""
 
 
 class Turns:
@@ -50,6 +53,8 @@ class Turns:
         *,
         tag: float | None = None,
         deadline: float | None = None,
+        spend: Spend | None = None,
+        family: str = "",
     ) -> "Turn":
         """A request has come. `close` the turn when it has ended.
 
@@ -60,18 +65,24 @@ class Turns:
             engines: addresses of the engines that could serve it.
             tag: its start tag; None to draw one.
             deadline: seconds from now in which it is to end.
+            spend: told which group of engines worked for the request, and for how many seconds.
+            family: of its models, for `load`.
         """
         now = self.now
         if tag is None:
             tag = self._scheduler.next_tag(account, work.seconds, now)
         until = None if deadline is None else now + deadline
-        request = ScheduledRequest(account, priority, tag, work, engines, now, deadline=until)
+        request = ScheduledRequest(account, priority, tag, work, engines, now, deadline=until, family=family)
         self._scheduler.add(request)
-        return Turn(self, request)
+        return Turn(self, request, spend or _keep_nothing)
 
     def forecast(self) -> dict[ScheduledRequest, Forecast]:
         """As Scheduler.forecast."""
         return self._scheduler.forecast(self.now)
+
+    def load(self) -> dict[str, Load]:
+        """As Scheduler.load."""
+        return self._scheduler.load()
 
     def order(self, requests: Sequence[ScheduledRequest]) -> list[ScheduledRequest]:
         """As Scheduler.order."""
@@ -153,9 +164,9 @@ class Turns:
 class Turn:
     """One request's use of the engines."""
 
-    def __init__(self, turns: Turns, request: ScheduledRequest) -> None:
+    def __init__(self, turns: Turns, request: ScheduledRequest, spend: Spend) -> None:
         """Created by Turns.open."""
-        self.turns, self.request = turns, request
+        self.turns, self.request, self.spend = turns, request, spend
         self.waited = 0.0
 
     @property
@@ -195,3 +206,7 @@ class Turn:
     def close(self) -> None:
         """The request has ended."""
         self.turns.remove(self.request)
+
+
+def _keep_nothing(engines: str, seconds: float) -> None:
+    """Nobody asks who used the engines."""

@@ -111,7 +111,7 @@ class Trace:
 
     pods: list[int]
     waits: list[float]
-    left: float
+    left: int
     killed_while_loading: int
 
 
@@ -133,29 +133,30 @@ def simulate(
         seconds: that one takes.
         at_once: requests that a pod runs at a time without any becoming slower.
         load_seconds: until a pod serves.
-        slots: requests that the orchestrators run at a time; where pods are fewer, each becomes slower.
+        slots: requests that the orchestrators have in hand at a time; those that the pods have no room for wait.
         first: pods at the start, loaded.
     """
     pods, scaler = Pods(load_seconds, [-load_seconds] * first), Autoscaler(spec)
-    weight = float(re.findall(r"\+ (\d+) \* sum\(imagegen_running", spec["triggers"][0]["metadata"]["query"])[0])
-    waiting, running, seen, waits = 0.0, list[float](), list[int](), list[float]()
-    replicas, come, took = first, 0.0, seconds  # took: what the last requests took, which is what one is thought to
+    weight = float(
+        re.findall(r"\+ (\d+) \* sum\(imagegen_engine_requests", spec["triggers"][0]["metadata"]["query"])[0]
+    )
+    queued, begun, seen, waits = 0, list[float](), list[int](), list[float]()  # begun: seconds that each still needs
+    replicas, come = first, 0.0
     for now, count in enumerate(arrivals):
         come += count
-        waiting += int(come)
+        queued += int(come)
         come -= int(come)
         room = pods.ready(now) * at_once
-        starting = int(min(waiting, (slots if room else 0) - len(running))) if room else 0
-        waiting -= starting
-        running += [0.0] * starting
+        starting = min(queued, slots - len(begun)) if room else 0
+        queued -= starting
+        begun += [seconds] * starting
+        working = min(room, len(begun))
         if now % SYNC_SECONDS == 0:
-            replicas = scaler.decide(waiting * took + weight * len(running), replicas, now)
+            waiting = queued * seconds + sum(begun[working:])
+            replicas = scaler.decide(waiting + weight * working, replicas, now)
             pods.resize(replicas, now)
-        pace = min(1.0, room / len(running)) if running else 1.0
-        running = [done + pace for done in running]
-        if pace > 0 and any(done >= seconds for done in running):
-            took += 0.2 * (seconds / pace - took)
-        running = [done for done in running if done < seconds]
+        begun = [left - 1 for left in begun[:working] if left > 1] + begun[working:]
         seen.append(replicas)
-        waits.append(waiting * seconds / room if room else math.inf if waiting else 0.0)
-    return Trace(seen, waits, waiting + len(running), pods.killed_while_loading)
+        behind = queued * seconds + sum(begun[room:])
+        waits.append(behind / room if room else math.inf if behind else 0.0)
+    return Trace(seen, waits, queued + len(begun), pods.killed_while_loading)

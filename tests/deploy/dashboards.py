@@ -46,7 +46,7 @@ def total(metric: str, by: str = "", function: str = "sum") -> str:
     return f"{function}{grouped} ({metric}{{{NAMESPACE}}})"
 
 
-BATCHES, SECONDS = "imagegen_triton_batch_executions", "imagegen_account_seconds_total"
+BATCHES, SECONDS = "imagegen_triton_batch_executions", "imagegen_engine_seconds_total"
 
 DASHBOARDS = {
     "service": (
@@ -110,24 +110,19 @@ DASHBOARDS = {
             "s",
             {"{{account}}": f"topk(10, sum by (account) (increase({SECONDS}{{{NAMESPACE}}}[1d])))"},
         ),
-        Panel(
-            "Time of Tritons at a time", "short", {"{{account}}": rate("imagegen_account_seconds_total", by="account")}
-        ),
+        Panel("Tritons that work for it, on average", "short", {"{{account}}": rate(SECONDS, by="account")}),
         Panel("Stored pictures", "bytes", {"stored": total("imagegen_results_stored_bytes", function="max")}),
     ),
     "cost": (
         Panel(
             "Seconds of Tritons for a picture",
             "s",
-            {
-                "{{family}}": f"{rate('imagegen_account_seconds_total', by='family')}"
-                f" / {rate('imagegen_account_pictures_total', by='family')}"
-            },
+            {"{{family}}": f"{rate(SECONDS, by='family')} / {rate('imagegen_account_pictures_total', by='family')}"},
         ),
         Panel(
             "Seconds of Tritons by family, each hour",
             "s",
-            {"{{family}}": f"3600 * {rate('imagegen_account_seconds_total', by='family')}"},
+            {"{{family}}": f"3600 * {rate(SECONDS, by='family')}"},
         ),
         Panel(
             "Pictures each hour",
@@ -135,9 +130,14 @@ DASHBOARDS = {
             {"{{family}}": f"3600 * {rate('imagegen_account_pictures_total', by='family')}"},
         ),
         Panel(
+            "Seconds of each group of Tritons, each hour",
+            "s",
+            {"{{engines}}": f"3600 * {rate(SECONDS, by='engines')}"},
+        ),
+        Panel(
             "Seconds of Tritons by account, each hour",
             "s",
-            {"{{account}}": f"3600 * {rate('imagegen_account_seconds_total', by='account')}"},
+            {"{{account}}": f"3600 * {rate(SECONDS, by='account')}"},
         ),
     ),
 }

@@ -34,7 +34,7 @@ This page is generated from `values.yaml`: `.deploy/bin/python -m tests.deploy.r
 
 | for | needs |
 |---|---|
-| `triton.groups.*.autoscaling` | KEDA 2.16, and a Prometheus that scrapes the orchestrators (`monitoring.enabled`) |
+| `triton.groups.*.autoscaling` | KEDA 2.17, and a Prometheus that scrapes the orchestrators (`monitoring.enabled`) |
 | `gateway.autoscaling`, `orchestrator.autoscaling` | metrics-server |
 | `tls.certManager`, `externalSecrets`, `gatewayApi` | cert-manager 1.12, external-secrets 0.9, Gateway API 1.1 |
 

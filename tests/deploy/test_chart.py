@@ -23,6 +23,8 @@ CUSTOM: dict[str, Any] = {
 }
 UNKNOWN = {"HTTPRoute", "GRPCRoute", "Certificate", "Issuer", "ExternalSecret"}
 """Kinds of the Gateway API, cert-manager and external-secrets, of which no package here carries schemas."""
+UNMODELLED = {".spec.fallback.behavior"}
+"""What is newer than the models: KEDA 2.17's."""
 Resource = dict[str, Any]
 each_profile = pytest.mark.parametrize("name", PROFILES)
 
@@ -64,7 +66,7 @@ def test_custom_resources_fit_their_models(name: str) -> None:
     for each in resources(name):
         if model := CUSTOM.get(each["kind"]):
             known = model.model_validate(each).model_dump(mode="json", by_alias=True, exclude_none=True)
-            assert missing(each, known) == []
+            assert set(missing(each, known)) <= UNMODELLED, "these models are of KEDA 2.15"
 
 
 def missing(sent: object, known: object, path: str = "") -> list[str]:
@@ -86,7 +88,7 @@ def missing(sent: object, known: object, path: str = "") -> list[str]:
         (["gatway.replicas=1"], "additional properties 'gatway' not allowed"),  # codespell:ignore gatway
         (["gateway.replicas=0"], "/gateway/replicas"),
         (["gateway.replicas=two"], "/gateway/replicas"),
-        (["orchestrator.env.lower=1"], "/orchestrator/env"),
+        (["orchestrator.env.lower=1"], "invalid propertyName 'lower'"),
         (["image.pullPolicy=Sometimes"], "/image/pullPolicy"),
         (["models.source=floppy"], "/models/source"),
         (["models.source=pvc"], "/models/existingClaim"),
@@ -106,6 +108,7 @@ def missing(sent: object, known: object, path: str = "") -> list[str]:
             "4 jobs run at once, and the Triton groups may grow to room for 16",
         ),
         (["results.url=s3://bucket/a", "results.links=presigned"], "results.s3.existingSecret is empty"),
+        (["results.url=az://container/a"], "results.azureAccount is empty"),
         (["models.source=imageVolume"], "/models/reference"),
         (["fullnameOverride=A"], "/fullnameOverride"),
         (["gateway.service.type=ExternalName"], "/gateway/service/type"),

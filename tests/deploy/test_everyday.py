@@ -13,7 +13,7 @@ from tests.deploy.tools import template
 CASES: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("everyday.yaml").read_text("utf-8"))
 
 
-def difference(wanted: Any, found: Any, path: str = "") -> str:  # noqa: ANN401 - YAML
+def difference(wanted: Any, found: Any, path: str = "") -> str:
     """Where something is not a part of what was found; empty if it is one."""
     if isinstance(wanted, dict) and isinstance(found, dict):
         each = (difference(value, found.get(key), f"{path}.{key}") for key, value in wanted.items())
@@ -58,7 +58,7 @@ def test_engines_are_built_again_whenever_their_pod_is_another() -> None:
         return {each["metadata"]["name"]: str(each["spec"]) for each in found if each and each["kind"] == "Job"}
 
     first = jobs()
-    for change in ("podLabels.a=b", "commonLabels.a=b", "image.tag=2", "triton.groups.large.gpuResource=nvidia.com/x"):
+    for change in ("podLabels.a=b", "commonLabels.a=b", "image.tag=v2", "triton.groups.large.gpuResource=nvidia.com/x"):
         later = jobs(f"--set={change}")
         assert all(first[name] == later[name] for name in first.keys() & later.keys()), change
     assert jobs("--set=gateway.replicas=7") == first

@@ -6,13 +6,14 @@ import re
 import socket
 import threading
 import time
+from itertools import pairwise
 from types import ModuleType
 from typing import Any
 
 import pytest
 import yaml
 
-from tests.deploy.autoscaler import TOLERANCE, simulate
+from tests.deploy.autoscaler import TOLERANCE, Trace, simulate
 from tests.deploy.test_chart import Resource, resources
 from tests.deploy.tools import CHART, ROOT, template
 
@@ -51,13 +52,15 @@ def test_each_group_is_scaled_by_its_own_families_and_no_deployment_has_replicas
 def test_streams_and_jobs_count_both_and_nothing_known_is_not_nothing() -> None:
     (trigger,) = spec_of()["triggers"]
     metrics = set(re.findall(r"imagegen_\w+", trigger["metadata"]["query"]))
-    assert metrics == {"imagegen_job_backlog_seconds", "imagegen_stream_backlog_seconds", "imagegen_running"}
+    assert metrics == {"imagegen_job_backlog_seconds", "imagegen_engine_backlog_seconds", "imagegen_engine_requests"}
     names = (ROOT / "orchestrator" / "metrics.py").read_text("utf-8")
     assert all(f'"{name}"' in names for name in metrics)
     assert trigger["metricType"] == "AverageValue"
     assert trigger["metadata"]["threshold"] == str(60 * 4), "targetBacklogSeconds x requestsAtOnce"
     assert trigger["metadata"]["ignoreNullValues"] == "false", "or orchestrators that are not scraped stop all Tritons"
-    assert spec_of()["fallback"]["replicas"] >= 1
+    fallback = spec_of()["fallback"]
+    assert fallback["replicas"] >= 1
+    assert fallback["behavior"] == "currentReplicasIfHigher", "a silent Prometheus stops no pod"
 
 
 def test_without_scaling_to_zero_nobody_waits_for_a_triton() -> None:
@@ -94,6 +97,76 @@ def test_a_day_with_a_peak_and_a_silent_night() -> None:
     assert seen.pods[-1] == 0
     assert seen.left == 0, "and everything was done before the last pod went"
     assert seen.killed_while_loading == 0
+
+
+HOUR = 3600
+"""Of these: requests of 10 s, four at a time in a pod that loads for 120 s: 0.4 a second keep a pod busy."""
+
+
+def seen(arrivals: list[float], first: int = 0) -> Trace:
+    """What the chart's ScaledObject makes of requests in each second."""
+    spec = spec_of(
+        minReplicas=0, maxReplicas=32, targetBacklogSeconds=120, requestsAtOnce=4, loadSeconds=120, idleSeconds=600
+    )
+    return simulate(spec, arrivals, seconds=10.0, at_once=4, load_seconds=120, slots=128, first=first)
+
+
+def needed(rate: float) -> int:
+    """Pods that a rate keeps busy, within the HPA's tolerance."""
+    return math.ceil(rate / 0.4 / (1 - TOLERANCE))
+
+
+def test_a_load_that_rises_slowly_is_followed_without_overshoot() -> None:
+    rates = [4.0 * min(1.0, second / (3 * HOUR)) for second in range(5 * HOUR)]
+    trace = seen(rates)
+    assert max(pods - needed(rate) for pods, rate in zip(trace.pods, rates, strict=True)) <= 2
+    assert set(trace.pods[4 * HOUR :]) <= {10, needed(4.0)}, "4 requests/s x 10 s / 4 at once"
+    assert max(trace.waits[HOUR:]) <= 120, "nobody waits longer than the target"
+    assert trace.killed_while_loading == 0
+
+
+def test_a_load_that_falls_is_followed_down_and_never_up() -> None:
+    rates = [4.0 - 3.8 * min(1.0, second / (3 * HOUR)) for second in range(5 * HOUR)]
+    trace = seen(rates, first=12)
+    assert max(later - before for before, later in pairwise(trace.pods)) <= 0, "no pod comes back while the load falls"
+    assert all(pods * 0.4 >= 0.9 * rate for pods, rate in zip(trace.pods, rates, strict=True)), "what is left is enough"
+    assert set(trace.pods[4 * HOUR :]) == {1}, "0.2 requests/s keep half a pod busy"
+    assert max(trace.waits) <= 120
+    assert trace.killed_while_loading == 0
+
+
+def test_a_sudden_load_starts_no_more_pods_than_what_waits_needs() -> None:
+    """While the first pods load work piles up, which others then work off; after that there are as many as needed."""
+    trace = seen([0.0] * 60 + [2.0] * (3 * HOUR))
+    piled_up = max(wait * pods / 120 for wait, pods in zip(trace.waits, trace.pods, strict=True) if wait < math.inf)
+    assert max(trace.pods) <= needed(2.0) + math.ceil(piled_up) + 1
+    assert max(trace.pods[HOUR:]) <= needed(2.0)
+    assert set(trace.pods[2 * HOUR :]) <= {5, needed(2.0)}
+    assert trace.killed_while_loading == 0
+
+
+def test_what_orchestrators_have_in_hand_starts_no_pods_beyond_what_waits() -> None:
+    """They have room for 128 requests; counted as running, those would want 32 pods."""
+    trace = seen([20.0] * 10 + [0.0] * HOUR)
+    assert max(trace.pods) <= 8, "2,000 s of work are four pods for 120 s, and four that work keep four"
+    assert (trace.left, trace.pods[-1]) == (0, 0)
+
+
+def test_the_first_request_starts_one_pod_which_goes_when_nobody_asks() -> None:
+    trace = seen([0.0] * 30 + [1.0] + [0.0] * HOUR)
+    assert set(trace.pods) == {0, 1}
+    assert trace.pods.index(1) - 30 <= 15, "at the next look"
+    assert trace.left == 0, "it was served"
+    came, stayed = trace.pods.index(1), trace.pods.count(1)
+    assert 120 + 600 <= stayed <= 120 + 10 + 600 + 2 * 15, "loaded, worked, and idle for idleSeconds"
+    assert trace.pods[came + stayed :] == [0] * (len(trace.pods) - came - stayed), "once"
+
+
+def test_a_load_that_comes_and_goes_does_not_make_pods_come_and_go() -> None:
+    trace = seen(([3.0] * 120 + [0.0] * 120) * 60)
+    changes = sum(before != later for before, later in pairwise(trace.pods[HOUR:]))
+    assert changes == 0
+    assert trace.left == 0 or trace.waits[-1] <= 120
 
 
 def test_what_was_wrong_is_found_by_the_simulation() -> None:

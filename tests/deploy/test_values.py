@@ -85,7 +85,7 @@ def test_pods_bear_the_identity_of_a_cloud() -> None:
         egress = found["NetworkPolicy", part.partition("-")[0]]["spec"]["egress"]
         assert {
             "to": [{"ipBlock": {"cidr": "169.254.170.23/32"}}],
-            "ports": [{"protocol": "TCP", "port": 80}],
+            "ports": [{"protocol": "TCP", "port": 80}, {"protocol": "TCP", "port": 988}],
         } in egress
     own = rendered(serviceAccount={"create": False, "name": "given"})
     assert ("ServiceAccount", "pods") not in own

@@ -289,6 +289,9 @@ topologySpreadConstraints:
       {{- with .Values.results.s3.region }}
       - {name: IMAGEGEN_S3_REGION, value: {{ . | quote }}}
       {{- end }}
+      {{- with .Values.results.azureAccount }}
+      - {name: IMAGEGEN_AZURE_ACCOUNT, value: {{ . | quote }}}
+      {{- end }}
       {{- with include "imagegen.s3Secret" (dict "root" . "secret" $models.existingSecret) }}
       {{- include "imagegen.s3Env" (dict "secret" .) | nindent 6 }}
       {{- end }}

@@ -10,10 +10,10 @@ from typing import Any
 import boto3  # type: ignore[import-untyped]  # it publishes no types
 import httpx
 
-from orchestrator.results.buckets import S3Location, S3Timeouts
+from orchestrator.results.buckets import S3Location, Timeouts
 
 BUCKET = "pictures"
-HASTY = S3Timeouts(connect=1.0, read=1.0, total=20.0, retry=1.0, retries=1)
+HASTY = Timeouts(connect=1.0, read=1.0, total=20.0, retry=1.0, retries=1)
 """Times for tests: what hangs is given up after a second or two."""
 
 PROGRAM = """

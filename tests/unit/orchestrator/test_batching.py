@@ -162,3 +162,28 @@ async def test_a_step_goes_elsewhere_when_its_triton_fails() -> None:
 
 def test_a_pool_has_turns_of_its_own_by_default() -> None:
     assert TritonPool("127.0.0.1:1", timeout_seconds=1).batches
+
+
+async def test_requests_of_one_batch_share_its_time_by_their_rows() -> None:
+    world = World({2: 1.0, 8: 1.1})
+    spent: dict[str, list[float]] = {"one": [], "two": []}
+    await world.pool.check({MODEL})
+
+    async def ask(name: str, rows: int) -> None:
+        turn = world.turns.open(
+            name,
+            Priority.NORMAL,
+            WORK,
+            lambda: list(world.pool._endpoints),
+            spend=lambda _, seconds: spent[name].append(seconds),
+        )
+        await world.ask(Route(world.pool, turn), rows)
+        turn.close()
+
+    world.clients[0].asked.clear()
+    world.clients[0].asked.append(0)
+    await asyncio.gather(ask("one", 2), ask("two", 6))
+    assert asked(world.clients) == [8]
+    (two,), (six,) = spent.values()
+    assert six == pytest.approx(3 * two)
+    assert two > 0

@@ -83,7 +83,7 @@ def test_every_setting_can_be_set() -> None:
         ("triton_url", "http://localhost:8001"),
         *[("triton_timeout_seconds", raw) for raw in ("0", "nan", "inf", "1 s", "86401")],
         *[("public_url", raw) for raw in ("pictures.example", "ftp://x", "https://", "http:///path", "http://a/?q=1")],
-        *[("results_url", raw) for raw in ("file://host/folder", "file:results", "http://x/y", "gs://bucket")],
+        *[("results_url", raw) for raw in ("file://host/folder", "file:results", "http://x/y", "ftp://bucket")],
         *[("results_url", raw) for raw in ("s3://", "s3:///p", "s3://a", "s3://Bad_Name/p", "s3://bucket/?x=1")],
         *[("result_links", raw) for raw in ("true", "s3")],
         *[("s3_endpoint", raw) for raw in ("127.0.0.1:9000", "s3://x")],

@@ -242,3 +242,32 @@ def test_requests_that_share_an_engine_go_on_when_fewer_turn_out_to_saturate_it(
     for request in requests:
         scheduler.ask(request)
     assert sorted(request.number for request in scheduler.grant(1.0)) == [request.number for request in requests]
+
+
+def test_load_is_what_engines_work_for_and_what_waits_for_them() -> None:
+    """By family; a request that has an engine, or needs none any more, does not wait."""
+    scheduler = Scheduler(costs_of(FLAT))
+    work = Work(seconds=10.0, model="unet", shape=SHAPE, rows=2, max_rows=8)
+    requests = [
+        ScheduledRequest(family, Priority.NORMAL, 0.0, work, lambda: ["e0"], 0.0, family=family)
+        for family in ("sdxl", "sdxl", "sd15")
+    ]
+
+    def load() -> dict[str, tuple[int, float]]:
+        return {family: (each.working, each.waiting_seconds) for family, each in scheduler.load().items()}
+
+    for request in requests:
+        scheduler.add(request)
+    assert load() == {"sdxl": (0, 20.0), "sd15": (0, 10.0)}, "nobody has asked for an engine yet, and all will"
+    for request in requests:
+        scheduler.ask(request)
+    (first,) = scheduler.grant(0.0)
+    assert sum(working for working, _ in load().values()) == 1
+    assert sum(seconds for _, seconds in load().values()) == 20.0
+    scheduler.returned(first, 4.0, 4.0)
+    assert load()[first.family][0] == 1, "its engine is held for its next call"
+    scheduler.release(first, 4.1)
+    assert sum(seconds for _, seconds in load().values()) == 20.0, "it writes its file"
+    for request in requests:
+        scheduler.remove(request, 5.0)
+    assert load() == {}
