@@ -12,8 +12,9 @@ UInt32 = Annotated[int, BeforeValidator(scalars.whole(scalars.UINT32), json_sche
 Whole64 = Annotated[int, BeforeValidator(scalars.whole(scalars.UINT64), json_schema_input_type=int | str)]
 FileSize = Annotated[int, BeforeValidator(scalars.file_size, json_schema_input_type=int | str)]
 Number = Annotated[float, BeforeValidator(scalars.number, json_schema_input_type=float | str)]
-Texts = Annotated[list[str], Field(max_length=16)]  # more than any client has; bounds the errors of one request
-Words = Annotated[Texts, BeforeValidator(scalars.words, json_schema_input_type=list[str] | str)]
+_Texts = Annotated[list[str], Field(max_length=16)]  # more than any client has; bounds the errors of one request
+Texts = Annotated[_Texts, BeforeValidator(scalars.texts, json_schema_input_type=list[str] | str)]
+Words = Annotated[_Texts, BeforeValidator(scalars.words, json_schema_input_type=list[str] | str)]
 Color = str | tuple[Number, Number, Number]
 JsonObject = dict[str, object]
 
@@ -74,8 +75,10 @@ class Generate(Block):
 
 
 def _removal(value: object) -> object:
-    """A removal by its name; true is the default one, false none."""
-    return ("auto" if value else None) if isinstance(value, bool) else value
+    """A removal by its name; true is the default one, false and none are none."""
+    word = value.strip().lower() if isinstance(value, str) else None
+    found = value if isinstance(value, bool) else {"true": True, "false": False, "none": False}.get(word or "")
+    return value if found is None else "auto" if found else None
 
 
 class Background(Block):

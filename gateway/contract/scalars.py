@@ -63,9 +63,18 @@ def side(value: object) -> int | str:
     return pixels
 
 
+def texts(value: object) -> object:
+    """Read a list of texts, of which one may come alone. Items that say nothing count as left out."""
+    items = value if isinstance(value, list) else [value] if isinstance(value, str) else None
+    return value if items is None else [item for item in items if item not in (None, "", [], {})]
+
+
 def words(value: object) -> object:
-    """Read a list of words that may have been written as one text: "denoise, light"."""
-    return [word for word in value.replace(",", " ").split() if word] if isinstance(value, str) else value
+    """Read a list of words that may have been written as one text: "denoise, light", "white balance, light"."""
+    if not isinstance(value, str):
+        return texts(value)
+    found = re.split(r"[,;]", value) if re.search(r"[,;]", value) else value.split()
+    return [word.strip() for word in found if word.strip()]
 
 
 def file_size(value: object) -> int:

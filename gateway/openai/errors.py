@@ -173,7 +173,8 @@ def _wrong(violations: Sequence[pb.Violation], words: str, names: Names) -> Open
     if not violations:
         return invalid(words or "The request is wrong", None)
     fields = [names.field(each.field, each.limits) for each in violations]
-    message = "; ".join(f"{field} {each.description}" for field, each in zip(fields, violations, strict=True))
+    said = dict.fromkeys(f"{field} {each.description}" for field, each in zip(fields, violations, strict=True))
+    message = "; ".join(said)
     if violations[0].field.endswith("family"):
         return model_not_found(message)
     return invalid(message, _parameter(fields[0]))

@@ -18,7 +18,7 @@ from gateway.openai.forms import Form
 from gateway.openai.requests import EditRequest, ImagesRequest
 from gateway.translate import pictures, webhooks
 from gateway.translate import request as translate
-from gateway.translate.names import REFERENCE, Names
+from gateway.translate.names import MAX_REFERENCES, REFERENCE, Names
 from gateway.translate.presets import Presets
 from imagegen.v1 import generation_pb2 as pb
 from imagegen.v1 import jobs_pb2
@@ -208,6 +208,8 @@ def _add_pictures(message: pb.GenerateRequest, request: EditRequest, form: Form,
     """Add the pictures after the first, whose likeness steers, and the mask of the first."""
     more = [pb.ImageSource(data=data) for data in form.files.get("image", [])[1:]]
     more += [_picture(address, f"image[{n}]", max_bytes) for n, address in enumerate(request.images[1:], 1)]
+    if len(more) > MAX_REFERENCES:
+        raise invalid(f"image may be {1 + MAX_REFERENCES} pictures at most, not {1 + len(more)}", "image")
     masks = [pb.ImageSource(data=data) for data in form.files.get("mask", [])]
     masks += [] if request.mask is None else [_picture(request.mask, "mask", max_bytes)]
     if not more and not masks:

@@ -13,7 +13,6 @@ from starlette.requests import Request
 
 from gateway import errors
 from gateway.config import Settings
-from gateway.translate import presets
 from gateway.translate.presets import Presets
 from gateway.translate.status import api_error
 from gateway.transport import body, encodings
@@ -116,7 +115,7 @@ async def own_preset(name: str | None, gateway: Gateway, caller: Caller) -> str 
     if name is None:
         return None
     try:
-        return await gateway.orchestrator.preset(presets.plain(name), caller)
+        return await gateway.orchestrator.preset(gateway.presets.named(name), caller)
     except grpc.aio.AioRpcError as error:
         raise api_error(error, caller.request_id) from None
 

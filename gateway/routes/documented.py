@@ -193,8 +193,8 @@ def _parts(content: bytearray, form: str | None, gateway: Gateway) -> tuple[obje
     else:
         sent = multipart.parse(content, form, max_input_bytes)
         document = {} if not sent.parameters else body.parse_json(sent.parameters, multipart.PARAMETERS)
-        if isinstance(document, dict):
-            document = {**sent.fields, **document}
+        if document is None or isinstance(document, dict):
+            document = preset.merged(sent.fields, document or {})
     return document, sent
 
 

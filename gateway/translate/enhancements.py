@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from gateway.contract import words
 from gateway.contract.blocks import FaceParameters, LevelParameters, MethodParameters
 from gateway.contract.request import ProcessRequest
 from gateway.errors import BadRequestError
@@ -47,10 +48,10 @@ def names(request: ProcessRequest) -> list[str]:
     Raises:
         BadRequestError: an enhancement that is not documented.
     """
-    found = dict.fromkeys(name.strip().lower() for name in request.enhancements or ())
-    if unknown := [name for name in found if name not in KINDS]:
+    found = {name: words.find(KINDS, name) for name in request.enhancements or ()}
+    if unknown := [name for name, known in found.items() if known is None]:
         raise BadRequestError(f"enhancements must be among {', '.join(KINDS)}, not {unknown[0][:40]!r}")
-    return list(found)
+    return [name for name in dict.fromkeys(found.values()) if name is not None]
 
 
 def set_enhancements(message: pb.GenerateRequest, request: ProcessRequest) -> None:
@@ -67,9 +68,10 @@ def set_enhancements(message: pb.GenerateRequest, request: ProcessRequest) -> No
         if parameters.level is not None:
             enhancement.level = parameters.level
         if isinstance(parameters, MethodParameters) and parameters.type is not None:
-            types, said = TYPES[name], parameters.type.strip().lower().replace("_real", "-real")
-            if said not in types:
+            types = TYPES[name]
+            found = words.find(types, parameters.type)
+            if found is None:
                 raise BadRequestError(f"{name}_parameters.type must be one of {', '.join(types)}")
-            enhancement.method = types[said]
+            enhancement.method = types[found]
         if isinstance(parameters, FaceParameters) and parameters.smoothing_level is not None:
             enhancement.smoothing = parameters.smoothing_level

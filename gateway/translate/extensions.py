@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from gateway.contract import words
 from gateway.contract.blocks import Extensions, Guidance
 from gateway.errors import BadRequestError
 from imagegen.v1 import generation_pb2 as pb
@@ -54,7 +55,7 @@ def _set_guidance(message: pb.Guidance, block: Guidance) -> None:
 
 
 def _number(known: Mapping[str, int], word: str, field: str) -> int:
-    found = known.get(word.strip().lower())
+    found = words.find(known, word)
     if found is None:
         raise BadRequestError(f"{field} must be one of {', '.join(known)}")
-    return found
+    return known[found]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from gateway.contract import words
 from gateway.contract.blocks import JsonObject
 from gateway.contract.request import ProcessRequest
 from gateway.errors import BadRequestError
@@ -103,5 +104,5 @@ def _whole_percent(side: str, field: str) -> int:
 
 
 def _word(value: object) -> str:
-    """A word of the contract in its spelling; "" for what is not text."""
-    return value.strip().lower() if isinstance(value, str) else ""
+    """A word of the contract; "" for what is not text."""
+    return words.plain(value) if isinstance(value, str) else ""

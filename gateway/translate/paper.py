@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from gateway.contract import words
 from gateway.contract.request import ProcessRequest
 from gateway.errors import BadRequestError
 from imagegen.v1 import generation_pb2 as pb
@@ -97,9 +98,9 @@ def set_size(message: pb.GenerateRequest, request: ProcessRequest) -> None:
     """
     if request.print_size is None:
         return
-    name = request.print_size.strip().lower()
-    if name not in SIZES:
-        raise BadRequestError(f"print_size must be one of {', '.join(SIZES)}, not {name[:40]!r}")
+    name = words.find(SIZES, request.print_size)
+    if name is None:
+        raise BadRequestError(f"print_size must be one of {', '.join(SIZES)}, not {request.print_size[:40]!r}")
     dpi = DEFAULT_DPI if request.dpi is None else request.dpi
     if not 1 <= dpi <= MAX_DPI:
         raise BadRequestError(f"dpi must be from 1 to {MAX_DPI}, not {dpi}")

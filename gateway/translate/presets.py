@@ -8,6 +8,7 @@ from pathlib import Path
 from common.errors import SettingsError
 from gateway import sentences
 from gateway.contract import request as contract
+from gateway.contract import words
 from gateway.contract.blocks import JsonObject
 from gateway.errors import BadRequestError
 
@@ -48,6 +49,10 @@ class Presets:
         """Names, in the order of their files."""
         return iter(self._known)
 
+    def named(self, said: str) -> str:
+        """The name of the preset that a client means: one of these, or as files have it."""
+        return said.strip() if said.strip() in self._known else words.find(self._known, said) or plain(said)
+
     def under(self, document: object, own: str | None = None) -> object:
         """A request with the parameters of the preset that it names; its own parameters win, block by block.
 
@@ -61,15 +66,13 @@ class Presets:
         name = named(document)
         if not isinstance(document, dict) or name is None:
             return document  # that preset is text is checked with everything else
-        preset = self._known.get(name.strip()) or self._known.get(plain(name))
-        if own is not None:
-            preset = _parsed(plain(name), own)
+        preset = _parsed(self.named(name), own) if own is not None else self._known.get(self.named(name))
         if preset is None:
             raise BadRequestError(sentences.UNKNOWN_PRESET.format(preset_name=f"{name.strip():.64}"), code=None)
         said = {key: value for key, value in document.items() if _FILLED_IN.get(key) != value or key not in preset}
         if any(said.get(field) not in (None, "") for field in _SIZE):
             preset = {key: value for key, value in preset.items() if key not in _SIZE}
-        return _merged(preset, said)
+        return merged(preset, said)
 
 
 def named(document: object) -> str | None:
@@ -121,13 +124,13 @@ def _fault(name: str, document: object) -> str | None:
     return None
 
 
-def _merged(under: JsonObject, over: Mapping[str, object]) -> JsonObject:
+def merged(under: Mapping[str, object], over: Mapping[str, object]) -> JsonObject:
     """Both; where both have an object it is merged, else `over` wins, unless it says nothing."""
     found = dict(under)
     for key, value in over.items():
         below = found.get(key)
         if isinstance(below, dict) and isinstance(value, dict):
-            found[key] = _merged(below, value)
+            found[key] = merged(below, value)
         elif value not in (None, "", [], {}) or key not in found:
             found[key] = value
     return found

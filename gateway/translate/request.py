@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from gateway.contract import colors
+from gateway.contract import colors, words
 from gateway.contract.blocks import Background, Generate
 from gateway.contract.request import ProcessRequest
 from gateway.errors import BadRequestError
@@ -26,6 +26,7 @@ METADATA: Mapping[str, pb.Metadata.ValueType] = MappingProxyType(
 REMOVALS: Mapping[str, pb.Removal.ValueType] = MappingProxyType(
     {"auto": pb.REMOVAL_AUTO, "v2": pb.REMOVAL_AUTO, "human": pb.REMOVAL_HUMAN, "item": pb.REMOVAL_ITEM}
 )
+_GENERATIVE = "generative"
 _WORD = re.compile(r"[a-z]+")
 _PERSONS = frozenset(
     _WORD.findall("person people human man men woman women boy girl child children baby kid lady guy model portrait")
@@ -111,19 +112,17 @@ def _set_background(message: pb.GenerateRequest, background: Background, max_byt
 
 def _removal(name: str, prompt: str | None) -> pb.Removal.ValueType:
     """Which object stays; by a prompt, the one whose kind its words name."""
-    word = name.strip().lower()
-    if word == "generative":
-        return _named(prompt or "")
-    if word not in REMOVALS:
-        raise BadRequestError(f"background.remove must be one of {', '.join(REMOVALS)}, generative")
-    return REMOVALS[word]
+    found = words.find((*REMOVALS, _GENERATIVE), name)
+    if found is None:
+        raise BadRequestError(f"background.remove must be one of {', '.join(REMOVALS)}, {_GENERATIVE}")
+    return _named(prompt or "") if found == _GENERATIVE else REMOVALS[found]
 
 
 def _named(prompt: str) -> pb.Removal.ValueType:
     """Persons where a prompt names persons alone, things where it names things alone, else the main object."""
-    words = [word.removesuffix("s") for word in _WORD.findall(prompt.lower())]
-    persons = [word for word in words if word in _PERSONS]
-    others = [word for word in words if word not in _PERSONS and word not in _FILLING]
+    said = [word.removesuffix("s") for word in _WORD.findall(prompt.lower())]
+    persons = [word for word in said if word in _PERSONS]
+    others = [word for word in said if word not in _PERSONS and word not in _FILLING]
     if persons and not others:
         return pb.REMOVAL_HUMAN
     return pb.REMOVAL_ITEM if others and not persons else pb.REMOVAL_AUTO
@@ -132,10 +131,10 @@ def _named(prompt: str) -> pb.Removal.ValueType:
 def _set_output(message: pb.GenerateRequest, request: ProcessRequest) -> None:
     """Set format, quality and size limit of the file, and where a copy goes."""
     if request.output_format is not None:
-        found = FORMATS.get(request.output_format.strip().lower())
+        found = words.find(FORMATS, request.output_format)
         if found is None:
             raise BadRequestError(f"output_format must be one of {', '.join(FORMATS)}")
-        message.output.format = found
+        message.output.format = FORMATS[found]
     elif request.max_file_size is not None:  # of the formats that it works with, the one that keeps what is clear
         message.output.format = pb.IMAGE_FORMAT_WEBP if request.is_clear else pb.IMAGE_FORMAT_JPEG
     quality = request.quality if request.output_quality is None else request.output_quality
@@ -144,9 +143,9 @@ def _set_output(message: pb.GenerateRequest, request: ProcessRequest) -> None:
     if request.max_file_size is not None:
         message.output.max_file_size = request.max_file_size
     if request.metadata is not None:
-        stated = METADATA.get(request.metadata.strip().lower())
+        stated = words.find(METADATA, request.metadata)
         if stated is None:
             raise BadRequestError(f"metadata must be one of {', '.join(METADATA)}")
-        message.output.metadata = stated
+        message.output.metadata = METADATA[stated]
     if request.target is not None:
         message.output.target = request.target.strip()

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from gateway.contract import colors
+from gateway.contract import colors, words
 from gateway.contract.blocks import Generate
 from gateway.contract.request import ProcessRequest
 from gateway.errors import BadRequestError, picture_required
@@ -74,8 +74,8 @@ def _adapter(generate: Generate | None) -> str:
     """The adapter that is asked for, or the documented default."""
     if generate is None or generate.adapter_type is None:
         return BACKGROUND
-    name = generate.adapter_type.strip().lower()
-    if name not in ADAPTERS:
+    name = words.find(ADAPTERS, generate.adapter_type)
+    if name is None:
         raise BadRequestError(f"{GENERATE}.adapter_type must be one of {', '.join(ADAPTERS)}")
     return name
 
@@ -128,8 +128,8 @@ def _set_text(message: pb.GenerateRequest, _: _Asked) -> None:
 
 def _set_edit(message: pb.GenerateRequest, asked: _Asked) -> None:
     asked.set_image(message.edit.image)
-    way = str((asked.request.upscale_parameters or {}).get("type") or "v1").strip().lower()
-    if way not in _ENLARGEMENTS:
+    way = words.find(_ENLARGEMENTS, str((asked.request.upscale_parameters or {}).get("type") or "v1"))
+    if way is None:
         raise BadRequestError(f"upscale_parameters.type must be one of {', '.join(_ENLARGEMENTS)}")
     if enlargement := _ENLARGEMENTS[way]:
         message.edit.enlargement = enlargement

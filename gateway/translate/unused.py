@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
+from gateway.contract import words
 from gateway.contract.request import ProcessRequest
 from gateway.translate import layout
 from gateway.translate.tasks import (
@@ -110,7 +111,7 @@ _RULES = (
     _Rule(
         "max_file_size",
         "it works with output_format jpeg or webp",
-        lambda request, _: (request.output_format or "").strip().lower() != "png",
+        lambda request, _: words.plain(request.output_format or "") != "png",
     ),
 )
 
@@ -137,19 +138,19 @@ def _without_enhancements(request: ProcessRequest, warnings: list[str]) -> Proce
     """A request without a picture has nothing to enhance but the faces that it generates."""
     if request.has_picture or not request.enhancements:
         return request
-    kept = [name for name in request.enhancements if name.strip().lower() == "face_enhance"]
+    kept = [name for name in request.enhancements if words.find(("face_enhance",), name)]
     why = "it works with a picture (url)"
     warnings += [f"enhancements {name[:40]} is not used: {why}" for name in request.enhancements if name not in kept]
     return request.model_copy(update={"enhancements": kept})
 
 
 def _removes(request: ProcessRequest) -> str:
-    return ((request.background.remove if request.background else None) or "").strip().lower()
+    return words.plain((request.background.remove if request.background else None) or "")
 
 
 def _is_same(value: object, harmless: object) -> bool:
     if isinstance(value, str) and isinstance(harmless, str):
-        return value.strip().lower() == harmless
+        return words.find((harmless,), value) is not None
     return value == harmless or (isinstance(value, dict) and not any(value.values()))
 
 

@@ -5,6 +5,7 @@ There it is one file with the picture, and parameters as JSON or as fields.
 
 import logging
 import re
+from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -20,12 +21,26 @@ logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of eve
 FILES = ("image", "fileName")
 """Names of the part that holds the picture: what nearly every client sends, and what the published description has. A
 file of any other name is taken for the picture, too."""
+PICTURES = frozenset(
+    {
+        "background.generate.ip_image2",
+        "background.generate.context_images",
+        "background.replace",
+        "background_url",
+        "caption.url",
+        "nsfw_parameters.nsfw_image_url",
+        "nsfw_parameters.image_url",
+    }
+)
+"""Fields that hold another picture. A file of such a name is the picture of that field."""
 PARAMETERS = "parameters"
 MAX_PARTS = 64
 MAX_FIELD_BYTES = 128 * 1024
 """Of a field that is not the picture and not the JSON."""
 _PATH = re.compile(r"[A-Za-z_]\w{0,63}(?:\[\w{1,64}\]|\.\w{1,64}){0,4}")
 _STEP = re.compile(r"\w+")
+_NUMBER = re.compile(r"[0-9]{1,3}")
+_LIST = "[]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +113,11 @@ def parse(body: bytes | bytearray, content_type: str, max_file_bytes: int) -> Fo
         name = part.name
         if name == PARAMETERS:
             parameters.append(part)
+        elif part.is_file and _field(name) in PICTURES:
+            _check_file(name, part.content, max_file_bytes)
+            fields.setdefault(name, []).append(f"base64,{b64encode(part.content).decode()}")
+        elif name in FILES and not part.is_file and not part.content.strip():
+            continue  # an empty field counts as left out
         elif part.is_file or (name in FILES and not is_address(part.content)):  # a file may come without a file name
             if name in files:
                 raise BadRequestError(f"{name:.64} comes twice; send it once")
@@ -105,11 +125,13 @@ def parse(body: bytes | bytearray, content_type: str, max_file_bytes: int) -> Fo
         elif len(part.content) > MAX_FIELD_BYTES:
             raise BadRequestError(f"{name:.64} has {len(part.content)} bytes; a field may have {MAX_FIELD_BYTES}")
         else:
-            field_name = "url" if name in FILES else name.removesuffix("[]")
-            fields.setdefault(field_name, []).append(_value(part.content))
+            fields.setdefault("url" if name in FILES else name, []).append(_value(part.content))
     if len(parameters) > 1:
         raise BadRequestError(f"{PARAMETERS} comes twice; send it once")
-    said = {name: values[0] if len(values) == 1 else values for name, values in fields.items()}
+    said = {
+        name.removesuffix(_LIST): values[0] if len(values) == 1 and not name.endswith(_LIST) else values
+        for name, values in fields.items()
+    }
     name, data = _only_file(files, max_file_bytes)
     return Form(parameters[0].content if parameters else None, _nested(said), name, data)
 
@@ -154,8 +176,14 @@ def _value(content: bytes) -> object:
     return text
 
 
+def _field(name: str) -> str:
+    """The field of the documented JSON that a part's name means, without the number of an item."""
+    steps = _STEP.findall(name)
+    return ".".join(steps[:-1] if steps and _NUMBER.fullmatch(steps[-1]) else steps)
+
+
 def _nested(fields: Mapping[str, object]) -> dict[str, object]:
-    """The object that fields mean: a[b] and a.b, as forms have them, are {"a": {"b": …}}."""
+    """The object that fields mean, as forms have them: a[b] and a.b are {"a": {"b": …}}, a[0] and a[1] are a list."""
     found: dict[str, object] = {}
     for name, value in fields.items():
         place, steps = found, _STEP.findall(name) if _PATH.fullmatch(name) else [name]
@@ -167,7 +195,17 @@ def _nested(fields: Mapping[str, object]) -> dict[str, object]:
         if steps[-1] in place:
             raise BadRequestError(f"{name:.64} comes twice; send it once")
         place[steps[-1]] = value
-    return found
+    return {name: _listed(value) for name, value in found.items()}
+
+
+def _listed(value: object) -> object:
+    """The same, objects whose names are all numbers as lists in the order of their numbers."""
+    if not isinstance(value, dict):
+        return value
+    inner = {name: _listed(item) for name, item in value.items()}
+    if inner and all(_NUMBER.fullmatch(name) for name in inner):
+        return [inner[name] for name in sorted(inner, key=int)]
+    return inner
 
 
 def _only_file(files: Mapping[str, bytes], most: int) -> tuple[str, bytes | None]:
@@ -178,9 +216,16 @@ def _only_file(files: Mapping[str, bytes], most: int) -> tuple[str, bytes | None
     if not names:
         return "", None
     (name,) = names
-    content, shown = files[name], f"{name or 'the file':.64}"
+    _check_file(name, files[name], most)
+    return _shown(name), files[name]
+
+
+def _check_file(name: str, content: bytes, most: int) -> None:
     if not content:
-        raise BadRequestError(f"{shown} is empty")
+        raise BadRequestError(f"{_shown(name)} is empty")
     if len(content) > most:
-        raise BadRequestError(f"{shown} has {len(content)} bytes; the limit is {most}")
-    return shown, content
+        raise BadRequestError(f"{_shown(name)} has {len(content)} bytes; the limit is {most}")
+
+
+def _shown(name: str) -> str:
+    return f"{name or 'the file':.64}"

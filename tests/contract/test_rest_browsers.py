@@ -100,11 +100,12 @@ async def test_a_preflight_of_a_known_origin(open_stack: Stack, path: str, metho
     asked = {
         "Origin": PAGE,
         "Access-Control-Request-Method": method,
-        "Access-Control-Request-Headers": "content-type,x-api-key,idempotency-key,last-event-id,range",
+        "Access-Control-Request-Headers": "content-type,x-api-key,idempotency-key,range,x-stainless-os,traceparent",
     }
     answer = await open_stack.anonymous.options(path, headers=asked)
     assert answer.status_code == 200
     assert answer.headers["Access-Control-Allow-Origin"] == PAGE
+    assert answer.headers["Access-Control-Allow-Headers"] == asked["Access-Control-Request-Headers"]
     assert method in answer.headers["Access-Control-Allow-Methods"].split(", ")
     assert "access-control-allow-credentials" not in answer.headers
 

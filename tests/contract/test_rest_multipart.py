@@ -40,6 +40,73 @@ async def test_fields_count_without_parameters_and_parameters_win(stack: Stack) 
     assert second.size == pb.Size(width_percent=200, height=100)
 
 
+@pytest.mark.parametrize(
+    "names", [("{}", "{}"), ("{}[]", "{}[]"), ("{}[0]", "{}[1]"), ("{}.0", "{}.1")], ids=lambda names: names[0]
+)
+async def test_a_list_in_every_form_that_forms_have(stack: Stack, names: tuple[str, str]) -> None:
+    words = [(name.format("enhancements"), (None, word)) for name, word in zip(names, ("light", "clean"), strict=True)]
+    assert (await stack.client.post(NOW, files=[("image", ("a.png", PICTURE)), *words])).status_code == 200
+    context = "background[generate][context_images]"
+    pictures = [(name.format(context), (None, f"https://a.example/{n}")) for n, name in enumerate(names)]
+    generate: list[tuple[str, Any]] = [("background[generate][adapter_type]", (None, "img2img"))]
+    answer = await stack.client.post(NOW, files=[*pictures, *generate])
+    assert answer.status_code == 200, answer.text
+    first, second = stack.script.requests
+    assert [each.kind for each in first.enhancements] == [pb.ENHANCEMENT_KIND_LIGHT, pb.ENHANCEMENT_KIND_CLEAN]
+    assert second.image_to_image.image.url == "https://a.example/0"
+    assert [each.url for each in second.image_to_image.references] == ["https://a.example/1"]
+
+
+async def test_one_item_of_a_list(stack: Stack) -> None:
+    for name in ("enhancements[]", "enhancements[0]"):
+        parts: list[tuple[str, Any]] = [("image", ("a.png", PICTURE)), (name, (None, "light"))]
+        assert (await stack.client.post(NOW, files=parts)).status_code == 200
+        assert [each.kind for each in stack.script.requests[-1].enhancements] == [pb.ENHANCEMENT_KIND_LIGHT]
+
+
+MASK = b"\x89PNG another one"
+
+
+@pytest.mark.parametrize("name", ["background[generate][ip_image2]", "background.generate.ip_image2"])
+@pytest.mark.parametrize("by_parameters", [True, False])
+async def test_a_file_is_the_picture_of_the_field_that_it_names(
+    stack: Stack, name: str, *, by_parameters: bool
+) -> None:
+    generate = {"adapter_type": "inpainting"}
+    parts: list[tuple[str, Any]] = [("image", ("a.png", PICTURE)), (name, ("m.png", MASK))]
+    if by_parameters:
+        parts.append(("parameters", (None, json.dumps({"background": {"generate": generate}}))))
+    else:
+        parts.append(("background[generate][adapter_type]", (None, "inpainting")))
+    answer = await stack.client.post(NOW, files=parts)
+    assert answer.status_code == 200, answer.text
+    assert stack.script.requests[-1].inpaint.image.data == PICTURE
+    assert stack.script.requests[-1].inpaint.mask.data == MASK
+
+
+async def test_every_field_of_a_picture_takes_a_file(stack: Stack) -> None:
+    parts = [
+        ("image", ("a.png", PICTURE)),
+        *((name, ("b.png", MASK)) for name in ("background[replace]", "caption.url")),
+    ]
+    assert (await stack.client.post(NOW, files=parts)).status_code == 200
+    sent = stack.script.requests[-1]
+    assert (sent.edit.image.data, sent.background.replace.data, sent.caption.image.data) == (PICTURE, MASK, MASK)
+    parts = [(f"background[generate][context_images][{n}]", (f"{n}.png", bytes([n]))) for n in range(3)]
+    answer = await stack.client.post(NOW, files=[*parts, ("background.generate.adapter_type", (None, "img2img"))])
+    assert answer.status_code == 200, answer.text
+    task = stack.script.requests[-1].image_to_image
+    assert (task.image.data, [each.data for each in task.references]) == (b"\x00", [b"\x01", b"\x02"])
+
+
+async def test_what_says_nothing_counts_as_left_out(stack: Stack) -> None:
+    url = (None, "https://a.example/b.png")
+    for parts in ({"image": (None, ""), "url": url}, {"parameters": (None, "null"), "url": url}):
+        answer = await stack.client.post(NOW, files=parts)
+        assert answer.status_code == 200, answer.text
+        assert stack.script.requests[-1].edit.image.url == url[1]
+
+
 async def test_a_file_serves_an_adapter(stack: Stack) -> None:
     generate = {"description": "item on the beach", "adapter_type": "generate_background"}
     await stack.client.post(NOW, **form(background={"generate": generate}))
@@ -65,6 +132,8 @@ async def test_a_file_without_parameters_is_edited_by_none(stack: Stack) -> None
         ({"files": {"parameters": (None, "{")}}, "parameters is not JSON: "),
         ({"files": {"parameters": (None, "[1]")}}, "The body must be a JSON object"),
         ({"files": {"image": ("a.png", b"")}}, "image is empty"),
+        ({"files": {"image": ("a.png", PICTURE), "caption.url": ("b.png", b"")}}, "caption.url is empty"),
+        ({"files": {"image": ("a.png", PICTURE), "mask": ("b.png", PICTURE)}}, "mask does not go with image"),
         ({"files": {"parameters": (None, "{}")}}, "File or image url is required"),
         (
             form(name="fileName", enhancements=["light"], light_parameters={"level": 2}),

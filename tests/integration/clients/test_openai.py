@@ -350,7 +350,9 @@ async def test_what_is_wrong_is_named(client: openai.AsyncOpenAI, wrong: Mapping
     with pytest.raises(openai.BadRequestError) as caught:
         await client.images.generate(**asked)
     assert (caught.value.param, caught.value.type) == (param, "invalid_request_error")
-    assert param in caught.value.message
+    said = str(caught.value.body["message"]).split("; ")  # type: ignore[index]
+    assert param in said[0]
+    assert len(said) == len(set(said))
     assert "background.generate" not in caught.value.message
     assert "imagegen." not in caught.value.message
 
@@ -372,6 +374,14 @@ async def test_pictures_that_cannot_be_used(
     with pytest.raises(openai.BadRequestError) as caught:
         await client.images.edit(image=named(image), prompt="apple", **masked)
     assert caught.value.param == param, caught.value.message
+
+
+@pytest.mark.parametrize("count", [5, 16])
+async def test_more_pictures_than_steer(client: openai.AsyncOpenAI, count: int) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        await client.images.edit(prompt="apple", image=[named(encode(scene()))] * count)
+    assert caught.value.param == "image"
+    assert f"image may be 4 pictures at most, not {count}" in caught.value.message
 
 
 async def test_an_error_in_a_stream(client: openai.AsyncOpenAI) -> None:

@@ -59,7 +59,7 @@ def test_fields_stand_next_to_parameters_in_any_order() -> None:
 
 def test_a_list_may_be_named_as_one_and_a_picture_may_be_an_address() -> None:
     found = parse(("enhancements[]", (None, "denoise")), ("image", (None, "https://a.example/b.png")))
-    assert found == multipart.Form(None, {"enhancements": "denoise", "url": "https://a.example/b.png"})
+    assert found == multipart.Form(None, {"enhancements": ["denoise"], "url": "https://a.example/b.png"})
 
 
 def test_objects_may_be_named_by_brackets_and_dots() -> None:

@@ -40,6 +40,16 @@ def test_names_count_without_capitals_and_marks(said: str) -> None:
     )
 
 
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_a_preset_by_any_spelling_of_its_name(name: str) -> None:
+    """The documentation calls them "E-commerce" and "Real-estate" in its headings."""
+    presets = Presets.load(SHIPPED)
+    spellings = [name.title(), name.replace("_", "-"), name.replace("_", " "), name.replace("_", "")]
+    for said in [*spellings, name.replace("ecommerce", "E-commerce").replace("_", " ")]:
+        assert presets.named(said) == name
+        assert presets.under({"preset": said, "url": URL}).keys() > {"preset", "url"}  # type: ignore[attr-defined]
+
+
 def test_what_presets_ask_for() -> None:
     presets = Presets.load(SHIPPED)
     asked = {name: proto(presets.under({"preset": name, "url": URL})) for name in DOCUMENTED}

@@ -15,7 +15,7 @@ from gateway.errors import ApiError, BadRequestError
 from gateway.translate.tasks import ADAPTERS
 from gateway.transport import body
 from imagegen.v1 import generation_pb2 as pb
-from tests.unit.gateway.asking import URL, edited, from_picture, from_text, proto
+from tests.unit.gateway.asking import MASK, URL, edited, from_picture, from_text, proto
 
 Result = TypeVar("Result")
 
@@ -146,6 +146,46 @@ def test_defaults_and_what_is_off_change_nothing(harmless: dict[str, Any]) -> No
 def test_capitals_do_not_matter() -> None:
     assert from_text(generate={"model_type": " REALISTIC "}) == from_text(generate={"model_type": "realistic"})
     assert from_text(output_format=" WebP ") == from_text(output_format="webp")
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ({"enhancements": ["White Balance", "face-enhance"]}, {"enhancements": ["white_balance", "face_enhance"]}),
+        ({"enhancements": "white balance; Exposure-Correction"}, {"enhancements": "white_balance exposure_correction"}),
+        ({"enhancements": ["light", None, ""]}, {"enhancements": ["light"]}),
+        (
+            {"enhancements": ["light"], "light_parameters": {"type": "HDR-light advanced"}},
+            {"enhancements": ["light"], "light_parameters": {"type": "hdr_light_advanced"}},
+        ),
+        ({"upscale_parameters": {"type": "Text-x4"}}, {"upscale_parameters": {"type": "text_x4"}}),
+        ({"print_size": "11 x 17"}, {"print_size": "11x17"}),
+        ({"print_size": "Arch B"}, {"print_size": "archb"}),
+        ({"print_size": "A3-Super"}, {"print_size": "a3super"}),
+        ({"output_format": ".JPG"}, {"output_format": "jpg"}),
+        ({"background": {"remove": "true"}}, {"background": {"remove": "auto"}}),
+        ({"background": {"remove": "None"}}, {}),
+        ({"width": 99, "fit": {"crop": " Item"}}, {"width": 99, "fit": {"crop": "item"}}),
+        (
+            {"background": {"generate": {"description": "a", "adapter_type": "Generate-Background"}}},
+            {"background": {"generate": {"description": "a", "adapter_type": "generate_background"}}},
+        ),
+        (
+            {"background": {"generate": {"adapter_type": "img2img", "context_images": MASK}}},
+            {"background": {"generate": {"adapter_type": "img2img", "context_images": [MASK, None]}}},
+        ),
+        ({"imagegen": {"sampler": "Euler Ancestral"}}, {"imagegen": {"sampler": "euler_ancestral"}}),
+        ({"imagegen": {"priority": " HIGH"}}, {"imagegen": {"priority": "high"}}),
+    ],
+)
+def test_what_joins_words_does_not_matter(said: dict[str, Any], meant: dict[str, Any]) -> None:
+    assert edited(**said) == edited(**meant)
+
+
+@pytest.mark.parametrize("word", ["pngé", "p̈ng", "png!", "png\x00", "webp2"])
+def test_other_characters_do(word: str) -> None:
+    with pytest.raises(BadRequestError, match=r"^output_format must be one of"):
+        edited(output_format=word)
 
 
 def test_a_largest_size_takes_a_format_that_it_works_with() -> None:
