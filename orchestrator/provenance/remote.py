@@ -4,6 +4,7 @@ What is to be signed is the body of a POST, and the body of the answer is its si
 """
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
@@ -34,7 +35,7 @@ class RemoteKey:
     seconds: float = 10.0
 
     def sign(self, data: bytes) -> bytes:
-        """The signature of some bytes. Waits for the service: call it in a thread.
+        """The signature of some bytes. Waits for the service, which holds up the thread that calls it.
 
         Raises:
             ServiceError: there is none in time, or it is not a signature.
@@ -43,7 +44,8 @@ class RemoteKey:
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
         asking = services.post(self.url, headers, data, seconds=self.seconds, most=MAX_SIGNATURE)
-        return self._raw(asyncio.run(asking))
+        with ThreadPoolExecutor(1) as own:  # a thread may have one event loop, and that of the caller may have one
+            return self._raw(own.submit(asyncio.run, asking).result())
 
     def _raw(self, signature: bytes) -> bytes:
         """As COSE has it: of ECDSA both halves in a row, where key services answer with the DER of them."""

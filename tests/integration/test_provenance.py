@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import contextlib
 import io
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from orchestrator.provenance import signing, xmp
 from orchestrator.provenance.origin import Origin
 from tests.integration.stack import REPOSITORY, TINY, TINY_FAMILIES
 from tests.integration.test_rest import generate, rest
-from tests.unit.provenance import credentials
+from tests.unit.provenance import credentials, services
 
 SHIPPED = ("nsfw", "watermark_encoder", "watermark_decoder")
 MARK = "1A2B3C4D"
@@ -121,6 +122,38 @@ async def test_a_generated_picture_bears_every_mark(client: httpx.AsyncClient) -
     )
     for path in ("/rest_api/me", "/v1/families"):
         assert (await client.get(path)).json()["marks"] == {"xmp": True, "c2pa": True, "invisible": True}
+
+
+async def test_jobs_wait_while_the_service_that_signs_is_unreachable(
+    tiny_triton: int, tmp_path: Path, free_port: int
+) -> None:
+    """It is killed before a job's picture is written, and is started again: the one job ends with a signed picture."""
+    certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    certificate.write_bytes(OWN.chain)
+    key.write_bytes(OWN.key)
+    service = ("sign", str(key), "--port", str(free_port))
+    with contextlib.ExitStack() as first:
+        url = first.enter_context(services.running(*service))
+        changes: dict[str, Any] = {"c2pa_cert_file": certificate, "c2pa_signer_url": url}
+        async with rest(tiny_triton, tmp_path, **changes) as client:
+            first.close()
+            job = (await client.post("/rest_api/process", json=generate())).json()["job"]
+            async with asyncio.timeout(120):
+                for state in ("running", "queued"):  # begun, and put back
+                    while (await client.get(f"/v1/jobs/{job}")).json()["state"] != state:  # noqa: ASYNC110
+                        await asyncio.sleep(0.02)
+            waiting = await client.get(f"/rest_api/result/{job}")
+            assert (waiting.status_code, waiting.json()["status"]) == (200, "not_started")
+            with services.running(*service):
+                async with asyncio.timeout(120), client.stream("GET", f"/v1/jobs/{job}/events") as events:
+                    assert "event: complete" in [line async for line in events.aiter_lines()]
+            found = (await client.get(f"/rest_api/result/{job}")).json()
+            manifest = signing.read((await client.get(found["result_url"])).content, OWN.anchor.decode())
+            assert manifest is not None
+            assert (manifest.valid, manifest.trusted) == (True, True)
+            (only,) = (await client.get("/v1/jobs")).json()["jobs"]
+            assert (only["job"], only["state"]) == (job, "succeeded")
+            assert only["attempts"] == 1  # to wait for a service is no attempt
 
 
 async def test_a_picture_of_no_known_origin(client: httpx.AsyncClient) -> None:

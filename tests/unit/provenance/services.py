@@ -1,6 +1,6 @@
 """Services that signing talks to, as processes of their own on loopback: one keeps a key, one stamps times.
 
-    python -m tests.unit.provenance.services sign KEY.pem [--raw] [--token TOKEN]
+    python -m tests.unit.provenance.services sign KEY.pem [--raw] [--token TOKEN] [--port PORT]
     python -m tests.unit.provenance.services stamp OPENSSL.cnf
 
 Each prints its URL, and answers one POST after another until it is terminated.
@@ -65,7 +65,7 @@ def stamper(config: str) -> Answer:
     return answer
 
 
-def serve(answer: Answer, media_type: str) -> None:
+def serve(answer: Answer, media_type: str, port: int) -> None:
     """Print the URL, and answer until the process is terminated."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -81,7 +81,7 @@ def serve(answer: Answer, media_type: str) -> None:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
+    server = HTTPServer(("127.0.0.1", port), Handler)
     print(f"http://127.0.0.1:{server.server_port}", flush=True)
     server.serve_forever()
 
@@ -93,11 +93,12 @@ def main() -> None:
     parser.add_argument("file")
     parser.add_argument("--raw", action="store_true")
     parser.add_argument("--token", default="")
+    parser.add_argument("--port", type=int, default=0)
     given = parser.parse_args()
     if given.kind == "sign":
-        serve(signer(given.file, raw=given.raw, token=given.token), "application/octet-stream")
+        serve(signer(given.file, raw=given.raw, token=given.token), "application/octet-stream", given.port)
     else:
-        serve(stamper(given.file), "application/timestamp-reply")
+        serve(stamper(given.file), "application/timestamp-reply", given.port)
 
 
 if __name__ == "__main__":
