@@ -22,7 +22,7 @@ from model_tools.training.starter.networks.autoencoder import LATENT_CHANNELS
 LABELS = ("red apple", "left arrow", "cat face")
 
 
-READING_SECONDS = 0.05
+READING_SECONDS = 0.15
 """By which each reading of a training's clock is later than the one before."""
 
 
