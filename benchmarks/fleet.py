@@ -286,11 +286,11 @@ def announced(requests: Sequence[Request]) -> float | None:
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Mean latency, p99 and utilisation over the number of engines, at each load."""
+    """Utilisation, p50, p99 and fairness over the number of engines, at each load."""
     from matplotlib import pyplot as plt  # noqa: PLC0415  # of the environment .tools alone
 
-    figure, axes = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
-    for axis, name in zip(axes, ("mean_s", "p99_s", "utilisation"), strict=True):
+    figure, axes = plt.subplots(1, 4, figsize=(15, 3.6), layout="constrained")
+    for axis, name in zip(axes, ("utilisation", "p50_s", "p99_s", "fairness"), strict=True):
         for load in LOADS:
             for order, style in (("all at once", "--"), ("in turn", "-")):
                 found = [row for row in rows if row["load"] == load and row["order"] == order]
