@@ -87,6 +87,8 @@ def test_a_resumed_denoiser_goes_on_as_if_never_stopped(with_latents: Workspace)
 
 def test_stages_follow_each_other(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(latents, "COMPOSED_ELSEWHERE", 3)
+    for batch in ("train_unet.BATCH", "train_decoder.BATCH", "train_draft.RENDER_BATCH"):
+        monkeypatch.setattr(f"model_tools.training.starter.trainers.{batch}", 4)
     train_vae(workspace, 0.01, compiled=False)
     assert workspace.log("vae").exists()
     train_decoder(workspace, 0.01, composed=2, compiled=False)
