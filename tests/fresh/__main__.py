@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.fresh import cases, machines, short, systems, wheels
@@ -52,7 +53,9 @@ def main() -> int:
     table = "\n".join([*list_lines(rows), *(f"Not tested: {line}" for line in untested)])
     print(table)
     if options.record:
-        options.record.write_text(table + "\n", encoding="utf-8")
+        options.record.write_text(
+            f"# What `make test-fresh` saw last\n\n{datetime.now(UTC):%Y-%m-%d}\n\n{table}\n", encoding="utf-8"
+        )
     failed = sum(not row.result.ok for row in rows)
     print(f"{len(rows) - failed} passed, {failed} failed")
     return 1 if failed else 0
