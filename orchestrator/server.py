@@ -53,6 +53,7 @@ from orchestrator.generation.verification import Verifier
 from orchestrator.imaging.decode import DecodeLimits
 from orchestrator.jobs.service import link
 from orchestrator.jobs.system import JobSystem, new_process_id
+from orchestrator.jobs.thumbnails import Thumbnails
 from orchestrator.memory import PictureMemory
 from orchestrator.models.embeddings import Embeddings
 from orchestrator.models.endpoint import Probing
@@ -129,6 +130,9 @@ class Orchestrator:
                 raise SettingsError(f"IMAGEGEN_MAX_PIXELS is less than the default size of family {family.name!r}")
         self._decoding = DecoderProcess()
         self._decoders = Decoders(self._decoding, at_once=settings.decoders, seconds=settings.decode_seconds)
+        self._thumbnails = Thumbnails(
+            self._results, Decoders(self._decoding, at_once=1, seconds=settings.decode_seconds)
+        )
         self._costs = CostModel()
         self._keeper = CostKeeper(self._database, self._costs)
         self._measure: asyncio.Task[None] | None = None
@@ -306,6 +310,7 @@ class Orchestrator:
             JobServicer(
                 jobs,
                 self._results,
+                self._thumbnails,
                 limits,
                 webhook_private=self._settings.webhook_private,
                 webhook_ports=self._settings.receiver_ports,

@@ -2,7 +2,7 @@
 
 import { html, useState } from "./vendor/preact.js";
 import { Icon } from "./icons.js";
-import { signIn } from "./jobs.js";
+import { signIn } from "./session.js";
 import { set } from "./store.js";
 
 export function KeyForm({ state }) {

@@ -7,6 +7,12 @@ export class ApiError extends Error {
   }
 }
 
+let tellKeyRefused = () => {};
+// Calls `work` with the message of an answer that says that the key is nobody's.
+export const onKeyRefused = (work) => {
+  tellKeyRefused = work;
+};
+
 async function call(path, key, options = {}) {
   let answer;
   try {
@@ -15,7 +21,11 @@ async function call(path, key, options = {}) {
     if (error.name === "AbortError") throw error;
     throw new ApiError("The server cannot be reached. Check that it runs, then try again.");
   }
-  if (!answer.ok) throw new ApiError(await readMessage(answer), answer.status);
+  if (!answer.ok) {
+    const message = await readMessage(answer);
+    if (answer.status === 404 && message.startsWith("No user found")) tellKeyRefused(message);
+    throw new ApiError(message, answer.status);
+  }
   return answer;
 }
 
@@ -61,6 +71,7 @@ const jobPath = (job) => `/v1/jobs/${encodeURIComponent(job)}`;
 export const getJob = (key, job) => json(jobPath(job), key);
 export const cancel = (key, job) => json(`${jobPath(job)}:cancel`, key, { method: "POST" });
 export const remove = (key, job) => json(`/rest_api/result/${encodeURIComponent(job)}`, key, { method: "DELETE" });
+export const thumbnail = async (key, job) => (await call(`${jobPath(job)}/thumbnail`, key)).blob();
 export const account = (key) => json("/rest_api/me", key);
 export const families = async (key) => (await json("/v1/families", key)).families;
 

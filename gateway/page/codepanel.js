@@ -1,10 +1,15 @@
 // Code: what the form asks for, or what gave the picture that is shown, in four languages.
 
 import { html, useEffect, useState } from "./vendor/preact.js";
-import { curl, grpcurl, openai, pythonClient } from "./code.js";
+import { openai } from "./code-openai.js";
+import { pythonClient } from "./code-python.js";
+import { curl, grpcurl } from "./code-shell.js";
 import { Icon } from "./icons.js";
-import { estimateOf, formOf, notify } from "./jobs.js";
+import { estimateOf } from "./jobs.js";
+import { formOf } from "./recall.js";
 import { missing } from "./request.js";
+import { SEED } from "./seeds.js";
+import { notify } from "./store.js";
 import { TASK, isPlain } from "./tasks.js";
 
 const LANGUAGES = [
@@ -13,7 +18,6 @@ const LANGUAGES = [
   ["openai", "OpenAI"],
   ["grpc", "gRPC"],
 ];
-const SEED = "background.generate.sample_num";
 
 function formOfPicture(job) {
   const form = job && formOf(job);
@@ -92,7 +96,7 @@ export function CodePanel({ state, job }) {
       ${text.none ? html`<p class="quiet" id="code-none">${text.none}</p>` : html`<pre id="code" tabindex="0" aria-label="Code">${folded(text.text ?? "…")}</pre>`}
     </div>
     <p class="quiet">
-      Key:
+      Key:${" "}
       <code>export IMAGEGEN_API_KEY=…</code
       >${files.length > 0 && html`. In this folder: ${files.map((picture) => html`<a key=${picture.name} href=${picture.src ?? undefined} download=${picture.name}>${picture.name}</a>`)}`}${language === "python" && html`. <code>pip install ./clients/python</code>`}
     </p>`;

@@ -7,10 +7,10 @@ import { Icon } from "./icons.js";
 import { generate, setPicture, setTask } from "./jobs.js";
 import { MaskEditor } from "./mask.js";
 import { fromFile, fromUrl } from "./pictures.js";
+import { PROMPT } from "./request.js";
 import { setForm, setValue } from "./store.js";
 import { TASK, TASKS } from "./tasks.js";
 
-const PROMPT = "background.generate.description";
 const SHAPES = [
   ["1:1", 512, 512],
   ["4:3", 640, 480],
@@ -38,6 +38,7 @@ export function Form({ state }) {
         <label for="prompt"><span>Prompt</span>${task.prompt === "optional" && html`<em>optional</em>`}</label>
         <textarea
           id="prompt"
+          dir="auto"
           rows="3"
           value=${form.values[PROMPT] ?? ""}
           placeholder=${task.placeholder}

@@ -1,11 +1,15 @@
 // The right side: jobs that wait or run, and the account's pictures, as the server keeps them.
 
 import { html } from "./vendor/preact.js";
+import { cancel } from "./actions.js";
 import { Icon } from "./icons.js";
-import * as actions from "./jobs.js";
+import { isActive } from "./follow.js";
+import { show } from "./history.js";
+import { filterGallery, loadGallery } from "./listing.js";
 import { toLocal } from "./pictures.js";
-import { titleOf, statusOf } from "./stage.js";
 import { set } from "./store.js";
+import { Thumbnail } from "./thumbnails.js";
+import { statusOf, titleOf } from "./words.js";
 
 export function Gallery({ state }) {
   return html`<aside class="side" aria-label="Queue and gallery">
@@ -18,7 +22,7 @@ export function Gallery({ state }) {
           id="filter"
           class="small"
           value=${state.gallery.filter}
-          onChange=${(event) => actions.filterGallery(event.target.value)}
+          onChange=${(event) => filterGallery(event.target.value)}
         >
           ${[
             ["succeeded", "Pictures"],
@@ -37,15 +41,12 @@ export function Gallery({ state }) {
 const byTurn = (a, b) => (b.state === "running") - (a.state === "running") || (a.queue ?? 1e6) - (b.queue ?? 1e6);
 
 function Queue({ state }) {
-  const active = Object.values(state.jobs).filter(actions.isActive).sort(byTurn);
+  const active = Object.values(state.jobs).filter(isActive).sort(byTurn);
   if (!active.length) return null;
-  const show = (id) => () =>
-    set({
-      shown: state.shown?.jobs.includes(id)
-        ? { ...state.shown, at: state.shown.jobs.indexOf(id) }
-        : { jobs: [id], at: 0 },
-      error: null,
-    });
+  const open = (id) => () => {
+    const { shown } = state;
+    show(shown?.jobs.includes(id) ? { ...shown, at: shown.jobs.indexOf(id) } : { jobs: [id], at: 0 });
+  };
   return html`<section class="queue" aria-labelledby="queue-heading">
     <div class="side-head">
       <h2 id="queue-heading">Queue</h2>
@@ -56,7 +57,7 @@ function Queue({ state }) {
       ${active.map(
         (job) =>
           html`<li key=${job.job} class="queued">
-            <button type="button" class="queued-main" onClick=${show(job.job)}>
+            <button type="button" class="queued-main" onClick=${open(job.job)}>
               ${job.preview ? html`<img src=${job.preview} alt="" />` : html`<span class="placeholder"><${Icon} name="clock" /></span>`}
               <span class="queued-text"
                 ><b>${titleOf(job)}</b
@@ -67,7 +68,7 @@ function Queue({ state }) {
             <button
               type="button"
               class="icon-button"
-              onClick=${() => actions.cancel(job.job)}
+              onClick=${() => cancel(job.job)}
               aria-label=${`Cancel ${titleOf(job)}`}
             >
               <${Icon} name="cancel" />
@@ -89,7 +90,7 @@ function Pictures({ state }) {
   if (gallery.state === "failed")
     return html`<div class="quiet" role="alert">
       <p>${gallery.message}</p>
-      <button type="button" class="button" onClick=${() => actions.loadGallery()}>Try again</button>
+      <button type="button" class="button" onClick=${() => loadGallery()}>Try again</button>
     </div>`;
   if (!gallery.order.length)
     return html`<p class="quiet" id="gallery-empty">
@@ -98,16 +99,17 @@ function Pictures({ state }) {
   return html`<ul class="thumbs" id="gallery">
       ${gallery.order
         .map((id) => jobs[id])
-        .filter((job) => job && !actions.isActive(job))
+        .filter((job) => job && !isActive(job))
         .map((job) => html`<li key=${job.job}><${Thumb} job=${job} shown=${state.shown} /></li>`)}
     </ul>
-    ${gallery.next && html`<button type="button" id="more" class="button wide" onClick=${() => actions.loadGallery(true)}>Show more</button>`}`;
+    ${gallery.next && html`<button type="button" id="more" class="button wide" onClick=${() => loadGallery(true)}>Show more</button>`}`;
 }
 
 function Thumb({ job, shown }) {
   const current = shown?.jobs[shown.at] === job.job;
   const open = () => {
-    set({ shown: { jobs: [job.job], at: 0 }, compare: false, error: null, warnings: [] });
+    set({ warnings: [] });
+    show({ jobs: [job.job], at: 0 });
     document.getElementById("result-heading").focus();
   };
   const drag = (event) =>
@@ -121,7 +123,7 @@ function Thumb({ job, shown }) {
     onDragStart=${drag}
     title=${titleOf(job)}
   >
-    ${job.state === "succeeded" ? html`<img src=${toLocal(job.result_url)} alt="" loading="lazy" decoding="async" />` : html`<span class="placeholder"><${Icon} name=${job.state === "failed" ? "alert" : job.state === "cancelled" ? "cancel" : "image"} /></span>`}
+    ${job.state === "succeeded" ? html`<${Thumbnail} id=${job.job} />` : html`<span class="placeholder"><${Icon} name=${job.state === "failed" ? "alert" : job.state === "cancelled" ? "cancel" : "image"} /></span>`}
     <span class="thumb-text">${titleOf(job)}</span>
   </button>`;
 }

@@ -2,13 +2,17 @@
 
 import { html, render, useEffect } from "./vendor/preact.js";
 import { AccountButton, KeyForm } from "./account.js";
+import { onEndedElsewhere } from "./follow.js";
 import { Form } from "./form.js";
 import { Gallery } from "./gallery.js";
+import { followHistory } from "./history.js";
 import { Icon } from "./icons.js";
-import { estimate, generate, notify, setPicture, signIn } from "./jobs.js";
+import { estimate, generate, setPicture } from "./jobs.js";
+import { loadGallery } from "./listing.js";
 import { fromFile, fromUrl, toLocal } from "./pictures.js";
+import { signIn } from "./session.js";
 import { Stage } from "./stage.js";
-import { get, set, useStore } from "./store.js";
+import { get, notify, set, useStore } from "./store.js";
 
 const THEMES = ["auto", "light", "dark"];
 
@@ -111,7 +115,17 @@ document.addEventListener("paste", (event) => {
   if (event.clipboardData.files.length) take(event.clipboardData).catch((error) => notify(error.message));
 });
 
+// Another tab, or another client, may have generated something meanwhile.
+const renew = () => {
+  if (get().account && get().gallery.state === "ready") loadGallery();
+};
+onEndedElsewhere(renew);
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible") renew();
+});
+
 applyTheme(localStorage.getItem("imagegen-theme") ?? "auto");
+followHistory();
 render(html`<${App} />`, document.getElementById("app"));
 if (get().key) signIn(get().key, get().remember);
 else set({ gallery: { ...get().gallery, state: "signed-out" } });

@@ -1,9 +1,10 @@
 // From the form to the documented request, and back.
 
-import { ENHANCEMENTS, SECTIONS, fieldsOf, isSet } from "./fields.js";
+import { ENHANCEMENTS } from "./fields-enhance.js";
+import { SECTIONS, fieldsOf, isSet } from "./fields.js";
 import { TASK, taskOf } from "./tasks.js";
 
-const PROMPT = "background.generate.description";
+export const PROMPT = "background.generate.description";
 export const MASK = "background.generate.ip_image2";
 export const MISSING = "sha256:"; // of a picture whose file the server does not keep
 
@@ -46,7 +47,9 @@ function addField(document, field, values, picture) {
       field.path,
       value.map((each, number) => picture(each, `${field.path}.${number}`)),
     );
-  } else if (field.kind === "number" || field.kind === "range" || field.kind === "count") {
+  } else if (field.kind === "loras") {
+    put(document, field.path, value);
+  } else if (field.kind === "skip" || field.kind === "number" || field.kind === "range" || field.kind === "count") {
     if (field.kind !== "count" || Number(value) > 1) put(document, field.path, Number(value));
   } else if (field.kind === "seed") {
     put(document, field.path, toInteger(value));
@@ -103,10 +106,10 @@ export function recall(document) {
     const value = field.path && pick(document, field.path);
     if (field.kind === "picture") keep(field.path, picture(value));
     else if (field.kind === "pictures") keep(field.path, (value ?? []).map(picture).filter(Boolean));
-    else if (field.kind === "check") keep(field.path, value);
+    else if (field.kind === "check" || field.kind === "loras") keep(field.path, value);
     else if (field.kind !== "enhancement" && isSet(value))
       keep(field.path, typeof value === "object" ? JSON.stringify(value) : String(value));
-    if (field.kind === "select" && field.json && value === false) values[field.path] = "false";
+    if (field.json && value === false) values[field.path] = "false";
   }
   keep("enhancements", document.enhancements);
   for (const [name] of ENHANCEMENTS) {

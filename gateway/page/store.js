@@ -33,6 +33,14 @@ export const setValue = (path, value) =>
   set(({ form }) => ({ form: { ...form, values: { ...form.values, [path]: value } }, problem: null }));
 export const setJob = (id, patch) => set(({ jobs }) => ({ jobs: { ...jobs, [id]: { ...jobs[id], ...patch } } }));
 
+let clearing = null;
+// A sentence at the bottom of the page, for a while.
+export function notify(message) {
+  clearTimeout(clearing);
+  set({ notice: message });
+  clearing = setTimeout(() => set({ notice: "" }), 4000);
+}
+
 export function useStore() {
   const [, redraw] = useState(0);
   useEffect(() => {

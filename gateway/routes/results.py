@@ -1,5 +1,6 @@
 """Pictures of the result store over HTTP."""
 
+import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any, Final
@@ -8,6 +9,7 @@ import grpc
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from gateway import errors
 from gateway.contract.answers import ErrorAnswer
 from gateway.errors import ApiError
 from gateway.translate.status import api_error
@@ -18,6 +20,12 @@ from imagegen.v1 import jobs_pb2
 
 # Only pictures are shown by their own type. Anything else would let a stored file act as a page of this site.
 _TYPES = frozenset({"image/png", "image/jpeg", "image/webp"})
+_THUMBNAIL_HEADERS = {
+    # A job's picture never changes. Another key in the same browser is another reader.
+    "Cache-Control": "private, max-age=86400, immutable",
+    "Vary": "x-api-key, authorization",
+    "X-Content-Type-Options": "nosniff",
+}
 _HEADERS = {
     # A name never gets other bytes; who knows it may keep them, a shared cache may not.
     "Cache-Control": "private, max-age=86400, immutable",
@@ -35,6 +43,34 @@ OPENAPI: Final[dict[int | str, dict[str, Any]]] = {
     500: {"model": ErrorAnswer, "description": "The stored picture is corrupt; it is not sent."},
     503: {"model": ErrorAnswer, "description": "The service cannot be reached right now."},
 }
+
+
+THUMBNAIL_OPENAPI: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"description": "The picture, its longer side 256 pixels or less.", "content": {"image/webp": {}}},
+    304: {"description": "The client has it: If-None-Match names its ETag."},
+    409: {"model": ErrorAnswer, "description": "The job has no picture, or one that is too large for a thumbnail."},
+}
+
+
+async def respond_small(orchestrator: Orchestrator, job: str, request: Request, caller: Caller) -> Response:
+    """Answer with the small copy of the picture of a caller's job.
+
+    Raises:
+        ApiError: 404 if there is no such job; 409 if it has no picture, or one that is too large; else as it says.
+    """
+    try:
+        found = await orchestrator.thumbnail(job, caller)
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.INVALID_ARGUMENT:
+            raise errors.job_not_found() from None
+        if error.code() is grpc.StatusCode.FAILED_PRECONDITION:
+            message = f"Job {job} has no thumbnail: it has no picture, or one of more than 32 million pixels"
+            raise ApiError(409, message) from None
+        raise api_error(error, caller.request_id) from None
+    headers = {**_THUMBNAIL_HEADERS, "ETag": f'"{hashlib.sha256(found.data).hexdigest()}"'}
+    if (known := request.headers.get("if-none-match")) is not None and _matches(known, headers["ETag"]):
+        return Response(status_code=304, headers=headers)
+    return Response(found.data, headers=headers, media_type="image/webp")
 
 
 async def respond(orchestrator: Orchestrator, name: str, request: Request, request_id: str) -> Response:

@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 
 from gateway.contract.answers import ErrorAnswer, MarksAnswer
 from gateway.errors import ApiError
-from gateway.routes import events
+from gateway.routes import events, results
 from gateway.routes.calls import JobId, call_for_job, caller_of, gateway_of
 from gateway.routes.openapi import JOBS_TAG, SERVICE_TAG, job_answers
 from gateway.translate import jobs, listing
@@ -229,6 +229,14 @@ async def get_manifest(request: Request, job: JobId) -> Response:
     if not found.HasField("artifact"):
         raise ApiError(409, f"Job {found.job_id} has no picture: only jobs that succeeded have a manifest")
     return JSONResponse(listing.manifest(found).model_dump(mode="json"))
+
+
+@router.get(
+    "/jobs/{job}/thumbnail", tags=[JOBS_TAG], response_class=Response, responses={**ERRORS, **results.THUMBNAIL_OPENAPI}
+)
+async def get_thumbnail(request: Request, job: JobId) -> Response:
+    """Give a small copy of a job's picture, for lists of many."""
+    return await results.respond_small(gateway_of(request).orchestrator, job, request, caller_of(request))
 
 
 @router.post("/jobs/{job}:cancel", tags=[JOBS_TAG], **job_answers(posts=False, model=StateAnswer))

@@ -64,6 +64,7 @@ class JobView(BaseModel):
         output_format: of its picture.
         file_size: of its picture, bytes.
         result_url: where its picture is.
+        sha256: of its picture's file, hex: what a request has in place of a picture that was sent with it.
         error: why it failed.
         webhook: of the job, if it has one.
         request_id: in the logs.
@@ -89,6 +90,7 @@ class JobView(BaseModel):
     output_format: str | None = None
     file_size: int | None = None
     result_url: str | None = None
+    sha256: str | None = None
     error: JobErrorView | None = None
     webhook: DeliveryView | None = None
     request_id: str
@@ -215,6 +217,7 @@ def view(job: jobs_pb2.Job) -> JobView:
         output_format=jobs.word(pb.ImageFormat.Name, artifact.format, "IMAGE_FORMAT_") if artifact else None,
         file_size=artifact.file_size if artifact else None,
         result_url=artifact.uri if artifact else None,
+        sha256=(artifact.sha256.hex() or None) if artifact else None,
         error=_error(job) if job.HasField("error") else None,
         webhook=_delivery(job.webhook) if job.HasField("webhook") else None,
         request_id=job.request_id,

@@ -43,7 +43,7 @@ SERVICE_CONFIG = next(
 
 CALL_SECONDS = 10.0  # a call that only looks something up, or queues something
 HEALTH_SECONDS = 2.0
-VERIFY_SECONDS = 60.0  # fetches and decodes a picture
+VERIFY_SECONDS = 60.0  # reads and decodes a picture
 RESULT_SECONDS = 120.0  # a picture, to a slow client
 
 
@@ -215,6 +215,11 @@ class Orchestrator:
                 yield part
         finally:
             call.cancel()
+
+    async def thumbnail(self, job_id: str, caller: Caller) -> jobs_pb2.ReadThumbnailResponse:
+        """Read the small copy of a job's picture."""
+        message = jobs_pb2.ReadThumbnailRequest(job_id=job_id)
+        return await self._jobs.ReadThumbnail(message, timeout=VERIFY_SECONDS, metadata=caller.metadata)
 
     async def serving(self) -> bool:
         """Whether the orchestrator says that it serves."""

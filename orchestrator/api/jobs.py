@@ -16,7 +16,8 @@ from orchestrator.api.safety import apply_policy
 from orchestrator.config import Ports
 from orchestrator.errors import InvalidRequestError, Violation
 from orchestrator.jobs.service import DurableJobs
-from orchestrator.params import Limits
+from orchestrator.jobs.thumbnails import Thumbnails
+from orchestrator.params import ImageFormat, Limits
 from orchestrator.results.store import ResultStore
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -26,9 +27,16 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
     """JobService over durable jobs and the result store."""
 
     def __init__(
-        self, jobs: DurableJobs, results: ResultStore, limits: Limits, *, webhook_private: bool, webhook_ports: Ports
+        self,
+        jobs: DurableJobs,
+        results: ResultStore,
+        thumbnails: Thumbnails,
+        limits: Limits,
+        *,
+        webhook_private: bool,
+        webhook_ports: Ports,
     ) -> None:
-        self._jobs, self._results, self._limits = jobs, results, limits
+        self._jobs, self._results, self._thumbnails, self._limits = jobs, results, thumbnails, limits
         self._check_webhook = partial(converters.check_hook, allow_private=webhook_private, ports=webhook_ports)
 
     async def CreateJob(self, request: jobs_pb2.CreateJobRequest, _context: Context) -> jobs_pb2.Job:
@@ -92,6 +100,14 @@ class JobServicer(jobs_pb2_grpc.JobServiceServicer):
             answer.data = chunk
             yield answer
             answer = jobs_pb2.ReadResultResponse()
+
+    async def ReadThumbnail(
+        self, request: jobs_pb2.ReadThumbnailRequest, _context: Context
+    ) -> jobs_pb2.ReadThumbnailResponse:
+        """A small copy of a job's picture."""
+        record = await self._jobs.get(account.get(), request.job_id)
+        data = await self._thumbnails.read(record)
+        return jobs_pb2.ReadThumbnailResponse(data=data, content_type=ImageFormat.WEBP.media_type)
 
 
 def _count(request: jobs_pb2.CreateJobRequest | jobs_pb2.EstimateJobRequest) -> int:

@@ -1,6 +1,6 @@
 """`python -m tests.browser [FOLDER [STATE]]`: the screenshots of docs/, of the stack of a state folder.
 
-Each state of the page goes into FOLDER, on a desk (light), on a wide screen (dark) and on a phone (light), and all of
+Each state of the page goes into FOLDER, as screens of 1400, 1920 and 390 pixels show it, light and dark, and all of
 them onto one sheet.
 """
 
@@ -19,30 +19,33 @@ from tests.browser.page import PHONE, Page, browser
 from tests.browser.states import walk
 
 DOCS = Path(__file__).parents[2] / "docs"
-SCREENS = {"desk": ((1400, 900), "light"), "wide": ((1920, 1080), "dark"), "phone": (PHONE, "light")}
-HEIGHT, GAP = 340, 20
+SIZES = {"1400": (1400, 900), "1920": (1920, 1080), "390": PHONE}
+THEMES = ("light", "dark")
+HEIGHT, GAP = 300, 16
+"""Pixels of a picture on the sheet, and between two."""
 SAMPLES = (3, 5, 2, 1)
 """Ideas of the empty page that are generated for the first picture; the last one is shown."""
-"""Pixels of a state on the sheet, and between two."""
 
 
 def main(folder: Path) -> None:
-    """Walk through all states on each screen."""
+    """Walk through all states once, and show each on every screen, light and dark."""
     settings = Settings.from_env({"IMAGEGEN_STATE_DIR": sys.argv[2]} if len(sys.argv) > 2 else {})
     rows = []
     with browser() as driver:
         page = Page(driver, settings.rest_url, read_api_key(settings), f"{HOST}:{settings.ports.grpc}")
         _show_samples(page)
         driver.save_screenshot(str(DOCS / "playground.png"))
-        for name, (size, theme) in SCREENS.items():
-            page.resize(*size)
-            page.open()
-            driver.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
+        page.open()
+        for state in walk(page, size="512"):
             tiles = []
-            for state in walk(page, size="512"):
-                file = folder / f"{name}_{state.replace(' ', '_')}.png"
-                driver.save_screenshot(str(file))
-                tiles.append(_tile(file, f"{name}: {state}"))
+            for name, size in SIZES.items():
+                page.resize(*size)
+                for theme in THEMES:
+                    driver.execute_script("document.documentElement.dataset.theme = arguments[0]", theme)
+                    file = folder / f"{state.replace(' ', '_')}_{name}_{theme}.png"
+                    driver.save_screenshot(str(file))
+                    tiles.append(_tile(file, f"{state}, {name}, {theme}"))
+            page.resize(*SIZES["1400"])
             rows.append(tiles)
     _save_sheet(rows, DOCS / "playground_states.png")
 
@@ -50,7 +53,7 @@ def main(folder: Path) -> None:
 def _show_samples(page: Page) -> None:
     """A desk with a few pictures in the gallery, the last of them large."""
     for number in SAMPLES:
-        page.resize(*SCREENS["desk"][0])
+        page.resize(*SIZES["1400"])
         page.open()
         page.sign_in()
         page.driver.find_element(By.CSS_SELECTOR, f".samples li:nth-child({number}) button").click()
@@ -71,17 +74,9 @@ def _tile(file: Path, title: str) -> np.ndarray:
 
 
 def _save_sheet(rows: list[list[np.ndarray]], path: Path) -> None:
-    """All states, screen by screen, in lines of the width of four desks."""
-    most = 4 * (rows[0][0].shape[1] + GAP)
-    lines: list[np.ndarray] = []
-    for tiles in rows:
-        line: list[np.ndarray] = []
-        for tile in tiles:
-            if sum(each.shape[1] + GAP for each in [*line, tile]) > most:
-                lines.append(_line(line, most))
-                line = []
-            line.append(tile)
-        lines.append(_line(line, most))
+    """All states, one below another."""
+    width = max(sum(tile.shape[1] + GAP for tile in tiles) for tiles in rows)
+    lines = [_line(tiles, width) for tiles in rows]
     sheet = Image.fromarray(cv2.cvtColor(np.vstack(lines), cv2.COLOR_BGR2RGB))
     sheet.quantize(128, dither=Image.Dither.NONE).save(path, optimize=True)
 

@@ -173,6 +173,12 @@ class Page:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
+    def set_connection(self, *, online: bool) -> None:
+        """Whether the browser reaches anything."""
+        self.driver.execute_cdp_cmd("Network.enable", {})
+        conditions = {"offline": not online, "latency": 0, "downloadThroughput": -1, "uploadThroughput": -1}
+        self.driver.execute_cdp_cmd("Network.emulateNetworkConditions", conditions)
+
     def complaints(self) -> list[str]:
         """What the browser has found wrong, refused by the page's policy say."""
         log: list[dict[str, str]] = self.driver.get_log("browser")  # type: ignore[no-untyped-call]  # selenium's

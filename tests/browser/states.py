@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+import httpx
+from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser.page import Page
@@ -50,7 +52,8 @@ def _text(page: Page, size: str) -> Iterator[str]:
     page.until(lambda: page.text("code").startswith("curl"))
     yield "code"
     page.click("tab-details")
-    page.unfold("background", "enhance", "caption", "print", "file", "safety", "advanced", "layout")
+    page.unfold("guidance", "model", "layout", "background", "enhance")
+    page.unfold("caption", "print", "file", "safety", "advanced")
     page.click("enhance-face_enhance")
     page.select("safe", "true")
     yield "all settings"
@@ -83,3 +86,25 @@ def _pictures(page: Page) -> Iterator[str]:
     page.click("go")
     page.until(lambda: page.shows("failure"))
     yield "refused"
+    page.set("preset", "")
+    yield from _gone(page)
+
+
+def _gone(page: Page) -> Iterator[str]:
+    """A picture that is stored no longer; and a server that cannot be reached."""
+    page.driver.find_element(By.CSS_SELECTOR, "#gallery button").click()
+    page.until(lambda: page.natural_size() != (0, 0))
+    gone = page.shown()
+    httpx.delete(f"{page.url}/rest_api/result/{gone}", headers={"x-api-key": page.key}).raise_for_status()
+    page.driver.execute_script(
+        "import('/playground/listing.js').then(({ filterGallery }) => filterGallery('all'));"
+        "document.getElementById('filter').value = 'all'"
+    )
+    page.until(lambda: page.shows("ended"))
+    yield "not stored"
+    page.task("text")
+    page.set_connection(online=False)
+    page.click("go")
+    page.until(lambda: "cannot be reached" in page.text("error"))
+    yield "unreachable"
+    page.set_connection(online=True)

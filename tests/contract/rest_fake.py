@@ -30,6 +30,7 @@ from orchestrator.errors import (
     ImagegenError,
     InvalidRequestError,
     NotFoundError,
+    PreconditionError,
     Violation,
 )
 from orchestrator.params import Limits
@@ -85,6 +86,7 @@ class Script:
         refusal: every method with a key ends with it: an error of the tree, or a bare gRPC status.
         refusals_left: how often it does so before it goes on; None: always.
         files: pictures by name: media type and chunks.
+        thumbnail: of the job; None: it has none.
         requests: of CreateJob.
         webhooks: that came with them.
         notes: that came with the newest of them, and go along with its job.
@@ -106,6 +108,7 @@ class Script:
     refusal: ImagegenError | tuple[grpc.StatusCode, str] | None = None
     refusals_left: int | None = None
     files: dict[str, tuple[str, list[bytes]]] = field(default_factory=dict)
+    thumbnail: bytes | None = None
     requests: list[pb.GenerateRequest] = field(default_factory=list)
     webhooks: list[jobs_pb2.Webhook | None] = field(default_factory=list)
     notes: jobs_pb2.ClientNotes = field(default_factory=jobs_pb2.ClientNotes)
@@ -262,6 +265,16 @@ class FakeJobs(
         yield jobs_pb2.ReadResultResponse(content_type=media_type, file_size=size, data=chunks[0], sha256=digest)
         for chunk in chunks[1:]:
             yield jobs_pb2.ReadResultResponse(data=chunk)
+
+    async def ReadThumbnail(  # noqa: N802
+        self, request: jobs_pb2.ReadThumbnailRequest, context: Context
+    ) -> jobs_pb2.ReadThumbnailResponse:
+        await self._enter(context, "ReadThumbnail")
+        if request.job_id != JOB:
+            await self._refuse(context, NotFoundError("no such job"))
+        if self.script.thumbnail is None:
+            await self._refuse(context, PreconditionError("the job has no picture"))
+        return jobs_pb2.ReadThumbnailResponse(data=self.script.thumbnail, content_type="image/webp")
 
     async def _enter(self, context: Context, method: str) -> None:
         """What every method with a key does first."""

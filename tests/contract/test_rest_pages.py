@@ -78,7 +78,7 @@ async def test_the_description_names_what_is_served(stack: Stack) -> None:
     assert set(described["paths"]) == {
         *(RESULT, NOW, "/rest_api/result/{job}", "/rest_api/me"),
         *("/v1/jobs/{job}/events", "/v1/jobs/{job}:cancel", "/v1/families", "/v1/jobs", "/v1/jobs/{job}"),
-        *("/v1/jobs:estimate", "/v1/jobs/{job}/manifest"),
+        *("/v1/jobs:estimate", "/v1/jobs/{job}/manifest", "/v1/jobs/{job}/thumbnail"),
         "/v1/verify",
         *("/v1/webhooks/deliveries", "/v1/webhooks/deliveries/{delivery}:resend"),
         *("/v1/images/generations", "/v1/images/edits", "/v1/models", "/v1/models/{model}"),

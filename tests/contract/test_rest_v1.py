@@ -298,6 +298,26 @@ async def test_a_job_is_described(stack: Stack) -> None:
     assert (gone.status_code, gone.json()["message"]) == (404, "Job not found")
 
 
+async def test_the_thumbnail_of_a_job(stack: Stack) -> None:
+    """A small copy for whoever has the account's key; the browser keeps it, for this key alone."""
+    stack.script.thumbnail = b"RIFF small"
+    path = f"/v1/jobs/{JOB}/thumbnail"
+    answer = await stack.client.get(path)
+    assert (answer.status_code, answer.content) == (200, b"RIFF small")
+    assert answer.headers["content-type"] == "image/webp"
+    assert answer.headers["cache-control"] == "private, max-age=86400, immutable"
+    assert answer.headers["vary"] == "x-api-key, authorization"
+    again = await stack.client.get(path, headers={"If-None-Match": answer.headers["etag"]})
+    assert (again.status_code, again.content) == (304, b"")
+    assert (await stack.anonymous.get(path)).status_code == 403
+    assert (await stack.client.get(f"/v1/jobs/{'K' * 22}/thumbnail")).status_code == 404
+    stack.script.thumbnail = None
+    refused = await stack.client.get(path)
+    assert (refused.status_code, refused.json()["message"].partition(":")[0]) == (409, f"Job {JOB} has no thumbnail")
+    stack.script.refusal = (grpc.StatusCode.UNAVAILABLE, "away")
+    assert (await stack.client.get(path)).status_code == 503
+
+
 async def test_the_manifest_of_a_job(stack: Stack) -> None:
     """All that its picture came from; a job without a picture has none."""
     ended = finished(task="text_to_image", family="realistic")
@@ -308,6 +328,7 @@ async def test_the_manifest_of_a_job(stack: Stack) -> None:
     made.family, made.seed, made.steps, made.sampler = "realistic", 7, 9, pb.SAMPLER_EULER
     made.sha256, made.software = bytes(31) + b"\1", "imagegen 1.0"
     stack.script.ended = ended
+    assert (await stack.client.get(f"/v1/jobs/{JOB}")).json()["sha256"] == "00" * 31 + "01"
     answer = await stack.client.get(f"/v1/jobs/{JOB}/manifest")
     found = answer.json()
     assert answer.status_code == 200

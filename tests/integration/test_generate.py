@@ -238,6 +238,34 @@ async def test_a_job_is_created_watched_fetched_and_deleted(client: Client) -> N
     assert caught.value.code() == grpc.StatusCode.NOT_FOUND
 
 
+async def test_a_thumbnail_of_a_job(client: Client) -> None:
+    """Small, with the picture's shape and colours; gone with the picture, and nobody else's."""
+    request = text_to_image(steps=2, size=pb.Size(width=512, height=256))
+    job = await client.jobs.CreateJob(jobs_pb2.CreateJobRequest(request=request))
+    asked = jobs_pb2.ReadThumbnailRequest(job_id=job.job_id)
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await client.jobs.ReadThumbnail(asked)
+    assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    _ = [e async for e in client.jobs.WatchJob(jobs_pb2.WatchJobRequest(job_id=job.job_id))]
+    job = await client.jobs.GetJob(jobs_pb2.GetJobRequest(job_id=job.job_id))
+    name = jobs_pb2.ReadResultRequest(name=job.artifact.uri.rsplit("/", 1)[1])
+    picture = decode(b"".join([p.data async for p in client.jobs.ReadResult(name)]))
+    small = await client.jobs.ReadThumbnail(asked)
+    assert (small.content_type, small.data[:4]) == ("image/webp", b"RIFF")
+    found = decode(small.data)
+    assert found.shape == (128, 256, 3)
+    expected = cv2.resize(picture, (256, 128), interpolation=cv2.INTER_AREA)
+    assert np.abs(found.astype(int) - expected).mean() < 12
+    assert (await client.jobs.ReadThumbnail(asked)).data == small.data
+    await client.jobs.DeleteJob(jobs_pb2.DeleteJobRequest(job_id=job.job_id))
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await client.jobs.ReadThumbnail(asked)
+    assert caught.value.code() == grpc.StatusCode.FAILED_PRECONDITION
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await client.jobs.ReadThumbnail(jobs_pb2.ReadThumbnailRequest(job_id="K" * 22))
+    assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+
+
 @pytest.mark.parametrize("name", ["", "../families.toml", "..%2f..", "a" * 22 + ".png", "x" * 4000])
 async def test_results_that_are_not_there(client: Client, name: str) -> None:
     """Nothing but result names is looked up."""

@@ -48,7 +48,7 @@ class Servicer(jobs_pb2_grpc.JobServiceServicer):
     async def not_called(self, request: Any, context: Any) -> Any:
         raise NotImplementedError
 
-    CreateJob = EstimateJob = CancelJob = DeleteJob = ListJobs = not_called
+    CreateJob = EstimateJob = CancelJob = DeleteJob = ListJobs = ReadThumbnail = not_called
 
     async def GetJob(self, request: jobs_pb2.GetJobRequest, _context: Any) -> jobs_pb2.Job:  # noqa: N802
         if request.job_id in ERRORS:
