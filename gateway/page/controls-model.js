@@ -4,7 +4,7 @@ import { html } from "./vendor/preact.js";
 import { Select } from "./controls.js";
 import { isSet } from "./fields.js";
 import { Labelled, type } from "./labelled.js";
-import { familyOf } from "./models.js";
+import { SAMPLERS, familyOf } from "./models.js";
 import { setValue } from "./store.js";
 
 export const Family = ({ field, id, value, state }) =>
@@ -16,21 +16,6 @@ export const Family = ({ field, id, value, state }) =>
       ${state.families.slice(1).map(({ name, ready }) => html`<option value=${name} selected=${value === name}>${name}${ready ? "" : " (not ready)"}</option>`)}
     </select>
   <//>`;
-
-const SAMPLERS = {
-  ddim: "DDIM",
-  euler: "Euler",
-  euler_ancestral: "Euler ancestral",
-  heun: "Heun",
-  dpmpp_2m: "DPM++ 2M",
-  dpmpp_2m_karras: "DPM++ 2M Karras",
-  lcm: "LCM",
-  unipc: "UniPC",
-  dpmpp_sde: "DPM++ SDE",
-  dpmpp_2m_sde: "DPM++ 2M SDE",
-  ddpm: "DDPM",
-  tcd: "TCD",
-};
 
 // The samplers of the model that is chosen.
 export function Sampler({ field, id, value, state }) {

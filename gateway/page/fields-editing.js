@@ -100,6 +100,7 @@ export const EDITING = [
         name,
         label,
         kind: "enhancement",
+        half: true,
         types,
         tasks: name === "face_enhance" ? undefined : PICTURES,
       })),

@@ -157,7 +157,12 @@ function Section({ section, state, title }) {
   >
     <summary><span>${title}</span>${count > 0 && html`<span class="count">${count} set</span>`}</summary>
     <div class="fields">
-      ${fields.map((field) => html`<${Field} key=${field.name ?? field.path + field.label} field=${field} state=${state} />`)}
+      ${fields.map(
+        (field) =>
+          html`<div key=${field.name ?? field.path + field.label} class=${field.half ? "half" : ""}>
+            <${Field} field=${field} state=${state} />
+          </div>`,
+      )}
     </div>
   </details>`;
 }
@@ -182,13 +187,15 @@ function Footer({ state }) {
   const n = Number(form.values["imagegen.n"]) || 1;
   const cost = costOf(estimate, account);
   const warning = estimate?.warnings?.[0];
+  const wrong = problem?.message ?? estimate?.message ?? "";
+  // One line for either: what is below it keeps its place.
   return html`<div class="footer">
-    <p id="problem" class="problem" role="alert">
-      ${problem?.message ?? (estimate?.message && !state.problem ? estimate.message : "")}
-    </p>
-    <p id="cost" class="cost" title="Asked from the server before anything is sent">
-      ${cost && html`<${Icon} name="clock" />${cost}`}
-    </p>
+    <div class="answer">
+      <p id="problem" class="problem" role="alert">${wrong}</p>
+      <p id="cost" class="cost" hidden=${Boolean(wrong)} title="Asked from the server before anything is sent">
+        <${Icon} name="clock" />${cost ?? "Cost and time appear here before you generate."}
+      </p>
+    </div>
     ${warning && html`<p class="cost warning"><${Icon} name="info" />${warning}</p>`}
     <button id="go" class="primary" type="submit" disabled=${sending}>
       <${Icon} name="spark" />${sending ? "Sending …" : n > 1 ? `Generate ${n} pictures` : "Generate"}<kbd>Ctrl ⏎</kbd>

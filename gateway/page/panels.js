@@ -3,6 +3,7 @@
 import { html } from "./vendor/preact.js";
 import { CodePanel } from "./codepanel.js";
 import { Icon } from "./icons.js";
+import { SAMPLERS } from "./models.js";
 import { formOf, promptOf } from "./recall.js";
 import { set } from "./store.js";
 import { TASK } from "./tasks.js";
@@ -52,7 +53,7 @@ function Details({ job, warnings }) {
     ["Size", job.width && `${job.width} × ${job.height}`],
     ["Steps", job.steps || form?.values["imagegen.steps"]],
     ["Guidance", form?.values["imagegen.guidance_scale"]],
-    ["Sampler", job.sampler],
+    ["Sampler", SAMPLERS[job.sampler] ?? job.sampler],
     ["File", job.file_size && `${job.output_format?.toUpperCase()}, ${Math.ceil(job.file_size / 1024)} KB`],
     ["Created", job.created && new Date(job.created).toLocaleString()],
     ["Kept until", job.expires && new Date(job.expires).toLocaleString()],

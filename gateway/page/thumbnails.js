@@ -6,12 +6,26 @@ import { Icon } from "./icons.js";
 import { get } from "./store.js";
 
 const links = new Map(); // job id to a promise of an object URL
+const PAUSES = [1000, 4000, 16000]; // milliseconds before it is fetched again
+
+const passes = ({ status }) => !status || status === 429 || status >= 500;
+
+// A server that cannot be reached, or is busy, is asked again.
+async function fetchLink(id, attempt = 0) {
+  try {
+    return URL.createObjectURL(await api.thumbnail(get().key, id));
+  } catch (error) {
+    if (!passes(error) || attempt === PAUSES.length) throw error;
+    await new Promise((resume) => setTimeout(resume, PAUSES[attempt]));
+    return fetchLink(id, attempt + 1);
+  }
+}
 
 function linkOf(id) {
   if (!links.has(id)) {
-    const link = api.thumbnail(get().key, id).then((blob) => URL.createObjectURL(blob));
+    const link = fetchLink(id);
     links.set(id, link);
-    link.catch((error) => error.status || links.delete(id)); // without an answer: asked again when it is shown again
+    link.catch((error) => passes(error) && links.delete(id)); // asked again when it is shown again
   }
   return links.get(id);
 }

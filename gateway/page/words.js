@@ -31,7 +31,7 @@ export const secondsOf = (job) =>
 
 export function waitingOf({ queue, wait, expectedSeconds }) {
   const seconds = wait || (queue && expectedSeconds ? queue * expectedSeconds : 0);
-  const time = seconds >= 1 ? `, about ${Math.ceil(seconds)} s` : "";
+  const time = seconds >= 1 ? ` · ${Math.ceil(seconds)} s` : "";
   if (!queue) return "Starts next";
   return `${queue} ${queue === 1 ? "job" : "jobs"} before it${time}`;
 }

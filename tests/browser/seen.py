@@ -30,6 +30,17 @@ def job(page: Page, name: str = "") -> dict[str, Any]:
     return found
 
 
+def generated(page: Page, document: dict[str, Any]) -> dict[str, Any]:
+    """A job that another client has sent, once its picture is there."""
+    headers = {"x-api-key": page.key}
+    sent = httpx.post(f"{page.url}/rest_api/process", json=document, headers=headers, timeout=60)
+    name = sent.raise_for_status().json()["job"]
+    page.until(lambda: job(page, name)["state"] not in {"queued", "running"})
+    found = job(page, name)
+    assert found["state"] == "succeeded", found
+    return found
+
+
 def values(page: Page) -> dict[str, Any]:
     """What the form says, by path."""
     script = """

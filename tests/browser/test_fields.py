@@ -130,7 +130,7 @@ def test_settings_of_the_model_that_is_chosen(page: Page) -> None:
     loras = page["field-imagegen-loras"]
     page.until(lambda: len(loras.find_elements(By.CSS_SELECTOR, "input[type=checkbox]")) == 4)
     for number in range(3):
-        loras.find_elements(By.CSS_SELECTOR, "input[type=checkbox]")[number].click()
+        page.press(loras.find_elements(By.CSS_SELECTOR, "input[type=checkbox]")[number])
     page.until(lambda: not loras.find_elements(By.CSS_SELECTOR, "input[type=checkbox]")[3].is_enabled())
     loras.find_element(By.CSS_SELECTOR, "input[type=range]").send_keys(Keys.ARROW_RIGHT)
     page.select("imagegen.clip_skip", "2")
@@ -168,7 +168,7 @@ def test_a_preset_is_chosen(page: Page) -> None:
     page.sign_in()
     page.task("enhance")
     page.choose()
-    page.driver.find_element(By.XPATH, "//button[normalize-space()='Product cutout']").click()
+    page.press(page.driver.find_element(By.XPATH, "//button[normalize-space()='Product cutout']"))
     assert page["field-preset"].get_attribute("value") == "product_cutout"
     assert page.generate()[-1].startswith("Done"), page.text("error")
     assert opened(result(page)).size

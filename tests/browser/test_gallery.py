@@ -1,6 +1,7 @@
 """The account's pictures, the queue, and what can be done with a picture."""
 
 import base64
+import re
 from typing import Any
 
 import httpx
@@ -9,7 +10,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tests.browser.page import PICTURE, Page
-from tests.browser.seen import job, result, values
+from tests.browser.seen import generated, job, result, values
 from tests.browser.states import quick
 
 pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(900)]  # several pictures each, on slow cores
@@ -17,17 +18,16 @@ pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(900)]  # s
 
 def test_the_gallery_is_the_servers_and_recalls_settings(page: Page) -> None:
     """Prompt, seed and settings come back in a browser that has kept nothing, of another client's job too."""
-    headers = {"x-api-key": page.key}
     generate = {"description": "<b>a snail</b>", "negative_prompt": "rain", "sample_num": 2**53 + 1}
     body = {"width": 64, "height": 96, "background": {"generate": generate}, "imagegen": {"steps": 3}}
-    made = httpx.post(f"{page.url}/rest_api/process_result", json=body, headers=headers, timeout=90).json()
+    other = generated(page, body)
     page.sign_in()
     page.until(lambda: page.shows("gallery"))
     first = page["gallery"].find_element(By.TAG_NAME, "button")
     assert "<b>a snail</b>" in (first.get_attribute("title") or "")  # shown as text
     first.click()
-    page.until(lambda: page.shown() == made["job"])
-    assert result(page) == httpx.get(made["result_url"]).content
+    page.until(lambda: page.shown() == other["job"])
+    assert result(page) == httpx.get(other["result_url"]).content
     page.click("act-recall")
     page.until(lambda: values(page).get("imagegen.steps") == "3")
     found = values(page)
@@ -35,25 +35,34 @@ def test_the_gallery_is_the_servers_and_recalls_settings(page: Page) -> None:
     assert found["background.generate.negative_prompt"] == "rain"
     assert (found["width"], found["height"]) == ("64", "96")
     seed = page["field-background-generate-sample_num"].get_attribute("value")
-    assert seed == str(made["seed"])
+    assert seed == str(other["seed"])
     page.generate()
-    assert result(page) == httpx.get(made["result_url"]).content
+    assert result(page) == httpx.get(other["result_url"]).content
+
+
+NOTE_THE_QUEUE = """
+    window.queued = [];
+    const note = () => window.queued.push(document.getElementById("queue")?.textContent ?? "");
+    new MutationObserver(note).observe(document.body, { childList: true, subtree: true, characterData: true });
+"""
 
 
 def test_several_jobs_and_pictures_at_once(page: Page) -> None:
+    """More than run at once: those that wait say how many come before them."""
     page.sign_in()
-    quick(page, "two cats")
-    page.set("imagegen.n", "8")  # more than run at once
+    page.driver.execute_script(NOTE_THE_QUEUE)
+    quick(page, "two cats", size="64")
+    page.set("imagegen.n", "7")
     page.click("go")
     page.until(lambda: page.shows("strip"))
     page.set("imagegen.n", "1")
     page.write("prompt", "a rocket")
-    page.click("go")
-    page.until(lambda: "jobs before it" in page.text("queue"))
-    page.wait()
+    assert page.generate()[-1].startswith("Done"), page.text("error")
     page.until(lambda: not page.shows("queue"))
-    titles = [str(each.get_attribute("title")) for each in page["gallery"].find_elements(By.TAG_NAME, "button")[:9]]
-    assert sorted(titles) == ["a rocket", *["two cats"] * 8]
+    said = "".join(page.driver.execute_script("return window.queued"))
+    assert re.search(r"[1-9] jobs? before it", said), said[-2000:]
+    titles = [str(each.get_attribute("title")) for each in page["gallery"].find_elements(By.TAG_NAME, "button")[:8]]
+    assert sorted(titles) == ["a rocket", *["two cats"] * 7]
 
 
 def test_what_can_be_done_with_a_result(page: Page) -> None:
@@ -130,7 +139,7 @@ def test_settings_of_a_job_whose_picture_is_not_kept(page: Page) -> None:
     """They come back; the picture is asked for again."""
     data = base64.b64encode(PICTURE.read_bytes()).decode()
     body = {"url": f"base64,{data}", "background": {"remove": "item", "color": "#ff0000"}, "width": 128}
-    httpx.post(f"{page.url}/rest_api/process_result", json=body, headers={"x-api-key": page.key}, timeout=90)
+    generated(page, body)
     page.sign_in()
     page.until(lambda: page.shows("gallery"))
     page["gallery"].find_element(By.TAG_NAME, "button").click()
@@ -145,17 +154,42 @@ def test_settings_of_a_job_whose_picture_is_not_kept(page: Page) -> None:
 
 def test_the_gallery_is_light(page: Page) -> None:
     """Its pictures are small copies that need the key; each is fetched once."""
+    page.driver.execute_script("performance.setResourceTimingBufferSize(5000)")  # for all answers of a slow server
     page.sign_in()
     quick(page, size="512")
     page.generate()
     page.until(lambda: page.natural_size() != (0, 0))
     small = "return document.querySelector('#gallery img')?.naturalWidth"
     page.until(lambda: page.driver.execute_script(small) == 256)
-    script = "return performance.getEntriesByType('resource').map((each) => [each.name, each.encodedBodySize])"
-    asked = [(name, size) for name, size in page.driver.execute_script(script) if "/thumbnail" in name]
+    script = """
+        return performance.getEntriesByType("resource")
+          .filter(({ name, responseStatus }) => name.endsWith("/thumbnail") && responseStatus === 200)
+          .map(({ name, encodedBodySize }) => [name, encodedBodySize]);
+    """
+    asked = page.driver.execute_script(script)
     assert len({name for name, _ in asked}) == len(asked)
     assert all(size < 24_000 for _, size in asked)
     assert httpx.get(asked[0][0]).status_code == 403
+
+
+def test_a_small_copy_is_asked_for_again(page: Page) -> None:
+    """Where the server could not be reached for it."""
+    page.sign_in()
+    quick(page, size="64")
+    page.generate()
+    page.open()
+    page.driver.execute_cdp_cmd("Network.enable", {})
+    page.driver.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": True})
+    page.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": ["*/thumbnail"]})
+    try:
+        page.sign_in()
+        page.until(lambda: any("/thumbnail" in words for words in page.complaints()))
+    finally:
+        page.driver.execute_cdp_cmd("Network.setBlockedURLs", {"urls": []})
+        page.driver.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": False})
+    loaded = "return document.querySelector('#gallery img')?.naturalWidth"
+    page.until(lambda: page.driver.execute_script(loaded) == 64)
+    page.complaints()  # of those that were refused meanwhile
 
 
 def test_before_and_after_of_the_servers_gallery(page: Page) -> None:

@@ -84,6 +84,25 @@ def test_on_a_phone_a_refusal_is_in_sight(page: Page) -> None:
     assert page.text("error") == "Preset no such preset not found!"
 
 
+@pytest.mark.parametrize("size", [(1280, 700), PHONE], ids=["desk", "phone"])
+def test_what_has_the_focus_is_not_behind_the_footer(page: Page, size: tuple[int, int]) -> None:
+    """As WCAG 2.2, 2.4.11 asks for, from the first control to the last."""
+    page.resize(*size)
+    page.sign_in()
+    page.unfold("sampling", "background", "enhance", "file", "advanced")
+    hidden = page.driver.execute_script("""
+        const footer = document.querySelector(".footer");
+        const behind = (each) => {
+          each.focus({ preventScroll: false });
+          return each.getBoundingClientRect().bottom > footer.getBoundingClientRect().top;
+        };
+        return [...document.querySelectorAll("#form :is(input:not(.hidden-input), select, textarea, button, summary)")]
+          .filter((each) => each.checkVisibility() && !footer.contains(each) && behind(each))
+          .map((each) => each.id || each.textContent.trim());
+    """)
+    assert hidden == []
+
+
 def test_on_a_phone_all_can_be_hit_by_a_thumb(page: Page) -> None:
     page.resize(*PHONE)
     page.sign_in()
