@@ -79,10 +79,16 @@ function Queue({ state }) {
   </section>`;
 }
 
+const Blank = ({ children }) =>
+  html`<div class="blank">
+    <${Icon} name="image" />
+    <p id="gallery-empty">${children}</p>
+  </div>`;
+
 function Pictures({ state }) {
   const { gallery, jobs } = state;
   if (gallery.state === "signed-out" || !state.account)
-    return html`<p class="quiet" id="gallery-empty">Your pictures appear here once you have entered a key.</p>`;
+    return html`<${Blank}>Your pictures appear here once you have entered a key.<//>`;
   if (gallery.state === "loading")
     return html`<ul class="thumbs" aria-busy="true" aria-label="Loading">
       ${[1, 2, 3, 4, 5, 6].map((each) => html`<li key=${each}><div class="thumb skeleton"></div></li>`)}
@@ -93,9 +99,9 @@ function Pictures({ state }) {
       <button type="button" class="button" onClick=${() => loadGallery()}>Try again</button>
     </div>`;
   if (!gallery.order.length)
-    return html`<p class="quiet" id="gallery-empty">
+    return html`<${Blank}>
       ${gallery.filter === "failed" ? "No failed jobs." : "No pictures yet. The first one will appear here."}
-    </p>`;
+    <//>`;
   return html`<ul class="thumbs" id="gallery">
       ${gallery.order
         .map((id) => jobs[id])
