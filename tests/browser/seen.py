@@ -6,7 +6,7 @@ import cv2
 import httpx
 import numpy as np
 
-from tests.browser.page import Page
+from tests.browser.page import SECONDS, Page, fetch
 
 
 def result(page: Page) -> bytes:
@@ -14,7 +14,7 @@ def result(page: Page) -> bytes:
     page.until(lambda: page.natural_size() != (0, 0))
     shown = page["download"].get_attribute("href")
     assert shown is not None
-    return httpx.get(shown).raise_for_status().content
+    return fetch(shown).raise_for_status().content
 
 
 def opened(data: bytes) -> np.ndarray:
@@ -25,7 +25,7 @@ def opened(data: bytes) -> np.ndarray:
 
 def job(page: Page, name: str = "") -> dict[str, Any]:
     """A job as the server has it; without a name the one that is shown."""
-    answer = httpx.get(f"{page.url}/v1/jobs/{name or page.shown()}", headers={"x-api-key": page.key})
+    answer = fetch(f"{page.url}/v1/jobs/{name or page.shown()}", headers={"x-api-key": page.key})
     found: dict[str, Any] = answer.raise_for_status().json()
     return found
 
@@ -33,8 +33,12 @@ def job(page: Page, name: str = "") -> dict[str, Any]:
 def generated(page: Page, document: dict[str, Any]) -> dict[str, Any]:
     """A job that another client has sent, once its picture is there."""
     headers = {"x-api-key": page.key}
-    sent = httpx.post(f"{page.url}/rest_api/process", json=document, headers=headers, timeout=60)
-    name = sent.raise_for_status().json()["job"]
+    sent = httpx.post(f"{page.url}/rest_api/process", json=document, headers=headers, timeout=SECONDS)
+    return ended(page, sent.raise_for_status().json()["job"])
+
+
+def ended(page: Page, name: str) -> dict[str, Any]:
+    """A job of the server once it has its picture."""
     page.until(lambda: job(page, name)["state"] not in {"queued", "running"})
     found = job(page, name)
     assert found["state"] == "succeeded", found

@@ -6,7 +6,7 @@ import httpx
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.browser.page import Page
+from tests.browser.page import SECONDS, Page
 
 STEPS = "4"
 """Of pictures whose look does not matter."""
@@ -95,7 +95,8 @@ def _gone(page: Page) -> Iterator[str]:
     page.driver.find_element(By.CSS_SELECTOR, "#gallery button").click()
     page.until(lambda: page.natural_size() != (0, 0))
     gone = page.shown()
-    httpx.delete(f"{page.url}/rest_api/result/{gone}", headers={"x-api-key": page.key}).raise_for_status()
+    address = f"{page.url}/rest_api/result/{gone}"
+    httpx.delete(address, headers={"x-api-key": page.key}, timeout=SECONDS).raise_for_status()
     page.driver.execute_script(
         "import('/playground/listing.js').then(({ filterGallery }) => filterGallery('all'));"
         "document.getElementById('filter').value = 'all'"

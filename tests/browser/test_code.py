@@ -7,13 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import httpx
 import pytest
 
-from tests.browser.page import PICTURE, Page
+from tests.browser.page import PICTURE, Page, fetch
+from tests.browser.seen import ended
 from tests.browser.states import quick
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(900)]  # several pictures each, on slow cores
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(1500)]  # several pictures each, on slow cores
 NASTY = "it's a \"cat\"; $HOME `ls` \\n {x} $(id) 'é'"
 ROOT = Path(__file__).parents[2]
 
@@ -50,11 +50,10 @@ def run(page: Page, folder: Path, language: str, text: str) -> bytes:
     if language == "openai":
         return (folder / "picture-1.png").read_bytes()
     if language == "curl":
-        answer = json.loads(done.stdout)
-        assert answer["status"] == "complete", answer
-        return httpx.get(answer["result_url"]).content
+        answer = json.loads(done.stdout)  # "in_progress" after half a minute, on slow cores
+        return fetch(ended(page, answer["job"])["result_url"]).content
     uri = json.loads("{" + done.stdout.rpartition("\n{")[2])["artifact"]["uri"]
-    return httpx.get(uri).content
+    return fetch(uri).content
 
 
 @pytest.mark.parametrize("task", ["text", "inpaint", "background"])
@@ -77,7 +76,7 @@ def test_the_code_gives_the_same_picture(page: Page, tmp_path: Path, task: str) 
     assert page.generate()[-1].startswith("Done"), page.text("error") or page.text("problem")
     shown = page["download"].get_attribute("href")
     assert shown is not None
-    picture = httpx.get(shown).content
+    picture = fetch(shown).content
     page.click("tab-code")
     page.driver.execute_script(
         "const s = document.getElementById('code-source'); s.value = 'picture'; s.dispatchEvent(new Event('change'))"

@@ -12,7 +12,7 @@ from tests.browser.page import Page
 from tests.browser.seen import job, opened, result
 from tests.browser.states import quick
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(900)]  # several pictures each, on slow cores
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(1500)]  # several pictures each, on slow cores
 
 
 def leaves(schema: dict[str, Any], parts: dict[str, Any], prefix: str = "") -> set[str]:

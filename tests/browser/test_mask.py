@@ -10,7 +10,7 @@ from selenium.webdriver.common.keys import Keys
 from tests.browser.page import PICTURE, Page
 from tests.browser.seen import opened, result
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(900)]  # several pictures each, on slow cores
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(1500)]  # several pictures each, on slow cores
 
 
 def changed(page: Page) -> np.ndarray:

@@ -12,7 +12,7 @@ from tests.browser.page import Page
 from tests.browser.seen import job, opened, result, values
 from tests.browser.states import quick
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(900)]  # several pictures each, on slow cores
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(1500)]  # several pictures each, on slow cores
 
 
 def test_type_generate_see_progress_see_the_picture(page: Page) -> None:

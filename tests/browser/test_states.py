@@ -5,14 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import axe_core_python.base
-import httpx
 import pytest
 
 from gateway.routes import playground
-from tests.browser.page import PHONE, Page
+from tests.browser.page import PHONE, Page, fetch
 from tests.browser.states import quick, walk
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(900)]  # several pictures each, on slow cores
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(1500)]  # several pictures each, on slow cores
 AXE = Path(axe_core_python.base.__file__).with_name("axe.min.js")
 SCRIPTS = sorted(path.relative_to(playground.FILES).as_posix() for path in playground.FILES.rglob("*.js"))
 MAX_BYTES = 260_000
@@ -142,18 +141,18 @@ def test_everything_has_a_name_for_screen_readers(page: Page) -> None:
     "gateway/routes/playground.py",
 )
 def test_the_policy_is_strict(page: Page) -> None:
-    answer = httpx.get(page.url)
+    answer = fetch(page.url)
     policy = answer.headers["content-security-policy"]
     assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'")
     assert "unsafe" not in policy
     for name in ("main.js", "style.css", "vendor/preact.js", "art/frog.webp"):
-        given = httpx.get(f"{page.url}/playground/{name}")
+        given = fetch(f"{page.url}/playground/{name}")
         assert given.status_code == 200
         assert given.headers["content-security-policy"] == policy
-        again = httpx.get(f"{page.url}/playground/{name}", headers={"If-None-Match": given.headers["etag"]})
+        again = fetch(f"{page.url}/playground/{name}", headers={"If-None-Match": given.headers["etag"]})
         assert again.status_code == 304
     for path in ("..%2fapp.py", "../app.py", "no.js", "", "vendor", "art/"):
-        missing = httpx.get(f"{page.url}/playground/{path}")
+        missing = fetch(f"{page.url}/playground/{path}")
         assert (missing.status_code, missing.json()["code"]) == (404, "NOT_FOUND")
     inline = "const s = document.createElement('script'); s.textContent = 'window.mine = 1'; document.body.append(s);"
     page.driver.execute_script(inline)

@@ -7,7 +7,7 @@ from tests.browser.page import Page
 from tests.browser.seen import job, values
 from tests.browser.states import quick
 
-pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(900)]  # several pictures each, on slow cores
+pytestmark = [pytest.mark.xdist_group("browser"), pytest.mark.timeout(1500)]  # several pictures each, on slow cores
 
 PROMPTS = [
     'a "cat"; it\'s <b>red</b> & {blue} \\ $HOME',
