@@ -101,6 +101,17 @@ export const SAMPLING = {
       tasks: GENERATING,
     },
     { path: "imagegen.sampler", label: "Sampler", kind: "sampler", tasks: GENERATING },
+    {
+      path: "imagegen.skip_tolerance",
+      label: "Step skipping",
+      kind: "number",
+      min: 0,
+      max: 1,
+      step: 0.01,
+      placeholder: "As the model",
+      hint: "Largest error of a step that is extrapolated: faster, less exact. 0: none.",
+      tasks: GENERATING,
+    },
   ],
 };
 

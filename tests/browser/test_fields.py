@@ -79,6 +79,7 @@ DOCUMENTS: list[dict[str, Any]] = [
             "loras": [{"name": "ink", "weight": 0.8}, {"name": "wool"}],
             "prompt_weights": False,
             "clip_skip": 1,
+            "skip_tolerance": 0.05,
             "guidance": {"start": 0.1, "end": 0.8, "rescale": 0.5, "method": "apg", "norm_threshold": 10},
         },
     },
