@@ -51,7 +51,7 @@ function App() {
       set({ estimate: await estimate() });
     }, 350);
     return () => clearTimeout(timer);
-  }, [state.form, state.account?.username]);
+  }, [state.form, state.account?.username, state.offline]); // and again once the server can be reached
   useEffect(() => {
     if (state.problem) document.getElementById(state.problem.field)?.focus();
   }, [state.problem]);

@@ -60,6 +60,7 @@ def test_a_lost_connection(page: Page) -> None:
     assert values(page)["background.generate.description"] == "a blue pear"
     page.click("retry")
     page.until(lambda: not page.shows("failure"))
+    page.until(lambda: not page.text("problem"))  # the cost is asked again too
     assert page.wait()[-1].startswith("Done"), page.text("error")
     page.until(lambda: not page.shows("queue"))
 
