@@ -70,7 +70,7 @@ class Batches:
     ) -> Answer:
         """One request's call, as Endpoint.infer; perhaps in one batch with others of the same shapes.
 
-        `spend` is told its share of the time that the batch took, by its rows, however that ended.
+        `spend` gets its share of the time that the batch took, by its rows, however that ended.
         """
         if not self._turns.is_merging:
             start = time.perf_counter()

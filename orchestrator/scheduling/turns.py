@@ -65,7 +65,7 @@ class Turns:
             engines: addresses of the engines that could serve it.
             tag: its start tag; None to draw one.
             deadline: seconds from now in which it is to end.
-            spend: told which group of engines worked for the request, and for how many seconds.
+            spend: called with the group of engines that worked for the request, and for how many seconds.
             family: of its models, for `load`.
         """
         now = self.now

@@ -44,7 +44,7 @@ async def test_an_object_is_written_read_and_removed_by_the_pods_identity(url: s
     assert cloud.objects == {f"{clouds.BUCKET}/a/b/c/picture.png": (b"abc", "image/png")}
     assert await bucket.read("c/picture.png", 10) == b"abc"
     await bucket.delete("c/picture.png")
-    await bucket.delete("c/picture.png")  # it is no error that it is gone
+    await bucket.delete("c/picture.png")  # what is gone already is not an error
     assert cloud.objects == {}
     with pytest.raises(MissingError):
         await bucket.read("c/picture.png", 10)
