@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import io
 import math
+import re
 import sys
 from pathlib import Path
 from types import MappingProxyType
@@ -36,6 +37,7 @@ MAX_RANKS = 512
 """Of all LoRAs of a family at one layer: each rank costs every request (docs/models.md, LoRAs by request)."""
 PARTS: Mapping[str, str] = MappingProxyType({**dict.fromkeys(UNETS, "unet"), **{role: role for role in TEXT_ENCODERS}})
 """Of a role, what LoRA files call it."""
+_ENCODER_LAYER = re.compile(r"encoder_layers_(\d+)_")
 Arrays = dict[str, Any]
 
 
@@ -178,9 +180,14 @@ def _with(
         CheckpointError: it has a layer that the model has not, or of another shape; or ranks are too many.
     """
     both = dict(arrays)
+    # SDXL reads the hidden states before the first text encoder's last layer, which its graph therefore has not.
+    unread = 1 + max((int(found[1]) for name in layers if (found := _ENCODER_LAYER.match(name))), default=-2)
     for name, halves in added.items():
-        known = layers.get(name.removeprefix("text_model_"))
+        plain = name.removeprefix("text_model_")
+        known = layers.get(plain)
         if known is None:
+            if (found := _ENCODER_LAYER.match(plain)) and int(found[1]) == unread:
+                continue
             raise CheckpointError(f"{where}: this family has no layer {name}")
         path, shape = known
         down, up = halves.down.float().numpy(), halves.up.float().flatten(1).numpy()
