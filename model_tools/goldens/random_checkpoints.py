@@ -232,7 +232,7 @@ def consistency() -> diffusers.LatentConsistencyModelPipeline:
         text_encoder=parts.text_encoder,
         tokenizer=parts.tokenizer,
         unet=student,
-        scheduler=LCMScheduler(**BETAS),
+        scheduler=LCMScheduler(**BETAS, steps_offset=1),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,

@@ -8,9 +8,12 @@ from model_tools.goldens.cases import NEGATIVE_PROMPT, PROMPT, SEED
 
 __all__ = [
     "CASES",
+    "CONSISTENCY",
     "EVERY",
     "FLOW_CASES",
+    "FLUX2",
     "GUIDANCE_SCALE",
+    "KLEIN",
     "LORAS",
     "MASKED",
     "NEGATIVE_PROMPT",
@@ -111,7 +114,18 @@ FLOW_CASES = (
     Asked("inpaint", strength=1.0),
 )
 """Of flow matching; diffusers' pipelines walk it by Euler's method alone."""
-EVERY = {case.name: case for case in (*CASES, *FLOW_CASES)}
+CONSISTENCY = (
+    Asked("text_to_image", "lcm"),
+    Asked("text_to_image", "lcm", guidance=2.0),
+    Asked("image_to_image", "lcm", strength=0.7),
+    Asked("inpaint", "lcm", strength=1.0),
+)
+"""Of a latent consistency model whose UNet takes the guidance scale."""
+FLUX2 = (Asked("text_to_image", negative=""),)
+"""Of FLUX.2 klein's base model, with guidance."""
+KLEIN = (Asked("text_to_image", negative="", guidance=1.0),)
+"""Of FLUX.2 klein as it was distilled, without."""
+EVERY = {case.name: case for case in (*CASES, *FLOW_CASES, *CONSISTENCY, *FLUX2, *KLEIN)}
 """By name."""
 MASKED = tuple(case for case in CASES if case.task == "inpaint")
 """What a checkpoint that only inpaints can do."""

@@ -47,7 +47,8 @@ def picture(folder: Path, case: Asked, arrays: Arrays, tiny_vae: Path | None = N
     if tiny_vae is not None:
         base.vae = diffusers.AutoencoderTiny.from_pretrained(tiny_vae)
     family = type(base).__name__.removesuffix("Pipeline")
-    made = getattr(diffusers, family + KINDS["start" in arrays, "mask" in arrays]).from_pipe(base)
+    kind = getattr(diffusers, family + KINDS["start" in arrays, "mask" in arrays])
+    made = base if kind is type(base) else kind.from_pipe(base)
     made.set_progress_bar_config(disable=True)
     with our_noise(made), torch.no_grad():
         given = arguments(made, family, case, arrays)

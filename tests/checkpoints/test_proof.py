@@ -22,7 +22,7 @@ pytest.importorskip("torch", reason="needs the tools' environment: make test-too
 
 from model_tools.goldens import random_checkpoints
 from tests.checkpoints import adding, diffusers_pipelines
-from tests.checkpoints.cases import CASES, Asked
+from tests.checkpoints.cases import CASES, CONSISTENCY, Asked
 from tests.golden.measure import MIN_PSNR, psnr
 
 if TYPE_CHECKING:
@@ -102,8 +102,10 @@ FAMILIES = {
     "sd-bf16": Family("sd", SD, PLAIN, precision="bf16"),
     "sd-plus": Family("sd", PLUS, tuple(case for case in CASES if case.name in {"face-euler", "text_to_image-euler"})),
     "inpainting": Family("sd_inpainting", (), tuple(case for case in PLAIN if case.task == "inpaint")),
-    "sdxl": Family("sdxl", SDXL, tuple(case for case in CASES if not case.loras)),
+    "sdxl": Family("sdxl", SDXL, loras="sdxl_loras"),
     "sdxl-bf16": Family("sdxl", SDXL, PLAIN, precision="bf16"),
+    "lcm": Family("sd_lcm", (), CONSISTENCY),
+    "tiny": Family("sd", ("--tiny-vae", "{folder}/sd_tiny_vae"), CASES[:2]),
 }
 ASKED = [(name, case) for name, family in FAMILIES.items() for case in family.cases]
 

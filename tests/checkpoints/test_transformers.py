@@ -17,7 +17,7 @@ pytest.importorskip("torch", reason="needs the tools' environment: make test-too
 
 from model_tools.goldens import random_checkpoints, random_transformers
 from tests.checkpoints import adding, diffusers_transformers
-from tests.checkpoints.cases import FLOW_CASES, Asked
+from tests.checkpoints.cases import FLOW_CASES, FLUX2, KLEIN, Asked
 from tests.golden.measure import MIN_PSNR, psnr
 
 if TYPE_CHECKING:
@@ -53,6 +53,9 @@ FAMILIES = {
     "flux": Family("flux"),
     "qwen-image": Family("qwen_image"),
     "sd3": Family("sd3"),
+    "flux-tiny": Family("flux", FLOW_CASES[:1], tiny_vae="tiny_vae_16"),
+    "flux2-klein": Family("flux2_klein", KLEIN),
+    "flux2-klein-base": Family("flux2_klein_base", FLUX2),
 }
 ASKED = [(name, case) for name, family in FAMILIES.items() for case in family.cases]
 
