@@ -60,7 +60,7 @@ def test_predictions_along_a_line_need_no_network() -> None:
     path, (start, slope) = plan_of("euler", 20), (drawn(0), drawn(1))
 
     def predicted(step: int) -> Latents:
-        return start + slope * (path.timesteps[step] / 1000)
+        return start + slope * math.log(path.sigmas[step])
 
     skipper = StepSkipper(path, 1e-4, guided)
     assert walked(skipper, path, predicted) == list(range(3, 19))  # two give a line, the third says how good it is
@@ -83,7 +83,7 @@ def test_the_estimate_bounds_what_a_smooth_prediction_is_off(tolerance: float) -
     path, (start, slope) = plan_of("euler", 50), (drawn(0), drawn(1))
 
     def predicted(step: int) -> Latents:
-        return start + slope * math.exp(path.timesteps[step] / 500 - 2)
+        return start + slope * math.exp(math.log(path.sigmas[step]) / 3 - 2)
 
     skipper, errors = StepSkipper(path, tolerance, guided), []
     for step in range(path.steps):
@@ -101,7 +101,9 @@ def test_a_larger_tolerance_skips_more() -> None:
     counts = []
     for tolerance in (0.003, 0.02, 0.1):
         skipper = StepSkipper(path, tolerance, guided)
-        counts.append(len(walked(skipper, path, lambda step: start + slope * math.exp(path.timesteps[step] / 300))))
+        counts.append(
+            len(walked(skipper, path, lambda step: start + slope * math.exp(math.log(path.sigmas[step]) / 2)))
+        )
     assert counts[0] < counts[1] < counts[2]
 
 
