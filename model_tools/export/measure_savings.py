@@ -27,7 +27,7 @@ from model_tools.export.measure_precisions import PROMPTS, ROOT, Starter, draw_s
 from orchestrator.diffusion.inputs import PipelineInputs
 from orchestrator.diffusion.pipeline import Pipeline
 from orchestrator.diffusion.stages import Timer
-from orchestrator.models.contracts import Networks
+from orchestrator.models.contracts import AddedRows, Networks
 from orchestrator.params import Guidance, SamplerName
 
 if TYPE_CHECKING:
@@ -56,9 +56,11 @@ class Artist:
         graphs = self.starter.graphs
         unet = InProcess(graphs["unet"])
 
-        async def counted(sample: Floats, *given: Any) -> Floats:  # noqa: ANN401  # of contracts.Unet
+        async def counted(
+            sample: Floats, timestep: Floats, encoder_hidden_states: Floats, added: AddedRows | None = None
+        ) -> Floats:
             self.rows += len(sample)
-            return await unet.unet(sample, *given)
+            return await unet.unet(sample, timestep, encoder_hidden_states, added)
 
         self.networks = Networks(
             text_encoder=InProcess(graphs["text_encoder"]).text,
@@ -125,13 +127,13 @@ def measure() -> None:
     known: Measured = json.loads(FOUND.read_text("utf-8")) if FOUND.is_file() else {"skipping": {}, "interval": []}
     for sampler in SamplerName:
         if sampler.value not in known["skipping"]:
-            changes = [{"skip_tolerance": tolerance} for tolerance in TOLERANCES]
-            known["skipping"][sampler.value] = list(points(artist, sampler, changes))
+            tolerances: list[dict[str, Any]] = [{"skip_tolerance": tolerance} for tolerance in TOLERANCES]
+            known["skipping"][sampler.value] = list(points(artist, sampler, tolerances))
             keep(known)
             print(sampler.value, known["skipping"][sampler.value], flush=True)
     if not known["interval"]:
-        changes = [{"guidance": Guidance(start=start, end=end)} for start, end in INTERVALS]
-        known["interval"] = list(points(artist, SamplerName(SHOWN), changes))
+        intervals: list[dict[str, Any]] = [{"guidance": Guidance(start=start, end=end)} for start, end in INTERVALS]
+        known["interval"] = list(points(artist, SamplerName(SHOWN), intervals))
         keep(known)
     save_sheet(artist)
 
