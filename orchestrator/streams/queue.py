@@ -186,6 +186,8 @@ class StreamQueue:
 
     def _report_positions(self) -> None:
         """Report to those that wait how many start before them, and when."""
+        if not self._jobs:
+            return  # durable jobs alone need no forecast of the turns
         for job, index, seconds in self._places(self._runner.turns.forecast()):
             if job.queued is None or job.queued.position != index:
                 job.publish(Queued(index, seconds))
