@@ -40,12 +40,14 @@ class Check:
             raise ValueError(f"a row differs by {self.between_rows:.2e} from the same row alone")
 
 
-def open_graph(path: Path, threads: int = 0) -> ov.CompiledModel:
-    """The graph compiled for the CPU, computing in float32. 0 threads leaves the count to OpenVINO."""
+def open_graph(graph: Path | bytes | ov.Model, threads: int = 0) -> ov.CompiledModel:
+    """A graph (its file, ONNX, or opened) compiled for the CPU in float32. 0 threads leaves the count to OpenVINO."""
     settings: dict[str, str | int] = {"INFERENCE_PRECISION_HINT": "f32"}
     if threads:
         settings["INFERENCE_NUM_THREADS"] = threads
-    return ov.Core().compile_model(str(path), "CPU", settings)
+    core = ov.Core()
+    model = graph if isinstance(graph, ov.Model) else core.read_model(graph)
+    return core.compile_model(model, "CPU", settings)
 
 
 def run_graph(compiled: ov.CompiledModel, inputs: Case) -> Array:

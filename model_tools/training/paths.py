@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 REPO = Path(__file__).resolve().parents[2]
+REPOSITORY = REPO / "model_repository"
+"""Models that are served unasked."""
 
 
 @dataclass(frozen=True, slots=True)

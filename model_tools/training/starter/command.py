@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from model_tools.training.paths import Workspace
+from model_tools.training.paths import REPOSITORY, Workspace
 from model_tools.training.pictures import prepare
 from model_tools.training.starter.evaluation.evaluate import evaluate
 from model_tools.training.starter.evaluation.evaluate_adapters import evaluate_adapters
 from model_tools.training.starter.networks.text import prepare_text
-from model_tools.training.starter.publish import REPOSITORY, publish, publish_adapters
+from model_tools.training.starter.publish import publish, publish_adapters
 from model_tools.training.starter.recover import recover_all
 from model_tools.training.starter.trainers.latents import prepare_latents
 from model_tools.training.starter.trainers.train_adapters import train_adapters

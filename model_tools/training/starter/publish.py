@@ -11,7 +11,7 @@ from torch import nn
 from model_tools.export.folders import finish_folder, graph_path
 from model_tools.export.graphs import TextContract, export_text_encoder, export_vae_encoder
 from model_tools.export.verify import check_graph, halved, token_cases
-from model_tools.training.paths import REPO, Workspace
+from model_tools.training.paths import REPO, REPOSITORY, Workspace
 from model_tools.training.pictures import STYLES
 from model_tools.training.runlog import load_state
 from model_tools.training.starter.data.canvas import ASPECT_SIZES, PROMPT_SIDE, place_all
@@ -31,7 +31,6 @@ from model_tools.training.starter.served import (
 from model_tools.training.starter.trainers.latents import encode, load_autoencoder, scaling_factor
 from model_tools.training.starter.trainers.train_adapters import load_adapters
 
-REPOSITORY = REPO / "model_repository"
 FAMILY = REPO / "families" / "starter"
 # The UNet halves its maps twice, so latent sides are multiples of four.
 MULTIPLE = 4

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from openvino import opset13 as ops
 
 from model_tools.export.folders import Tensor, write_folder
-from model_tools.training.paths import REPO
+from model_tools.export.verify import open_graph
+from model_tools.training.paths import REPOSITORY
 
-REPOSITORY = REPO / "model_repository"
 ROWS = 3
 """Random pictures that a graph is compared on."""
 
@@ -108,8 +108,7 @@ def _is_data(node: ov.Node) -> bool:
 
 def run(model: ov.Model, image: NDArray[np.float32]) -> list[NDArray[np.float32]]:
     """Every output, computed in float32."""
-    compiled = ov.Core().compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    return [np.array(value) for value in compiled([image]).values()]
+    return [np.array(value) for value in open_graph(model)([image]).values()]
 
 
 def publish_faces(wheel: Path, repository: Path = REPOSITORY) -> None:

@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 from openvino import opset13 as ops
 
 from model_tools.export.folders import Tensor, write_folder
-from model_tools.training.paths import REPO
+from model_tools.training.paths import REPOSITORY
 
-REPOSITORY = REPO / "model_repository"
 NSFW_SIDE, MARK_SIDE, MARK_BITS = 224, 256, 32
 BGR_MEAN = np.array([104, 117, 123], np.float32).reshape(1, 3, 1, 1)
 """Of the training set, as the publisher's preprocessing subtracts it."""

@@ -10,11 +10,11 @@ from PIL import Image
 
 from model_tools.export.folders import graph_path
 from model_tools.export.verify import open_graph
-from model_tools.training.paths import REPO, Workspace
+from model_tools.training.paths import REPO, REPOSITORY, Workspace
 from model_tools.training.photographs import HELD_OUT, OBJECTS, load
 from model_tools.training.tool_networks.composites import compose, load_pictures
 from model_tools.training.tool_networks.scenes import Backgrounds
-from model_tools.training.tool_networks.u2net import REPOSITORY, SIDE
+from model_tools.training.tool_networks.u2net import SIDE
 
 SHEET = REPO / "docs" / "networks" / "matting.png"
 SHOWN_SIDE = 240

@@ -22,8 +22,9 @@ from skimage.metrics import structural_similarity
 
 from engines.network import Network, choose_precision, read_cpu_flags
 from model_tools.export.folders import graph_path
+from model_tools.training.paths import REPOSITORY
 from model_tools.training.photographs import HELD_OUT, OBJECTS, TEXTURES, load
-from model_tools.training.tool_networks.realesrgan import EXTRA, REPOSITORY
+from model_tools.training.tool_networks.realesrgan import EXTRA
 from orchestrator.arrays import Floats
 from orchestrator.diffusion.stages import Calls, Stage, StepDone, Steps
 from orchestrator.imaging import text

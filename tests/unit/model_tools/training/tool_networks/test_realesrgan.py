@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from model_tools.export.folders import graph_path
+from model_tools.training.paths import REPOSITORY
 from model_tools.training.tool_networks.ncnn_graph import HALF, MAGIC, read_layers, to_onnx
-from model_tools.training.tool_networks.realesrgan import EXTRA, REPOSITORY, run
+from model_tools.training.tool_networks.realesrgan import EXTRA, run
 
 pytestmark = pytest.mark.tools
 

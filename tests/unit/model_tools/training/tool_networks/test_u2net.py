@@ -14,8 +14,9 @@ import openvino as ov
 from onnx import TensorProto, helper, numpy_helper
 
 from model_tools.export.folders import graph_path
+from model_tools.training.paths import REPOSITORY
 from model_tools.training.tool_networks import u2net
-from model_tools.training.tool_networks.u2net import FILE, PROBABILITY, REPOSITORY, SIDE, convert, run_file
+from model_tools.training.tool_networks.u2net import FILE, PROBABILITY, SIDE, convert, run_file
 
 pytestmark = [pytest.mark.tools, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
 
